@@ -1,0 +1,1 @@
+"""A development certificate authority and time-stamp authority, loudly DEV."""

@@ -1,0 +1,1 @@
+"""The subcommands of `saphan`, one module a group."""

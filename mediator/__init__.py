@@ -1,0 +1,1 @@
+"""The security server: signs, records and forwards every message of its members."""

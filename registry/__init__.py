@@ -1,0 +1,1 @@
+"""The central registry: members, services, schemas and agreements, published as TUF metadata."""

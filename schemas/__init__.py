@@ -1,0 +1,1 @@
+"""Shared JSON Schemas (2020-12) and their loader."""

@@ -1,0 +1,54 @@
+"""The border to whatever answers a service: an HTTP backend or an adapter.
+
+The mediator's outlet calls a :class:`Backend`; :mod:`adapters.service` implements one, so that an
+adapter can run inside the mediator's process without either package importing the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+"""Header fields in order: lower-case names, stripped values, repeated names allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackendRequest:
+    """A request as the backend gets it.
+
+    ``path`` begins with ``/`` (still percent-encoded, the part after the service code) and
+    ``query`` is without its ``?``.
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: Headers
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BackendResponse:
+    """What the backend answered, whole."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+class Backend(Protocol):
+    """Something that answers requests of one service."""
+
+    async def exchange(self, request: BackendRequest, *, timeout_s: float) -> BackendResponse:
+        """Answer one request.
+
+        Raises:
+            Problem: ``BACKEND_UNREACHABLE``, ``BACKEND_TIMEOUT``, ``BACKEND_NONSENSE``,
+                ``RESPONSE_TOO_LARGE`` or ``SOURCE_FAILED``.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give back connections; idempotent."""
+        ...

@@ -1,0 +1,166 @@
+"""Signing and verifying keys, each pinned to one algorithm (RFC 9421 section 3.3).
+
+Invariants:
+- the algorithm follows from the key, never from a message (RFC 9421 section 7.3.6);
+- the key id is the fingerprint of the certificate: lower-case hex SHA-256 of its DER form, so a
+  key id names one key, one owner and one period of validity;
+- P-256 signatures are the 64 bytes ``r || s`` (section 3.3.4), not DER; RSA-PSS has a salt of 64
+  bytes (section 3.3.1).
+
+Not checked here: that a certificate is trusted, valid or allowed to seal
+(:mod:`exchange.certificates`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, TypeAlias, cast
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    decode_dss_signature,
+    encode_dss_signature,
+)
+
+from exchange.problems import Code, Problem
+
+PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
+PublicKey: TypeAlias = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
+
+MIN_RSA_BITS = 2048
+MAX_RSA_BITS = 8192  # a larger key only burns the verifier's processor
+
+_ECDSA: Final = ec.ECDSA(hashes.SHA256())
+_PSS: Final = padding.PSS(mgf=padding.MGF1(hashes.SHA512()), salt_length=64)
+_SHA512: Final = hashes.SHA512()
+
+
+class Algorithm(StrEnum):
+    """The algorithms of the profile, by their RFC 9421 names."""
+
+    ECDSA_P256_SHA256 = "ecdsa-p256-sha256"
+    ED25519 = "ed25519"
+    RSA_PSS_SHA512 = "rsa-pss-sha512"
+
+
+def algorithm_of(public_key: PublicKeyTypes) -> Algorithm:
+    """The one algorithm this key may be used with.
+
+    Raises:
+        Problem: ``CertValidation`` for another kind of key, another curve than P-256, or an RSA
+            key of fewer than 2048 or more than 8192 bits.
+    """
+    match public_key:
+        case ec.EllipticCurvePublicKey(curve=ec.SECP256R1()):
+            return Algorithm.ECDSA_P256_SHA256
+        case ed25519.Ed25519PublicKey():
+            return Algorithm.ED25519
+        case rsa.RSAPublicKey(key_size=bits) if MIN_RSA_BITS <= bits <= MAX_RSA_BITS:
+            return Algorithm.RSA_PSS_SHA512
+        case ec.EllipticCurvePublicKey(curve=curve):
+            kind = f"an elliptic curve key on {curve.name}"
+        case rsa.RSAPublicKey(key_size=bits):
+            kind = f"an RSA key of {bits} bits"
+        case _:
+            kind = type(public_key).__name__
+    raise Problem(
+        Code.CERTIFICATE_UNTRUSTED,
+        where="public key",
+        detail=f"{kind} cannot seal: P-256, Ed25519 and RSA of 2048 to 8192 bits can",
+        facts={"key": kind},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A private key with its key id and its one algorithm."""
+
+    keyid: str
+    algorithm: Algorithm
+    private_key: PrivateKey
+
+    def sign(self, data: bytes) -> bytes:
+        """Sign ``data`` as RFC 9421 section 3.3 says for the key's algorithm."""
+        private_key = self.private_key
+        if isinstance(private_key, ec.EllipticCurvePrivateKey):
+            r, s = decode_dss_signature(private_key.sign(data, _ECDSA))
+            return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+        if isinstance(private_key, ed25519.Ed25519PrivateKey):
+            return private_key.sign(data)
+        return private_key.sign(data, _PSS, _SHA512)
+
+    def __repr__(self) -> str:
+        return f"SigningKey(keyid={self.keyid!r}, algorithm={self.algorithm.value!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyingKey:
+    """A public key with its key id and its one algorithm."""
+
+    keyid: str
+    algorithm: Algorithm
+    public_key: PublicKey
+
+    def verify(self, signature: bytes, data: bytes) -> None:
+        """Return if ``signature`` is this key's over ``data``.
+
+        Raises:
+            Problem: ``InvalidSignatureValue`` if it is not, whatever the reason.
+        """
+        public_key = self.public_key
+        try:
+            if isinstance(public_key, ec.EllipticCurvePublicKey):
+                if len(signature) != 64:
+                    raise InvalidSignature
+                r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
+                public_key.verify(encode_dss_signature(r, s), data, _ECDSA)
+            elif isinstance(public_key, ed25519.Ed25519PublicKey):
+                public_key.verify(signature, data)
+            else:
+                public_key.verify(signature, data, _PSS, _SHA512)
+        except InvalidSignature as error:
+            raise Problem(
+                Code.INVALID_SIGNATURE,
+                where="signature",
+                detail=f"the {self.algorithm} signature is not made over this message by the key "
+                f"{self.keyid[:16]}",
+                facts={"keyid": self.keyid, "algorithm": self.algorithm.value},
+            ) from error
+
+
+def signing_key(private_key: PrivateKey, certificate: x509.Certificate) -> SigningKey:
+    """The signing key that belongs to ``certificate``.
+
+    Raises:
+        Problem: ``IncorrectCertificate`` if the certificate holds another public key,
+            ``CertValidation`` if a key of this kind cannot seal.
+    """
+    public_key = private_key.public_key()
+    algorithm = algorithm_of(public_key)
+    if public_key != certificate.public_key():
+        raise Problem(
+            Code.CERTIFICATE_MISMATCH,
+            where="private key",
+            detail="the certificate was issued for another key",
+        )
+    return SigningKey(_keyid(certificate), algorithm, private_key)
+
+
+def verifying_key(certificate: x509.Certificate) -> VerifyingKey:
+    """The verifying key inside ``certificate``.
+
+    Raises:
+        Problem: ``CertValidation`` if a key of this kind cannot seal.
+    """
+    public_key = certificate.public_key()
+    algorithm = algorithm_of(public_key)
+    return VerifyingKey(_keyid(certificate), algorithm, cast(PublicKey, public_key))
+
+
+def _keyid(certificate: x509.Certificate) -> str:
+    return certificate.fingerprint(hashes.SHA256()).hex()

@@ -1,0 +1,312 @@
+"""Trust: what a server believes of its instance at one moment; look-ups of the message path.
+
+A :class:`RegistryState` is built from verified registrations (:mod:`exchange.registrations`) and
+never changes; a newer one replaces it. Who may say what is decided before: TUF roles, and the
+continuity of members' keys (:mod:`exchange.continuity`).
+
+Invariants:
+- a seal certificate is in the state only if, at the time ``at``, it chains to an authority of the
+  instance, may seal, and names the member whose document lists it; an auth certificate likewise
+  names the server that lists it; development certificates are not in a production instance's;
+- what does not qualify is left out and told in ``complaints``; it does not spoil the rest;
+- every look-up is one dictionary access.
+
+Certificates are judged when a member is admitted. A certificate may end later: ``review_at`` is
+the first moment at which a judgement could come out differently, and the state must be built anew
+then. Not checked here: revocation, and agreements, which alone open doors (design.md section 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import TypeVar
+
+from cryptography import x509
+
+from exchange.certificates import (
+    fingerprint_of,
+    is_development,
+    judge_auth,
+    judge_seal,
+    refuse_development,
+)
+from exchange.continuity import (
+    KeySet,
+    Pin,
+    Statement,
+    check_continuity,
+    judge_delegations,
+    read_delegations,
+    role_name,
+)
+from exchange.documents import parse_document
+from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
+from exchange.keys import VerifyingKey, verifying_key
+from exchange.problems import Code, Problem
+from exchange.registrations import (
+    MAX_SCHEMA_BYTES,
+    ApplicationRecord,
+    Environment,
+    InstanceRecord,
+    MemberRecord,
+    ServerRecord,
+    ServiceRecord,
+    ServiceType,
+    TimestampAuthority,
+    format_instance,
+    format_member,
+    parse_instance,
+    parse_member,
+)
+
+__all__ = [
+    "AdmittedMember",
+    "ApplicationRecord",
+    "Environment",
+    "InstanceRecord",
+    "KeySet",
+    "MemberRecord",
+    "Pin",
+    "RegistryState",
+    "ServerRecord",
+    "ServiceRecord",
+    "ServiceType",
+    "Statement",
+    "TimestampAuthority",
+    "admit_member",
+    "check_continuity",
+    "format_instance",
+    "format_member",
+    "judge_delegations",
+    "parse_instance",
+    "parse_member",
+    "read_delegations",
+    "role_name",
+    "schema_id",
+    "trusted_authorities",
+]
+
+SealKey = tuple[MemberId, VerifyingKey, x509.Certificate]
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+Owner = TypeVar("Owner", MemberId, ServerId)
+
+
+@dataclass(frozen=True, slots=True)
+class AdmittedMember:
+    """A member's record with those of its certificates that qualified at one time."""
+
+    record: MemberRecord
+    seals: Mapping[str, SealKey]
+    auths: Mapping[str, ServerId]
+    complaints: tuple[Problem, ...]
+    review_at: datetime | None
+
+
+def trusted_authorities(instance: InstanceRecord) -> tuple[x509.Certificate, ...]:
+    """The authorities whose certificates count: in production, none of development."""
+    if instance.environment is Environment.DEVELOPMENT:
+        return instance.authorities
+    return tuple(authority for authority in instance.authorities if not is_development(authority))
+
+
+def admit_member(record: MemberRecord, instance: InstanceRecord, at: datetime) -> AdmittedMember:
+    """Judge a member's certificates at the time ``at``; what fails is told, not raised."""
+    judging = _Judging(instance, trusted_authorities(instance), at)
+    seals: dict[str, SealKey] = {}
+    auths: dict[str, ServerId] = {}
+    for certificate in record.seal_certificates:
+        if judging.passes(certificate, judge_seal, record.member):
+            key = verifying_key(certificate)
+            seals[key.keyid] = (record.member, key, certificate)
+    for server in record.servers:
+        for certificate in server.auth_certificates:
+            if judging.passes(certificate, judge_auth, server.id):
+                auths[fingerprint_of(certificate)] = server.id
+    return AdmittedMember(
+        record,
+        MappingProxyType(seals),
+        MappingProxyType(auths),
+        tuple(judging.complaints),
+        judging.review_at,
+    )
+
+
+@dataclass(slots=True)
+class _Judging:
+    """One pass over a member's certificates."""
+
+    instance: InstanceRecord
+    authorities: tuple[x509.Certificate, ...]
+    at: datetime
+    complaints: list[Problem] = field(default_factory=list)
+    review_at: datetime | None = None
+
+    def passes(
+        self,
+        certificate: x509.Certificate,
+        judge: Callable[[x509.Certificate, tuple[x509.Certificate, ...], datetime], Owner],
+        owner: Owner,
+    ) -> bool:
+        self._watch(certificate)
+        try:
+            refuse_development((certificate,), self.instance.environment)
+            named = judge(certificate, self.authorities, self.at)
+        except Problem as problem:
+            problem.facts["owner"] = str(owner)
+            self.complaints.append(problem)
+            return False
+        if named != owner:
+            self.complaints.append(
+                Problem(
+                    Code.CERTIFICATE_MISMATCH,
+                    where=fingerprint_of(certificate),
+                    detail=f"the certificate names {named} but is listed for {owner}",
+                    facts={"owner": str(owner)},
+                )
+            )
+            return False
+        return True
+
+    def _watch(self, certificate: x509.Certificate) -> None:
+        for moment in (certificate.not_valid_before_utc, certificate.not_valid_after_utc):
+            if moment > self.at and (self.review_at is None or moment < self.review_at):
+                self.review_at = moment
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryState:
+    """Everything a server knows of its instance, from one registry snapshot.
+
+    ``version`` is the version of the TUF snapshot, ``expires`` the end of the timestamp role;
+    ``openapi`` holds the documents of services, ``schemas`` the shared schemas by their ``$id``.
+    """
+
+    instance: InstanceRecord
+    members: Mapping[MemberId, MemberRecord]
+    openapi: Mapping[ServiceId, bytes]
+    schemas: Mapping[str, bytes]
+    version: int
+    expires: datetime
+    complaints: tuple[Problem, ...]
+    review_at: datetime | None
+    _applications: Mapping[ApplicationId, ApplicationRecord] = field(repr=False)
+    _services: Mapping[ServiceId, ServiceRecord] = field(repr=False)
+    _servers: Mapping[ServerId, ServerRecord] = field(repr=False)
+    _hosts: Mapping[ApplicationId, tuple[ServerRecord, ...]] = field(repr=False)
+    _seals: Mapping[str, SealKey] = field(repr=False)
+    _auths: Mapping[str, ServerId] = field(repr=False)
+
+    @classmethod
+    def build(
+        cls,
+        instance: InstanceRecord,
+        members: Iterable[AdmittedMember],
+        *,
+        openapi: Mapping[ServiceId, bytes],
+        schemas: Mapping[str, bytes],
+        version: int,
+        expires: datetime,
+        complaints: Iterable[Problem] = (),
+    ) -> RegistryState:
+        """Index the admitted members."""
+        admitted = tuple(members)
+        records = [member.record for member in admitted]
+        servers = {server.id: server for record in records for server in record.servers}
+        applications = {item.id: item for record in records for item in record.applications}
+        reviews = [member.review_at for member in admitted if member.review_at is not None]
+        return cls(
+            instance=instance,
+            members=MappingProxyType({record.member: record for record in records}),
+            openapi=MappingProxyType(dict(openapi)),
+            schemas=MappingProxyType(dict(schemas)),
+            version=version,
+            expires=expires,
+            complaints=(
+                *complaints,
+                *(problem for member in admitted for problem in member.complaints),
+            ),
+            review_at=min(reviews, default=None),
+            _applications=applications,
+            _services={item.id: item for record in records for item in record.services},
+            _servers=servers,
+            _hosts={
+                application.id: tuple(
+                    servers[server] for server in application.servers if server in servers
+                )
+                for application in applications.values()
+            },
+            _seals={keyid: seal for member in admitted for keyid, seal in member.seals.items()},
+            _auths={
+                print_: server for member in admitted for print_, server in member.auths.items()
+            },
+        )
+
+    def member(self, member: MemberId) -> MemberRecord:
+        """Raises: Problem ``UnknownMember``."""
+        return _find(self.members, member, Code.UNKNOWN_MEMBER)
+
+    def application(self, application: ApplicationId) -> ApplicationRecord:
+        """Raises: Problem ``UnknownApplication``."""
+        return _find(self._applications, application, Code.UNKNOWN_APPLICATION)
+
+    def service(self, service: ServiceId) -> ServiceRecord:
+        """Raises: Problem ``UnknownService``."""
+        return _find(self._services, service, Code.UNKNOWN_SERVICE)
+
+    def server(self, server: ServerId) -> ServerRecord:
+        """Raises: Problem ``InvalidSecurityServer`` when the registry has no such server."""
+        return _find(self._servers, server, Code.UNKNOWN_SERVER)
+
+    def servers_of(self, application: ApplicationId) -> tuple[ServerRecord, ...]:
+        """The known servers that speak for an application, in its order of preference; may be none.
+
+        Raises:
+            Problem: ``UnknownApplication``.
+        """
+        return _find(self._hosts, application, Code.UNKNOWN_APPLICATION)
+
+    def seal_key(self, keyid: str) -> SealKey:
+        """The member that seals with the key ``keyid``, the key and its certificate.
+
+        Raises:
+            Problem: ``IncorrectCertificate`` when no member has registered it.
+        """
+        return _find(self._seals, keyid, Code.CERTIFICATE_MISMATCH)
+
+    def auth_server(self, fingerprint: str) -> ServerId:
+        """The server that shows the TLS certificate with this fingerprint.
+
+        Raises:
+            Problem: ``PeerCertificateUntrusted`` when no server has registered it.
+        """
+        return _find(self._auths, fingerprint, Code.PEER_CERTIFICATE_UNTRUSTED)
+
+    @property
+    def auth_fingerprints(self) -> Mapping[str, ServerId]:
+        """All registered TLS certificates of servers."""
+        return MappingProxyType(dict(self._auths))
+
+
+def schema_id(data: bytes, path: str) -> str:
+    """The ``$id`` of a shared schema.
+
+    Raises:
+        Problem: ``InvalidDocument`` when the file is not JSON or has no ``$id`` of its own.
+    """
+    node = parse_document(data, MAX_SCHEMA_BYTES, path)
+    if not isinstance(node.value, dict) or not isinstance(node.value.get("$id"), str):
+        raise node.refuse("a shared schema needs an $id")
+    return str(node.value["$id"])
+
+
+def _find(index: Mapping[Key, Value], key: Key, code: Code) -> Value:
+    try:
+        return index[key]
+    except KeyError:
+        raise Problem(
+            code, where=str(key), detail=f"the registry has no {key}", facts={"id": str(key)}
+        ) from None

@@ -3,6 +3,7 @@
 Invariants:
 - a certificate is trusted only when its chain ends at a listed authority, it is valid at the time
   asked about, its key and key usages fit its one purpose, and it names exactly one owner;
+- a judgement costs about a millisecond: judge once and remember, then compare validity only;
 - a judgement lists *every* mismatch, each as a :class:`Mismatch` in ``facts["reasons"]``;
 - an identifier has one spelling in a certificate, the one that :func:`member_urn`,
   :func:`server_urn` and :func:`application_urn` give.
@@ -46,13 +47,13 @@ from cryptography.x509.oid import ExtendedKeyUsageOID as Purpose
 from cryptography.x509.oid import NameOID
 
 from exchange.identifiers import ApplicationId, MemberId, ServerId
+from exchange.keys import MAX_RSA_BITS, MIN_RSA_BITS
 from exchange.problems import Code, Problem
 
 DEVELOPMENT_MARK: Final = "DEV - not for production"
 """organizationName of every subject of the development certificate authority."""
 
 MAX_PEM_BYTES: Final = 256 * 1024
-MIN_RSA_BITS: Final = 2048
 
 Names: TypeAlias = tuple[str, ...]
 _OwnerT = TypeVar("_OwnerT", MemberId, ServerId, ApplicationId)
@@ -97,6 +98,7 @@ class _Rule:
     expired: Code
     untrusted: Code
     non_repudiation: bool
+    curves: frozenset[str]
     demanded: frozenset[x509.ObjectIdentifier]
     forbidden: frozenset[x509.ObjectIdentifier]
 
@@ -117,6 +119,7 @@ _SEAL: Final = _Rule(
     Code.CERTIFICATE_EXPIRED,
     Code.CERTIFICATE_UNTRUSTED,
     non_repudiation=True,
+    curves=frozenset({"secp256r1"}),  # what exchange.keys signs with
     demanded=frozenset(),
     forbidden=_TLS | _SERVICES | _ANY,
 )
@@ -125,6 +128,7 @@ _AUTH: Final = _Rule(
     Code.PEER_CERTIFICATE_EXPIRED,
     Code.PEER_CERTIFICATE_UNTRUSTED,
     non_repudiation=False,
+    curves=frozenset({"secp256r1", "secp384r1"}),
     demanded=_TLS,
     forbidden=_SERVICES | _ANY,
 )
@@ -431,7 +435,7 @@ def _findings(
     if extensions is None:
         return findings
     findings.extend(_usage_findings(extensions, rule))
-    findings.extend(_key_findings(certificate))
+    findings.extend(_key_findings(certificate, rule))
     return findings
 
 
@@ -458,23 +462,24 @@ def _usage_findings(extensions: x509.Extensions, rule: _Rule) -> Iterator[Findin
         )
 
 
-def _key_findings(certificate: x509.Certificate) -> Iterator[Finding]:
+def _key_findings(certificate: x509.Certificate, rule: _Rule) -> Iterator[Finding]:
     try:
         key = certificate.public_key()
     except (ValueError, UnsupportedAlgorithm) as error:
         yield Finding(Mismatch.WEAK_KEY, f"the public key cannot be read: {_short(error)}")
         return
     match key:
-        case ec.EllipticCurvePublicKey() if key.curve.name in {"secp256r1", "secp384r1"}:
-            return
-        case ed25519.Ed25519PublicKey():
-            return
-        case rsa.RSAPublicKey() if key.key_size >= MIN_RSA_BITS:
-            return
-        case rsa.RSAPublicKey():
-            yield Finding(Mismatch.WEAK_KEY, f"RSA key of {key.key_size} bits, below 2048")
         case ec.EllipticCurvePublicKey():
-            yield Finding(Mismatch.WEAK_KEY, f"curve {key.curve.name} is not P-256 or P-384")
+            if key.curve.name not in rule.curves:
+                yield Finding(Mismatch.WEAK_KEY, f"no {rule.noun} is on curve {key.curve.name}")
+        case rsa.RSAPublicKey():
+            if not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
+                yield Finding(
+                    Mismatch.WEAK_KEY,
+                    f"RSA key of {key.key_size} bits, not {MIN_RSA_BITS} to {MAX_RSA_BITS}",
+                )
+        case ed25519.Ed25519PublicKey():
+            pass
         case _:
             yield Finding(Mismatch.WEAK_KEY, "the public key is not EC, Ed25519 or RSA")
 

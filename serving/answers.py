@@ -1,0 +1,318 @@
+"""What an exchange brings: an :class:`Answer` or a failure; and the reader that makes it of bytes.
+
+Invariants of :class:`AnswerReader`:
+
+- It does no I/O and holds no clock: bytes in, one whole answer or an exception out, whatever the
+  cuts between the pieces.
+- An answer is whole only when it is known where it ends (RFC 9112 section 6.3) and nothing came
+  behind it.
+- Whatever it is fed, it raises nothing but :class:`ProtocolError` and :class:`TooLarge`, and keeps
+  no more than the two limits.
+
+Stricter than RFC 9112 asks, because both ends are known: no obsolete line folding, no bare LF, no
+``Transfer-Encoding`` but ``chunked``, no ``Content-Length`` beside it, no protocol switch. Trailer
+fields are read and dropped. The parser is llhttp (httptools).
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, TypeAlias
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+
+_INTERIM_WITHOUT_BODY: Final = frozenset({100, 102, 103})
+_MAX_INTERIM_ANSWERS: Final = 16
+_LETTER_H: Final = ord("H")
+_MAX_LENGTH_DIGITS: Final = 20
+
+
+class ExchangeFailed(Exception):
+    """An exchange that brought no answer.
+
+    ``sent`` is False only when it is certain that no byte of the request left this process, so
+    that the same request may be given to another server whatever its method.
+    """
+
+    def __init__(self, detail: str, *, sent: bool) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.sent = sent
+
+
+class ConnectFailed(ExchangeFailed):
+    """No connection: refused, unreachable, unknown name, or TLS not agreed (then ``tls`` is set).
+
+    A peer may refuse *our* certificate only after the first bytes of a request (TLS 1.3); that is a
+    ``ConnectFailed`` too, with ``sent`` True.
+    """
+
+    def __init__(self, reason: str, tls: ssl.SSLError | None = None, *, sent: bool = False) -> None:
+        super().__init__(reason, sent=sent)
+        self.reason = reason
+        self.tls = tls
+
+
+class Phase(StrEnum):
+    """What an exchange was doing when its time was over."""
+
+    WAIT = "waiting for a free connection"
+    CONNECT = "connecting"
+    ANSWER = "waiting for the answer"
+
+
+class TimedOut(ExchangeFailed):
+    """The time for the whole exchange, or for connecting, was over."""
+
+    def __init__(self, phase: Phase) -> None:
+        super().__init__(f"timed out {phase}", sent=phase is Phase.ANSWER)
+        self.phase = phase
+
+
+class ProtocolError(ExchangeFailed):
+    """What came back is not the answer of an HTTP/1.1 server to this request."""
+
+    def __init__(self, detail: str, *, sent: bool = True) -> None:
+        super().__init__(detail, sent=sent)
+
+
+class Disconnected(ProtocolError):
+    """The connection ended before the end of the answer.
+
+    ``answered`` says whether a first part of an answer had come.
+    """
+
+    def __init__(self, detail: str, *, answered: bool, sent: bool = True) -> None:
+        super().__init__(detail, sent=sent)
+        self.answered = answered
+
+
+class TooLarge(ExchangeFailed):
+    """Head or body of the answer (``what``) is larger than the limit."""
+
+    def __init__(self, what: str, limit_bytes: int) -> None:
+        super().__init__(f"the {what} of the answer exceeds {limit_bytes} bytes", sent=True)
+        self.what = what
+        self.limit_bytes = limit_bytes
+
+
+class PoolFull(ExchangeFailed):
+    """All connections are busy and the queue for them is full."""
+
+    def __init__(self, waiting: int) -> None:
+        super().__init__(f"{waiting} exchanges are waiting already", sent=False)
+        self.waiting = waiting
+
+
+class PoolClosed(ExchangeFailed):
+    """The pool is closing: it takes no new exchanges."""
+
+    def __init__(self) -> None:
+        super().__init__("the pool is closed", sent=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer.
+
+    ``headers`` are in order, with lower-case names, stripped values (ISO 8859-1) and repeats.
+    ``reused`` tells whether the connection had carried an exchange before; ``peer_certificate`` is
+    the DER certificate that the server showed on it, None without TLS.
+    """
+
+    status: int
+    headers: Headers
+    body: bytes
+    reused: bool
+    peer_certificate: bytes | None
+
+
+class AnswerReader:
+    """Reads the answers of one connection, one after the other.
+
+    The methods named ``on_…`` belong to httptools. They must not raise: the first fault is kept
+    and raised when the piece is through.
+    """
+
+    __slots__ = (
+        "_body",
+        "_body_size",
+        "_fault",
+        "_final",
+        "_head_only",
+        "_headers",
+        "_interim",
+        "_interims",
+        "_max_body_bytes",
+        "_max_head_bytes",
+        "_parser",
+        "_received",
+        "_tail",
+        "_until_end",
+        "_whole",
+        "keep_alive",
+        "status",
+    )
+
+    def __init__(self, *, max_head_bytes: int, max_body_bytes: int) -> None:
+        self._max_head_bytes = max_head_bytes
+        self._max_body_bytes = max_body_bytes
+        self._parser: Any = HttpResponseParser(self)
+        self._head_only = False
+        self.begin(head_only=False)
+
+    def begin(self, *, head_only: bool) -> None:
+        """Expect the answer to a new request; ``head_only`` when that is HEAD."""
+        if self._head_only:
+            self._parser = HttpResponseParser(self)  # llhttp still waits for the body's bytes
+        self._head_only = head_only
+        self._headers: list[tuple[str, str]] = []
+        self._body: list[bytes] = []
+        self._body_size = 0
+        self._received = 0
+        self._tail = b""
+        self._interims = 0
+        self._interim = False
+        self._final = False
+        self._whole = False
+        self._until_end = False
+        self._fault: ExchangeFailed | None = None
+        self.status = 0
+        self.keep_alive = False
+
+    @property
+    def started(self) -> bool:
+        """Whether anything of the answer has come."""
+        return self._received > 0
+
+    @property
+    def headers(self) -> Headers:
+        return tuple(self._headers)
+
+    @property
+    def body(self) -> bytes:
+        chunks = self._body
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def feed(self, data: bytes) -> bool:
+        """Read a piece; True when the answer is whole, and then no more may be fed.
+
+        Raises:
+            ProtocolError: this is no HTTP/1.1 answer, or something came behind it.
+            TooLarge: head or body exceed their limits.
+        """
+        if not data:
+            return self._whole
+        if self._received == 0 and data[0] != _LETTER_H:
+            # llhttp would also take RTSP/ and ICE/, and blank lines in front
+            raise ProtocolError("the answer does not begin with HTTP/")
+        self._received += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade) as error:
+            if self._fault is not None:
+                raise self._fault from error
+            raise ProtocolError(f"the answer cannot be read: {error}") from error
+        if self._fault is not None:
+            raise self._fault
+        body_size = self._body_size
+        if self._received - body_size > self._max_head_bytes + 8 * body_size:
+            # the head, interim answers, chunk sizes and extensions, trailers: all but the body;
+            # eight bytes suffice to frame a chunk of one byte
+            raise TooLarge("head", self._max_head_bytes)
+        if self._head_only:
+            self._tail = (self._tail + data)[-4:]
+            if self._whole and self._tail != b"\r\n\r\n":
+                raise ProtocolError("bytes came behind the answer to HEAD")
+        return self._whole
+
+    def end(self) -> bool:
+        """The connection ended: True when that ends the body (RFC 9112 section 6.3, item 8)."""
+        if self._whole or not self._until_end:
+            return False
+        self.keep_alive = False
+        return True
+
+    def _blame(self, fault: ExchangeFailed) -> None:
+        if self._fault is None:
+            self._fault = fault
+
+    def on_message_begin(self) -> None:
+        if self._whole:
+            self._blame(ProtocolError("bytes came behind the answer"))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._final:
+            self._headers.append(
+                (name.decode("latin-1").lower(), value.decode("latin-1").strip(" \t"))
+            )
+
+    def on_headers_complete(self) -> None:
+        if self._whole:
+            return
+        parser = self._parser
+        status: int = parser.get_status_code()
+        if parser.get_http_version() not in ("1.1", "1.0"):
+            self._blame(ProtocolError("the answer is not HTTP/1.1"))
+        elif 100 <= status < 200:
+            self._interims += 1
+            self._interim = True
+            if status not in _INTERIM_WITHOUT_BODY or self._interims > _MAX_INTERIM_ANSWERS:
+                self._blame(ProtocolError(f"the interim answer {status} was not asked for"))
+        elif not 200 <= status <= 599:
+            self._blame(ProtocolError(f"the status {status} does not exist"))
+        else:
+            self._final = True
+            self.status = status
+            self._judge_framing(status)
+
+    def _judge_framing(self, status: int) -> None:
+        """RFC 9112 section 6.3: how the body will end."""
+        codings = []
+        length = None
+        for name, value in self._headers:
+            if name == "content-length":
+                length = value
+            elif name == "transfer-encoding":
+                codings.append(value.lower())
+        if self._head_only:
+            self._whole = True
+            self.keep_alive = self._parser.should_keep_alive()
+        elif codings and codings != ["chunked"]:
+            self._blame(ProtocolError("the answer has a transfer coding other than chunked"))
+        elif status in (204, 304):
+            return
+        elif length is not None:
+            if len(length) > _MAX_LENGTH_DIGITS or not (length.isascii() and length.isdecimal()):
+                self._blame(ProtocolError("the Content-Length is not a length"))
+            elif int(length) > self._max_body_bytes:
+                self._blame(TooLarge("body", self._max_body_bytes))
+        elif not codings:
+            self._until_end = True
+
+    def on_chunk_header(self) -> None:
+        if self._whole:
+            self._blame(ProtocolError("bytes came behind the answer"))
+
+    def on_body(self, data: bytes) -> None:
+        if self._whole:
+            self._blame(ProtocolError("bytes came behind the answer"))
+            return
+        self._body_size += len(data)
+        if self._body_size > self._max_body_bytes:
+            self._blame(TooLarge("body", self._max_body_bytes))
+            self._body.clear()
+        elif self._fault is None:
+            self._body.append(data)
+
+    def on_message_complete(self) -> None:
+        if self._interim:
+            self._interim = False
+            self._headers.clear()
+        elif not self._whole:
+            self._whole = True
+            self.keep_alive = self._parser.should_keep_alive()

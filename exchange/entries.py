@@ -1,0 +1,303 @@
+"""Entries of the journal: what the Merkle tree holds, free of personal data (design: the journal).
+
+Invariants:
+- an entry is canonical JSON: UTF-8, sorted keys, no spaces, absent members left out; at most
+  :data:`MAX_SIZE` bytes. ``parse_entry`` accepts only bytes that ``format_entry`` prints;
+- it says who, what, when and with which outcome; payload, headers, real path and query are in the
+  sealed part (:mod:`exchange.sealed_parts`), which the entry names by the digest of its ciphertext;
+- times are UTC and kept to the millisecond.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any, Final, TypeVar
+
+import orjson
+
+from exchange.identifiers import ApplicationId, ServerId, ServiceId
+from exchange.problems import Code, Problem
+
+VERSION: Final = 1
+MAX_SIZE = 65_000
+_MAX_NUMBER = 2**53 - 1
+_HEX_256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+class Kind(StrEnum):
+    """What an entry records."""
+
+    REQUEST = "request"
+    RESPONSE = "response"
+    REFUSAL = "refusal"
+    """We refused what came in."""
+    FAILURE = "failure"
+    """We could not finish what we had begun."""
+    SYSTEM = "system"
+    """The server itself: started, stopped, a key destroyed."""
+
+
+class Side(StrEnum):
+    """On which side of the exchange this server stood."""
+
+    CONSUMER = "consumer"
+    PROVIDER = "provider"
+    SERVER = "server"
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """Where the sealed part is and how it was encrypted.
+
+    ``digest`` is the hex SHA-256 of the ciphertext, ``size`` its length, ``key`` the name of the
+    member's key of the month, ``wrapped`` the record's own key under it, in base64.
+    """
+
+    digest: str
+    size: int
+    key: str
+    wrapped: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One entry. ``at`` is kept to the millisecond, in UTC.
+
+    ``id`` is X-Road-Id, ``request_id`` X-Road-Request-Id, ``peer`` the other server, ``endpoint``
+    the path *template*, ``problem`` a code of :mod:`exchange.problems` and ``where`` its place,
+    ``size`` the body's bytes, ``certificate`` the fingerprint of the signer's certificate,
+    ``nonce`` that of the request's signature, ``event`` what a system entry is about.
+    ``sealed`` and ``commitment`` are filled in by the journal.
+    """
+
+    kind: Kind
+    side: Side
+    at: datetime
+    id: str | None = None
+    request_id: str | None = None
+    trace: str | None = None
+    client: ApplicationId | None = None
+    service: ServiceId | None = None
+    peer: ServerId | None = None
+    method: str | None = None
+    endpoint: str | None = None
+    status: int | None = None
+    problem: str | None = None
+    where: str | None = None
+    size: int | None = None
+    certificate: str | None = None
+    agreement: str | None = None
+    purpose: str | None = None
+    nonce: str | None = None
+    event: str | None = None
+    sealed: Sealed | None = None
+    commitment: str | None = None
+
+
+# The same few identifiers come by thousands of times a second.
+_text: Callable[[ApplicationId | ServiceId | ServerId], str] = lru_cache(maxsize=4096)(str)
+_application = lru_cache(maxsize=4096)(ApplicationId.parse)
+_service = lru_cache(maxsize=4096)(ServiceId.parse)
+_server = lru_cache(maxsize=4096)(ServerId.parse)
+
+
+def format_time(at: datetime) -> str:
+    """RFC 3339 in UTC to the millisecond, such as ``2026-11-21T08:30:00.125Z``."""
+    if at.tzinfo is not UTC:
+        at = at.astimezone(UTC)
+    return at.isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def format_entry(entry: Entry) -> bytes:
+    """The canonical bytes of an entry.
+
+    Raises:
+        Problem: ``InvalidDocument`` when it is longer than :data:`MAX_SIZE` or has text that is
+            not Unicode (lone surrogates).
+    """
+    return format_sealed(entry, entry.sealed, entry.commitment)
+
+
+def format_sealed(entry: Entry, sealed: Sealed | None, commitment: str | None) -> bytes:
+    """:func:`format_entry` with these instead of the entry's own ``sealed`` and ``commitment``.
+
+    Saves a copy of the entry for each record. Members are written in sorted order.
+    """
+    document: dict[str, Any] = {}
+    if entry.agreement is not None:
+        document["agreement"] = entry.agreement
+    document["at"] = format_time(entry.at)
+    if entry.certificate is not None:
+        document["certificate"] = entry.certificate
+    if entry.client is not None:
+        document["client"] = _text(entry.client)
+    if commitment is not None:
+        document["commitment"] = commitment
+    if entry.endpoint is not None:
+        document["endpoint"] = entry.endpoint
+    if entry.event is not None:
+        document["event"] = entry.event
+    if entry.id is not None:
+        document["id"] = entry.id
+    document["kind"] = entry.kind
+    if entry.method is not None:
+        document["method"] = entry.method
+    if entry.nonce is not None:
+        document["nonce"] = entry.nonce
+    if entry.peer is not None:
+        document["peer"] = _text(entry.peer)
+    if entry.problem is not None:
+        document["problem"] = entry.problem
+    if entry.purpose is not None:
+        document["purpose"] = entry.purpose
+    if entry.request_id is not None:
+        document["request_id"] = entry.request_id
+    if sealed is not None:
+        document["sealed"] = {
+            "digest": sealed.digest,
+            "key": sealed.key,
+            "size": sealed.size,
+            "wrapped": sealed.wrapped,
+        }
+    if entry.service is not None:
+        document["service"] = _text(entry.service)
+    document["side"] = entry.side
+    if entry.size is not None:
+        document["size"] = entry.size
+    if entry.status is not None:
+        document["status"] = entry.status
+    if entry.trace is not None:
+        document["trace"] = entry.trace
+    document["v"] = VERSION
+    if entry.where is not None:
+        document["where"] = entry.where
+    try:
+        data = orjson.dumps(document)
+    except TypeError as error:
+        raise Problem(
+            Code.INVALID_DOCUMENT, where="entry", detail=f"cannot be written: {error}"
+        ) from error
+    if len(data) > MAX_SIZE:
+        raise Problem(
+            Code.INVALID_DOCUMENT,
+            where="entry",
+            detail=f"an entry of {len(data)} bytes; {MAX_SIZE} are allowed",
+        )
+    return data
+
+
+def _refuse(where: str, detail: str) -> Problem:
+    return Problem(Code.INVALID_DOCUMENT, where=where, detail=detail)
+
+
+def _string(value: Any, where: str) -> str:
+    if type(value) is not str:
+        raise _refuse(where, "not a string")
+    return value
+
+
+def _number(value: Any, where: str) -> int:
+    if type(value) is not int or not 0 <= value <= _MAX_NUMBER:
+        raise _refuse(where, "not a natural number")
+    return value
+
+
+def _digest(value: Any, where: str) -> str:
+    if type(value) is not str or not _HEX_256.fullmatch(value):
+        raise _refuse(where, "not 64 lower-case hex digits")
+    return value
+
+
+_Word = TypeVar("_Word", bound=StrEnum)
+
+
+def _word(words: type[_Word]) -> Callable[[Any, str], _Word]:
+    def parse(value: Any, where: str) -> _Word:
+        try:
+            return words(_string(value, where))
+        except ValueError as error:
+            raise _refuse(where, f"{value[:40]!r} is not one of {', '.join(words)}") from error
+
+    return parse
+
+
+def _time(value: Any, where: str) -> datetime:
+    try:
+        return datetime.fromisoformat(_string(value, where))
+    except ValueError as error:
+        raise _refuse(where, f"{value[:40]!r} is not a time") from error
+
+
+def _sealed(value: Any, where: str) -> Sealed:
+    if type(value) is not dict or value.keys() != {"digest", "key", "size", "wrapped"}:
+        raise _refuse(where, "not exactly digest, key, size and wrapped")
+    return Sealed(
+        _digest(value["digest"], f"{where}/digest"),
+        _number(value["size"], f"{where}/size"),
+        _string(value["key"], f"{where}/key"),
+        _string(value["wrapped"], f"{where}/wrapped"),
+    )
+
+
+_MEMBERS: dict[str, Callable[[Any, str], Any]] = {
+    "kind": _word(Kind),
+    "side": _word(Side),
+    "at": _time,
+    "id": _string,
+    "request_id": _string,
+    "trace": _string,
+    "client": lambda value, where: _application(_string(value, where), where),
+    "service": lambda value, where: _service(_string(value, where), where),
+    "peer": lambda value, where: _server(_string(value, where), where),
+    "method": _string,
+    "endpoint": _string,
+    "status": _number,
+    "problem": _string,
+    "where": _string,
+    "size": _number,
+    "certificate": _string,
+    "agreement": _string,
+    "purpose": _string,
+    "nonce": _string,
+    "event": _string,
+    "sealed": _sealed,
+    "commitment": _digest,
+}
+
+
+def parse_entry(data: bytes, where: str = "entry") -> Entry:
+    """Parse an entry.
+
+    Raises:
+        Problem: ``InvalidDocument`` (``InvalidIdentifier`` for identifiers) when the bytes are not
+            what :func:`format_entry` prints for the entry they describe: too long, not JSON,
+            unknown or duplicate members, other spellings of numbers, times or strings.
+    """
+    if len(data) > MAX_SIZE:
+        raise _refuse(where, f"an entry of {len(data)} bytes; {MAX_SIZE} are allowed")
+    try:
+        document = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise _refuse(where, "not JSON") from error
+    if type(document) is not dict:
+        raise _refuse(where, "not an object")
+    if document.pop("v", None) != VERSION:
+        raise _refuse(where, f"not version {VERSION}")
+    values: dict[str, Any] = {}
+    for name, value in document.items():
+        parse = _MEMBERS.get(name)
+        if parse is None:
+            raise _refuse(where, f"unknown member {name[:40]!r}")
+        values[name] = parse(value, f"{where}/{name}")
+    missing = {"kind", "side", "at"} - values.keys()
+    if missing:
+        raise _refuse(where, f"no {', '.join(sorted(missing))}")
+    entry = Entry(**values)
+    if entry.at.tzinfo is not UTC or format_entry(entry) != data:
+        raise _refuse(where, "not in canonical form")
+    return entry

@@ -1,0 +1,212 @@
+"""Sealed parts: what of an exchange is kept only encrypted.
+
+Invariants:
+- plaintext is ``uint32 length || JSON || signature base || signature || body``; the JSON (sorted
+  keys) holds the head, the salt and the lengths; one part has one spelling;
+- each record has an AES-256-GCM key of its own, used once (so its nonce is zero); that key is
+  wrapped by the member's key of the month (AES-256-GCM, 12-byte nonce in front). Both encryptions
+  bind the name of the member's key. Destroying the member's key erases all that it wrapped;
+- the commitment ``HMAC-SHA256(salt, base || signature)`` in the entry binds the entry to what was
+  signed without telling anything about it: the salt is in the sealed part only.
+"""
+
+from __future__ import annotations
+
+import hmac
+import struct
+from base64 import b64decode, b64encode
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import orjson
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from exchange.problems import Code, Problem
+
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+
+KEY_SIZE = 32
+NONCE_SIZE = 12
+MIN_SALT_SIZE = 16
+_TAG_SIZE = 16
+_WRAPPED_SIZE = NONCE_SIZE + KEY_SIZE + _TAG_SIZE
+_MAX_HEAD = 1 << 20
+_LENGTH = struct.Struct(">I")
+_ZERO_NONCE = bytes(NONCE_SIZE)
+_PART_CONTEXT = b"saphan sealed part v1 "
+_WRAP_CONTEXT = b"saphan wrapped key v1 "
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head of a message as it was signed: method and target, or status; and headers."""
+
+    headers: Headers = ()
+    method: str | None = None
+    target: str | None = None
+    status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SealedPart:
+    """What a record keeps encrypted. ``salt`` is at least 16 random bytes, used once."""
+
+    base: bytes
+    signature: bytes
+    head: Head
+    body: bytes
+    salt: bytes
+
+
+def commitment(part: SealedPart) -> str:
+    """The hex commitment to what was signed."""
+    return hmac.digest(part.salt, part.base + part.signature, "sha256").hex()
+
+
+def format_part(part: SealedPart) -> bytes:
+    """The plaintext of a sealed part.
+
+    Raises:
+        Problem: ``InvalidDocument`` when the head is over 1 MiB or cannot be written as JSON, or
+            the salt is too short.
+    """
+    if len(part.salt) < MIN_SALT_SIZE:
+        raise _refuse("salt", f"a salt has at least {MIN_SALT_SIZE} bytes")
+    head: dict[str, Any] = {"headers": part.head.headers}
+    if part.head.method is not None:
+        head["method"] = part.head.method
+    if part.head.status is not None:
+        head["status"] = part.head.status
+    if part.head.target is not None:
+        head["target"] = part.head.target
+    try:
+        document = orjson.dumps(
+            {
+                "base": len(part.base),
+                "head": head,
+                "salt": part.salt.hex(),
+                "signature": len(part.signature),
+            }
+        )
+    except TypeError as error:
+        raise _refuse("head", f"cannot be written: {error}") from error
+    if len(document) > _MAX_HEAD:
+        raise _refuse("head", f"a head of {len(document)} bytes")
+    return b"".join((_LENGTH.pack(len(document)), document, part.base, part.signature, part.body))
+
+
+def _refuse(where: str, detail: str) -> Problem:
+    return Problem(Code.INVALID_DOCUMENT, where=f"sealed part {where}", detail=detail)
+
+
+def _length(value: Any, where: str) -> int:
+    if type(value) is not int or value < 0:
+        raise _refuse(where, "not a length")
+    return value
+
+
+def _head(value: Any) -> Head:
+    if type(value) is not dict or not value.keys() <= {"headers", "method", "status", "target"}:
+        raise _refuse("head", "not headers, method, status and target")
+    headers = value.get("headers")
+    if type(headers) is not list or not all(
+        type(pair) is list and len(pair) == 2 and type(pair[0]) is type(pair[1]) is str
+        for pair in headers
+    ):
+        raise _refuse("head", "headers are not pairs of strings")
+    method, target, status = value.get("method"), value.get("target"), value.get("status")
+    if not (
+        isinstance(method, str | None)
+        and isinstance(target, str | None)
+        and (status is None or type(status) is int)
+    ):
+        raise _refuse("head", "method, target or status of a wrong type")
+    return Head(tuple((name, text) for name, text in headers), method, target, status)
+
+
+def parse_part(plaintext: bytes) -> SealedPart:
+    """Parse the plaintext of a sealed part.
+
+    Raises:
+        Problem: ``InvalidDocument`` for anything that :func:`format_part` does not print.
+    """
+    if len(plaintext) < 4:
+        raise _refuse("length", "shorter than its length field")
+    (size,) = _LENGTH.unpack_from(plaintext)
+    if size > _MAX_HEAD or 4 + size > len(plaintext):
+        raise _refuse("length", "the head is longer than the part")
+    try:
+        document = orjson.loads(plaintext[4 : 4 + size])
+    except orjson.JSONDecodeError as error:
+        raise _refuse("head", "not JSON") from error
+    if type(document) is not dict or document.keys() != {"base", "head", "salt", "signature"}:
+        raise _refuse("head", "not base, head, salt and signature")
+    base_end = 4 + size + _length(document["base"], "base")
+    body_start = base_end + _length(document["signature"], "signature")
+    if body_start > len(plaintext):
+        raise _refuse("length", "base and signature are longer than the part")
+    try:
+        salt = bytes.fromhex(document["salt"])
+    except (TypeError, ValueError) as error:
+        raise _refuse("salt", "not hex") from error
+    part = SealedPart(
+        plaintext[4 + size : base_end],
+        plaintext[base_end:body_start],
+        _head(document["head"]),
+        plaintext[body_start:],
+        salt,
+    )
+    if format_part(part) != plaintext:
+        raise _refuse("head", "not in canonical form")
+    return part
+
+
+def encrypt(plaintext: bytes, record_key: bytes, key_name: str) -> bytes:
+    """Encrypt under a key that is used for nothing else."""
+    return AESGCM(record_key).encrypt(_ZERO_NONCE, plaintext, _PART_CONTEXT + key_name.encode())
+
+
+def wrap_key(record_key: bytes, member_key: AESGCM, key_name: str, nonce: bytes) -> str:
+    """Wrap a record's key, in base64; ``nonce`` must never repeat under ``member_key``."""
+    wrapped = nonce + member_key.encrypt(nonce, record_key, _WRAP_CONTEXT + key_name.encode())
+    return b64encode(wrapped).decode("ascii")
+
+
+def unwrap_key(wrapped: str, member_key: AESGCM, key_name: str) -> bytes:
+    """Unwrap a record's key.
+
+    Raises:
+        Problem: ``SealedPartUnreadable`` when this member key did not wrap it.
+    """
+    try:
+        data = b64decode(wrapped, validate=True)
+        if len(data) != _WRAPPED_SIZE:
+            raise ValueError("length")
+        return member_key.decrypt(
+            data[:NONCE_SIZE], data[NONCE_SIZE:], _WRAP_CONTEXT + key_name.encode()
+        )
+    except (ValueError, InvalidTag) as error:
+        raise Problem(
+            Code.SEALED_PART_UNREADABLE,
+            where=f"key {key_name}",
+            detail="the record's key was not wrapped by this key",
+        ) from error
+
+
+def decrypt(ciphertext: bytes, record_key: bytes, key_name: str) -> bytes:
+    """Decrypt a sealed part.
+
+    Raises:
+        Problem: ``SealedPartUnreadable`` when it is not what this key encrypted.
+    """
+    try:
+        return AESGCM(record_key).decrypt(
+            _ZERO_NONCE, ciphertext, _PART_CONTEXT + key_name.encode()
+        )
+    except (ValueError, InvalidTag) as error:
+        raise Problem(
+            Code.SEALED_PART_UNREADABLE,
+            where=f"key {key_name}",
+            detail="the sealed part is not what was encrypted",
+        ) from error

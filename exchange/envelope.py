@@ -288,7 +288,7 @@ def open_response(
 
 def _seal(lines: dict[str, str], key: SigningKey, tail: str) -> Signed:
     params = f"({' '.join(lines)}){tail}"
-    base = signature_base(lines, params)
+    base = signature_base(lines, lines, params)
     signature = key.sign(base)
     field = f"{LABEL}={params}"
     added = (("signature-input", field), ("signature", format_signature(LABEL, signature)))
@@ -300,8 +300,7 @@ def _verify(
 ) -> tuple[str, bytes]:
     """Coverage, key, algorithm, signature; the last steps of opening, in this order."""
     components = member.component_list()
-    covered = dict.fromkeys(components)
-    if len(components) != len(lines) or covered.keys() != lines.keys():
+    if len(components) != len(lines) or set(components) != lines.keys():
         _refuse_coverage(components, lines)
     keyid, algorithm = member.parameters["keyid"], member.parameters["alg"]
     if not isinstance(keyid, str) or not isinstance(algorithm, str):
@@ -314,7 +313,7 @@ def _verify(
             detail=f"alg is {algorithm[:40]!r}, but the key is for {key.algorithm.value}",
             facts={"keyid": keyid, "algorithm": key.algorithm.value},
         )
-    base = signature_base({component: lines[component] for component in components}, member.text)
+    base = signature_base(components, lines, member.text)
     key.verify(signature, base)
     return keyid, base
 

@@ -19,7 +19,7 @@ then. Not checked here: revocation, and agreements, which alone open doors (desi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import TypeVar
@@ -211,13 +211,14 @@ class RegistryState:
         version: int,
         expires: datetime,
         complaints: Iterable[Problem] = (),
+        reviews: Iterable[datetime] = (),
     ) -> RegistryState:
-        """Index the admitted members."""
+        """Index the admitted members; ``reviews`` are further moments to judge again at."""
         admitted = tuple(members)
         records = [member.record for member in admitted]
         servers = {server.id: server for record in records for server in record.servers}
         applications = {item.id: item for record in records for item in record.applications}
-        reviews = [member.review_at for member in admitted if member.review_at is not None]
+        moments = [member.review_at for member in admitted if member.review_at is not None]
         return cls(
             instance=instance,
             members=MappingProxyType({record.member: record for record in records}),
@@ -229,7 +230,7 @@ class RegistryState:
                 *complaints,
                 *(problem for member in admitted for problem in member.complaints),
             ),
-            review_at=min(reviews, default=None),
+            review_at=min((*moments, *reviews), default=None),
             _applications=applications,
             _services={item.id: item for record in records for item in record.services},
             _servers=servers,
@@ -244,6 +245,10 @@ class RegistryState:
                 print_: server for member in admitted for print_, server in member.auths.items()
             },
         )
+
+    def prolonged(self, expires: datetime) -> RegistryState:
+        """The same state, vouched for until ``expires``."""
+        return replace(self, expires=expires)
 
     def member(self, member: MemberId) -> MemberRecord:
         """Raises: Problem ``UnknownMember``."""

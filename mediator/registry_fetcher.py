@@ -1,0 +1,193 @@
+"""How the registry's files are fetched: the replaceable network of the TUF client.
+
+Invariants:
+- every fetch has a deadline of its own, for the whole of it and for each silence within it;
+- idle connections are kept for the next fetch; a kept one that the registry has closed meanwhile
+  is replaced once, without anybody noticing;
+- what was prefetched is handed out once and is checked by the TUF client like anything else;
+- redirects are not followed and no proxy is taken from the environment.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+from tuf.api.exceptions import (
+    DownloadError,
+    DownloadHTTPError,
+    SlowRetrievalError,
+)
+from tuf.ngclient import FetcherInterface
+
+_CHUNK = 1 << 16
+_Connection = http.client.HTTPConnection
+
+
+class RegistryFetcher(FetcherInterface):
+    """Fetches over kept HTTP/1.1 connections; safe to use from several threads.
+
+    Args:
+        silence_s: longest wait for a connection or for the next bytes.
+        total_s: longest time for one file.
+        parallel: connections used by :meth:`prefetch`.
+        context: TLS settings for an ``https`` registry; the system's when absent.
+    """
+
+    def __init__(
+        self,
+        *,
+        silence_s: float = 5.0,
+        total_s: float = 60.0,
+        parallel: int = 8,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        self.requests = 0
+        self._silence_s = silence_s
+        self._total_s = total_s
+        self._parallel = parallel
+        self._context = context
+        self._lock = threading.Lock()
+        self._idle: dict[str, list[_Connection]] = {}
+        self._ready: dict[str, bytes] = {}
+        self._closed = False
+
+    def prefetch(self, wanted: Mapping[str, int]) -> None:
+        """Fetch URLs side by side, each of at most so many bytes, for the fetches that follow.
+
+        A URL that fails is left out: the fetch that needs it fails by itself.
+        """
+        if len(wanted) < 2:
+            return
+        with ThreadPoolExecutor(min(self._parallel, len(wanted))) as pool:
+            bodies = pool.map(self._try_whole, wanted.keys(), wanted.values())
+            found = dict(zip(wanted, bodies, strict=True))
+        with self._lock:
+            self._ready = {url: body for url, body in found.items() if body is not None}
+
+    def close(self) -> None:
+        """Close every idle connection; later fetches fail."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, {}
+        for connections in idle.values():
+            for connection in connections:
+                connection.close()
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        with self._lock:
+            body = self._ready.pop(url, None)
+        if body is not None:
+            return iter((body,))
+        return self._stream(url)
+
+    def _try_whole(self, url: str, most: int) -> bytes | None:
+        parts: list[bytes] = []
+        length = 0
+        try:
+            for chunk in self._stream(url):
+                length += len(chunk)
+                if length > most:
+                    return None
+                parts.append(chunk)
+        except DownloadError:
+            return None
+        return b"".join(parts)
+
+    def _stream(self, url: str) -> Iterator[bytes]:
+        deadline = time.monotonic() + self._total_s
+        origin, connection, response = self._ask(url)
+        if response.status != 200:
+            self._drain(origin, connection, response)
+            raise DownloadHTTPError(f"{url}: HTTP status {response.status}", response.status)
+        return self._chunks(url, origin, connection, response, deadline)
+
+    def _chunks(
+        self,
+        url: str,
+        origin: str,
+        connection: _Connection,
+        response: http.client.HTTPResponse,
+        deadline: float,
+    ) -> Iterator[bytes]:
+        whole = False
+        try:
+            while chunk := response.read(_CHUNK):
+                if time.monotonic() > deadline:
+                    raise SlowRetrievalError(f"{url}: not finished in {self._total_s} s")
+                yield chunk
+            whole = True
+        except TimeoutError as error:
+            raise SlowRetrievalError(f"{url}: silent for {self._silence_s} s") from error
+        except (OSError, http.client.HTTPException) as error:
+            raise DownloadError(f"{url}: {error or type(error).__name__}") from error
+        finally:
+            self._give_back(origin, connection, keep=whole and not response.will_close)
+
+    def _ask(self, url: str) -> tuple[str, _Connection, http.client.HTTPResponse]:
+        parts = urlsplit(url)
+        origin = f"{parts.scheme}://{parts.netloc}"
+        connection, is_kept = self._take(origin)
+        try:
+            return origin, connection, self._request(connection, parts.path)
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            if isinstance(error, TimeoutError):
+                raise SlowRetrievalError(f"{url}: silent for {self._silence_s} s") from error
+            if not is_kept:
+                raise DownloadError(f"{url}: {error or type(error).__name__}") from error
+        connection = self._connection(origin)
+        try:
+            return origin, connection, self._request(connection, parts.path)
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise DownloadError(f"{url}: {error or type(error).__name__}") from error
+
+    def _request(self, connection: _Connection, path: str) -> http.client.HTTPResponse:
+        with self._lock:
+            self.requests += 1
+        connection.request("GET", path, headers={"User-Agent": "saphan"})
+        return connection.getresponse()
+
+    def _take(self, origin: str) -> tuple[_Connection, bool]:
+        with self._lock:
+            if self._closed:
+                raise DownloadError("the fetcher is closed")
+            if kept := self._idle.get(origin):
+                return kept.pop(), True
+        return self._connection(origin), False
+
+    def _connection(self, origin: str) -> _Connection:
+        parts = urlsplit(origin)
+        host = parts.hostname or ""
+        if parts.scheme == "https":
+            context = self._context or ssl.create_default_context()
+            return http.client.HTTPSConnection(
+                host, parts.port, timeout=self._silence_s, context=context
+            )
+        if parts.scheme == "http":
+            return http.client.HTTPConnection(host, parts.port, timeout=self._silence_s)
+        raise DownloadError(f"{origin}: not an http or https address")
+
+    def _drain(
+        self, origin: str, connection: _Connection, response: http.client.HTTPResponse
+    ) -> None:
+        keep = False
+        try:
+            keep = len(response.read(_CHUNK)) < _CHUNK and not response.will_close
+        except (OSError, http.client.HTTPException):
+            keep = False
+        self._give_back(origin, connection, keep=keep)
+
+    def _give_back(self, origin: str, connection: _Connection, *, keep: bool) -> None:
+        with self._lock:
+            kept = self._idle.setdefault(origin, [])
+            if keep and not self._closed and len(kept) < self._parallel:
+                kept.append(connection)
+                return
+        connection.close()

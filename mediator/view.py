@@ -1,0 +1,202 @@
+"""The view of the registry: the trusted state that this server acts on, kept fresh.
+
+A :class:`RegistryView` owns a :class:`~mediator.registry_copy.RegistryCopy` and asks the registry
+every ``poll_s`` seconds, in a thread of its own. The message path reads :attr:`RegistryView.state`
+and nothing else.
+
+Invariants:
+- trouble with the registry never stops exchanges by itself: the last good state stays in force
+  until the end of its timestamp role plus ``grace_s``, with a warning logged at every poll after
+  that end; only then :attr:`state` raises ``OutdatedGlobalConf``, until the registry answers again;
+- a restart without network takes up the copy on disk;
+- reading ``state`` is a comparison of two numbers and an attribute.
+
+Closing: cancel the owner of :meth:`run`, then :meth:`close`, which waits for a fetch under way as
+long as the fetcher's own deadlines let it last, at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import structlog
+
+from exchange.problems import Code, Problem
+from exchange.trust import RegistryState
+from mediator.registry_copy import RegistryCopy
+from mediator.registry_fetcher import RegistryFetcher
+from serving.clock import Clock, SystemClock
+
+POLL_S = 30.0
+GRACE_S = 24 * 3600.0
+_JITTER = 0.1
+
+log = structlog.get_logger(__name__)
+
+
+class RegistryView:
+    """The registry as this server sees it; made by :meth:`open`."""
+
+    def __init__(
+        self,
+        copy: RegistryCopy,
+        fetcher: RegistryFetcher,
+        *,
+        poll_s: float,
+        grace_s: float,
+        clock: Clock,
+    ) -> None:
+        self._copy = copy
+        self._fetcher = fetcher
+        self._poll_s = poll_s
+        self._grace_s = grace_s
+        self._clock = clock
+        self._one_at_a_time = asyncio.Lock()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="registry")
+        self._state: RegistryState | None = None
+        self._usable_until = 0.0
+        self._told: frozenset[str] = frozenset()
+        self.problem: Problem | None = None
+        """Why the last attempt to reach the registry failed; nothing when it did not."""
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        root_bytes: bytes,
+        cache_dir: Path,
+        *,
+        poll_s: float = POLL_S,
+        grace_s: float = GRACE_S,
+        clock: Clock | None = None,
+        context: ssl.SSLContext | None = None,
+    ) -> RegistryView:
+        """Take up the copy on disk; without one, wait for the registry.
+
+        Args:
+            url: base address of the registry.
+            root_bytes: the trusted TUF root, which came by another way than from the registry.
+            cache_dir: this server's own folder for the copy; made if it is not there.
+            grace_s: for how long exchanges go on after the registry's last word has expired.
+            context: TLS settings for an https registry; the system's when absent.
+
+        Raises:
+            Problem: as :meth:`refresh`, when there is no copy and the registry gives none;
+                ``InvalidDocument`` when the record of the copy on disk is damaged.
+        """
+        fetcher = RegistryFetcher(context=context)
+        copy = RegistryCopy(cache_dir, url, root_bytes, fetcher, timedelta(seconds=grace_s))
+        view = cls(copy, fetcher, poll_s=poll_s, grace_s=grace_s, clock=clock or SystemClock())
+        try:
+            await view._in_thread_load()
+            if view._state is None:
+                await view.refresh()
+        except BaseException:
+            await view.close()
+            raise
+        return view
+
+    @property
+    def state(self) -> RegistryState:
+        """The state in force.
+
+        Raises:
+            Problem: ``OutdatedGlobalConf`` when its end and the grace time are over.
+        """
+        state = self._state
+        if state is not None and self._clock.unix() < self._usable_until:
+            return state
+        raise self._outdated()
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the registry last answered well."""
+        return max(0.0, (self._clock.now() - self._copy.checked_at).total_seconds())
+
+    async def refresh(self) -> bool:
+        """Ask the registry now; tells whether the state changed.
+
+        Raises:
+            Problem: ``RegistryUnreachable``, ``UntrustedMetadata``, ``RollbackDetected``,
+                ``OutdatedGlobalConf`` or ``InternalError``; the last good state stays in force.
+        """
+        async with self._one_at_a_time:
+            try:
+                changed = await self._in_thread(self._copy.synchronise)
+            except Problem as problem:
+                self.problem = problem
+                await self._in_thread(self._copy.review)
+                self._take()
+                raise
+            self.problem = None
+            self._take()
+            return changed
+
+    async def run(self) -> None:
+        """Ask the registry at once and then every ``poll_s`` seconds, until cancelled."""
+        while True:
+            try:
+                if await self.refresh():
+                    log.info("registry_state", version=self._version, age_s=0)
+            except Problem as problem:
+                self._alarm(problem)
+            await asyncio.sleep(self._poll_s * random.uniform(1 - _JITTER, 1 + _JITTER))
+
+    async def close(self) -> None:
+        """Give back threads and connections; idempotent."""
+        self._fetcher.close()
+        await asyncio.to_thread(self._thread.shutdown, wait=True)
+
+    async def _in_thread_load(self) -> None:
+        now = self._clock.now()
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._copy.load, now)
+        self._take()
+
+    async def _in_thread(self, work: Callable[[datetime], bool]) -> bool:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, work, self._clock.now())
+
+    def _take(self) -> None:
+        state = self._copy.state
+        if state is None:
+            return
+        self._state = state
+        self._usable_until = state.expires.timestamp() + self._grace_s
+        complaints = frozenset(str(problem) for problem in state.complaints)
+        for complaint in sorted(complaints - self._told):
+            log.warning("registry_complaint", problem=complaint)
+        self._told = complaints
+
+    def _alarm(self, problem: Problem) -> None:
+        left_s = self._usable_until - self._clock.unix()
+        facts = {"problem": str(problem), "age_s": round(self.age_s), "version": self._version}
+        if left_s <= 0:
+            log.error("registry_state_outdated", **facts)
+        elif left_s < self._grace_s:
+            log.warning("registry_state_in_grace", stops_in_s=round(left_s), **facts)
+        else:
+            log.warning("registry_not_followed", **facts)
+
+    @property
+    def _version(self) -> int:
+        return 0 if self._state is None else self._state.version
+
+    def _outdated(self) -> Problem:
+        detail = "no copy of the registry is here"
+        if self._state is not None:
+            detail = (
+                f"the registry's last word ended at {self._state.expires:%FT%TZ} and "
+                f"{self._grace_s:.0f} s of grace are over"
+            )
+        return Problem(
+            Code.REGISTRY_STATE_EXPIRED,
+            where="registry",
+            detail=detail,
+            facts={"age_s": round(self.age_s)},
+        )

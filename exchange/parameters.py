@@ -1,0 +1,210 @@
+"""Parameters of a request: read from path, query and header, and judged by their schemas.
+
+Invariants:
+- text becomes a value only if it is the one JSON spelling of that value: ``7`` but not ``+7``,
+  ``07`` or ``7_0``; ``true`` but not ``True``;
+- a parameter that has one value is given once: what a backend would make of a second is unknown;
+- styles are OpenAPI's defaults: ``form`` in the query, ``simple`` in path and header, with
+  ``explode`` as declared (OpenAPI 3.1.1 section 4.8.12).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import unquote_to_bytes
+
+from exchange.problems import Code, Problem
+from exchange.schema_sets import CompiledSchema
+from exchange.violations import violation
+
+MAX_VALUE_LENGTH: Final = 4096
+MAX_VALUES: Final = 1000
+KINDS: Final = ("boolean", "integer", "number", "string")
+
+_INTEGER: Final = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
+_NUMBER: Final = re.compile(
+    r"-?(?:0|[1-9][0-9]{0,30})(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,3})?", re.ASCII
+)
+_BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_BOOLEANS: Final = {"true": True, "false": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One declared parameter.
+
+    ``kinds`` are the types its value (or each item, when ``array``) can have; ``schema`` is None
+    when the type says all.
+    """
+
+    name: str
+    where: str
+    required: bool
+    kinds: tuple[str, ...]
+    array: bool
+    explode: bool
+    allow_empty: bool
+    schema: CompiledSchema | None
+
+    def check(self, text: str) -> None:
+        """Judge the decoded text of a parameter that is not an array.
+
+        Raises:
+            Problem: ``SCHEMA_VIOLATION`` at the parameter.
+        """
+        schema = self.schema
+        for value in _values(text, self.kinds):
+            if schema is None or schema.is_valid(value):
+                return
+        if not text and self.allow_empty:
+            return
+        self._refuse(list(_values(text, self.kinds)))
+
+    def check_array(self, texts: list[str]) -> None:
+        """Judge the decoded texts of an array's items.
+
+        Raises:
+            Problem: ``SCHEMA_VIOLATION`` at the parameter.
+        """
+        if len(texts) > MAX_VALUES:
+            raise _problem(self.where, f"more than {MAX_VALUES} values")
+        instances: list[Any] = []
+        for kind in self.kinds:
+            instance = [next(_values(text, (kind,)), _NOTHING) for text in texts]
+            if not any(value is _NOTHING for value in instance):
+                if self.schema is None or self.schema.is_valid(instance):
+                    return
+                instances.append(instance)
+        self._refuse(instances)
+
+    def _refuse(self, instances: list[Any]) -> None:
+        if instances and self.schema is not None:
+            raise violation(Code.SCHEMA_VIOLATION, self.where, self.schema, instances[0])
+        each = "each value " if self.array else ""
+        raise _problem(self.where, f"{each}must be of type {' or '.join(self.kinds)}")
+
+    def missing(self) -> Problem:
+        return _problem(self.where, "required but not given")
+
+
+_NOTHING: Final = object()
+
+
+def _values(text: str, kinds: tuple[str, ...]) -> Iterator[Any]:
+    """The values that a text can mean, most specific first."""
+    if len(text) > MAX_VALUE_LENGTH:
+        return
+    for kind in kinds:
+        if kind == "string":
+            yield text
+        elif kind == "integer":
+            if _INTEGER.fullmatch(text) and -(2**63) <= (number := int(text)) < 2**63:
+                yield number
+        elif kind == "number":
+            if _NUMBER.fullmatch(text):
+                yield float(text) if not _INTEGER.fullmatch(text) else int(text)
+        elif text in _BOOLEANS:
+            yield _BOOLEANS[text]
+
+
+def check_query(query: str, declared: Mapping[str, Parameter], strict: bool) -> None:
+    """Judge a query against the declared parameters.
+
+    Args:
+        query: still percent-encoded, without ``?``.
+        declared: by name.
+        strict: refuse names that are not declared.
+
+    Raises:
+        Problem: ``SCHEMA_VIOLATION`` at ``query.NAME``.
+    """
+    given: dict[str, list[str]] = {}
+    if query:
+        pairs = query.split("&")
+        if len(pairs) > MAX_VALUES:
+            raise _problem("query", f"more than {MAX_VALUES} parameters")
+        for pair in pairs:
+            name, _, value = pair.partition("=")
+            if "%" in name or "+" in name:
+                name = _decode(name, "query")
+            if name not in declared:
+                if strict and pair:
+                    raise _problem("query", "holds a parameter that is not declared")
+            elif name in given:
+                given[name].append(value)
+            else:
+                given[name] = [value]
+    for name, parameter in declared.items():
+        texts = given.get(name)
+        if texts is None:
+            if parameter.required:
+                raise parameter.missing()
+        elif parameter.array:
+            if not parameter.explode:
+                _once(texts, parameter)
+                texts = texts[0].split(",")
+            parameter.check_array([_decode(text, parameter.where) for text in texts])
+        else:
+            _once(texts, parameter)
+            text = texts[0]
+            if "%" in text or "+" in text:
+                text = _decode(text, parameter.where)
+            parameter.check(text)
+
+
+def check_headers(headers: tuple[tuple[str, str], ...], declared: Mapping[str, Parameter]) -> None:
+    """Judge header fields against the declared parameters (lower-case names).
+
+    Raises:
+        Problem: ``SCHEMA_VIOLATION`` at ``header.NAME``.
+    """
+    given: dict[str, list[str]] = {}
+    for name, value in headers:
+        if name in declared:
+            given.setdefault(name, []).append(value)
+    for name, parameter in declared.items():
+        texts = given.get(name)
+        if texts is None:
+            if parameter.required:
+                raise parameter.missing()
+        elif parameter.array:  # RFC 9110 section 5.3: repeated fields are one list
+            parameter.check_array([text.strip(" \t") for text in ",".join(texts).split(",")])
+        else:
+            _once(texts, parameter)
+            parameter.check(texts[0])
+
+
+def check_path(values: Mapping[str, str], declared: Mapping[str, Parameter]) -> None:
+    """Judge the decoded variables of the path.
+
+    Raises:
+        Problem: ``SCHEMA_VIOLATION`` at ``path.NAME``.
+    """
+    for name, parameter in declared.items():
+        if parameter.array:
+            parameter.check_array(values[name].split(","))
+        else:
+            parameter.check(values[name])
+
+
+def _once(texts: list[str], parameter: Parameter) -> None:
+    if len(texts) != 1:
+        raise _problem(parameter.where, f"given {len(texts)} times but has one value")
+
+
+def _decode(text: str, where: str) -> str:
+    if _BAD_ESCAPE.search(text):
+        raise _problem(where, "malformed percent-encoding")
+    try:
+        return unquote_to_bytes(text.replace("+", " ")).decode()
+    except UnicodeDecodeError as error:
+        raise _problem(where, "percent-encoding that is not UTF-8") from error
+
+
+def _problem(where: str, detail: str) -> Problem:
+    return Problem(
+        Code.SCHEMA_VIOLATION, where=where, detail=detail, facts={"keyword": "parameter"}
+    )

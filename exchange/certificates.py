@@ -92,15 +92,20 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """What one purpose demands of key usage and extended key usage."""
+    """What one purpose demands of key usage and extended key usage.
+
+    ``non_repudiation`` is None where it does not matter. ``sole`` demands an extended key usage
+    that is critical and has no other purpose than the demanded.
+    """
 
     noun: str
     expired: Code
     untrusted: Code
-    non_repudiation: bool
+    non_repudiation: bool | None
     curves: frozenset[str]
     demanded: frozenset[x509.ObjectIdentifier]
     forbidden: frozenset[x509.ObjectIdentifier]
+    sole: bool = False
 
 
 _TLS: Final = frozenset({Purpose.SERVER_AUTH, Purpose.CLIENT_AUTH})
@@ -131,6 +136,16 @@ _AUTH: Final = _Rule(
     curves=frozenset({"secp256r1", "secp384r1"}),
     demanded=_TLS,
     forbidden=_SERVICES | _ANY,
+)
+_TSA: Final = _Rule(
+    "time-stamp certificate",
+    Code.INVALID_TIMESTAMP,
+    Code.INVALID_TIMESTAMP,
+    non_repudiation=None,
+    curves=frozenset({"secp256r1", "secp384r1", "secp521r1"}),
+    demanded=frozenset({Purpose.TIME_STAMPING}),
+    forbidden=frozenset(),
+    sole=True,
 )
 
 
@@ -325,13 +340,26 @@ def judge_auth(
     return server
 
 
-def chain_findings(
+def judge_tsa(
+    certificate: x509.Certificate, authorities: Sequence[x509.Certificate], at: datetime
+) -> None:
+    """Judge a time-stamp authority's certificate at the time ``at`` (RFC 3161 section 2.3).
+
+    Checked: as :func:`judge_seal`, with timeStamping as the sole purpose, critical, and no name.
+    Not checked: revocation; whether the instance lists this authority.
+
+    Raises:
+        Problem: ``INVALID_TIMESTAMP``; every reason is in ``detail`` and ``facts["reasons"]``.
+    """
+    findings = _findings(certificate, authorities, at, _TSA)
+    if findings:
+        raise _refusal(certificate, findings, _TSA)
+
+
+def _chain_findings(
     certificate: x509.Certificate, authorities: Sequence[x509.Certificate], at: datetime
 ) -> list[Finding]:
-    """What is wrong with validity and chain of any end-entity certificate at the time ``at``.
-
-    Used by the judgements here and by :mod:`exchange.timestamps`; usages and names are theirs.
-    """
+    """What is wrong with validity and chain of a certificate at the time ``at``."""
     if at.tzinfo is None:
         raise ValueError("a judgement needs an aware time")
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
@@ -430,7 +458,7 @@ def _findings(
     at: datetime,
     rule: _Rule,
 ) -> list[Finding]:
-    findings = chain_findings(certificate, authorities, at)
+    findings = _chain_findings(certificate, authorities, at)
     extensions = _extensions(certificate, findings)
     if extensions is None:
         return findings
@@ -446,7 +474,7 @@ def _usage_findings(extensions: x509.Extensions, rule: _Rule) -> Iterator[Findin
     usage = _extension(extensions, x509.KeyUsage)
     if usage is None or not usage.digital_signature:
         yield Finding(Mismatch.KEY_USAGE, "keyUsage lacks digitalSignature")
-    elif usage.content_commitment != rule.non_repudiation:
+    elif rule.non_repudiation not in {None, usage.content_commitment}:
         verb = "lacks" if rule.non_repudiation else "has"
         yield Finding(Mismatch.KEY_USAGE, f"keyUsage {verb} nonRepudiation")
     if usage is not None and (usage.key_cert_sign or usage.crl_sign):
@@ -459,6 +487,11 @@ def _usage_findings(extensions: x509.Extensions, rule: _Rule) -> Iterator[Findin
         yield Finding(
             Mismatch.EXTENDED_KEY_USAGE,
             f"extendedKeyUsage has {_purposes(foreign)}, which no {rule.noun} has",
+        )
+    if rule.sole and not (_critical(extensions, x509.ExtendedKeyUsage) and len(purposes) == 1):
+        yield Finding(
+            Mismatch.EXTENDED_KEY_USAGE,
+            f"extendedKeyUsage is not critical or has more than {_purposes(rule.demanded)}",
         )
 
 
@@ -575,6 +608,13 @@ def _extension(extensions: x509.Extensions, kind: type[_ExtensionT]) -> _Extensi
         return extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
         return None
+
+
+def _critical(extensions: x509.Extensions, kind: type[x509.ExtensionType]) -> bool:
+    try:
+        return extensions.get_extension_for_class(kind).critical
+    except x509.ExtensionNotFound:
+        return False
 
 
 def _refusal(certificate: x509.Certificate, findings: Sequence[Finding], rule: _Rule) -> Problem:

@@ -104,6 +104,7 @@ class Code(StrEnum):
     # the journal and its proofs
     INVALID_PROOF = "InvalidProof"
     INVALID_NOTE = "InvalidNote"
+    INVALID_TIMESTAMP = "InvalidTimestamp"
     JOURNAL_CORRUPT = "JournalCorrupt"
     JOURNAL_FORKED = "JournalForked"
     SEALED_PART_UNREADABLE = "SealedPartUnreadable"
@@ -581,6 +582,18 @@ CATALOGUE: dict[Code, Entry] = {
         Blame.PEER,
         ("A signed note or checkpoint is malformed or not signed by the known key.", "TODO"),
         ("Do not trust it; check the verifier key.", "TODO"),
+    ),
+    Code.INVALID_TIMESTAMP: _entry(
+        422,
+        Blame.PEER,
+        (
+            "A time-stamp is malformed, of other data, or not signed by a trusted authority.",
+            "ກາເວລາຜິດຮູບແບບ, ເປັນຂອງຂໍ້ມູນອື່ນ ຫຼື ບໍ່ໄດ້ເຊັນໂດຍອົງການທີ່ເຊື່ອຖືໄດ້.",
+        ),
+        (
+            "Do not rely on it; ask a listed time-stamp authority for a new one.",
+            "ຢ່າອາໄສກາເວລານີ້; ຂໍກາເວລາໃໝ່ຈາກອົງການອອກກາເວລາທີ່ຂຶ້ນທະບຽນ.",
+        ),
     ),
     Code.JOURNAL_CORRUPT: _entry(
         500,

@@ -47,8 +47,9 @@ class ExchangeFailed(Exception):
 class ConnectFailed(ExchangeFailed):
     """No connection: refused, unreachable, unknown name, or TLS not agreed (then ``tls`` is set).
 
-    A peer may refuse *our* certificate only after the first bytes of a request (TLS 1.3); that is a
-    ``ConnectFailed`` too, with ``sent`` True.
+    A TLS 1.3 server may refuse *our* certificate only after the first bytes of a request. When it
+    says so with an alert, that is a ``ConnectFailed`` too, with ``sent`` True; asyncio's and
+    uvloop's servers hang up without one, which is :class:`Disconnected`.
     """
 
     def __init__(self, reason: str, tls: ssl.SSLError | None = None, *, sent: bool = False) -> None:

@@ -349,27 +349,13 @@ class Pool:
     # connections
 
     async def _connect(self, loop: asyncio.AbstractEventLoop, deadline: float) -> Connection:
-        generation = self._generation
-        secure = self._ssl is not None
-        connection: Connection
+        limits = self.limits
+        reader = AnswerReader(
+            max_head_bytes=limits.max_head_bytes, max_body_bytes=limits.max_body_bytes
+        )
+        connection = Connection(self, loop, reader, self._generation)
         try:
-            async with asyncio.timeout_at(min(deadline, loop.time() + self.limits.connect_s)):
-                _, connection = await loop.create_connection(
-                    lambda: Connection(self, loop, self._reader(), generation),
-                    self.host,
-                    self.port,
-                    ssl=self._ssl,
-                    server_hostname=self._server_hostname,
-                    ssl_handshake_timeout=self.limits.connect_s if secure else None,
-                    ssl_shutdown_timeout=_TLS_SHUTDOWN_S if secure else None,
-                )
-        except TimeoutError as error:
-            raise TimedOut(Phase.CONNECT) from error
-        except tls.SSLError as error:
-            raise ConnectFailed(tls_reason(error), error) from error
-        except (OSError, UnicodeError) as error:
-            raise ConnectFailed(_reason(error)) from error
-        try:
+            await self._open_connection(loop, connection, deadline)
             if self._aborting:
                 raise PoolClosed
             if self._admit is not None:
@@ -380,14 +366,32 @@ class Pool:
                 )
         except BaseException:
             connection.abandon()
+            self.left(connection)  # uvloop tells no protocol that its connecting was cancelled
             raise
         return connection
 
-    def _reader(self) -> AnswerReader:
+    async def _open_connection(
+        self, loop: asyncio.AbstractEventLoop, connection: Connection, deadline: float
+    ) -> None:
         limits = self.limits
-        return AnswerReader(
-            max_head_bytes=limits.max_head_bytes, max_body_bytes=limits.max_body_bytes
-        )
+        secure = self._ssl is not None
+        try:
+            async with asyncio.timeout_at(min(deadline, loop.time() + limits.connect_s)):
+                await loop.create_connection(
+                    lambda: connection,
+                    self.host,
+                    self.port,
+                    ssl=self._ssl,
+                    server_hostname=self._server_hostname,
+                    ssl_handshake_timeout=limits.connect_s if secure else None,
+                    ssl_shutdown_timeout=_TLS_SHUTDOWN_S if secure else None,
+                )
+        except TimeoutError as error:
+            raise TimedOut(Phase.CONNECT) from error
+        except tls.SSLError as error:
+            raise ConnectFailed(tls_reason(error), error) from error
+        except (OSError, UnicodeError) as error:
+            raise ConnectFailed(_reason(error)) from error
 
     def entered(self, connection: Connection) -> None:
         """For :class:`serving.connection.Connection` alone."""

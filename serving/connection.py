@@ -157,11 +157,12 @@ class Connection(asyncio.Protocol):
         answered = sent and self._reader.started
         if isinstance(exc, ssl.SSLError) and self.uses == 0 and not answered:
             return ConnectFailed(tls_reason(exc), exc, sent=sent)
-        within = "within" if answered else "before"
-        why = f" ({type(exc).__name__})" if exc is not None else ""
-        return Disconnected(
-            f"the connection ended {within} the answer{why}", answered=answered, sent=sent
-        )
+        detail = f"the connection ended {'within' if answered else 'before'} the answer"
+        if exc is not None:
+            detail += f" ({type(exc).__name__})"
+        if self.certificate is not None and self.uses == 0 and not answered:
+            detail += "; so ends a TLS 1.3 server that refuses our certificate without an alert"
+        return Disconnected(detail, answered=answered, sent=sent)
 
     def _finish(self) -> None:
         future, self._future = self._future, None

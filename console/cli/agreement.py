@@ -1,0 +1,235 @@
+"""`saphan agreement`: draft, seal, pin and show the agreements that open doors."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+import orjson
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from exchange.agreements import (
+    Agreement,
+    format_agreement,
+    open_agreement,
+    parse_agreement,
+    read_agreement,
+    seal_agreement,
+)
+from exchange.identifiers import ApplicationId, ServiceId
+from exchange.keys import signing_key
+from exchange.problems import Code, Problem
+
+FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+MAX_FILE_BYTES = 1 << 20
+
+
+@click.group()
+def agreement() -> None:
+    """Draft, seal, pin and show agreements: the only thing that opens a door."""
+
+
+@agreement.command()
+@click.option("--consumer", required=True, help="Calling application: LA/GOV/MOF/budget.")
+@click.option("--service", required=True, help="Service: LA/GOV/MPI/oda-mis/projects.")
+@click.option(
+    "--endpoint", "endpoints", multiple=True, required=True, help="METHOD PATH; may be repeated."
+)
+@click.option(
+    "--field", "fields", multiple=True, help="Released field, /items/*/code; default all."
+)
+@click.option("--purpose", required=True, help="Purpose code, such as national-budget.")
+@click.option("--legal-basis", required=True, help="The law or decree behind it.")
+@click.option("--days", default=365, show_default=True, help="Validity from now.")
+@click.option("--per-day", type=int, help="Calls a day.")
+@click.option(
+    "--id", "identifier", help="Name of the agreement; made from the parties if not given."
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
+def draft(
+    consumer: str,
+    service: str,
+    endpoints: tuple[str, ...],
+    fields: tuple[str, ...],
+    purpose: str,
+    legal_basis: str,
+    days: int,
+    per_day: int | None,
+    identifier: str | None,
+    output: Path,
+) -> None:
+    """Write an agreement to OUTPUT, to be read, edited and sealed by both parties."""
+    client, offered = ApplicationId.parse(consumer), ServiceId.parse(service)
+    now = datetime.now(UTC).replace(microsecond=0)
+    name = identifier or (
+        f"{client.member_code}-{offered.member_code}-{offered.service_code}-{now.year}".lower()
+    )
+    document = {
+        "id": name,
+        "version": 1,
+        "title": {"en": f"{client} calls {offered}", "lo": f"{client} ເອີ້ນ {offered}"},
+        "provider": str(offered.member),
+        "consumer": str(client),
+        "grants": [
+            {
+                "service": str(offered),
+                "endpoints": [_endpoint(text) for text in endpoints],
+                "fields": list(fields) or ["*"],
+            }
+        ],
+        "purposes": [
+            {
+                "code": purpose,
+                "title": {"en": purpose, "lo": purpose},
+                "legal_basis": {"en": legal_basis, "lo": legal_basis},
+            }
+        ],
+        "valid_from": _moment(now),
+        "valid_until": _moment(now + timedelta(days=days)),
+    }
+    if per_day is not None:
+        document["quota"] = {"per_day": per_day}
+    text = orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n"
+    parse_agreement(text)
+    _write(output, text)
+    click.echo(
+        f"{output}: agreement {name}.\n"
+        f"Next: both parties seal it: saphan agreement seal {output} --certificate … --key … -o …"
+    )
+
+
+@agreement.command()
+@FILE
+@click.option("--certificate", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--key", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
+def seal(file: Path, certificate: Path, key: Path, output: Path) -> None:
+    """Seal FILE (JSON or YAML, or already sealed by the other party) with a member's seal key."""
+    document = _read(file)
+    if file.suffix in (".yaml", ".yml"):
+        try:
+            document = orjson.dumps(yaml.safe_load(document), default=_yaml_value)
+        except (yaml.YAMLError, TypeError) as error:
+            raise Problem(
+                Code.AGREEMENT_INVALID, where=str(file), detail=f"is not YAML: {error}"
+            ) from error
+    leaf = x509.load_pem_x509_certificates(_read(certificate))[0]
+    private_key = load_pem_private_key(_read(key), None)
+    sealed = seal_agreement(document, signing_key(private_key, leaf), leaf)  # type: ignore[arg-type]
+    _write(output, sealed)
+    found, seals = read_agreement(sealed)
+    missing = len({found.provider, found.consumer.member}) - len(seals)
+    click.echo(f"{output}: agreement {found.id}, sealed by {len(seals)}.")
+    if missing:
+        click.echo("Next: the other party seals this file too: saphan agreement seal …")
+    else:
+        click.echo(
+            "Next: the provider pins it: saphan agreement pin "
+            f"{output} --to FOLDER (setting `agreements` of its server)"
+        )
+
+
+@agreement.command()
+@FILE
+@click.option("--to", "folder", type=click.Path(file_okay=False, path_type=Path), required=True)
+@click.option("--ca", type=click.Path(exists=True, path_type=Path), required=True)
+def pin(file: Path, folder: Path, ca: Path) -> None:
+    """Verify both seals of FILE and place it in FOLDER, where the provider's server obeys it."""
+    sealed = _read(file)
+    found = open_agreement(sealed, _authorities(ca), datetime.now(UTC))
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{found.id}.jws"
+    temporary = folder / f".{found.id}.tmp"
+    _write(temporary, sealed)
+    os.replace(temporary, target)
+    click.echo(
+        f"{target}: in force for {found.consumer} until {_moment(found.valid_until)}; "
+        "the server takes it within a second."
+    )
+
+
+@agreement.command()
+@FILE
+@click.option("--ca", type=click.Path(exists=True, path_type=Path), help="Verify the seals too.")
+@click.option("--json", "as_json", is_flag=True, help="Print the document as JSON.")
+def show(file: Path, ca: Path | None, as_json: bool) -> None:
+    """Show an agreement, sealed or not."""
+    document = _read(file)
+    sealed_by = 0
+    if b'"signatures"' in document[:MAX_FILE_BYTES]:
+        found, seals = read_agreement(document)
+        sealed_by = len(seals)
+        if ca is not None:
+            open_agreement(document, _authorities(ca), datetime.now(UTC))
+    else:
+        found = parse_agreement(document)
+    if as_json:
+        click.echo(format_agreement(found).decode())
+        return
+    _print(found)
+    click.echo(f"seals: {sealed_by}" + (", verified" if ca is not None and sealed_by else ""))
+
+
+def _print(found: Agreement) -> None:
+    click.echo(f"{found.id} (version {found.version}): {found.title.en} / {found.title.lo}")
+    click.echo(f"provider: {found.provider}\nconsumer: {found.consumer}")
+    for grant in found.grants:
+        click.echo(f"service:  {grant.service}")
+        for endpoint in grant.endpoints:
+            click.echo(f"  {endpoint.method} {endpoint.path}")
+        click.echo(f"  fields: {', '.join(grant.fields)}")
+    for purpose in found.purposes:
+        click.echo(f"purpose:  {purpose.code}: {purpose.legal_basis.en}")
+    click.echo(f"valid:    {_moment(found.valid_from)} to {_moment(found.valid_until)}")
+
+
+def _endpoint(text: str) -> dict[str, str]:
+    method, separator, path = text.partition(" ")
+    if not separator:
+        raise click.UsageError(f"--endpoint {text!r} is not METHOD PATH, such as 'GET /projects'")
+    return {"method": method.upper(), "path": path.strip()}
+
+
+def _moment(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _yaml_value(value: object) -> str:
+    if isinstance(value, datetime):
+        return _moment(value if value.tzinfo else value.replace(tzinfo=UTC))
+    raise TypeError(f"{type(value).__name__} has no place in an agreement")
+
+
+def _authorities(path: Path) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(_read(path))
+    except ValueError as error:
+        raise Problem(
+            Code.INVALID_SETTINGS, where="--ca", detail=f"{path} holds no PEM certificate"
+        ) from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise Problem(
+            Code.INVALID_SETTINGS, where=str(path), detail=f"cannot be read: {error.strerror}"
+        ) from error
+    if len(data) > MAX_FILE_BYTES:
+        raise Problem(Code.INVALID_SETTINGS, where=str(path), detail="longer than 1 MiB")
+    return data
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise Problem(
+            Code.INVALID_SETTINGS, where=str(path), detail=f"cannot be written: {error.strerror}"
+        ) from error

@@ -1,0 +1,152 @@
+"""`saphan call`: make a call as an application would, through its security server."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+import orjson
+
+from exchange.identifiers import ApplicationId, ServiceId
+from exchange.problems import Code, Problem
+from serving import client
+
+MAX_BODY_BYTES = 256 * 1024 * 1024
+
+
+@click.command()
+@click.argument("service")
+@click.argument("path", default="")
+@click.option(
+    "--as", "caller", required=True, metavar="APPLICATION", help="The calling application."
+)
+@click.option("--via", required=True, metavar="URL", help="Address of your security server.")
+@click.option("--method", default="GET", show_default=True, help="HTTP method.")
+@click.option("--purpose", help="Purpose code of the agreement (Exchange-Purpose).")
+@click.option("--header", "headers", multiple=True, metavar="NAME:VALUE", help="A further header.")
+@click.option("--data", help="Request body; @FILE reads a file, @- standard input.")
+@click.option("--cert", type=click.Path(path_type=Path), help="Client certificate (PEM).")
+@click.option("--key", type=click.Path(path_type=Path), help="Its private key (PEM).")
+@click.option("--ca", type=click.Path(path_type=Path), help="Authorities of the server (PEM).")
+@click.option("--timeout", "timeout_s", default=60.0, show_default=True, help="Seconds.")
+@click.option("--json", "as_json", is_flag=True, help="Print status, headers and body as JSON.")
+def call(
+    service: str,
+    path: str,
+    caller: str,
+    via: str,
+    method: str,
+    purpose: str | None,
+    headers: tuple[str, ...],
+    data: str | None,
+    cert: Path | None,
+    key: Path | None,
+    ca: Path | None,
+    timeout_s: float,
+    as_json: bool,
+) -> None:
+    """Call SERVICE (LA/GOV/MPI/oda-mis/projects) at PATH (/projects?sector=health).
+
+    Prints the answer's body. A status of 400 or more ends with exit code 1.
+    """
+    target = f"/r1/{ServiceId.parse(service)}{path}"
+    fields = [
+        ("x-road-client", str(ApplicationId.parse(caller))),
+        ("accept", "application/json"),
+    ]
+    if purpose:
+        fields.append(("exchange-purpose", purpose))
+    for header in headers:
+        name, separator, value = header.partition(":")
+        if not separator:
+            raise click.UsageError(f"--header {header!r} is not NAME:VALUE")
+        fields.append((name.strip().lower(), value.strip()))
+    body = _body(data)
+    if body and not any(name == "content-type" for name, _ in fields):
+        fields.append(("content-type", "application/json"))
+    answer = asyncio.run(_exchange(via, method, target, fields, body, cert, key, ca, timeout_s))
+    if as_json:
+        document = {
+            "status": answer.status,
+            "headers": dict(answer.headers),
+            "body": _readable(answer.body),
+        }
+        click.echo(orjson.dumps(document).decode())
+    else:
+        sys.stdout.buffer.write(answer.body + (b"" if answer.body.endswith(b"\n") else b"\n"))
+    if answer.status >= 400:
+        error = dict(answer.headers).get("x-road-error", "")
+        click.echo(f"HTTP {answer.status} {error}".rstrip(), err=True)
+        sys.exit(1)
+
+
+async def _exchange(
+    via: str,
+    method: str,
+    target: str,
+    headers: list[tuple[str, str]],
+    body: bytes,
+    cert: Path | None,
+    key: Path | None,
+    ca: Path | None,
+    timeout_s: float,
+) -> client.Answer:
+    parts = urlsplit(via)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise Problem(
+            Code.INVALID_SETTINGS, where="--via", detail=f"{via!r} is not an http or https URL"
+        )
+    context = None
+    if parts.scheme == "https":
+        try:
+            context = ssl.create_default_context(cafile=str(ca) if ca else None)
+            if cert is not None:
+                context.load_cert_chain(cert, key)
+        except (OSError, ssl.SSLError) as error:
+            raise Problem(
+                Code.INVALID_SETTINGS, where="--cert, --key, --ca", detail=str(error)
+            ) from error
+    pool = client.Pool(
+        parts.hostname,
+        parts.port or (443 if context else 80),
+        ssl=context,
+        limits=client.PoolLimits(max_body_bytes=MAX_BODY_BYTES),
+    )
+    try:
+        return await pool.exchange(
+            method, target, (("host", parts.netloc), *headers), body, timeout_s=timeout_s
+        )
+    except client.ExchangeFailed as failure:
+        raise Problem(
+            Code.PEER_UNREACHABLE, where=via, detail=f"your security server: {failure.detail}"
+        ) from failure
+    except ValueError as error:
+        raise Problem(Code.INVALID_REQUEST, where="arguments", detail=str(error)) from error
+    finally:
+        await pool.close()
+
+
+def _body(data: str | None) -> bytes:
+    if data is None:
+        return b""
+    if data == "@-":
+        return sys.stdin.buffer.read(MAX_BODY_BYTES)
+    if data.startswith("@"):
+        try:
+            return Path(data[1:]).read_bytes()
+        except OSError as error:
+            raise Problem(
+                Code.INVALID_SETTINGS, where="--data", detail=f"{data[1:]}: {error.strerror}"
+            ) from error
+    return data.encode()
+
+
+def _readable(body: bytes) -> object:
+    try:
+        return orjson.loads(body) if body else None
+    except orjson.JSONDecodeError:
+        return body.decode("utf-8", "replace")

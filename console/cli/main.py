@@ -1,0 +1,99 @@
+"""`saphan`: one command, a group of subcommands for each task.
+
+Subcommands are imported when they are called, so that a server does not carry the demo in memory.
+Exit codes: 0 done, 1 a problem (its code, cause and remedy on standard error), 2 wrong usage,
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+import orjson
+
+from exchange.problems import Problem
+
+# name -> (module, attribute, one line of help)
+COMMANDS = {
+    "demo": ("console.cli.demo", "demo", "Build the reference world and play its story."),
+    "mediator": ("console.cli.mediator", "mediator", "Run a security server."),
+    "registry": ("console.cli.registry", "registry", "Run the registry, register and approve."),
+    "agreement": ("console.cli.agreement", "agreement", "Draft, seal, pin and show agreements."),
+    "adapter": ("console.cli.adapter", "adapter", "Wrap a legacy source as a service."),
+    "call": ("console.cli.call", "call", "Call a service through your security server."),
+    "audit": ("console.cli.audit", "audit", "Search, show, export and verify journals."),
+    "certs": ("console.cli.certs", "certs", "Create, show and renew development certificates."),
+    "bench": ("console.cli.bench", "bench", "Measure against a baseline in the same run."),
+}
+
+
+class ProblemShown(click.ClickException):
+    """A problem as a person reads it: code, place, cause, next step."""
+
+    exit_code = 1
+
+    def __init__(self, problem: Problem, *, as_json: bool) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
+        self.as_json = as_json
+
+    def show(self, file: Any = None) -> None:
+        """Print to standard error."""
+        problem = self.problem
+        entry = problem.entry
+        if self.as_json:
+            members = {
+                "type": problem.code.value,
+                "where": problem.where,
+                "detail": problem.detail,
+                "facts": problem.facts,
+                "cause": {"en": entry.cause.en, "lo": entry.cause.lo},
+                "remedy": {"en": entry.remedy.en, "lo": entry.remedy.lo},
+            }
+            click.echo(orjson.dumps(members).decode(), err=True)
+            return
+        place = f" at {problem.where}" if problem.where else ""
+        click.echo(f"{problem.code}{place}: {problem.detail or entry.cause.en}", err=True)
+        click.echo(f"  {entry.cause.en}", err=True)
+        click.echo(f"  Next: {entry.remedy.en}", err=True)
+        click.echo(f"  ຂັ້ນຕອນຕໍ່ໄປ: {entry.remedy.lo}", err=True)
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Problem as problem:
+            raise ProblemShown(problem, as_json="--json" in sys.argv) from problem
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="saphan", prog_name="saphan")
+def main() -> None:
+    """Saphan (ສະພານ): exchange records between organisations, signed, recorded and provable.
+
+    Exit codes: 0 done; 1 a problem, explained on standard error; 2 wrong usage.
+    """
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""`saphan mediator`: run and check a security server."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+import orjson
+
+from mediator.server import open_server, serve
+from mediator.settings import ServerSettings
+from serving import logs, runtime
+from serving.backends import Backend
+from serving.settings import read, table
+
+SETTINGS = click.argument("settings", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+
+
+@click.group()
+def mediator() -> None:
+    """Run a security server: one process that signs, records and forwards."""
+
+
+@mediator.command("serve")
+@SETTINGS
+def serve_command(settings: Path) -> None:
+    """Serve until SIGTERM or SIGINT; SETTINGS is the server's YAML file (docs/settings.md).
+
+    Logs go to standard error, one JSON object a line; "ready" comes with the addresses.
+    """
+    loaded = read(ServerSettings, settings)
+    logs.configure(loaded.log_level)
+    runtime.run(lambda stop: serve(loaded, make_adapter, stop))
+
+
+@mediator.command("check")
+@SETTINGS
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def check_command(settings: Path, as_json: bool) -> None:
+    """Start with SETTINGS, say what would be served, and stop."""
+    loaded = read(ServerSettings, settings)
+    logs.configure("error")
+
+    async def check() -> dict[str, object]:
+        async with open_server(loaded, make_adapter) as server:
+            return {
+                "server": str(loaded.server),
+                "members": [str(member.id) for member in loaded.members],
+                "applications": [str(item.id) for item in loaded.applications],
+                "services": [str(item.id) for item in loaded.services],
+                "journal_entries": server.journal.size,
+            }
+
+    report = asyncio.run(check())
+    if as_json:
+        click.echo(orjson.dumps(report).decode())
+    else:
+        for name, value in report.items():
+            click.echo(f"{name}: {', '.join(value) if isinstance(value, list) else value}")
+        click.echo(f"Good. Next: saphan mediator serve {settings}")
+
+
+@mediator.command("settings")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def settings_command(as_json: bool) -> None:
+    """List every setting with its default and meaning."""
+    rows = table(ServerSettings)
+    if as_json:
+        names = ("name", "default", "help")
+        click.echo(orjson.dumps([dict(zip(names, row, strict=True)) for row in rows]).decode())
+        return
+    for name, default, sentence in rows:
+        sys.stdout.write(f"{name}  [{default}]\n    {sentence}\n")
+
+
+def make_adapter(mapping: Path) -> tuple[Backend, bytes]:
+    """Compose an adapter into the server's process; imported only where one is used."""
+    from adapters import service
+
+    return service.embed(mapping)

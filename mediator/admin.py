@@ -1,0 +1,153 @@
+"""The administration listener: health that tells the truth, and metrics. Loopback by default."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from exchange.problems import Code, Problem, Side
+from mediator.gate import Gate
+from mediator.journal.log import Journal
+from mediator.metrics import Metrics
+from mediator.pinned import PinnedAgreements
+from mediator.view import RegistryView
+from serving import messages, replies
+from serving.clock import Clock
+
+LOW_DISK_BYTES = 256 * 1024 * 1024
+CERTIFICATE_WARNING_S = 14 * 86400
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """Serves ``/healthz``, ``/metrics`` and ``/agreements``."""
+
+    directory: Path
+    journal: Journal
+    view: RegistryView
+    gate: Gate
+    agreements: PinnedAgreements
+    certificates: Callable[[], list[tuple[str, datetime]]]
+    metrics: Metrics
+    clock: Clock
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        path = request.message.path.partition("?")[0]
+        if request.method not in ("GET", "HEAD"):
+            return self._problem(Problem(Code.INVALID_REQUEST, where="method", status=405))
+        match path:
+            case "/healthz":
+                healthy, report = self.health()
+                return _json(200 if healthy else 503, report)
+            case "/metrics":
+                self._measure()
+                return messages.response(
+                    200,
+                    (("content-type", "text/plain; version=0.0.4; charset=utf-8"),),
+                    self.metrics.text(),
+                )
+            case "/agreements":
+                return _json(200, self._agreements())
+            case _:
+                return self._problem(
+                    Problem(
+                        Code.NOT_FOUND,
+                        where="path",
+                        detail="there is /healthz, /metrics, /agreements",
+                    )
+                )
+
+    def health(self) -> tuple[bool, dict[str, Any]]:
+        """Whether exchanges can be made now, and each part's state with its reason."""
+        checks = {
+            "journal": self._journal(),
+            "registry": self._registry(),
+            "disk": self._disk(),
+            "keys": self._keys(),
+            "server": {"ok": not self.gate.closed, "exchanges_running": self.gate.inside},
+        }
+        healthy = all(check["ok"] for check in checks.values())
+        return healthy, {"status": "ok" if healthy else "failing", "checks": checks}
+
+    def _journal(self) -> dict[str, Any]:
+        problem = self.journal.healthy
+        report: dict[str, Any] = {
+            "ok": problem is None,
+            "entries": self.journal.size,
+            "published": self.journal.published_size,
+        }
+        if problem is not None:
+            report["problem"] = str(problem)
+        return report
+
+    def _registry(self) -> dict[str, Any]:
+        try:
+            state = self.view.state
+        except Problem as problem:
+            return {"ok": False, "problem": str(problem)}
+        expired = state.expires < self.clock.now()
+        return {
+            "ok": True,
+            "version": state.version,
+            "age_s": round(self.view.age_s, 1),
+            "expires": state.expires.isoformat(),
+            "in_grace": expired,
+            "complaints": [str(problem) for problem in state.complaints[:20]],
+        }
+
+    def _disk(self) -> dict[str, Any]:
+        free = shutil.disk_usage(self.directory).free
+        return {"ok": free >= LOW_DISK_BYTES, "free_bytes": free}
+
+    def _keys(self) -> dict[str, Any]:
+        now = self.clock.now()
+        rows = []
+        healthy = True
+        for name, until in self.certificates():
+            left = (until - now).total_seconds()
+            healthy = healthy and left > 0
+            rows.append(
+                {
+                    "name": name,
+                    "valid_until": until.isoformat(),
+                    "renew_soon": left < CERTIFICATE_WARNING_S,
+                }
+            )
+        return {"ok": healthy, "certificates": rows}
+
+    def _agreements(self) -> dict[str, Any]:
+        return {
+            "agreements": [
+                {
+                    "id": agreement.id,
+                    "consumer": str(agreement.consumer),
+                    "provider": str(agreement.provider),
+                    "valid_until": agreement.valid_until.isoformat(),
+                }
+                for agreement in self.agreements.agreements
+            ],
+            "rejected": {name: str(problem) for name, problem in self.agreements.rejected.items()},
+        }
+
+    def _measure(self) -> None:
+        self.metrics.inside.set(self.gate.inside)
+        self.metrics.journal_entries.set(self.journal.size)
+        self.metrics.registry_age.set(self.view.age_s)
+
+    def _problem(self, problem: Problem) -> web.Response:
+        status, headers, body = replies.reply(problem, Side.CONSUMER, "")
+        return messages.response(status, headers, body)
+
+
+def _json(status: int, document: dict[str, Any]) -> web.Response:
+    return messages.response(
+        status, (("content-type", "application/json"),), orjson.dumps(document)
+    )

@@ -1,0 +1,106 @@
+"""The inlet for applications: an HTTP request becomes a call, and its reply an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+
+import structlog
+from aiohttp import web
+
+from exchange.identifiers import ApplicationId
+from exchange.problems import Code, Problem, Side
+from mediator import xroad
+from mediator.consumer import Consumer
+from mediator.gate import Gate
+from mediator.metrics import Metrics
+from mediator.records import Recorder
+from mediator.settings import LimitSettings
+from mediator.stages import Call
+from serving import messages, replies
+from serving.backends import Headers
+
+log = structlog.get_logger("mediator.inlet")
+
+
+@dataclass(frozen=True, slots=True)
+class Inlet:
+    """Serves the application listeners; knows the connection modes."""
+
+    consumer: Consumer
+    applications: Mapping[ApplicationId, xroad.LocalApplication]
+    recorder: Recorder
+    gate: Gate
+    limits: LimitSettings
+    metrics: Metrics
+    plain_networks: tuple[str, ...]
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request of an application."""
+        started = self.metrics.start()
+        request_id = xroad.new_request_id()
+        fields: Headers = ()
+        try:
+            with self.gate.enter():
+                fields = messages.header_fields(request, self.limits.header_max_bytes)
+                call = await self._call(request, fields, request_id)
+                reply = await self.consumer.exchange(call)
+                self.metrics.done("consumer", reply.status, started)
+                return messages.response(reply.status, reply.headers, reply.body)
+        except Problem as problem:
+            self.metrics.refused("consumer", problem, started)
+            log.info("call_refused", trace=request_id, code=problem.code, why=str(problem))
+            return _problem_reply(problem, request, fields, request_id)
+        except Exception:
+            log.exception("call_failed", trace=request_id)
+            own = replies.internal()
+            self.metrics.refused("consumer", own, started)
+            return _problem_reply(own, request, fields, request_id)
+
+    async def _call(self, request: web.BaseRequest, fields: Headers, request_id: str) -> Call:
+        client: ApplicationId | None = None
+        target = request.message.path
+        try:
+            connection = xroad.Connection.of(request.transport)
+            if not connection.tls:
+                self._check_network(request.remote or "")
+            service = xroad.service_of(target, self.limits.url_max_bytes)[0]
+            client = xroad.client_of(fields)
+            xroad.authenticate(client, connection, self.applications)
+            body = await messages.read_body(
+                request, self.limits.request_max_bytes, self.limits.read_s
+            )
+            return xroad.call_of(
+                request.method,
+                target,
+                fields,
+                body,
+                client,
+                request_id,
+                self.limits.url_max_bytes,
+            )
+        except Problem as problem:
+            await self.recorder.refused_request(
+                problem, request.method, target, fields, client, request_id
+            )
+            raise
+
+    def _check_network(self, remote: str) -> None:
+        address = ip_address(remote) if remote else None
+        if address is None or address.is_loopback:
+            return
+        if not any(address in ip_network(network) for network in self.plain_networks):
+            raise Problem(
+                Code.TLS_REQUIRED,
+                where="connection",
+                detail=f"plain text is not taken from {remote}",
+            )
+
+
+def _problem_reply(
+    problem: Problem, request: web.BaseRequest, fields: Headers, request_id: str
+) -> web.Response:
+    accept = next((value for name, value in fields if name == "accept"), "")
+    status, headers, body = replies.reply(problem, Side.CONSUMER, request_id, accept)
+    return messages.response(status, (*headers, ("x-road-request-id", request_id)), body)

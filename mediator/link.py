@@ -1,0 +1,158 @@
+"""The link to other security servers: pooled TLS 1.3 connections, one pool a server.
+
+A new connection is used only when the certificate at its other end is one that the registry lists
+for the very server that is called; OpenSSL has checked its chain and validity before.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from exchange.certificates import fingerprint
+from exchange.envelope import ResponseHead
+from exchange.identifiers import ServerId
+from exchange.problems import Code, Problem
+from exchange.trust import RegistryState, ServerRecord
+from mediator.settings import LimitSettings
+from mediator.stages import Answered, RecordedCall
+from serving import client
+from serving.backends import Headers
+
+# OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED and X509_V_ERR_CERT_NOT_YET_VALID.
+_OUT_OF_VALIDITY = {9, 10}
+
+
+class NotConnected(Exception):
+    """No byte of the message left this process: another server may be tried."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
+
+
+class Link:
+    """Sends recorded calls; owns the pools."""
+
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        state: Callable[[], RegistryState],
+        limits: LimitSettings,
+    ) -> None:
+        self._context = context
+        self._state = state
+        self._limits = limits
+        self._pools: dict[tuple[ServerId, str], client.Pool] = {}
+
+    async def send(self, recorded: RecordedCall) -> Answered:
+        """Send a recorded call to its server and return what came back, unproven.
+
+        Raises:
+            NotConnected: the server cannot be reached or is not who it should be.
+            Problem: ``PeerTimeout``, ``PeerProtocolError``, ``ResponseTooLarge``,
+                ``ServerOverloaded``.
+        """
+        sealed = recorded.sealed
+        head = sealed.head
+        pool = self._pool(sealed.server)
+        call = sealed.routed.call
+        host = urlsplit(sealed.server.address).netloc
+        try:
+            answer = await pool.exchange(
+                head.method,
+                call.target,
+                (("host", host), *head.headers),
+                call.body,
+                timeout_s=self._limits.exchange_s,
+                # The other end refuses a signature that it has seen, so that the same bytes can
+                # be sent again on a fresh connection whatever the method.
+                repeatable=True,
+            )
+        except client.ExchangeFailed as failure:
+            raise _translate(failure, sealed.server) from failure
+        return Answered(
+            recorded, ResponseHead(answer.status, _end_to_end(answer.headers)), answer.body
+        )
+
+    async def close(self) -> None:
+        """Let running exchanges end and close all connections; idempotent."""
+        pools, self._pools = self._pools, {}
+        for pool in pools.values():
+            await pool.close()
+
+    def _pool(self, server: ServerRecord) -> client.Pool:
+        key = (server.id, server.address)
+        pool = self._pools.get(key)
+        if pool is None:
+            parts = urlsplit(server.address)
+            limits = self._limits
+            pool = self._pools[key] = client.Pool(
+                parts.hostname or "",
+                parts.port or 443,
+                ssl=self._context,
+                limits=client.PoolLimits(
+                    max_connections=limits.connections,
+                    max_waiting=limits.concurrent,
+                    idle_s=limits.keepalive_s * 0.8,
+                    connect_s=limits.connect_s,
+                    max_body_bytes=limits.answer_max_bytes,
+                ),
+                admit=lambda certificate: self._admit(server.id, certificate),
+            )
+        return pool
+
+    def _admit(self, server: ServerId, certificate: bytes | None) -> None:
+        found = self._state().auth_server(fingerprint(certificate or b""))
+        if found != server:
+            raise NotConnected(
+                Problem(
+                    Code.PEER_CERTIFICATE_UNTRUSTED,
+                    where="TLS certificate",
+                    detail=f"the server at the address of {server} shows the certificate of {found}",
+                )
+            )
+
+
+def _end_to_end(headers: Headers) -> Headers:
+    return tuple(item for item in headers if item[0] not in _OF_THE_CONNECTION)
+
+
+_OF_THE_CONNECTION = frozenset(
+    {"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"}
+)
+
+
+def _translate(failure: client.ExchangeFailed, server: ServerRecord) -> Exception:
+    where = str(server.id)
+    match failure:
+        case client.ConnectFailed(tls=ssl.SSLCertVerificationError() as tls):
+            code = (
+                Code.PEER_CERTIFICATE_EXPIRED
+                if tls.verify_code in _OUT_OF_VALIDITY
+                else Code.PEER_CERTIFICATE_UNTRUSTED
+            )
+            return NotConnected(Problem(code, where=where, detail=tls.verify_message))
+        case client.ConnectFailed(tls=ssl.SSLError()):
+            return Problem(
+                Code.PEER_UNREACHABLE,
+                where=where,
+                detail=f"TLS could not be agreed, perhaps our certificate is not accepted there: "
+                f"{failure.reason}",
+            )
+        case client.ConnectFailed():
+            problem = Problem(Code.PEER_UNREACHABLE, where=where, detail=failure.reason)
+            return problem if failure.sent else NotConnected(problem)
+        case client.TimedOut(phase=client.Phase.CONNECT):
+            return NotConnected(Problem(Code.PEER_UNREACHABLE, where=where, detail=failure.detail))
+        case client.TimedOut():
+            return Problem(Code.PEER_TIMEOUT, where=where, detail=failure.detail)
+        case client.TooLarge():
+            return Problem(Code.RESPONSE_TOO_LARGE, where=where, detail=failure.detail)
+        case client.PoolFull():
+            return Problem(Code.OVERLOADED, where=where, detail=failure.detail)
+        case client.Disconnected():
+            return Problem(Code.PEER_UNREACHABLE, where=where, detail=failure.detail)
+        case _:
+            return Problem(Code.PEER_NONSENSE, where=where, detail=failure.detail)

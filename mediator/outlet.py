@@ -1,0 +1,97 @@
+"""The outlet to HTTP backends: the last hop, inside the provider's own network."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from exchange.problems import Code, Problem
+from serving import client
+from serving.backends import BackendRequest, BackendResponse
+
+_OF_THE_CONNECTION = frozenset(
+    {"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"}
+)
+
+
+class HttpBackend:
+    """One HTTP or HTTPS backend; implements :class:`serving.backends.Backend`.
+
+    Follows no redirect, keeps no cookie, decodes no content coding.
+    """
+
+    def __init__(
+        self, url: str, *, connections: int, response_max_bytes: int, ca: Path | None = None
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
+            raise Problem(
+                Code.INVALID_SETTINGS,
+                where="services.url",
+                detail=f"{url!r} is not an http or https URL without a query",
+            )
+        context = None
+        if parts.scheme == "https":
+            try:
+                context = ssl.create_default_context(cafile=str(ca) if ca else None)
+            except (OSError, ssl.SSLError) as error:
+                raise Problem(
+                    Code.INVALID_SETTINGS, where="services.ca", detail=str(error)
+                ) from error
+        self._base = parts.path.rstrip("/")
+        self._host = parts.netloc
+        self._where = f"{parts.scheme}://{parts.netloc}"
+        self._pool = client.Pool(
+            parts.hostname,
+            parts.port or (443 if context else 80),
+            ssl=context,
+            limits=client.PoolLimits(
+                max_connections=connections,
+                max_waiting=4096,
+                max_body_bytes=response_max_bytes,
+            ),
+        )
+
+    async def exchange(self, request: BackendRequest, *, timeout_s: float) -> BackendResponse:
+        """Ask the backend; see :class:`serving.backends.Backend`."""
+        target = f"{self._base}{request.path}" or "/"
+        if request.query:
+            target = f"{target}?{request.query}"
+        try:
+            answer = await self._pool.exchange(
+                request.method,
+                target,
+                (("host", self._host), *request.headers),
+                request.body,
+                timeout_s=timeout_s,
+            )
+        except client.ExchangeFailed as failure:
+            raise _translate(failure, self._where, timeout_s) from failure
+        return BackendResponse(
+            answer.status,
+            tuple(item for item in answer.headers if item[0] not in _OF_THE_CONNECTION),
+            answer.body,
+        )
+
+    async def close(self) -> None:
+        """Close the connections; idempotent."""
+        await self._pool.close()
+
+
+def _translate(failure: client.ExchangeFailed, where: str, timeout_s: float) -> Problem:
+    match failure:
+        case client.ConnectFailed() | client.TimedOut(phase=client.Phase.CONNECT):
+            return Problem(Code.BACKEND_UNREACHABLE, where=where, detail=failure.detail)
+        case client.TimedOut():
+            return Problem(
+                Code.BACKEND_TIMEOUT,
+                where=where,
+                detail=f"no whole answer within {timeout_s:g} s",
+            )
+        case client.TooLarge():
+            return Problem(Code.RESPONSE_TOO_LARGE, where=where, detail=failure.detail)
+        case client.PoolFull() | client.PoolClosed():
+            return Problem(Code.OVERLOADED, where=where, detail=failure.detail)
+        case _:
+            return Problem(Code.BACKEND_NONSENSE, where=where, detail=failure.detail)

@@ -1,0 +1,97 @@
+"""The inlet for other security servers: a message that came over the link, and its signed answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+from aiohttp import web
+
+from exchange.certificates import fingerprint
+from exchange.envelope import HOP_BY_HOP, RequestHead
+from exchange.identifiers import ServerId
+from exchange.problems import Code, Problem, Side
+from exchange.trust import RegistryState
+from mediator.gate import Gate
+from mediator.metrics import Metrics
+from mediator.provider import Provider
+from mediator.records import Recorder
+from mediator.settings import LimitSettings
+from mediator.stages import Received
+from mediator.xroad import Connection
+from serving import messages, replies
+from serving.backends import Headers
+
+log = structlog.get_logger("mediator.peer_inlet")
+
+# Fields of the connection; they are neither signed nor passed on.
+_OF_THE_CONNECTION = HOP_BY_HOP | {"host", "content-length"}
+
+
+@dataclass(frozen=True, slots=True)
+class PeerInlet:
+    """Serves the listener of the link."""
+
+    provider: Provider
+    state: Callable[[], RegistryState]
+    recorder: Recorder
+    gate: Gate
+    limits: LimitSettings
+    metrics: Metrics
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one message of another server."""
+        started = self.metrics.start()
+        fields: Headers = ()
+        try:
+            with self.gate.enter():
+                received = await self._receive(request)
+                fields = received.head.headers
+                recorded = await self.provider.exchange(received)
+                sealed = recorded.sealed
+                self.metrics.done("provider", sealed.head.status, started)
+                return messages.response(sealed.head.status, sealed.head.headers, sealed.body)
+        except Problem as problem:
+            self.metrics.refused("provider", problem, started)
+            log.info("message_refused", trace=_trace(fields), code=problem.code, why=str(problem))
+            return _unsigned(problem, fields)
+        except Exception:
+            log.exception("message_failed", trace=_trace(fields))
+            own = replies.internal()
+            self.metrics.refused("provider", own, started)
+            return _unsigned(own, fields)
+
+    async def _receive(self, request: web.BaseRequest) -> Received:
+        target = request.message.path
+        fields: Headers = ()
+        try:
+            fields = messages.header_fields(request, self.limits.header_max_bytes)
+            certificate = Connection.of(request.transport).certificate
+            if certificate is None:
+                raise Problem(
+                    Code.PEER_CERTIFICATE_UNTRUSTED, where="TLS", detail="no certificate shown"
+                )
+            peer: ServerId = self.state().auth_server(fingerprint(certificate))
+            body = await messages.read_body(
+                request, self.limits.request_max_bytes, self.limits.read_s
+            )
+        except Problem as problem:
+            await self.recorder.refused_link(problem, request.method, target, fields)
+            raise
+        head = RequestHead(
+            request.method,
+            self.provider.address + target,
+            tuple(item for item in fields if item[0] not in _OF_THE_CONNECTION),
+        )
+        return Received(peer, head, target, body)
+
+
+def _trace(fields: Headers) -> str:
+    return next((value for name, value in fields if name == "x-road-request-id"), "")
+
+
+def _unsigned(problem: Problem, fields: Headers) -> web.Response:
+    """An answer to a message that could not be opened: there is nothing to bind a signature to."""
+    status, headers, body = replies.reply(problem, Side.PROVIDER, _trace(fields))
+    return messages.response(status, headers, body)

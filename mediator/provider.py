@@ -1,0 +1,354 @@
+"""The provider's side, top to bottom: *open* → *record* → *allow* → *check* → *deliver*,
+then *check* → *minimise* → *seal* → *record* the answer.
+
+Each step takes the value of the step before (mediator/stages.py): the backend is never asked
+before the message is opened, recorded and allowed, and no answer leaves before it is recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+import structlog
+
+from exchange.agreements import Projection
+from exchange.contracts import Contract, Match
+from exchange.digest import check_content_digest, content_digest
+from exchange.envelope import HOP_BY_HOP, ResponseHead, open_request, seal_response
+from exchange.identifiers import MemberId, ServiceId
+from exchange.keys import SigningKey
+from exchange.problems import Code, Problem, Side
+from exchange.trust import RegistryState
+from mediator import xroad
+from mediator.pinned import PinnedAgreements
+from mediator.quota import QuotaBook
+from mediator.records import Recorder
+from mediator.replay import ReplayMemory
+from mediator.settings import Validation
+from mediator.signers import signer_of
+from mediator.stages import (
+    Allowed,
+    Delivered,
+    OpenedCall,
+    Received,
+    RecordedOpening,
+    RecordedReply,
+    Released,
+    SealedReply,
+)
+from serving import replies
+from serving.backends import Backend, BackendRequest, Headers
+from serving.clock import Clock
+
+log = structlog.get_logger("mediator.provider")
+
+# What the backend's answer says of a body that was cut down, or of its connection to us.
+_NOT_RELEASED = frozenset({"content-length", "date", "server", "x-road-error"})
+_OF_THE_WHOLE_BODY = frozenset({"etag", "content-md5", "digest", "repr-digest", "accept-ranges"})
+_NOT_DELIVERED = frozenset({"content-digest", "signature", "signature-input"})
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedService:
+    """A service of a hosted member: its backend, its contract and how strictly it is kept."""
+
+    id: ServiceId
+    backend: Backend
+    contract: Contract
+    validation: Validation
+    timeout_s: float
+    response_max_bytes: int
+    enabled: bool
+    notice: str
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """What the steps need; built once by mediator/server.py."""
+
+    address: str
+    state: Callable[[], RegistryState]
+    seal_keys: Mapping[MemberId, SigningKey]
+    services: Mapping[ServiceId, OfferedService]
+    agreements: PinnedAgreements
+    quotas: QuotaBook
+    replays: ReplayMemory
+    recorder: Recorder
+    clock: Clock
+    max_url_bytes: int
+    _projections: dict[tuple[str, ...], Projection] = field(default_factory=dict)
+
+    async def exchange(self, received: Received) -> RecordedReply:
+        """Answer a message of another server; refusals are signed and recorded answers too.
+
+        Raises:
+            Problem: where no signed answer can be given: the message could not be opened (then
+                its refusal is recorded), or the journal cannot be written.
+        """
+        try:
+            call = self.open(received)
+        except Problem as problem:
+            await self.recorder.refused_message(received, problem)
+            raise
+        recorded = await self.recorder.opening(call)
+        agreement = endpoint = ""
+        try:
+            allowed = self.allow(recorded)
+            agreement, endpoint = allowed.agreement.id, allowed.match.operation.template
+            released = self.minimise(await self.deliver(allowed))
+        except Problem as problem:
+            sealed = self.seal_problem(recorded, problem)
+            return await self.recorder.reply(recorded, sealed, problem, agreement, endpoint)
+        sealed = self.seal(recorded, released)
+        return await self.recorder.reply(recorded, sealed, None, agreement, endpoint)
+
+    def open(self, received: Received) -> OpenedCall:
+        """Prove a message: signature, certificate, sender, freshness, digest, first time seen.
+
+        Raises:
+            Problem: what does not hold.
+        """
+        head = received.head
+        state = self.state()
+        service, path, query = xroad.service_of(received.target, self.max_url_bytes)
+        client = xroad.client_of(head.headers)
+        if service.member not in self.seal_keys:
+            raise Problem(
+                Code.UNKNOWN_MEMBER,
+                where="path",
+                detail=f"{service.member} is not hosted by this security server",
+            )
+        find_key = signer_of(state, client.member, self.clock.now())
+        opened = open_request(head, find_key, now=int(self.clock.unix()))
+        if received.peer not in state.application(client).servers:
+            raise Problem(
+                Code.CERTIFICATE_MISMATCH,
+                where="TLS certificate",
+                detail=f"{received.peer} is not a security server of {client}",
+            )
+        fields = dict(head.headers)
+        check_content_digest(fields.get("content-digest", ""), sha256(received.body).digest())
+        self.replays.remember(opened.keyid, opened.nonce, self.clock.unix())
+        return OpenedCall(
+            received=received,
+            opened=opened,
+            client=client,
+            service=service,
+            path=path,
+            query=query,
+            message_id=fields.get("x-road-id", ""),
+            request_id=fields.get("x-road-request-id", ""),
+            trace=fields.get("traceparent", ""),
+            purpose=fields.get("exchange-purpose", ""),
+            agreement=fields.get("exchange-agreement", ""),
+        )
+
+    def allow(self, recorded: RecordedOpening) -> Allowed:
+        """Find the endpoint and the agreement that opens it; check the request; take the quota.
+
+        Raises:
+            Problem: ``UnknownService``, ``ServiceDisabled``, ``UnknownEndpoint``, what the
+                agreements say, ``FieldNotReleased``, what the contract says of the request, or
+                ``QuotaExceeded``.
+        """
+        call = recorded.call
+        offered = self.services.get(call.service)
+        if offered is None:
+            raise Problem(
+                Code.UNKNOWN_SERVICE, where="path", detail=f"{call.service} is not offered here"
+            )
+        if not offered.enabled:
+            raise Problem(Code.SERVICE_DISABLED, where="service", detail=offered.notice)
+        method = call.received.head.method
+        match = offered.contract.find(method, call.path)
+        agreement, grant = self.agreements.allow(
+            call.client,
+            call.service,
+            method,
+            match.operation.template,
+            call.purpose or None,
+            call.agreement,
+            self.clock.now(),
+        )
+        self._check_selection(match, call.query, self.projection(grant.fields), agreement.id)
+        self._judge(
+            offered,
+            call,
+            lambda: match.operation.check_request(
+                match, call.query, call.received.head.headers, call.received.body
+            ),
+        )
+        self.quotas.spend(agreement, self.clock.unix())
+        return Allowed(recorded, agreement, grant, match)
+
+    async def deliver(self, allowed: Allowed) -> Delivered:
+        """Ask the backend and check its answer against the contract.
+
+        Raises:
+            Problem: what the backend did wrong.
+        """
+        call = allowed.recorded.call
+        offered = self.services[call.service]
+        plain = offered.validation is not Validation.OFF or not self._everything(allowed)
+        answer = await offered.backend.exchange(
+            BackendRequest(
+                call.received.head.method,
+                call.path or "/",
+                call.query,
+                _delivered_headers(call.received.head.headers, plain),
+                call.received.body,
+            ),
+            timeout_s=offered.timeout_s,
+        )
+        if len(answer.body) > offered.response_max_bytes:
+            raise Problem(
+                Code.RESPONSE_TOO_LARGE,
+                where="backend answer",
+                detail=f"{len(answer.body)} bytes, at most {offered.response_max_bytes} are taken",
+            )
+        document = None
+        if offered.validation is not Validation.OFF and call.received.head.method != "HEAD":
+            document = self._judge(
+                offered,
+                call,
+                lambda: allowed.match.operation.check_response(
+                    answer.status, answer.headers, answer.body
+                ),
+            )
+        return Delivered(allowed, answer.status, answer.headers, answer.body, document)
+
+    def minimise(self, delivered: Delivered) -> Released:
+        """Cut the answer down to the fields that the agreement releases.
+
+        Errors of the backend (4xx, 5xx) pass whole: they describe the failure, not the record.
+
+        Raises:
+            Problem: ``BackendProtocolError`` when the fields are restricted and the answer is
+                not readable JSON, so that nothing leaves that cannot be cut.
+        """
+        headers = tuple(
+            (name, value)
+            for name, value in delivered.headers
+            if name not in _NOT_RELEASED and name not in HOP_BY_HOP
+        )
+        projection = self.projection(delivered.allowed.grant.fields)
+        if projection.everything or not delivered.body or delivered.status >= 400:
+            return Released(delivered, headers, delivered.body)
+        document = delivered.document
+        if document is None:
+            try:
+                document = orjson.loads(delivered.body)
+            except orjson.JSONDecodeError as error:
+                raise Problem(
+                    Code.BACKEND_NONSENSE,
+                    where="backend answer",
+                    detail="the agreement releases some fields only, and the answer is not JSON",
+                ) from error
+        body = orjson.dumps(projection.project(document))
+        return Released(
+            delivered, tuple(item for item in headers if item[0] not in _OF_THE_WHOLE_BODY), body
+        )
+
+    def seal(self, recorded: RecordedOpening, released: Released) -> SealedReply:
+        """Sign the answer, bound to the request."""
+        return self._seal(recorded, released.delivered.status, released.headers, released.body)
+
+    def seal_problem(self, recorded: RecordedOpening, problem: Problem) -> SealedReply:
+        """Sign a refusal, so that it is evidence too."""
+        call = recorded.call
+        status, headers, body = replies.reply(problem, Side.PROVIDER, call.request_id)
+        if call.received.head.method == "HEAD":
+            body = b""
+        return self._seal(recorded, status, headers, body)
+
+    def projection(self, fields: tuple[str, ...]) -> Projection:
+        """The compiled projection of a grant."""
+        found = self._projections.get(fields)
+        if found is None:
+            if len(self._projections) >= 10_000:
+                self._projections.clear()
+            found = self._projections[fields] = Projection.compile(fields)
+        return found
+
+    def _everything(self, allowed: Allowed) -> bool:
+        return self.projection(allowed.grant.fields).everything
+
+    def _check_selection(
+        self, match: Match, query: str, projection: Projection, agreement_id: str
+    ) -> None:
+        parameter = match.operation.selects
+        if parameter is None or projection.everything or parameter not in query:
+            return
+        for name, value in parse_qsl(query, keep_blank_values=True, max_num_fields=100):
+            if name != parameter:
+                continue
+            for wanted in value.split(","):
+                if not projection.releases(wanted.strip()):
+                    raise Problem(
+                        Code.FIELD_NOT_RELEASED,
+                        where=f"query.{parameter}",
+                        detail=f"agreement {agreement_id} does not release {wanted.strip()[:80]!r}",
+                        facts={"agreement": agreement_id, "field": wanted.strip()[:80]},
+                    )
+
+    def _judge(
+        self, offered: OfferedService, call: OpenedCall, check: Callable[[], Any]
+    ) -> Any | None:
+        """Run a contract check as strictly as the service asks for."""
+        if offered.validation is Validation.OFF:
+            return None
+        try:
+            return check()
+        except Problem as problem:
+            if offered.validation is Validation.ENFORCE:
+                raise
+            self.recorder.reported(problem)
+            log.warning(
+                "contract_broken",
+                service=str(call.service),
+                code=problem.code,
+                where=problem.where,
+                trace=call.request_id,
+            )
+            return None
+
+    def _seal(
+        self, recorded: RecordedOpening, status: int, headers: Headers, body: bytes
+    ) -> SealedReply:
+        call = recorded.call
+        member = call.service.member
+        bodiless = status in (204, 304) or call.received.head.method == "HEAD"
+        if not bodiless and not any(name == "content-type" for name, _ in headers):
+            headers = (*headers, ("content-type", "application/octet-stream"))
+        complete = (
+            *headers,
+            ("x-road-client", str(call.client)),
+            ("x-road-service", str(call.service)),
+            ("x-road-id", call.message_id),
+            ("x-road-request-id", call.request_id),
+            ("content-digest", content_digest(b"" if bodiless else body)),
+        )
+        head = ResponseHead(status, complete)
+        signed = seal_response(
+            call.received.head, head, self.seal_keys[member], created=int(self.clock.unix())
+        )
+        return SealedReply(
+            member,
+            ResponseHead(status, (*complete, *signed.headers_to_add)),
+            b"" if bodiless else body,
+            signed,
+        )
+
+
+def _delivered_headers(headers: Headers, plain: bool) -> Headers:
+    """What the backend sees: every signed field; uncoded content when it must be read here."""
+    return tuple(
+        item
+        for item in headers
+        if item[0] not in _NOT_DELIVERED and not (plain and item[0] == "accept-encoding")
+    )

@@ -1,0 +1,358 @@
+"""What is recorded at each step: from the stages of a message to entries of the journal.
+
+Every method returns only when its entry is durable; those that let a message go on return the
+stage that proves it. A refusal is an entry too: what came in, why it was stopped, and, as far as
+there was one, the message itself in the sealed part.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from exchange.entries import Entry, Kind, Side
+from exchange.envelope import Opened, RequestHead, ResponseHead, Signed
+from exchange.identifiers import ApplicationId, ServerId
+from exchange.problems import Problem
+from exchange.sealed_parts import Head, SealedPart
+from mediator.journal.log import Journal, Receipt
+from mediator.metrics import Metrics
+from mediator.stages import (
+    Answered,
+    Call,
+    OpenedAnswer,
+    OpenedCall,
+    Received,
+    RecordedCall,
+    RecordedOpening,
+    RecordedReply,
+    SealedCall,
+    SealedReply,
+)
+from mediator.xroad import client_named, service_named
+from serving.backends import Headers
+from serving.clock import Clock
+
+SALT_SIZE = 16
+_MAX_TEXT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """Writes the journal for one server; ``body_max_bytes`` bounds the bodies that are kept.
+
+    A longer body is represented by its digest, which the signature base holds.
+    """
+
+    journal: Journal
+    server: ServerId
+    clock: Clock
+    metrics: Metrics
+    body_max_bytes: int
+
+    # --- the consumer's side -----------------------------------------------------------------
+
+    async def call(self, sealed: SealedCall) -> RecordedCall:
+        """A call, before it is sent."""
+        call = sealed.routed.call
+        receipt = await self.journal.record(
+            self._of_call(
+                call,
+                Kind.REQUEST,
+                peer=sealed.server.id,
+                endpoint=sealed.routed.endpoint,
+                size=len(call.body),
+                nonce=sealed.nonce,
+            ),
+            call.client.member,
+            self._request_part(sealed.head, call.target, sealed.signed, call.body),
+        )
+        return RecordedCall(sealed, receipt)
+
+    async def answer(self, opened: OpenedAnswer) -> Receipt:
+        """A proven answer, before the application gets it."""
+        answered = opened.answered
+        sealed = answered.recorded.sealed
+        call = sealed.routed.call
+        return await self.journal.record(
+            self._of_call(
+                call,
+                Kind.RESPONSE,
+                peer=sealed.server.id,
+                endpoint=sealed.routed.endpoint,
+                size=len(answered.body),
+                status=answered.head.status,
+                certificate=opened.opened.keyid,
+                problem=_reported(answered.head),
+            ),
+            call.client.member,
+            self._response_part(answered.head, opened.opened, answered.body),
+        )
+
+    async def refused_request(
+        self,
+        problem: Problem,
+        method: str,
+        target: str,
+        headers: Headers,
+        client: ApplicationId | None,
+        request_id: str,
+    ) -> None:
+        """A request of an application that did not become a call."""
+        await self._refused(
+            Side.CONSUMER, problem, method, target, headers, client, request_id=request_id
+        )
+
+    async def refused_call(self, call: Call, problem: Problem) -> None:
+        """A call that was stopped before it was sealed."""
+        await self.journal.record(
+            self._of_call(call, Kind.REFUSAL, problem=problem, size=len(call.body)),
+            call.client.member,
+            self._part(Head(call.headers, call.method, call.target), call.body),
+        )
+
+    async def failed_call(
+        self, recorded: RecordedCall, problem: Problem, answered: Answered | None
+    ) -> None:
+        """A recorded call that brought no proven answer."""
+        sealed = recorded.sealed
+        part = None
+        if answered is not None:
+            head = answered.head
+            part = self._part(Head(head.headers, status=head.status), answered.body)
+        await self.journal.record(
+            self._of_call(
+                sealed.routed.call,
+                Kind.FAILURE,
+                peer=sealed.server.id,
+                endpoint=sealed.routed.endpoint,
+                problem=problem,
+            ),
+            sealed.routed.call.client.member,
+            part,
+        )
+
+    # --- the provider's side -----------------------------------------------------------------
+
+    async def opening(self, call: OpenedCall) -> RecordedOpening:
+        """A proven message, before it is acted upon."""
+        received = call.received
+        receipt = await self.journal.record(
+            self._of_message(call, Kind.REQUEST, size=len(received.body), nonce=call.opened.nonce),
+            call.service.member,
+            self._request_part(received.head, received.target, call.opened, received.body),
+        )
+        return RecordedOpening(call, receipt)
+
+    async def reply(
+        self,
+        recorded: RecordedOpening,
+        sealed: SealedReply,
+        problem: Problem | None,
+        agreement: str,
+        endpoint: str,
+    ) -> RecordedReply:
+        """A signed answer or refusal, before it is sent."""
+        call = recorded.call
+        receipt = await self.journal.record(
+            self._of_message(
+                call,
+                Kind.RESPONSE if problem is None else Kind.REFUSAL,
+                size=len(sealed.body),
+                status=sealed.head.status,
+                problem=problem,
+                agreement=agreement,
+                endpoint=endpoint,
+            ),
+            sealed.member,
+            self._response_part(sealed.head, sealed.signed, sealed.body),
+        )
+        return RecordedReply(sealed, receipt)
+
+    async def refused_message(self, received: Received, problem: Problem) -> None:
+        """A message of another server that could not be opened."""
+        head = received.head
+        await self._refused(
+            Side.PROVIDER,
+            problem,
+            head.method,
+            received.target,
+            head.headers,
+            client_named(head.headers),
+            peer=received.peer,
+            body=received.body,
+        )
+
+    async def refused_link(
+        self, problem: Problem, method: str, target: str, headers: Headers
+    ) -> None:
+        """A message on the link that was refused before its sender was known."""
+        await self._refused(Side.PROVIDER, problem, method, target, headers, client_named(headers))
+
+    # --- neither side ------------------------------------------------------------------------
+
+    async def event(self, event: str, problem: Problem | None = None) -> None:
+        """Something about the server itself: started, stopped, a handshake that failed."""
+        await self.journal.record(
+            Entry(
+                kind=Kind.SYSTEM if problem is None else Kind.REFUSAL,
+                side=Side.SERVER,
+                at=self.clock.now(),
+                event=event,
+                problem=problem.code.value if problem else None,
+                where=problem.where[:_MAX_TEXT] if problem else None,
+            ),
+            self.server.member,
+            None,
+        )
+
+    def reported(self, problem: Problem) -> None:
+        """Count a broken contract that the service lets through."""
+        self.metrics.reported(problem)
+
+    # --- entries and sealed parts ------------------------------------------------------------
+
+    async def _refused(
+        self,
+        side: Side,
+        problem: Problem,
+        method: str,
+        target: str,
+        headers: Headers,
+        client: ApplicationId | None,
+        *,
+        request_id: str = "",
+        peer: ServerId | None = None,
+        body: bytes = b"",
+    ) -> None:
+        fields = dict(headers)
+        await self.journal.record(
+            Entry(
+                kind=Kind.REFUSAL,
+                side=side,
+                at=self.clock.now(),
+                id=_short(fields.get("x-road-id", "")),
+                request_id=request_id or _short(fields.get("x-road-request-id", "")),
+                client=client,
+                service=service_named(target),
+                peer=peer,
+                method=_short(method),
+                status=problem.status,
+                problem=problem.code.value,
+                where=_short(problem.where),
+            ),
+            self.server.member,
+            self._part(Head(headers, method, target), body),
+        )
+
+    def _of_call(
+        self,
+        call: Call,
+        kind: Kind,
+        *,
+        peer: ServerId | None = None,
+        endpoint: str = "",
+        size: int | None = None,
+        status: int | None = None,
+        certificate: str | None = None,
+        nonce: str | None = None,
+        problem: Problem | str | None = None,
+    ) -> Entry:
+        code, where, problem_status = _problem(problem)
+        return Entry(
+            kind=kind,
+            side=Side.CONSUMER,
+            at=self.clock.now(),
+            id=call.message_id,
+            request_id=call.request_id,
+            trace=call.trace or None,
+            client=call.client,
+            service=call.service,
+            peer=peer,
+            method=call.method,
+            endpoint=endpoint or None,
+            status=status if status is not None else problem_status,
+            problem=code,
+            where=where,
+            size=size,
+            certificate=certificate,
+            agreement=call.agreement or None,
+            purpose=call.purpose or None,
+            nonce=nonce,
+        )
+
+    def _of_message(
+        self,
+        call: OpenedCall,
+        kind: Kind,
+        *,
+        size: int,
+        status: int | None = None,
+        nonce: str | None = None,
+        problem: Problem | None = None,
+        agreement: str = "",
+        endpoint: str = "",
+    ) -> Entry:
+        code, where, _ = _problem(problem)
+        return Entry(
+            kind=kind,
+            side=Side.PROVIDER,
+            at=self.clock.now(),
+            id=call.message_id or None,
+            request_id=call.request_id or None,
+            trace=call.trace or None,
+            client=call.client,
+            service=call.service,
+            peer=call.received.peer,
+            method=call.received.head.method,
+            endpoint=endpoint or None,
+            status=status,
+            problem=code,
+            where=where,
+            size=size,
+            certificate=call.opened.keyid,
+            agreement=agreement or call.agreement or None,
+            purpose=call.purpose or None,
+            nonce=nonce,
+        )
+
+    def _request_part(
+        self, head: RequestHead, target: str, signed: Signed | Opened, body: bytes
+    ) -> SealedPart:
+        return self._part(
+            Head(head.headers, head.method, target), body, signed.base, signed.signature
+        )
+
+    def _response_part(
+        self, head: ResponseHead, signed: Signed | Opened, body: bytes
+    ) -> SealedPart:
+        return self._part(
+            Head(head.headers, status=head.status), body, signed.base, signed.signature
+        )
+
+    def _part(
+        self, head: Head, body: bytes, base: bytes = b"", signature: bytes = b""
+    ) -> SealedPart:
+        kept = body if len(body) <= self.body_max_bytes else b""
+        return SealedPart(base, signature, head, kept, secrets.token_bytes(SALT_SIZE))
+
+
+def _problem(problem: Problem | str | None) -> tuple[str | None, str | None, int | None]:
+    if problem is None:
+        return None, None, None
+    if isinstance(problem, str):
+        return problem, None, None
+    return problem.code.value, _short(problem.where), problem.status
+
+
+def _reported(head: ResponseHead) -> str | None:
+    """The code of the other side's signed refusal, if the answer is one."""
+    for name, value in head.headers:
+        if name == "x-road-error":
+            return _short(value.rpartition(".")[2])
+    return None
+
+
+def _short(text: str) -> str | None:
+    """Text from outside, as it may stand in an entry."""
+    return text[:_MAX_TEXT].encode("ascii", "replace").decode("ascii") or None

@@ -1,0 +1,57 @@
+"""Memory of the signatures that were accepted, so that none is accepted twice.
+
+RFC 9421 section 7.2.2 leaves replay to the application: a (keyid, nonce) pair is remembered until
+its signature could no longer be fresh. The durable copy is the journal: after a restart the memory
+is filled from the requests recorded in the last minutes (:func:`mediator.server.open_server`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from exchange.problems import Code, Problem
+
+MAX_REMEMBERED = 2_000_000
+
+
+class ReplayMemory:
+    """Bounded by time and by number; not shared between processes."""
+
+    def __init__(self, *, keep_s: float = 70.0) -> None:
+        self._keep_s = keep_s
+        self._seen: set[tuple[str, str]] = set()
+        self._order: deque[tuple[float, tuple[str, str]]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+    def restore(self, keyid: str, nonce: str, at: float) -> None:
+        """Note a signature that the journal holds as accepted at the time ``at``."""
+        pair = (keyid, nonce)
+        if pair not in self._seen:
+            self._seen.add(pair)
+            self._order.append((at + self._keep_s, pair))
+
+    def remember(self, keyid: str, nonce: str, now: float) -> None:
+        """Note one accepted signature.
+
+        Raises:
+            Problem: ``ReplayedMessage`` when it was noted before; ``ServerOverloaded`` when the
+                memory is full, since forgetting early would reopen the door.
+        """
+        order = self._order
+        while order and order[0][0] < now:
+            self._seen.discard(order.popleft()[1])
+        pair = (keyid, nonce)
+        if pair in self._seen:
+            raise Problem(
+                Code.REPLAYED_MESSAGE,
+                where="Signature-Input nonce",
+                detail="a message with this signature was received before",
+            )
+        if len(order) >= MAX_REMEMBERED:
+            raise Problem(
+                Code.OVERLOADED, where="replay memory", detail="too many messages a minute"
+            )
+        self._seen.add(pair)
+        order.append((now + self._keep_s, pair))

@@ -1,0 +1,160 @@
+"""Every setting of a security server, in one table; docs/settings.md is printed from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
+from serving.settings import setting
+
+
+class ConnectionMode(StrEnum):
+    """How an application connects to its own server (X-Road: connection type)."""
+
+    MTLS = "mtls"
+    HTTPS = "https"
+    HTTP = "http"
+
+
+class Validation(StrEnum):
+    """What a payload that breaks its contract leads to."""
+
+    ENFORCE = "enforce"
+    REPORT = "report"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrySettings:
+    """Where the registry is and how long this server trusts its last copy."""
+
+    url: str = setting("base URL of the registry")
+    root: Path = setting("file with the registry's TUF root metadata, the trust anchor")
+    poll_s: float = setting("seconds between two polls", default=30.0, low=0.2, high=3600)
+    grace_s: float = setting(
+        "seconds for which an expired copy is still used, with an alarm",
+        default=86400.0,
+        low=0,
+        high=30 * 86400,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A certificate (PEM, leaf first) and its private key."""
+
+    certificate: Path = setting("certificate file, PEM, leaf first, then the issuing authorities")
+    key: Path = setting("private key file, PEM, readable by this process only")
+
+
+@dataclass(frozen=True, slots=True)
+class ListenSettings:
+    """Addresses as host:port; port 0 takes a free one."""
+
+    peer: str = setting("address for other security servers (TLS 1.3, both certificates)")
+    http: str | None = setting(
+        "address for applications in plain text; loopback or `http_networks` only", default=None
+    )
+    https: str | None = setting("address for applications over TLS", default=None)
+    admin: str = setting(
+        "address of health, metrics and administration; loopback only", default="127.0.0.1:0"
+    )
+    http_networks: tuple[str, ...] = setting(
+        "networks, besides loopback, from which plain text is allowed", default=()
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class MemberSettings:
+    """A member hosted by this server, with its seal key."""
+
+    id: MemberId = setting("member identifier, such as LA/GOV/MPI")
+    seal: KeyPair = setting("the member's seal certificate and key")
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationSettings:
+    """An application that may call through this server."""
+
+    id: ApplicationId = setting("application identifier, such as LA/GOV/MOF/budget")
+    mode: ConnectionMode = setting("mtls, https or http", default=ConnectionMode.MTLS)
+    certificates: tuple[Path, ...] = setting(
+        "client certificates of the application (PEM), pinned", default=()
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSettings:
+    """A service that this server offers for a member."""
+
+    id: ServiceId = setting("service identifier, such as LA/GOV/MPI/oda-mis/projects")
+    url: str | None = setting("base URL of an HTTP backend", default=None)
+    adapter: Path | None = setting(
+        "mapping file of an adapter that runs in this process", default=None
+    )
+    openapi: Path | None = setting(
+        "the service's OpenAPI document; an adapter makes its own", default=None
+    )
+    validation: Validation = setting(
+        "enforce, report or off: what a payload that breaks the contract leads to",
+        default=Validation.ENFORCE,
+    )
+    timeout_s: float = setting("seconds for the backend's whole answer", default=30.0, low=0.1)
+    response_max_bytes: int = setting(
+        "largest answer of the backend", default=10 * 1024 * 1024, low=1024
+    )
+    ca: Path | None = setting("authorities (PEM) that an https backend must chain to", default=None)
+    enabled: bool = setting("false switches the service off", default=True)
+    notice: str = setting("what callers read while it is off", default="")
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSettings:
+    """Bounds of lengths, waits and concurrency."""
+
+    request_max_bytes: int = setting("largest request body", default=10 * 1024 * 1024, low=1024)
+    answer_max_bytes: int = setting(
+        "largest answer accepted from another server", default=16 * 1024 * 1024, low=1024
+    )
+    url_max_bytes: int = setting("longest path and query", default=8190, low=256, high=65536)
+    header_max_bytes: int = setting("longest header field", default=8190, low=256, high=65536)
+    read_s: float = setting("seconds for reading a request body", default=30.0, low=0.1)
+    connect_s: float = setting("seconds for connecting to another server", default=5.0, low=0.1)
+    exchange_s: float = setting(
+        "seconds for the other server's whole answer", default=60.0, low=0.1
+    )
+    concurrent: int = setting("exchanges at the same time", default=4000, low=1)
+    connections: int = setting("pooled connections to one server or backend", default=64, low=1)
+    drain_s: float = setting("seconds for which a stop waits for exchanges", default=20.0, low=0)
+    journal_body_max_bytes: int = setting(
+        "largest body kept in the journal; of a longer one the digest is kept",
+        default=1024 * 1024,
+        low=0,
+    )
+    keepalive_s: float = setting(
+        "seconds for which an idle connection is kept", default=75.0, low=1
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """One security server."""
+
+    server: ServerId = setting("identifier of this server, such as LA/GOV/MPI/ss1")
+    directory: Path = setting("folder for the journal and the copy of the registry")
+    address: str = setting("https URL under which other servers reach this one")
+    registry: RegistrySettings = setting("the registry")
+    auth: KeyPair = setting("TLS certificate and key of this server (profile auth)")
+    listen: ListenSettings = setting("where this server listens")
+    members: tuple[MemberSettings, ...] = setting("members hosted here")
+    applications: tuple[ApplicationSettings, ...] = setting(
+        "applications that call through this server", default=()
+    )
+    services: tuple[ServiceSettings, ...] = setting("services offered here", default=())
+    agreements: Path | None = setting(
+        "folder with the sealed agreements (*.jws) that open doors; pinned here", default=None
+    )
+    limits: LimitSettings = setting("bounds", default_factory=LimitSettings)
+    log_level: str = setting("debug, info, warning or error", default="info")

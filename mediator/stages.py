@@ -1,0 +1,186 @@
+"""The stages of a message as frozen values: the order of the steps is held by their types.
+
+A function that needs a durable record takes a ``Recorded…``; mypy refuses a call with anything
+earlier. Consumer: Call → Routed → SealedCall → RecordedCall → Answered → OpenedAnswer.
+Provider: Received → OpenedCall → RecordedOpening → Allowed → Delivered → Released → RecordedReply.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from exchange.agreements import Agreement, Grant
+from exchange.contracts import Match
+from exchange.envelope import Opened, RequestHead, ResponseHead, Signed
+from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
+from exchange.trust import ServerRecord
+from mediator.journal.log import Receipt
+from serving.backends import Headers
+
+# --- the consumer's side ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What an application asked its own server to do.
+
+    ``target`` is the path and query as they came (percent-encoded, beginning ``/r1/``),
+    ``path`` the part after the service code, ``headers`` the end-to-end fields in order.
+    """
+
+    client: ApplicationId
+    service: ServiceId
+    method: str
+    target: str
+    path: str
+    query: str
+    headers: Headers
+    body: bytes
+    message_id: str
+    request_id: str
+    trace: str
+    purpose: str
+    agreement: str
+    wanted_server: ServerId | None
+    accept: str
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """A call whose provider is known; ``endpoint`` is the template when the contract is known."""
+
+    call: Call
+    servers: tuple[ServerRecord, ...]
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class SealedCall:
+    """A call signed for one server; ``head`` is exactly what goes over the wire."""
+
+    routed: Routed
+    server: ServerRecord
+    head: RequestHead
+    signed: Signed
+    nonce: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedCall:
+    """A sealed call that is durable in the journal: only this may be sent."""
+
+    sealed: SealedCall
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What the other server sent back, unproven."""
+
+    recorded: RecordedCall
+    head: ResponseHead
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedAnswer:
+    """An answer whose signature, binding and digest hold."""
+
+    answered: Answered
+    opened: Opened
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the application gets."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+# --- the provider's side ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message from another server, unproven; ``peer`` is who TLS says it is."""
+
+    peer: ServerId
+    head: RequestHead
+    target: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedCall:
+    """A message whose signature, freshness, sender and digest hold."""
+
+    received: Received
+    opened: Opened
+    client: ApplicationId
+    service: ServiceId
+    path: str
+    query: str
+    message_id: str
+    request_id: str
+    trace: str
+    purpose: str
+    agreement: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedOpening:
+    """An opened message that is durable in the journal: only this may be acted upon."""
+
+    call: OpenedCall
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """A recorded message that an agreement allows and whose request keeps the contract."""
+
+    recorded: RecordedOpening
+    agreement: Agreement
+    grant: Grant
+    match: Match
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What the backend answered; ``document`` is its JSON when the contract's check parsed it."""
+
+    allowed: Allowed
+    status: int
+    headers: Headers
+    body: bytes
+    document: Any | None
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """An answer that keeps its contract, cut down to the fields of the agreement."""
+
+    delivered: Delivered
+    headers: Headers
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SealedReply:
+    """A signed answer, bound to its request."""
+
+    member: MemberId
+    head: ResponseHead
+    body: bytes
+    signed: Signed
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedReply:
+    """A signed answer that is durable in the journal: only this may be sent."""
+
+    sealed: SealedReply
+    receipt: Receipt

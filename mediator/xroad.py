@@ -1,0 +1,305 @@
+"""X-Road's REST message protocol: how a request names service and client (PR-REST 1.0.4).
+
+``/r1/{instance}/{class}/{member}/{application}/{service}/{path}?{query}`` with ``X-Road-Client``;
+GovStack names the header ``X-GovStack-Client``. Pure: from method, target and header fields to a
+:class:`mediator.stages.Call`; and whether a connection is good enough for its application's mode.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from exchange.certificates import fingerprint
+from exchange.envelope import HOP_BY_HOP
+from exchange.identifiers import ApplicationId, ServerId, ServiceId, decode_code
+from exchange.problems import Code, Problem
+from mediator.settings import ConnectionMode
+from mediator.stages import Call
+from serving.backends import Headers
+
+METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
+CLIENT_HEADERS = ("x-road-client", "x-govstack-client")
+MAX_MESSAGE_ID = 255
+
+# RFC 3986 section 3.3: pchar, with percent-encoding in whole triplets.
+_PATH = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*", re.ASCII)
+_QUERY = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})*", re.ASCII)
+_MESSAGE_ID = re.compile(r"[!-~]{1,255}", re.ASCII)
+_DOT_SEGMENT = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:/|$)", re.ASCII | re.IGNORECASE)
+
+# Fields that this server sets itself, or that belong to the connection; what an application
+# sends in them is not passed on.
+_NOT_FORWARDED = frozenset(
+    {
+        *CLIENT_HEADERS,
+        "host",
+        "content-length",
+        "user-agent",
+        "server",
+        "date",
+        "expect",
+        "signature",
+        "signature-input",
+        "content-digest",
+        "x-road-id",
+        "x-road-request-id",
+        "x-road-request-hash",
+        "x-road-service",
+        "x-road-error",
+        "x-road-security-server",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalApplication:
+    """An application that may call through this server."""
+
+    id: ApplicationId
+    mode: ConnectionMode
+    fingerprints: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """What is known of the connection a request came on."""
+
+    tls: bool
+    certificate: bytes | None
+
+    @classmethod
+    def of(cls, transport: object) -> Connection:
+        """Read it off an asyncio transport."""
+        get = getattr(transport, "get_extra_info", None)
+        tls = get("ssl_object") if get else None
+        if not isinstance(tls, ssl.SSLObject):
+            return cls(tls=False, certificate=None)
+        return cls(tls=True, certificate=tls.getpeercert(binary_form=True))
+
+
+def new_request_id() -> str:
+    """X-Road-Request-Id: a UUID that finds both sides' records."""
+    return str(uuid.uuid4())
+
+
+def message_id(headers: Headers) -> str:
+    """X-Road-Id as the application sent it, or empty.
+
+    Raises:
+        Problem: ``InvalidHeader`` when it is repeated with two values, too long or not visible
+            ASCII.
+    """
+    value = _single(headers, "x-road-id")
+    if value and not _MESSAGE_ID.fullmatch(value):
+        raise Problem(
+            Code.INVALID_HEADER,
+            where="X-Road-Id",
+            detail=f"must be 1 to {MAX_MESSAGE_ID} visible ASCII characters",
+        )
+    return value
+
+
+def client_of(headers: Headers) -> ApplicationId:
+    """The calling application as its header names it.
+
+    Raises:
+        Problem: ``InvalidClientIdentifier`` when no header names it, two values differ, or the
+            value is not an application identifier.
+    """
+    values = {value for name, value in headers if name in CLIENT_HEADERS}
+    if not values:
+        raise Problem(
+            Code.INVALID_CLIENT_IDENTIFIER,
+            where="X-Road-Client",
+            detail="the header X-Road-Client is missing",
+        )
+    if len(values) > 1:
+        raise Problem(
+            Code.INVALID_CLIENT_IDENTIFIER,
+            where="X-Road-Client",
+            detail="X-Road-Client and X-GovStack-Client name different applications",
+        )
+    try:
+        return ApplicationId.parse(values.pop(), where="X-Road-Client")
+    except Problem as problem:
+        raise Problem(
+            Code.INVALID_CLIENT_IDENTIFIER, where="X-Road-Client", detail=problem.detail
+        ) from problem
+
+
+def service_of(target: str, max_bytes: int) -> tuple[ServiceId, str, str]:
+    """Service, path and query of a request target; ``path`` is empty or begins with ``/``.
+
+    Raises:
+        Problem: ``InvalidRequest`` for another protocol version, too few parts, an illegal
+            character or a dot segment; ``InvalidIdentifier`` for a code.
+    """
+    if len(target) > max_bytes:
+        raise Problem(
+            Code.INVALID_REQUEST,
+            where="request target",
+            detail=f"{len(target)} bytes, at most {max_bytes} are taken",
+            status=414,
+        )
+    path, _, query = target.partition("?")
+    if not path.startswith("/r1/"):
+        raise Problem(
+            Code.INVALID_REQUEST,
+            where="path",
+            detail="the path must begin with /r1/",
+            status=404,
+        )
+    if not _PATH.fullmatch(path) or not _QUERY.fullmatch(query):
+        raise Problem(
+            Code.INVALID_REQUEST,
+            where="request target",
+            detail="a character that RFC 3986 does not allow here; percent-encode it",
+        )
+    if _DOT_SEGMENT.search(path):
+        raise Problem(Code.INVALID_REQUEST, where="path", detail="dot segments are not taken")
+    parts = path.split("/", 7)
+    if len(parts) < 7 or not all(parts[2:7]):
+        raise Problem(
+            Code.INVALID_REQUEST,
+            where="path",
+            detail="five codes are needed after /r1/: "
+            "{instance}/{class}/{member}/{application}/{service}",
+        )
+    service = ServiceId(*(decode_code(part, "path") for part in parts[2:7]))
+    rest = f"/{parts[7]}" if len(parts) == 8 else ""
+    return service, rest, query
+
+
+def client_named(headers: Headers) -> ApplicationId | None:
+    """The client that a message names, for its record; None when it names none."""
+    try:
+        return client_of(headers)
+    except Problem:
+        return None
+
+
+def service_named(target: str) -> ServiceId | None:
+    """The service that a request target names, for its record; None when it names none."""
+    try:
+        return service_of(target, len(target))[0]
+    except Problem:
+        return None
+
+
+def authenticate(
+    client: ApplicationId,
+    connection: Connection,
+    applications: Mapping[ApplicationId, LocalApplication],
+) -> LocalApplication:
+    """The local application behind a call, if its connection is good enough for its mode.
+
+    Raises:
+        Problem: ``UnknownApplication`` when it may not call through this server; ``TlsRequired``,
+            ``ClientCertificateRequired`` or ``SslAuthenticationFailed`` as its mode demands.
+    """
+    application = applications.get(client)
+    if application is None:
+        raise Problem(
+            Code.UNKNOWN_APPLICATION,
+            where="X-Road-Client",
+            detail=f"{client} is not an application of this security server",
+        )
+    if application.mode is ConnectionMode.HTTP:
+        return application
+    if not connection.tls:
+        raise Problem(
+            Code.TLS_REQUIRED, where="connection", detail=f"{client} must connect over HTTPS"
+        )
+    if application.mode is ConnectionMode.MTLS:
+        if connection.certificate is None:
+            raise Problem(
+                Code.CLIENT_CERTIFICATE_REQUIRED,
+                where="connection",
+                detail=f"{client} must show its client certificate",
+            )
+        if fingerprint(connection.certificate) not in application.fingerprints:
+            raise Problem(
+                Code.CLIENT_CERTIFICATE_REJECTED,
+                where="connection",
+                detail=f"the client certificate is not one that is pinned for {client}",
+            )
+    return application
+
+
+def call_of(
+    method: str,
+    target: str,
+    headers: Headers,
+    body: bytes,
+    client: ApplicationId,
+    request_id: str,
+    max_url_bytes: int,
+) -> Call:
+    """The call behind a request that was authenticated as ``client``.
+
+    Raises:
+        Problem: as :func:`service_of`, :func:`message_id`; ``InvalidRequest`` for an unknown
+            method; ``InvalidHeader`` for a context header that is repeated or malformed.
+    """
+    if method not in METHODS:
+        raise Problem(
+            Code.INVALID_REQUEST, where="method", detail=f"{method[:20]!r} is not taken", status=501
+        )
+    service, path, query = service_of(target, max_url_bytes)
+    wanted = _single(headers, "x-road-security-server")
+    identifier = message_id(headers) or f"{service.instance}-{uuid.uuid4()}"
+    return Call(
+        client=client,
+        service=service,
+        method=method,
+        target=target,
+        path=path,
+        query=query,
+        headers=forwarded(headers),
+        body=body,
+        message_id=identifier,
+        request_id=request_id,
+        trace=_single(headers, "traceparent"),
+        purpose=_single(headers, "exchange-purpose"),
+        agreement=_single(headers, "exchange-agreement"),
+        wanted_server=ServerId.parse(wanted, "X-Road-Security-Server") if wanted else None,
+        accept=_first(headers, "accept"),
+    )
+
+
+def forwarded(headers: Headers) -> Headers:
+    """The end-to-end fields that go on to the provider."""
+    listed: set[str] = set()
+    for name, value in headers:
+        if name == "connection":
+            listed.update(token.strip().lower() for token in value.split(","))
+    return tuple(
+        (name, value)
+        for name, value in headers
+        if name not in _NOT_FORWARDED and name not in HOP_BY_HOP and name not in listed
+    )
+
+
+def _first(headers: Headers, wanted: str) -> str:
+    for name, value in headers:
+        if name == wanted:
+            return value
+    return ""
+
+
+def _single(headers: Headers, wanted: str) -> str:
+    values = {value for name, value in headers if name == wanted}
+    if len(values) > 1:
+        raise Problem(
+            Code.INVALID_HEADER, where=wanted, detail="the field is repeated with other values"
+        )
+    value = values.pop() if values else ""
+    if len(value) > 1024 or not value.isascii() or not (value == "" or value.isprintable()):
+        raise Problem(
+            Code.INVALID_HEADER, where=wanted, detail="at most 1,024 printable ASCII characters"
+        )
+    return value

@@ -25,6 +25,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from certs.files import PRIVATE_MODE, PUBLIC_MODE, read_file, write_file
 from certs.issue import (
@@ -246,7 +247,17 @@ class DevelopmentAuthority:
         public_key: PublicKey | None = None,
         algorithm: str = DEFAULT_ALGORITHM,
     ) -> Issued:
-        """A time-stamp authority's certificate."""
+        """A time-stamp authority's certificate.
+
+        Raises:
+            Problem: ``INVALID_SETTINGS`` for Ed25519, which time-stamp clients do not know.
+        """
+        if isinstance(public_key, Ed25519PublicKey) or algorithm == "ed25519":
+            raise Problem(
+                Code.INVALID_SETTINGS,
+                where="algorithm",
+                detail="a time-stamp authority signs with ECDSA or RSA",
+            )
         return self._issue(
             Profile.TSA,
             development_name(f"{self.instance} time-stamp authority"),

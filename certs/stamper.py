@@ -62,19 +62,18 @@ def respond(
         query = _query(request)
     except _Refusal as refusal:
         return _refuse(str(refusal))
-    statement = tsp.TSTInfo(
-        {
-            "version": "v1",
-            "policy": POLICY,
-            "message_imprint": query["message_imprint"],
-            "serial_number": serial,
-            "gen_time": at.astimezone(UTC).replace(microsecond=0),
-            "accuracy": {"seconds": ACCURACY_S},
-            "nonce": query["nonce"],
-        }
-    )
+    statement: dict[str, Any] = {
+        "version": "v1",
+        "policy": POLICY,
+        "message_imprint": query["message_imprint"],
+        "serial_number": serial,
+        "gen_time": at.astimezone(UTC).replace(microsecond=0),
+        "accuracy": {"seconds": ACCURACY_S},
+    }
+    if query["nonce"].native is not None:
+        statement["nonce"] = query["nonce"]
     certificates = [certificate, *chain] if query["cert_req"].native else []
-    token = _sign(statement.dump(), key, certificate, certificates)
+    token = _sign(_der(tsp.TSTInfo(statement)), key, certificate, certificates)
     return _der(TimeStampResponse({"status": {"status": "granted"}, "time_stamp_token": token}))
 
 

@@ -165,9 +165,23 @@ def parse_certificates(pem: bytes, where: str = "certificate") -> tuple[x509.Cer
         raise Problem(Code.INVALID_DOCUMENT, where=where, detail="PEM text longer than 256 KiB")
     try:
         return tuple(x509.load_pem_x509_certificates(pem))
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise Problem(
             Code.INVALID_DOCUMENT, where=where, detail=f"not PEM certificates: {_short(error)}"
+        ) from error
+
+
+def parse_certificate(der: bytes, where: str = "certificate") -> x509.Certificate:
+    """Parse one certificate in DER.
+
+    Raises:
+        Problem: ``INVALID_DOCUMENT`` at ``where`` when it cannot be read.
+    """
+    try:
+        return x509.load_der_x509_certificate(der)
+    except (ValueError, x509.InvalidVersion) as error:  # InvalidVersion is no ValueError
+        raise Problem(
+            Code.INVALID_DOCUMENT, where=where, detail="not a certificate in DER"
         ) from error
 
 

@@ -13,7 +13,6 @@ Not checked here: whether a certificate is trusted, valid or of the right signer
 from __future__ import annotations
 
 from base64 import b64decode, b64encode, urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error as Base64Error
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -23,7 +22,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from exchange.certificates import fingerprint_of
+from exchange.certificates import fingerprint_of, parse_certificate
 from exchange.documents import Node, format_document, parse_document
 from exchange.keys import Algorithm, SigningKey, verifying_key
 from exchange.problems import Code, Problem
@@ -149,12 +148,12 @@ def _parse_certificate(node: Node) -> x509.Certificate:
     text = node.text(MAX_CERTIFICATE_TEXT)
     try:
         der = b64decode(text, validate=True)
-        if b64encode(der).decode() != text:
-            raise node.refuse("is not canonical base64")
-        certificate = x509.load_der_x509_certificate(der)
+        certificate = parse_certificate(der)
         certificate.public_key()
-    except (ValueError, Base64Error, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm, Problem) as error:
         raise node.refuse("is not a certificate in base64 DER") from error
+    if b64encode(der).decode() != text:
+        raise node.refuse("is not base64 in its one spelling")
     return certificate
 
 
@@ -170,7 +169,7 @@ def _decode(node: Node, most: int) -> bytes:
     text = node.text(most)
     try:
         data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except (ValueError, Base64Error) as error:
+    except ValueError as error:
         raise node.refuse("is not base64url") from error
     if _encode(data) != text:
         raise node.refuse("is not base64url in its one spelling without padding")

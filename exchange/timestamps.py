@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from exchange.certificates import judge_tsa
+from exchange.certificates import judge_tsa, parse_certificate
 from exchange.problems import Code, Problem
 
 MAX_TOKEN_BYTES: Final = 64 * 1024
@@ -191,6 +191,8 @@ def _parse(token: bytes) -> _Token:
         return _read(signed, signed["signer_infos"][0])
     except _FOREIGN as error:
         raise _invalid("token", "not a time-stamp token in DER") from error
+    except Problem as problem:
+        raise _invalid(problem.where, problem.detail) from problem
 
 
 def _read(signed: Any, signer: Any) -> _Token:
@@ -264,7 +266,7 @@ def _certificates(choices: Any) -> tuple[x509.Certificate, ...]:
     if len(choices) > _MAX_CERTIFICATES:
         raise _invalid("certificates", f"more than {_MAX_CERTIFICATES}")
     return tuple(
-        x509.load_der_x509_certificate(choice.chosen.dump())
+        parse_certificate(choice.chosen.dump(), "certificates")
         for choice in choices
         if choice.name == "certificate"
     )

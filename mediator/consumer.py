@@ -112,7 +112,7 @@ class Consumer:
 
     async def carry(self, routed: Routed) -> tuple[RecordedCall, Answered]:
         """Seal, record and send, to the next server where a connection could not be made."""
-        last: Problem | None = None
+        last = Problem(Code.PEER_UNREACHABLE, where=str(routed.call.service))
         for server in routed.servers:
             recorded = await self.recorder.call(self.seal(routed, server))
             try:
@@ -123,7 +123,6 @@ class Consumer:
             except Problem as problem:
                 await self.recorder.failed_call(recorded, problem, None)
                 raise
-        assert last is not None
         raise last
 
     def seal(self, routed: Routed, server: ServerRecord) -> SealedCall:
@@ -187,7 +186,7 @@ def _field(answered: Answered, wanted: str) -> str:
 
 
 def _unsigned(answered: Answered) -> Problem:
-    """An error that the other server could not sign, for example because it knows no such member."""
+    """An error that the other server could not sign: it hosts no such member, for example."""
     reported = _field(answered, "x-road-error")
     message = ""
     if reported:

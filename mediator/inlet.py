@@ -65,7 +65,7 @@ class Inlet:
             connection = xroad.Connection.of(request.transport)
             if not connection.tls:
                 self._check_network(request.remote or "")
-            service = xroad.service_of(target, self.limits.url_max_bytes)[0]
+            xroad.service_of(target, self.limits.url_max_bytes)
             client = xroad.client_of(fields)
             xroad.authenticate(client, connection, self.applications)
             body = await messages.read_body(

@@ -110,7 +110,7 @@ class Link:
                 Problem(
                     Code.PEER_CERTIFICATE_UNTRUSTED,
                     where="TLS certificate",
-                    detail=f"the server at the address of {server} shows the certificate of {found}",
+                    detail=f"the certificate shown for {server} is that of {found}",
                 )
             )
 

@@ -1,4 +1,4 @@
-"""The inlet for other security servers: a message that came over the link, and its signed answer."""
+"""The inlet for other security servers: a message over the link, and its signed answer."""
 
 from __future__ import annotations
 

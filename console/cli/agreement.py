@@ -40,15 +40,13 @@ def agreement() -> None:
     "--endpoint", "endpoints", multiple=True, required=True, help="METHOD PATH; may be repeated."
 )
 @click.option(
-    "--field", "fields", multiple=True, help="Released field, /items/*/code; default all."
+    "--field", "fields", multiple=True, help="Released field: /items/*/code; all if none."
 )
 @click.option("--purpose", required=True, help="Purpose code, such as national-budget.")
 @click.option("--legal-basis", required=True, help="The law or decree behind it.")
 @click.option("--days", default=365, show_default=True, help="Validity from now.")
 @click.option("--per-day", type=int, help="Calls a day.")
-@click.option(
-    "--id", "identifier", help="Name of the agreement; made from the parties if not given."
-)
+@click.option("--id", "identifier", help="Name; made from the parties if not given.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
 def draft(
     consumer: str,

@@ -21,9 +21,7 @@ MAX_BODY_BYTES = 256 * 1024 * 1024
 @click.command()
 @click.argument("service")
 @click.argument("path", default="")
-@click.option(
-    "--as", "caller", required=True, metavar="APPLICATION", help="The calling application."
-)
+@click.option("--as", "caller", required=True, metavar="APPLICATION", help="The caller.")
 @click.option("--via", required=True, metavar="URL", help="Address of your security server.")
 @click.option("--method", default="GET", show_default=True, help="HTTP method.")
 @click.option("--purpose", help="Purpose code of the agreement (Exchange-Purpose).")

@@ -16,15 +16,15 @@ import hmac
 import struct
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from hashlib import sha256
+from typing import Any
 
 import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from exchange.heads import Headers
 from exchange.problems import Code, Problem
-
-Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 KEY_SIZE = 32
 NONCE_SIZE = 12
@@ -62,6 +62,11 @@ class SealedPart:
 def commitment(part: SealedPart) -> str:
     """The hex commitment to what was signed."""
     return hmac.digest(part.salt, part.base + part.signature, "sha256").hex()
+
+
+def digest(ciphertext: bytes) -> str:
+    """The hex SHA-256 of a ciphertext: how an entry names its sealed part."""
+    return sha256(ciphertext).hexdigest()
 
 
 def format_part(part: SealedPart) -> bytes:

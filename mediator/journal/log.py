@@ -1,0 +1,259 @@
+"""The journal as the message path sees it: record, and know it is durable.
+
+Invariants:
+- :meth:`Journal.record` returns only when the record is on disk, and the order of indexes is the
+  order of acknowledgement; a caller that is cancelled meanwhile does not undo its record;
+- opening recovers by itself from any crash, and refuses, with ``JournalForked``, whatever would
+  make it sign a tree that does not extend the last one it signed;
+- one process at a time (a lock on ``journal.lock``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from exchange.entries import Entry, format_sealed
+from exchange.identifiers import MemberId
+from exchange.problems import Code, Problem
+from exchange.sealed_parts import SealedPart, commitment, format_part
+from mediator.journal import recovery, segments
+from mediator.journal.files import Files, RealFiles
+from mediator.journal.index import FILE as INDEX_FILE
+from mediator.journal.index import IndexWriter
+from mediator.journal.intake import GroupLimits, Intake, logging_failed, renewed
+from mediator.journal.keyring import KeyRing, MemberKey
+from mediator.journal.publication import PublicationThread, Publisher
+from mediator.journal.signed import FILE as SIGNED_FILE
+from mediator.journal.signed import SignedStore, SqliteSignedStore
+from serving.settings import setting
+
+LOCK = "journal.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class JournalSettings:
+    """How the journal writes and publishes."""
+
+    segment_max_bytes: int = setting(
+        "size at which a new segment file is begun", default=64 * 1024 * 1024, low=4096
+    )
+    group_max_records: int = setting(
+        "records in one commit at most", default=1024, low=1, high=segments.MAX_GROUP_RECORDS
+    )
+    group_max_bytes: int = setting(
+        "bytes in one commit at most (one record may be larger)", default=8 * 1024 * 1024, low=4096
+    )
+    waiting_max_records: int = setting(
+        "records that may wait for a commit; more are refused", default=16_384, low=1
+    )
+    waiting_max_bytes: int = setting(
+        "bytes that may wait for a commit; more are refused", default=128 * 1024 * 1024, low=4096
+    )
+    publish_interval_s: float = setting(
+        "seconds between two publications of tiles and checkpoint", default=0.5, low=0.01
+    )
+    probe_interval_s: float = setting(
+        "seconds between two trials of a disk that failed", default=1.0, low=0.01
+    )
+    index: bool = setting("keep the search index up to date", default=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A record is durable: its index in the log, and the entry's bytes (the leaf)."""
+
+    index: int
+    entry: bytes
+
+
+class Journal:
+    """An open journal; made by :meth:`open`."""
+
+    def __init__(
+        self,
+        directory: Path,
+        settings: JournalSettings,
+        keyring: KeyRing,
+        intake: Intake,
+        publication: PublicationThread,
+        closing: contextlib.ExitStack,
+    ) -> None:
+        self.directory = directory
+        self._settings = settings
+        self._keyring = keyring
+        self._intake = intake
+        self._publication = publication
+        self._closing = closing
+        self._closed = False
+
+    @classmethod
+    async def open(
+        cls,
+        directory: Path,
+        *,
+        origin: str,
+        signing_key: Ed25519PrivateKey,
+        keyring: KeyRing,
+        settings: JournalSettings | None = None,
+        files: Files | None = None,
+        store: SignedStore | None = None,
+    ) -> Journal:
+        """Open or create the journal in ``directory``, and recover it.
+
+        Args:
+            directory: of this journal alone.
+            origin: the log's name, a schema-less URL such as ``journal.gov.la/LA/GOV/MPI/ss1/0``.
+            signing_key: signs checkpoints; the same for the journal's whole life.
+            keyring: seals; usually ``KeyRing(directory / "keys")``.
+            settings: sizes and intervals.
+            files: the disk; tests give one that fails.
+            store: the last signed checkpoint; by default a file in ``directory``.
+
+        Raises:
+            Problem: ``JournalForked`` when signing would fork the log, ``JournalCorrupt`` when
+                records that were durable cannot be read, ``Conflict`` when another process has
+                the journal open, ``LoggingFailed`` when the disk cannot be used.
+        """
+        settings = settings or JournalSettings()
+        files = files or RealFiles()
+        loop = asyncio.get_running_loop()
+        with contextlib.ExitStack() as stack:
+            try:
+                for name in ("", "log", "segments", "staging"):
+                    (directory / name).mkdir(parents=True, exist_ok=True)
+                stack.callback(os.close, _lock(directory / LOCK))
+                last_signed = store or SqliteSignedStore(directory / SIGNED_FILE)
+                stack.callback(last_signed.close)
+                found = await asyncio.to_thread(
+                    recovery.recover, directory, origin, signing_key, last_signed, files
+                )
+            except OSError as error:
+                raise logging_failed(error, directory) from error
+            index = IndexWriter(directory / INDEX_FILE) if settings.index else None
+            if index is not None:
+                stack.callback(index.close)
+            publisher = Publisher(
+                directory,
+                files,
+                last_signed,
+                origin,
+                signing_key,
+                found.edge,
+                found.published,
+                found.signed,
+                index,
+            )
+            limits = GroupLimits(
+                settings.segment_max_bytes,
+                settings.group_max_records,
+                settings.group_max_bytes,
+                settings.probe_interval_s,
+            )
+            intake = Intake(directory / "segments", files, found.durable, limits, loop)
+            publication = PublicationThread(publisher, intake, settings.publish_interval_s)
+            return cls(directory, settings, keyring, intake, publication, stack.pop_all())
+
+    async def record(
+        self, entry: Entry, member: MemberId, part: SealedPart | None = None
+    ) -> Receipt:
+        """Make an entry, and its sealed part, durable.
+
+        Args:
+            entry: without ``sealed`` and ``commitment``, which are filled in here.
+            member: whose key of the month (of ``entry.at``) seals the part.
+            part: what is kept encrypted.
+
+        Raises:
+            Problem: ``LoggingFailed`` when the disk fails or failed; ``ServerOverloaded`` when too
+                much waits; ``ShuttingDown`` after :meth:`close`; ``InvalidDocument`` when the
+                entry or the part is too large to be written.
+        """
+        intake = self._intake
+        self._check_open()
+        if part is None:
+            data, record = format_sealed(entry, None, None), b""
+        else:
+            key = self._keyring.current(member, entry.at) or await self._make_key(member, entry.at)
+            sealed, record = key.seal(format_part(part))
+            data = format_sealed(entry, sealed, commitment(part))
+        return Receipt(await intake.submit(segments.format_record(data, record)), data)
+
+    def _check_open(self) -> None:
+        intake, settings = self._intake, self._settings
+        if self._closed:
+            raise Problem(Code.SHUTTING_DOWN, where="journal", detail="the journal is closed")
+        if intake.problem is not None:
+            raise renewed(intake.problem)
+        if (
+            intake.pending >= settings.waiting_max_records
+            or intake.pending_bytes >= settings.waiting_max_bytes
+        ):
+            raise Problem(
+                Code.OVERLOADED, where="journal", detail="too many records wait for the disk"
+            )
+
+    async def _make_key(self, member: MemberId, at: datetime) -> MemberKey:
+        try:
+            key = await asyncio.to_thread(self._keyring.make, member, at)
+        except OSError as error:
+            raise logging_failed(error, self._keyring.directory) from error
+        self._check_open()
+        return key
+
+    @property
+    def healthy(self) -> Problem | None:
+        """What is wrong with the journal: not writable, or not published; None when all is well."""
+        return self._intake.problem or self._publication.problem
+
+    @property
+    def size(self) -> int:
+        """How many records are durable."""
+        return self._intake.durable.index
+
+    @property
+    def published_size(self) -> int:
+        """The size of the last signed checkpoint."""
+        return self._publication.published_size
+
+    def recent(self, since: datetime) -> Iterator[Entry]:
+        """The durable entries from ``since`` on, oldest first; reads the segments, blocks.
+
+        Entries are taken to be roughly in the order of time: reading begins with the last segment
+        that begins before ``since``.
+
+        Raises:
+            Problem: ``JournalCorrupt`` when a segment cannot be read.
+        """
+        return recovery.recent(self.directory / "segments", self._intake.durable, since)
+
+    async def close(self) -> None:
+        """Write what waits, publish everything, give the journal back; idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        await asyncio.to_thread(self._intake.close)
+        await asyncio.to_thread(self._publication.close)
+        self._closing.close()
+
+
+def _lock(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise Problem(
+            Code.CONFLICT,
+            where=str(path.parent),
+            detail="another process has this journal open",
+        ) from error
+    return descriptor

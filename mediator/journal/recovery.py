@@ -1,0 +1,253 @@
+"""Recovery: from what is on disk to a journal that may sign again, or a refusal.
+
+The normal start and the start after a crash are the same code. In this order:
+
+1. ``journal.json`` must name this origin and key; it is written once;
+2. the last checkpoint in the store must be signed by this key, and ``log/checkpoint`` must be that
+   one, or the one before it (a crash between signing and publishing);
+3. the tiles must give the root of that checkpoint; if they do not, the tree is derived anew from
+   the segments, and the tiles are written again if *that* gives the root;
+4. the segments must hold at least the published entries, and those that are read here must be
+   leaves of the published tree; a torn tail behind the last durable group is cut off.
+
+Anything else is ``JournalForked`` (signing would contradict what was signed) or
+``JournalCorrupt`` (what was durable cannot be read), and a person must look.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import orjson
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from exchange import merkle
+from exchange.checkpoint import Checkpoint, open_checkpoint
+from exchange.entries import Entry, parse_entry
+from exchange.notes import VerifierKey
+from exchange.problems import Code, Problem
+from mediator.journal import segments
+from mediator.journal.files import Files
+from mediator.journal.publication import CHECKPOINT
+from mediator.journal.segments import Broken, Position
+from mediator.journal.signed import SignedStore
+from mediator.journal.tiles import Edge, TileFolder
+
+DESCRIPTION = "journal.json"
+_MAX_DESCRIPTION = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """Where a journal goes on."""
+
+    durable: Position
+    published: Position
+    edge: Edge
+    signed: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """``journal.json``: the log's origin and verifier key."""
+
+    origin: str
+    key: VerifierKey
+
+    def __bytes__(self) -> bytes:
+        document = {"origin": self.origin, "v": 1, "vkey": str(self.key)}
+        return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+    @classmethod
+    def read(cls, path: Path) -> Description:
+        """Read ``journal.json``.
+
+        Raises:
+            Problem: ``JournalCorrupt`` when it is missing or malformed.
+        """
+        try:
+            data = path.read_bytes()
+            document = orjson.loads(data[: _MAX_DESCRIPTION + 1])
+            description = cls(document["origin"], VerifierKey.parse(document["vkey"]))
+            if bytes(description) != data:
+                raise ValueError("not in its canonical form")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, Problem) as error:
+            raise Problem(
+                Code.JOURNAL_CORRUPT,
+                where=path.name,
+                detail=f"does not describe a journal: {error}",
+                facts={"file": path.name},
+            ) from error
+        return description
+
+
+def _forked(where: str, detail: str) -> Problem:
+    return Problem(Code.JOURNAL_FORKED, where=where, detail=detail)
+
+
+def recover(
+    directory: Path, origin: str, key: Ed25519PrivateKey, store: SignedStore, files: Files
+) -> Recovered:
+    """Find where the journal goes on, and cut off a torn tail.
+
+    Raises:
+        Problem: ``JournalForked`` or ``JournalCorrupt``.
+        OSError: when the disk cannot be read or written.
+    """
+    for draft in (directory / "staging").iterdir():
+        files.remove(draft)
+    verifier = VerifierKey.of(origin, key.public_key())
+    _describe(directory, Description(origin, verifier), files)
+    signed, head = _last_signed(directory, store, verifier)
+    durable, published = _positions(directory / "segments", head, files)
+    edge = _edge(directory, head, published, files)
+    return Recovered(durable, published, edge, signed)
+
+
+def _describe(directory: Path, description: Description, files: Files) -> None:
+    path = directory / DESCRIPTION
+    if path.exists():
+        if bytes(Description.read(path)) != bytes(description):
+            raise _forked(
+                DESCRIPTION, "the journal was begun with another origin or another signing key"
+            )
+        return
+    draft = directory / "staging" / DESCRIPTION
+    files.write_file(draft, bytes(description))
+    files.rename(draft, path)
+    files.sync_directory(directory)
+
+
+def _last_signed(
+    directory: Path, store: SignedStore, verifier: VerifierKey
+) -> tuple[bytes | None, Checkpoint]:
+    shown: bytes | None = None
+    with contextlib.suppress(FileNotFoundError):
+        shown = (directory / "log" / CHECKPOINT).read_bytes()
+    last = store.read()
+    if last is None:
+        if shown is not None:
+            raise _forked(
+                f"log/{CHECKPOINT}",
+                "a checkpoint is published, but the store of the last signed one is empty",
+            )
+        return None, Checkpoint(verifier.name, 0, merkle.EMPTY_ROOT)
+    head = open_checkpoint(last.current, verifier, where="last signed checkpoint")
+    if shown not in (last.current, last.previous):
+        raise _forked(
+            f"log/{CHECKPOINT}",
+            f"the published checkpoint is not the one that was signed last (size {head.size})",
+        )
+    return last.current, head
+
+
+def _positions(records: Path, head: Checkpoint, files: Files) -> tuple[Position, Position]:
+    """The durable end, and the place of the published size; cuts off a torn tail."""
+    firsts = segments.segments_in(records)
+    if not firsts:
+        if head.size:
+            raise _forked("segments", f"no segment is left of {head.size} published entries")
+        return Position(0, 0, 0), Position(0, 0, 0)
+    if firsts[0] != 0:
+        raise _forked("segments", f"the first segment left begins with entry {firsts[0]}")
+    end, broken = segments.find_end(records, firsts[-1])
+    if end.index < head.size:
+        name = segments.path_of(records, firsts[-1]).name
+        raise _forked(
+            f"segments/{name}",
+            f"the segments end with entry {end.index - 1}, but {head.size} are published"
+            + (f" ({broken.reason})" if broken else ""),
+        )
+    if broken is not None:
+        _cut(segments.path_of(records, firsts[-1]), end, files)
+    return end, _place_of(records, firsts, head.size)
+
+
+def _cut(path: Path, end: Position, files: Files) -> None:
+    descriptor = files.open(path)
+    try:
+        files.truncate(descriptor, end.offset)
+        files.sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _place_of(records: Path, firsts: list[int], size: int) -> Position:
+    """The position with ``size`` records before it; groups are published whole."""
+    position = Position(0, 0, 0)
+    for at, first in enumerate(firsts):
+        following = firsts[at + 1] if at + 1 < len(firsts) else None
+        if following is not None and following <= size:
+            continue
+        position = Position(first, first, 0)
+        for group in segments.read_groups(segments.path_of(records, first), first):
+            if position.index >= size or isinstance(group, Broken):
+                break
+            position = Position(group.next, first, group.end)
+        break
+    if position.index != size:
+        raise _forked("segments", f"no commit ended with the {size} published entries")
+    return position
+
+
+def _edge(directory: Path, head: Checkpoint, published: Position, files: Files) -> Edge:
+    """The right edge of the published tree: from the tiles, or derived anew.
+
+    Raises:
+        Problem: ``JournalForked`` when the segments do not give the published root.
+    """
+    folder, records = TileFolder(directory / "log"), directory / "segments"
+    with contextlib.suppress(Problem):
+        edge = folder.edge(head.size)
+        if edge.root() == head.root and _last_segment_fits(folder, records, head.size):
+            return edge
+    start = Position(0, 0, 0)
+    edge = Edge.empty()
+    for group in segments.read_between(records, start, published):
+        for _ in edge.append(group.entries):
+            pass
+    if edge.root() != head.root:
+        raise _forked(
+            "segments", f"the first {head.size} records do not give the root that was signed"
+        )
+    again = Edge.empty()
+    for group in segments.read_between(records, start, published):
+        folder.write(files, directory / "staging", again.append(group.entries))
+    folder.write(files, directory / "staging", again.partial())
+    return edge
+
+
+def _last_segment_fits(folder: TileFolder, records: Path, size: int) -> bool:
+    """Whether the published records of the last segment that has any are leaves of the tree."""
+    firsts = [first for first in segments.segments_in(records) if first < size]
+    if not firsts:
+        return size == 0
+    read = folder.subtrees(size)
+    for group in segments.read_groups(segments.path_of(records, firsts[-1]), firsts[-1]):
+        if isinstance(group, Broken):
+            return False
+        for index, entry in enumerate(group.entries[: max(size - group.first, 0)], group.first):
+            if merkle.leaf_hash(entry) != read(0, index):
+                return False
+        if group.next >= size:
+            return True
+    return False
+
+
+def recent(records: Path, durable: Position, since: datetime) -> Iterator[Entry]:
+    """See :meth:`mediator.journal.log.Journal.recent`."""
+    start = Position(0, 0, 0)
+    for first in reversed(segments.segments_in(records)):
+        start = Position(first, first, 0)
+        group = next(segments.read_groups(segments.path_of(records, first), first), None)
+        if isinstance(group, segments.Group) and parse_entry(group.entries[0]).at < since:
+            break
+    for group in segments.read_between(records, start, durable):
+        for entry in map(parse_entry, group.entries):
+            if entry.at >= since:
+                yield entry

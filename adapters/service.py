@@ -22,7 +22,8 @@ from adapters.source import Source
 from exchange.problems import Code, Problem
 from serving.backends import BackendRequest, BackendResponse, Headers
 
-JSON: Headers = (("content-type", "application/json"),)
+JSON_TYPE = "application/json"
+SELECTION_TYPE = "application/vnd.saphan.selection+json"
 PROBLEM_TYPE = "application/problem+json"
 METHODS = ("GET", "HEAD")
 AGE_HEADER = "x-saphan-data-age-s"
@@ -86,7 +87,8 @@ class Adapter:
         except NoRecord:
             detail = "there is no record of this key"
             raise bad("path", detail, Code.NOT_FOUND, 404) from None
-        return BackendResponse(200, JSON + self._age(), body)
+        kind = JSON_TYPE if asked.members is None else SELECTION_TYPE
+        return BackendResponse(200, (("content-type", kind), *self._age()), body)
 
     def _age(self) -> Headers:
         age = self._source.data_age()

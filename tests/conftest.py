@@ -1,0 +1,5 @@
+"""What all tests share: the real database servers."""
+
+from __future__ import annotations
+
+pytest_plugins = ["tests.services"]

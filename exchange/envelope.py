@@ -406,24 +406,25 @@ def _cover(lines: dict[str, str], headers: Headers) -> tuple[str, str]:
         )
     derived = len(lines)
     expected = derived
-    signature_input = signature = ""
+    signature_input: str | None = None
+    signature: str | None = None
     for name, value in headers:
         component = _component(name)
         if component:
             lines[component] = value
             expected += 1
         elif name == "signature-input":
-            if signature_input:
+            if signature_input is not None:
                 raise malformed(name, "the field appears twice")
             signature_input = value
         elif name == "signature":
-            if signature:
+            if signature is not None:
                 raise malformed(name, "the field appears twice")
             signature = value
     text = "\n".join(lines.values())
     if len(lines) != expected or not _is_plain(text, expected):
         _cover_wrapped(lines, headers, derived)
-    return signature_input, signature
+    return signature_input or "", signature or ""
 
 
 def _is_plain(text: str, lines: int) -> bool:

@@ -111,7 +111,7 @@ async def open_server(
         seal_keys, certificates = _own_keys(settings, state, clock.now())
         journal = await Journal.open(
             directory / "journal",
-            origin=f"{str(settings.server).lower()}/journal",
+            origin=origin_of(settings.server),
             signing_key=_log_key(directory / "journal.key"),
             keyring=KeyRing(directory / "journal" / "keys"),
         )
@@ -465,6 +465,11 @@ def _remember(journal: Journal, clock: Clock) -> tuple[ReplayMemory, QuotaBook]:
         elif entry.kind is Kind.RESPONSE and entry.agreement and entry.at >= midnight:
             quotas.restore(entry.agreement, entry.at)
     return replays, quotas
+
+
+def origin_of(server: ServerId) -> str:
+    """The name of a server's log (C2SP tlog-checkpoint: a name without spaces and plus signs)."""
+    return f"{server}/journal".replace("+", "%2B")
 
 
 def _log_key(path: Path) -> Ed25519PrivateKey:

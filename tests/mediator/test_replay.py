@@ -1,0 +1,57 @@
+"""The memory of accepted signatures."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exchange.problems import Code, Problem
+from mediator.replay import ReplayMemory
+
+
+def test_a_pair_is_accepted_once() -> None:
+    """The same key and nonce are refused the second time; either alone is not enough."""
+    memory = ReplayMemory()
+    memory.remember("k1", "n1", 0)
+    memory.remember("k1", "n2", 0)
+    memory.remember("k2", "n1", 0)
+    with pytest.raises(Problem) as caught:
+        memory.remember("k1", "n1", 60)
+    assert caught.value.code is Code.REPLAYED_MESSAGE
+
+
+def test_what_the_journal_holds_is_remembered_across_a_restart() -> None:
+    """A restored pair is refused like one that was seen in this run."""
+    memory = ReplayMemory(keep_s=70)
+    memory.restore("k", "n", at=100)
+    with pytest.raises(Problem):
+        memory.remember("k", "n", 130)
+
+
+def test_forgets_only_after_the_signature_has_expired() -> None:
+    """Memory is bounded by time: a pair goes after the window, not before."""
+    memory = ReplayMemory(keep_s=70)
+    memory.remember("k", "n", 0)
+    memory.remember("k", "later", 69)
+    assert len(memory) == 2
+    memory.remember("k", "last", 71)
+    assert len(memory) == 2
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 200)), max_size=60))
+def test_agrees_with_a_slow_memory(arrivals: list[tuple[int, int]]) -> None:
+    """Against a list of everything ever seen: within the window a nonce passes exactly once."""
+    memory = ReplayMemory(keep_s=70)
+    seen: dict[int, float] = {}
+    now = 0.0
+    for nonce, wait in arrivals:
+        now += wait
+        fresh = nonce not in seen or seen[nonce] + 70 < now
+        try:
+            memory.remember("k", str(nonce), now)
+        except Problem:
+            assert not fresh
+        else:
+            assert fresh
+            seen[nonce] = now

@@ -1,0 +1,189 @@
+"""X-Road's REST message protocol: what names a service, a client, a connection."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exchange.certificates import fingerprint
+from exchange.identifiers import ApplicationId, ServiceId
+from exchange.problems import Code, Problem
+from mediator import xroad
+from mediator.settings import ConnectionMode
+
+SERVICE = ServiceId.parse("LA/GOV/MPI/oda-mis/projects")
+BUDGET = ApplicationId.parse("LA/GOV/MOF/budget")
+
+LAO = "/%E0%BA%A5%E0%BA%B2%E0%BA%A7"
+
+
+def _code_of(*arguments: object, call: object = xroad.service_of) -> Code:
+    with pytest.raises(Problem) as caught:
+        call(*arguments)  # type: ignore[operator]
+    return caught.value.code
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "query"),
+    [
+        ("/r1/LA/GOV/MPI/oda-mis/projects", "", ""),
+        ("/r1/LA/GOV/MPI/oda-mis/projects/", "/", ""),
+        ("/r1/LA/GOV/MPI/oda-mis/projects/a/b", "/a/b", ""),
+        ("/r1/LA/GOV/MPI/oda-mis/projects/a%2Fb?x=1&y=/?", "/a%2Fb", "x=1&y=/?"),
+        ("/r1/LA/GOV/MPI/oda-mis/projects?", "", ""),
+        (
+            "/r1/LA/GOV/MPI/oda-mis/projects/%E0%BA%A5%E0%BA%B2%E0%BA%A7",
+            "/%E0%BA%A5%E0%BA%B2%E0%BA%A7",
+            "",
+        ),
+    ],
+)
+def test_a_target_names_service_path_and_query(target: str, path: str, query: str) -> None:
+    """The part after the service code is the path, still percent-encoded."""
+    assert xroad.service_of(target, 8190) == (SERVICE, path, query)
+
+
+@pytest.mark.parametrize(
+    ("target", "code", "status"),
+    [
+        ("/r2/LA/GOV/MPI/oda-mis/projects", Code.INVALID_REQUEST, 404),
+        ("/", Code.INVALID_REQUEST, 404),
+        ("/r1/LA/GOV/MPI/oda-mis", Code.INVALID_REQUEST, 400),
+        ("/r1/LA/GOV//oda-mis/projects", Code.INVALID_REQUEST, 400),
+        ("/r1/LA/GOV/MPI/oda-mis/projects/../x", Code.INVALID_REQUEST, 400),
+        ("/r1/LA/GOV/MPI/oda-mis/projects/%2e%2E/x", Code.INVALID_REQUEST, 400),
+        ("/r1/LA/GOV/MPI/oda-mis/projects/%zz", Code.INVALID_REQUEST, 400),
+        ("/r1/LA/GOV/MPI/oda-mis/projects?a b", Code.INVALID_REQUEST, 400),
+        ("/r1/LA/GOV/MPI/oda%2Fmis/projects", Code.INVALID_IDENTIFIER, 400),
+        ("/r1/LA/GOV/MPI/oda%20mis/projects", Code.INVALID_IDENTIFIER, 400),
+        ("/r1/LA/GOV/MPI/oda-mis/" + "p" * 9000, Code.INVALID_REQUEST, 414),
+        ("http://x/r1/LA/GOV/MPI/oda-mis/projects", Code.INVALID_REQUEST, 404),
+    ],
+)
+def test_another_target_is_refused(target: str, code: Code, status: int) -> None:
+    """A malformed path is refused with its own status, before anything is looked up."""
+    with pytest.raises(Problem) as caught:
+        xroad.service_of(target, 8190)
+    assert (caught.value.code, caught.value.status) == (code, status)
+
+
+@given(st.text(max_size=300))
+def test_any_target_parses_or_is_a_problem(target: str) -> None:
+    """No input makes the parser raise anything but a Problem."""
+    try:
+        service, path, query = xroad.service_of(target, 8190)
+    except Problem:
+        return
+    rebuilt = f"/r1/{service}{path}" + (f"?{query}" if query else "")
+    assert rebuilt == target.removesuffix("?") or rebuilt == target
+
+
+def test_the_client_comes_from_either_header() -> None:
+    """X-Road and GovStack name the same header differently."""
+    assert xroad.client_of((("x-road-client", str(BUDGET)),)) == BUDGET
+    assert xroad.client_of((("x-govstack-client", str(BUDGET)),)) == BUDGET
+    both = (("x-road-client", str(BUDGET)), ("x-govstack-client", str(BUDGET)))
+    assert xroad.client_of(both) == BUDGET
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (),
+        (("x-road-client", ""),),
+        (("x-road-client", "LA/GOV/MOF"),),
+        (("x-road-client", "LA/GOV/MOF/budget/extra"),),
+        (("x-road-client", "LA/GOV/MOF/budget"), ("x-road-client", "LA/GOV/MOF/other")),
+        (("x-road-client", "LA/GOV/MOF/budget"), ("x-govstack-client", "LA/GOV/MOF/other")),
+    ],
+)
+def test_a_missing_or_two_valued_client_is_refused(headers: xroad.Headers) -> None:
+    """Who calls must be said exactly once."""
+    assert _code_of(headers, call=xroad.client_of) is Code.INVALID_CLIENT_IDENTIFIER
+
+
+CERTIFICATE = b"a DER certificate"
+PLAIN = xroad.Connection(tls=False, certificate=None)
+ANONYMOUS = xroad.Connection(tls=True, certificate=None)
+KNOWN = xroad.Connection(tls=True, certificate=CERTIFICATE)
+FOREIGN = xroad.Connection(tls=True, certificate=b"another")
+ACCEPTED = None
+
+
+@pytest.mark.parametrize(
+    ("mode", "connection", "code"),
+    [
+        (ConnectionMode.HTTP, PLAIN, ACCEPTED),
+        (ConnectionMode.HTTP, ANONYMOUS, ACCEPTED),
+        (ConnectionMode.HTTPS, PLAIN, Code.TLS_REQUIRED),
+        (ConnectionMode.HTTPS, ANONYMOUS, ACCEPTED),
+        (ConnectionMode.MTLS, PLAIN, Code.TLS_REQUIRED),
+        (ConnectionMode.MTLS, ANONYMOUS, Code.CLIENT_CERTIFICATE_REQUIRED),
+        (ConnectionMode.MTLS, FOREIGN, Code.CLIENT_CERTIFICATE_REJECTED),
+        (ConnectionMode.MTLS, KNOWN, ACCEPTED),
+    ],
+)
+def test_the_connection_must_be_good_enough_for_the_mode(
+    mode: ConnectionMode, connection: xroad.Connection, code: Code | None
+) -> None:
+    """Each mode demands what it says, and no more."""
+    local = xroad.LocalApplication(BUDGET, mode, frozenset({fingerprint(CERTIFICATE)}))
+    arguments = (BUDGET, connection, {BUDGET: local})
+    if code is None:
+        assert xroad.authenticate(*arguments) is local
+    else:
+        assert _code_of(*arguments, call=xroad.authenticate) is code
+
+
+def test_an_application_of_another_server_is_unknown_here() -> None:
+    """Only configured applications may call through a server."""
+    assert _code_of(BUDGET, PLAIN, {}, call=xroad.authenticate) is Code.UNKNOWN_APPLICATION
+
+
+def test_fields_of_the_connection_and_of_the_server_are_not_forwarded() -> None:
+    """Hop-by-hop fields, those named by Connection, and what this server sets itself stay here."""
+    headers = (
+        ("host", "x"),
+        ("connection", "keep-alive, X-Private"),
+        ("x-private", "1"),
+        ("keep-alive", "timeout=5"),
+        ("te", "trailers"),
+        ("signature", "sig=:AAAA:"),
+        ("x-road-request-id", "forged"),
+        ("x-road-client", str(BUDGET)),
+        ("authorization", "Bearer abc"),
+        ("cookie", "a=1"),
+        ("cookie", "b=2"),
+    )
+    assert xroad.forwarded(headers) == (
+        ("authorization", "Bearer abc"),
+        ("cookie", "a=1"),
+        ("cookie", "b=2"),
+    )
+
+
+def test_a_call_gets_a_message_id_when_it_brings_none() -> None:
+    """X-Road-Id is generated as {instance}-{uuid} (X-Road's ClientProxy)."""
+    call = xroad.call_of(
+        "GET", f"/r1/{SERVICE}/x", (("exchange-purpose", "p"),), b"", BUDGET, "r", 8190
+    )
+    assert call.message_id.startswith("LA-")
+    assert (call.path, call.purpose, call.request_id) == ("/x", "p", "r")
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "code"),
+    [
+        ("BREW", (), Code.INVALID_REQUEST),
+        ("GET", (("x-road-id", "a"), ("x-road-id", "b")), Code.INVALID_HEADER),
+        ("GET", (("x-road-id", "a b"),), Code.INVALID_HEADER),
+        ("GET", (("x-road-id", "i" * 256),), Code.INVALID_HEADER),
+        ("GET", (("exchange-purpose", "\xff"),), Code.INVALID_HEADER),
+        ("GET", (("x-road-security-server", "LA/GOV/MPI"),), Code.INVALID_IDENTIFIER),
+    ],
+)
+def test_a_malformed_call_is_refused(method: str, headers: xroad.Headers, code: Code) -> None:
+    """Unknown methods and malformed context headers are named."""
+    arguments = (method, f"/r1/{SERVICE}", headers, b"", BUDGET, "r", 8190)
+    assert _code_of(*arguments, call=xroad.call_of) is code

@@ -78,7 +78,9 @@ def create_development_pki(
     record = directory / "authority.json"
     if record.exists():
         raise Problem(
-            Code.CONFLICT, where=str(directory), detail="the folder already holds an authority"
+            Code.CONFLICT,
+            where=str(directory),
+            detail="the folder already holds an authority; issue from it, or name another folder",
         )
     root_key = ec.generate_private_key(ec.SECP384R1())
     root = sign_certificate(
@@ -124,8 +126,9 @@ class DevelopmentAuthority:
     """The issuing authority with its key; the root is here as a certificate only.
 
     Every ``issue_…`` takes the time of issue ``at``, which lets tests make expired certificates,
-    and either a requester's ``public_key`` or makes a new key. Validity never exceeds the issuing
-    authority's. All raise ``CERTIFICATE_EXPIRED`` when that is not valid at ``at``, and
+    and either a requester's ``public_key`` or makes a new key; ``days`` are the profile's unless
+    given. Validity never exceeds the issuing
+    authority's. All raise ``CONFLICT`` when that is not valid at ``at``, and
     ``INVALID_IDENTIFIER`` when the owner is of another instance.
     """
 
@@ -171,7 +174,7 @@ class DevelopmentAuthority:
         names: Sequence[str],
         *,
         at: datetime,
-        days: int = PROFILES[Profile.AUTH].days,
+        days: int | None = None,
         public_key: PublicKey | None = None,
         algorithm: str = DEFAULT_ALGORITHM,
     ) -> Issued:
@@ -202,7 +205,7 @@ class DevelopmentAuthority:
         member: MemberId,
         *,
         at: datetime,
-        days: int = PROFILES[Profile.SEAL].days,
+        days: int | None = None,
         algorithm: str = DEFAULT_ALGORITHM,
         public_key: PublicKey | None = None,
     ) -> Issued:
@@ -223,7 +226,7 @@ class DevelopmentAuthority:
         application: ApplicationId,
         *,
         at: datetime,
-        days: int = PROFILES[Profile.CLIENT].days,
+        days: int | None = None,
         public_key: PublicKey | None = None,
         algorithm: str = DEFAULT_ALGORITHM,
     ) -> Issued:
@@ -243,7 +246,7 @@ class DevelopmentAuthority:
         self,
         *,
         at: datetime,
-        days: int = PROFILES[Profile.TSA].days,
+        days: int | None = None,
         public_key: PublicKey | None = None,
         algorithm: str = DEFAULT_ALGORITHM,
     ) -> Issued:
@@ -272,7 +275,7 @@ class DevelopmentAuthority:
         self,
         *,
         at: datetime,
-        days: int = PROFILES[Profile.OCSP].days,
+        days: int | None = None,
         public_key: PublicKey | None = None,
         algorithm: str = DEFAULT_ALGORITHM,
     ) -> Issued:
@@ -299,17 +302,17 @@ class DevelopmentAuthority:
         """A new certificate with the profile and names of one that this authority issued.
 
         Raises:
-            Problem: ``CERTIFICATE_MISMATCH`` when it is of another authority or of no end-entity
+            Problem: ``CONFLICT`` when it is of another authority or of no end-entity
                 profile; its own validity does not matter.
         """
         profile = profile_of(certificate)
         if profile is None or not self._has_issued(certificate):
             raise Problem(
-                Code.CERTIFICATE_MISMATCH,
+                Code.CONFLICT,
                 where="certificate",
-                detail="it was not issued by this authority, so this authority cannot renew it",
+                detail=f"it was not issued by the authority in {self.directory}; name the folder "
+                "of the one that issued it",
             )
-        days = PROFILES[profile].days if days is None else days
         match profile:
             case Profile.AUTH:
                 return self.issue_auth(
@@ -342,7 +345,7 @@ class DevelopmentAuthority:
                 return self.issue_ocsp(at=at, days=days, public_key=public_key, algorithm=algorithm)
             case _:
                 raise Problem(
-                    Code.CERTIFICATE_MISMATCH,
+                    Code.CONFLICT,
                     where="certificate",
                     detail="an authority's own certificate is renewed with a new development PKI",
                 )
@@ -369,7 +372,7 @@ class DevelopmentAuthority:
         names: Sequence[x509.GeneralName],
         *,
         at: datetime,
-        days: int,
+        days: int | None,
         public_key: PublicKey | None,
         algorithm: str,
     ) -> Issued:
@@ -377,7 +380,13 @@ class DevelopmentAuthority:
         own = private_key.public_key() if private_key is not None else public_key
         assert own is not None  # noqa: S101  one of the two branches above made it
         certificate = sign_certificate(
-            profile, subject, own, self.issuer, at=at, days=days, names=names
+            profile,
+            subject,
+            own,
+            self.issuer,
+            at=at,
+            days=PROFILES[profile].days if days is None else days,
+            names=names,
         )
         chain = certificate.public_bytes(_PEM) + self.issuer.certificate.public_bytes(_PEM)
         return Issued(certificate, private_key, chain)

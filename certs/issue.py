@@ -217,7 +217,7 @@ def sign_certificate(
         days: validity after ``at``, cut to the authority's own end.
 
     Raises:
-        Problem: ``CERTIFICATE_EXPIRED`` when the authority is not valid at ``at``.
+        Problem: ``CONFLICT`` when the authority is not valid at ``at``.
     """
     begin, end = _validity(issuer, at, days)
     shape = PROFILES[profile]
@@ -258,7 +258,7 @@ def _validity(issuer: Issuer | PrivateKey, at: datetime, days: int) -> tuple[dat
         own = issuer.certificate
         if not own.not_valid_before_utc <= moment < own.not_valid_after_utc:
             raise Problem(
-                Code.CERTIFICATE_EXPIRED,
+                Code.CONFLICT,
                 where="issuing authority",
                 detail=f"it is valid only from {own.not_valid_before_utc:%FT%TZ} to "
                 f"{own.not_valid_after_utc:%FT%TZ}; create a new development PKI",

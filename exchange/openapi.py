@@ -38,6 +38,7 @@ class _Draft:
     place: Place
     node: Mapping[str, Any]
     parameters: tuple[_Declared, ...]
+    selects: str | None
     request: _Content | None
     responses: Mapping[str, _Content]
 
@@ -127,6 +128,13 @@ class Reader:
         if names != in_path:
             odd = ", ".join(sorted(names ^ in_path))
             raise refuse(place, f"template and path parameters disagree on {odd}")
+        selects = [
+            one.name
+            for one in declared.values()
+            if _flag(one.node, "x-saphan-selects-fields", one.place)
+        ]
+        if len(selects) > 1 or any(("query", name) not in declared for name in selects):
+            raise refuse(place, "one query parameter at most selects fields")
         request = None
         if "requestBody" in node:
             body_at, body = self._resolved(node["requestBody"], place / "requestBody")
@@ -137,8 +145,9 @@ class Reader:
             place,
             node,
             tuple(declared.values()),
+            selects[0] if selects else None,
             request,
-            dict(self._responses(node, place)),
+            dict(self._responses(node, place, selection=bool(selects))),
         )
 
     def _parameters(
@@ -184,7 +193,10 @@ class Reader:
         schema = self._schemas.add(at / "schema", Direction.REQUEST)
         return _Declared(at, node, location, name, schema)
 
-    def _responses(self, node: Mapping[str, Any], at: Place) -> Iterator[tuple[str, _Content]]:
+    def _responses(
+        self, node: Mapping[str, Any], at: Place, *, selection: bool
+    ) -> Iterator[tuple[str, _Content]]:
+        direction = Direction.SELECTION if selection else Direction.RESPONSE
         place = at / "responses"
         responses = _object(node.get("responses", {} if not self._old else None), place)
         for status, raw in responses.items():
@@ -193,7 +205,7 @@ class Reader:
             if status != "default" and not _STATUS.fullmatch(status):
                 raise refuse(place / status, "must be a status such as 200, 2XX or default")
             response_at, response = self._resolved(raw, place / status)
-            yield status, self._content(response, response_at, Direction.RESPONSE)
+            yield status, self._content(response, response_at, direction)
 
     def _content(self, node: Mapping[str, Any], at: Place, direction: Direction) -> _Content:
         if direction is Direction.REQUEST and "content" not in node:
@@ -231,22 +243,15 @@ class Reader:
 
     def _operation(self, draft: _Draft) -> Operation:
         by_location: dict[str, dict[str, Parameter]] = {"path": {}, "query": {}, "header": {}}
-        selects: list[str] = []
         for declared in draft.parameters:
             by_location[declared.location][declared.name] = self._compiled(declared)
-            if _flag(declared.node, "x-saphan-selects-fields", declared.place):
-                if declared.location != "query":
-                    raise refuse(declared.place, "only a query parameter selects fields")
-                selects.append(declared.name)
-        if len(selects) > 1:
-            raise refuse(draft.place, "more than one parameter selects fields")
         responses = {status: self._body(one) for status, one in draft.responses.items()}
         return Operation(
             method=draft.method,
             template=draft.template,
             operation_id=_text(draft.node, "operationId", draft.place),
             summary=_text(draft.node, "summary", draft.place),
-            selects=selects[0] if selects else None,
+            selects=draft.selects,
             strict_query=_flag(draft.node, "x-saphan-strict-query", draft.place),
             in_path=by_location["path"],
             in_query=by_location["query"],

@@ -119,10 +119,15 @@ class Dialect(StrEnum):
 
 
 class Direction(StrEnum):
-    """Which way an instance goes; decides on ``readOnly`` and ``writeOnly`` of OpenAPI 3.0."""
+    """Which way an instance goes; decides on ``readOnly`` and ``writeOnly`` of OpenAPI 3.0.
+
+    A selection is a response of which the caller may have picked fields: there, schemas marked
+    ``"x-saphan-record": true`` require no property.
+    """
 
     REQUEST = "request"
     RESPONSE = "response"
+    SELECTION = "selection"
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,8 +298,9 @@ class SchemaSet:
         return self._documents[place.base]
 
     def _name(self, place: Place, direction: Direction | None) -> str:
-        if place.base or self._dialect is not Dialect.OPENAPI_3_0:
-            direction = None  # one meaning both ways: share the compiled schema
+        one_meaning = place.base or self._dialect is not Dialect.OPENAPI_3_0
+        if one_meaning and direction is not Direction.SELECTION:
+            direction = None  # share the compiled schema
         key = (place, direction)
         if key not in self._names:
             if len(self._names) >= MAX_SCHEMAS:
@@ -336,6 +342,8 @@ class SchemaSet:
                 }
             elif keyword in _KEPT or (keyword == "format" and value in _FORMATS):
                 out[keyword] = value
+        if direction is Direction.SELECTION and node.get("x-saphan-record") is True:
+            out.pop("required", None)
         self._check_patterns(out, place)
         if isinstance(properties := out.get("properties"), dict):
             self._known.update(properties)

@@ -1,0 +1,157 @@
+"""The documentation is true: its references are made from the code, its links and paths exist."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from console.cli.main import COMMANDS
+from exchange.problems import CATALOGUE, Code
+from mediator.settings import ServerSettings
+from serving.settings import table
+from tests.docs.generate import PAGES, ROOT, load_command, options_of, walk
+
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+TOP = {path.name for path in ROOT.iterdir()}
+
+_FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\[[^\]\n]*\]\(([^()\s]+)\)")
+_CODE = re.compile(r"`([^`\n]+)`")
+_HEADING = re.compile(r"^#{1,6} +(.+?)\s*$", re.MULTILINE)
+_PATH = re.compile(r"[A-Za-z.][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_.-]+)*/?")
+_LAO = re.compile(r"[\u0e80-\u0eff]")
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def _anchors(document: Path) -> set[str]:
+    """The anchors of a page's headings, as common renderers make them."""
+    text = _FENCE.sub("", document.read_text(encoding="utf-8"))
+    plain = [re.sub(r"[`*]|\]\([^)]*\)|\[", "", heading) for heading in _HEADING.findall(text)]
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in plain}
+
+
+def _paths(document: Path) -> Iterator[str]:
+    """What stands in backticks and looks like a path of this repository."""
+    text = _FENCE.sub("", document.read_text(encoding="utf-8"))
+    for code in _CODE.findall(text):
+        path = code.partition("::")[0]
+        if _PATH.fullmatch(path) and "/" in path and path.split("/")[0] in TOP:
+            yield path
+
+
+def _commands() -> Iterator[tuple[str, click.Command]]:
+    for name in COMMANDS:
+        command = load_command(name)
+        if command is not None:
+            for path, found, _ in walk(name, command):
+                yield path, found
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_made_from_the_code_are_up_to_date(page: str) -> None:
+    """Settings, commands and problems read as the code of today makes them."""
+    assert (ROOT / page).read_text(encoding="utf-8") == PAGES[page](), (
+        "write them anew with: python -m tests.docs.generate"
+    )
+
+
+def test_every_setting_is_documented() -> None:
+    """docs/settings.md has a row for each setting, with its default and its sentence."""
+    page = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
+    for name, default, sentence in table(ServerSettings):
+        assert f"| `{name}` | {default} | {sentence} |" in page
+        assert sentence, f"{name} says nothing of itself"
+
+
+def test_every_command_and_option_is_documented() -> None:
+    """docs/commands.md has a heading for each command and a row for each option."""
+    page = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
+    for path, command in _commands():
+        assert re.search(rf"^#+ saphan {re.escape(path)}$", page, re.MULTILINE), path
+        for spelling, _, _ in options_of(command):
+            if spelling.startswith("-"):
+                assert f"`{spelling}`".replace("|", "\\|") in page, f"{path} {spelling}"
+
+
+def test_every_command_and_option_helps() -> None:
+    """A command says what it does, and an option what it is for."""
+    for path, command in _commands():
+        assert command.help, f"saphan {path} has no help"
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                assert parameter.help or parameter.name == "output", (
+                    f"saphan {path} {parameter.opts[0]} has no help"
+                )
+
+
+def test_every_command_is_there() -> None:
+    """What `saphan --help` lists can be called."""
+    missing = [name for name in COMMANDS if load_command(name) is None]
+    assert not missing
+
+
+@pytest.mark.parametrize("code", Code)
+def test_every_problem_is_documented_in_both_languages(code: Code) -> None:
+    """docs/problems.md has each code with cause and remedy in English and Lao."""
+    page = (ROOT / "docs/problems.md").read_text(encoding="utf-8")
+    entry = CATALOGUE[code]
+    assert f"\n## {code.value}\n" in page
+    for text in (entry.cause.en, entry.cause.lo, entry.remedy.en, entry.remedy.lo):
+        assert text in page
+    assert _LAO.search(entry.cause.lo), "the cause is not in Lao"
+    assert _LAO.search(entry.remedy.lo), "the remedy is not in Lao"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_name)
+def test_relative_links_lead_somewhere(document: Path) -> None:
+    """A relative link names a file that exists and, with #, a heading in it."""
+    text = _FENCE.sub("", document.read_text(encoding="utf-8"))
+    for target in _LINK.findall(text):
+        if re.match(r"[a-z][a-z0-9+.-]*:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        found = (document.parent / path).resolve() if path else document
+        assert found.exists(), f"{target} leads nowhere"
+        assert found.is_relative_to(ROOT), f"{target} leaves the repository"
+        if anchor and found.suffix == ".md":
+            assert anchor in _anchors(found), f"{target}: there is no such heading"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_name)
+def test_named_files_exist(document: Path) -> None:
+    """A path of this repository that a page names in backticks is there."""
+    missing = [path for path in _paths(document) if not (ROOT / path).exists()]
+    assert not missing
+
+
+def test_every_document_is_in_the_index() -> None:
+    """docs/README.md leads to every page in docs/ and to every decision."""
+    index = (ROOT / "docs/README.md").read_text(encoding="utf-8")
+    linked = {
+        (ROOT / "docs" / target.partition("#")[0]).resolve() for target in _LINK.findall(index)
+    }
+    pages = {path.resolve() for path in ROOT.glob("docs/**/*.md")} - {ROOT / "docs/README.md"}
+    assert not {_name(path) for path in pages - linked}
+
+
+def test_decisions_are_numbered_and_complete() -> None:
+    """A decision has its own number, a status, and says what else was considered."""
+    decisions = sorted(ROOT.glob("docs/adr/*.md"))
+    numbers = [path.name.split("-")[0] for path in decisions]
+    assert numbers == [f"{number:04d}" for number in range(1, len(decisions) + 1)]
+    for decision in decisions:
+        text = decision.read_text(encoding="utf-8")
+        for heading in (
+            "## Context",
+            "## Decision",
+            "## Consequences",
+            "## Alternatives considered",
+        ):
+            assert heading in text, f"{decision.name} lacks {heading}"

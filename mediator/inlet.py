@@ -65,21 +65,13 @@ class Inlet:
             connection = xroad.Connection.of(request.transport)
             if not connection.tls:
                 self._check_network(request.remote or "")
-            xroad.service_of(target, self.limits.url_max_bytes)
+            named = xroad.service_of(target, self.limits.url_max_bytes)
             client = xroad.client_of(fields)
             xroad.authenticate(client, connection, self.applications)
             body = await messages.read_body(
                 request, self.limits.request_max_bytes, self.limits.read_s
             )
-            return xroad.call_of(
-                request.method,
-                target,
-                fields,
-                body,
-                client,
-                request_id,
-                self.limits.url_max_bytes,
-            )
+            return xroad.call_of(request.method, target, named, fields, body, client, request_id)
         except Problem as problem:
             await self.recorder.refused_request(
                 problem, request.method, target, fields, client, request_id

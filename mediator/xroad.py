@@ -12,10 +12,11 @@ import ssl
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache, partial
 
 from exchange.certificates import fingerprint
 from exchange.envelope import HOP_BY_HOP
-from exchange.identifiers import ApplicationId, ServerId, ServiceId, decode_code
+from exchange.identifiers import ApplicationId, ServerId, ServiceId
 from exchange.problems import Code, Problem
 from mediator.settings import ConnectionMode
 from mediator.stages import Call
@@ -29,6 +30,9 @@ MAX_MESSAGE_ID = 255
 _PATH = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*", re.ASCII)
 _QUERY = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})*", re.ASCII)
 _MESSAGE_ID = re.compile(r"[!-~]{1,255}", re.ASCII)
+# The same few identifiers come by thousands of times a second; the caches are bounded.
+_service = lru_cache(maxsize=4096)(partial(ServiceId.parse, where="path"))
+_application = lru_cache(maxsize=4096)(partial(ApplicationId.parse, where="X-Road-Client"))
 _DOT_SEGMENT = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:/|$)", re.ASCII | re.IGNORECASE)
 
 # Fields that this server sets itself, or that belong to the connection; what an application
@@ -124,7 +128,7 @@ def client_of(headers: Headers) -> ApplicationId:
             detail="X-Road-Client and X-GovStack-Client name different applications",
         )
     try:
-        return ApplicationId.parse(values.pop(), where="X-Road-Client")
+        return _application(values.pop())
     except Problem as problem:
         raise Problem(
             Code.INVALID_CLIENT_IDENTIFIER, where="X-Road-Client", detail=problem.detail
@@ -169,7 +173,7 @@ def service_of(target: str, max_bytes: int) -> tuple[ServiceId, str, str]:
             detail="five codes are needed after /r1/: "
             "{instance}/{class}/{member}/{application}/{service}",
         )
-    service = ServiceId(*(decode_code(part, "path") for part in parts[2:7]))
+    service = _service("/".join(parts[2:7]))
     rest = f"/{parts[7]}" if len(parts) == 8 else ""
     return service, rest, query
 
@@ -233,23 +237,26 @@ def authenticate(
 def call_of(
     method: str,
     target: str,
+    named: tuple[ServiceId, str, str],
     headers: Headers,
     body: bytes,
     client: ApplicationId,
     request_id: str,
-    max_url_bytes: int,
 ) -> Call:
     """The call behind a request that was authenticated as ``client``.
 
+    Args:
+        named: what :func:`service_of` found in ``target``.
+
     Raises:
-        Problem: as :func:`service_of`, :func:`message_id`; ``InvalidRequest`` for an unknown
-            method; ``InvalidHeader`` for a context header that is repeated or malformed.
+        Problem: as :func:`message_id`; ``InvalidRequest`` for an unknown method;
+            ``InvalidHeader`` for a context header that is repeated or malformed.
     """
     if method not in METHODS:
         raise Problem(
             Code.INVALID_REQUEST, where="method", detail=f"{method[:20]!r} is not taken", status=501
         )
-    service, path, query = service_of(target, max_url_bytes)
+    service, path, query = named
     wanted = _single(headers, "x-road-security-server")
     identifier = message_id(headers) or f"{service.instance}-{uuid.uuid4()}"
     return Call(

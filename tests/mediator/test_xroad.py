@@ -165,9 +165,9 @@ def test_fields_of_the_connection_and_of_the_server_are_not_forwarded() -> None:
 
 def test_a_call_gets_a_message_id_when_it_brings_none() -> None:
     """X-Road-Id is generated as {instance}-{uuid} (X-Road's ClientProxy)."""
-    call = xroad.call_of(
-        "GET", f"/r1/{SERVICE}/x", (("exchange-purpose", "p"),), b"", BUDGET, "r", 8190
-    )
+    target = f"/r1/{SERVICE}/x"
+    named = xroad.service_of(target, 8190)
+    call = xroad.call_of("GET", target, named, (("exchange-purpose", "p"),), b"", BUDGET, "r")
     assert call.message_id.startswith("LA-")
     assert (call.path, call.purpose, call.request_id) == ("/x", "p", "r")
 
@@ -185,5 +185,5 @@ def test_a_call_gets_a_message_id_when_it_brings_none() -> None:
 )
 def test_a_malformed_call_is_refused(method: str, headers: xroad.Headers, code: Code) -> None:
     """Unknown methods and malformed context headers are named."""
-    arguments = (method, f"/r1/{SERVICE}", headers, b"", BUDGET, "r", 8190)
+    arguments = (method, f"/r1/{SERVICE}", (SERVICE, "", ""), headers, b"", BUDGET, "r")
     assert _code_of(*arguments, call=xroad.call_of) is code

@@ -13,12 +13,15 @@ strict set only ``?`` needs encoding (``%3F``).
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from functools import lru_cache
+from typing import ClassVar, Self, cast
 
 from exchange.problems import Code, Problem
 
 MAX_CODE_LENGTH = 255
+MAX_ENCODED_LENGTH = 3 * MAX_CODE_LENGTH  # every character a "?"
 _CODE = re.compile(r"[A-Za-z0-9'()+,\-.=?]{1,255}", re.ASCII)
 _ENCODED_CODE = re.compile(r"(?:[A-Za-z0-9'()+,\-.=]|%3F){1,765}", re.ASCII)
 
@@ -82,20 +85,31 @@ class _Identifier:
             Problem: ``InvalidIdentifier`` at ``where`` when the number of codes is wrong or a
                 code is not canonical.
         """
-        where = where or cls.NOUN
-        if len(text) > 2048:
-            raise Problem(
-                Code.INVALID_IDENTIFIER, where=where, detail="identifier longer than 2048"
-            )
-        parts = text.split("/")
-        if len(parts) != len(cls.FIELDS):
-            raise Problem(
-                Code.INVALID_IDENTIFIER,
-                where=where,
-                detail=f"{text[:120]!r} has {len(parts)} part(s), a {cls.NOUN} identifier has "
-                f"{len(cls.FIELDS)}: {'/'.join(cls.FIELDS)}",
-            )
-        return cls(*(decode_code(part, where) for part in parts))
+        # The same few identifiers come with every message, so reading one again is a look-up.
+        # Long ones are not kept: nobody can fill the memory with them.
+        read = _read if len(text) <= 256 else _read.__wrapped__
+        kind = cast(Hashable, cls)  # for mypy, to whom a class of unknown subclass is not hashable
+        return cast(Self, read(kind, text, where or cls.NOUN))
+
+
+@lru_cache(maxsize=4096)
+def _read(kind: type[_Identifier], text: str, where: str) -> _Identifier:
+    longest = len(kind.FIELDS) * (MAX_ENCODED_LENGTH + 1) - 1
+    if len(text) > longest:
+        raise Problem(
+            Code.INVALID_IDENTIFIER,
+            where=where,
+            detail=f"the text is longer than {longest} characters",
+        )
+    parts = text.split("/")
+    if len(parts) != len(kind.FIELDS):
+        raise Problem(
+            Code.INVALID_IDENTIFIER,
+            where=where,
+            detail=f"{text[:120]!r} has {len(parts)} part(s), a {kind.NOUN} identifier has "
+            f"{len(kind.FIELDS)}: {'/'.join(kind.FIELDS)}",
+        )
+    return kind(*(decode_code(part, where) for part in parts))
 
 
 @dataclass(frozen=True, slots=True, order=True)

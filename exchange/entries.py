@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import orjson
 
@@ -50,8 +50,7 @@ class Side(StrEnum):
     SERVER = "server"
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
+class Sealed(NamedTuple):
     """Where the sealed part is and how it was encrypted.
 
     ``digest`` is the hex SHA-256 of the ciphertext, ``size`` its length, ``key`` the name of the
@@ -110,7 +109,7 @@ def format_time(at: datetime) -> str:
     """RFC 3339 in UTC to the millisecond, such as ``2026-11-21T08:30:00.125Z``."""
     if at.tzinfo is not UTC:
         at = at.astimezone(UTC)
-    return at.isoformat(timespec="milliseconds")[:-6] + "Z"
+    return at.isoformat("T", "milliseconds")[:-6] + "Z"
 
 
 def format_entry(entry: Entry) -> bytes:

@@ -1,7 +1,10 @@
 """The search index: SQLite beside the log, derived from the entries and rebuilt from the bundles.
 
 Rows go in by one statement for many rows: sqlite3 gives up and takes back the interpreter's lock
-at every step, so a row at a time would wait for a busy event loop at each of them.
+at every step, so a row at a time would wait for a busy event loop at each of them. Texts that
+repeat are numbers in the rows (table ``words``). Identifiers that never repeat are found by a
+checksum within parts of 32,768 entries, so that inserting stays local however large the log is;
+a look-up makes one probe a part.
 
 The index answers questions; it proves nothing. What it finds is shown from the log.
 """
@@ -11,9 +14,11 @@ from __future__ import annotations
 import base64
 import binascii
 import sqlite3
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +29,23 @@ from mediator.journal.tiles import TileFolder
 
 FILE = "index.sqlite"
 _VERSION = 1
-_COLUMNS = (
-    "idx", "at", "kind", "side", "id", "request_id", "trace", "client", "service", "peer",
-    "method", "endpoint", "status", "problem", "agreement", "purpose",
+_PART_BITS = 15
+_WORDS = (
+    "kind", "side", "client", "service", "peer", "method", "endpoint", "problem", "agreement",
+    "purpose",
 )  # fmt: skip
+_KEYS = ("id", "request_id", "trace")
+_COLUMNS = ("idx", "at", "status", *_KEYS, *_WORDS)
 _SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS words (number INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS entries (
-  idx INTEGER PRIMARY KEY, at INTEGER NOT NULL, kind TEXT NOT NULL, side TEXT NOT NULL,
-  id TEXT, request_id TEXT, trace TEXT, client TEXT, service TEXT, peer TEXT, method TEXT,
-  endpoint TEXT, status INTEGER, problem TEXT, agreement TEXT, purpose TEXT
+  idx INTEGER PRIMARY KEY, at INTEGER NOT NULL, status INTEGER,
+  id TEXT, request_id TEXT, trace TEXT, {", ".join(f"{name} INTEGER" for name in _WORDS)}
 );
-CREATE INDEX IF NOT EXISTS entries_at ON entries (at, idx);
-CREATE INDEX IF NOT EXISTS entries_id ON entries (id) WHERE id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS entries_request_id ON entries (request_id)
-  WHERE request_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS entries_at ON entries (at);
+CREATE TABLE IF NOT EXISTS keys (
+  part INTEGER, checksum INTEGER, idx INTEGER, PRIMARY KEY (part, checksum, idx)
+) WITHOUT ROWID;
 PRAGMA user_version = {_VERSION};
 """
 _CHUNKS = (256, 32, 4, 1)  # rows in a statement; few sizes, so that they stay prepared
@@ -45,35 +53,30 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CATCH_UP = 4096
 
 
-def _insert(rows: int) -> str:
-    row = f"({','.join('?' * len(_COLUMNS))})"
-    return f"INSERT OR REPLACE INTO entries VALUES {','.join([row] * rows)}"  # noqa: S608
+def _insert(table: str, columns: int, rows: int) -> str:
+    row = f"({','.join('?' * columns)})"
+    return f"INSERT OR REPLACE INTO {table} VALUES {','.join([row] * rows)}"  # noqa: S608
 
 
-_INSERTS = {rows: _insert(rows) for rows in _CHUNKS}
+_INSERT_ENTRIES = {rows: _insert("entries", len(_COLUMNS), rows) for rows in _CHUNKS}
+_INSERT_KEYS = {rows: _insert("keys", 3, rows) for rows in _CHUNKS}
 
 
 def to_milliseconds(at: datetime) -> int:
     return (at - _EPOCH) // timedelta(milliseconds=1)
 
 
-def _row(index: int, entry: bytes) -> list[Any]:
-    document = orjson.loads(entry)
-    get = document.get
-    return [
-        index, to_milliseconds(datetime.fromisoformat(document["at"])), document["kind"],
-        document["side"], get("id"), get("request_id"), get("trace"), get("client"),
-        get("service"), get("peer"), get("method"), get("endpoint"), get("status"),
-        get("problem"), get("agreement"), get("purpose"),
-    ]  # fmt: skip
+def _checksum(text: str) -> int:
+    return zlib.crc32(text.encode())
 
 
 class IndexWriter:
-    """Adds entries to an index file; opened and used by one thread."""
+    """Adds entries to an index file; used by one thread at a time."""
 
     def __init__(self, path: Path | str) -> None:
         self.path = path
         self._connection: sqlite3.Connection | None = None
+        self._words: dict[str | None, int | None] = {None: None}
         self.size = 0
 
     def open(self) -> sqlite3.Connection:
@@ -84,8 +87,6 @@ class IndexWriter:
             except sqlite3.DatabaseError:
                 self._remove()
                 self._connection = self._connect()
-            (last,) = self._connection.execute("SELECT max(idx) FROM entries").fetchone()
-            self.size = 0 if last is None else last + 1
         return self._connection
 
     def _connect(self) -> sqlite3.Connection:
@@ -96,7 +97,11 @@ class IndexWriter:
                 raise sqlite3.DatabaseError("another version")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = OFF")  # derived: a broken one is made anew
+            connection.execute("PRAGMA cache_size = -8192")
             connection.executescript(_SCHEMA)
+            self._words = {None: None, **dict(connection.execute("SELECT text, number FROM words"))}
+            (last,) = connection.execute("SELECT max(idx) FROM entries").fetchone()
+            self.size = 0 if last is None else last + 1
         except BaseException:
             connection.close()
             raise
@@ -117,27 +122,44 @@ class IndexWriter:
             if first != self.size:
                 return
             connection.execute("BEGIN")
-            try:
-                self._add(connection, first, entries)
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
+            rows, keys = self._rows(connection, first, entries)
+            _insert_all(connection, _INSERT_ENTRIES, rows, len(_COLUMNS))
+            _insert_all(connection, _INSERT_KEYS, keys, 3)
             connection.execute("COMMIT")
             self.size = first + len(entries)
         except sqlite3.DatabaseError as error:
-            self.close()
+            self.close()  # which rolls back
             raise OSError(f"{self.path}: {error}") from error
 
-    @staticmethod
-    def _add(connection: sqlite3.Connection, first: int, entries: Sequence[bytes]) -> None:
-        at = 0
-        for chunk in _CHUNKS:
-            while len(entries) - at >= chunk:
-                values: list[Any] = []
-                for place in range(at, at + chunk):
-                    values += _row(first + place, entries[place])
-                connection.execute(_INSERTS[chunk], values)
-                at += chunk
+    def _rows(
+        self, connection: sqlite3.Connection, first: int, entries: Sequence[bytes]
+    ) -> tuple[list[Any], list[int]]:
+        """The values of both tables, row behind row."""
+        rows: list[Any] = []
+        keys: list[int] = []
+        words = self._words
+        for index, entry in enumerate(entries, first):
+            document = orjson.loads(entry)
+            get = document.get
+            at = datetime.fromisoformat(document["at"])
+            rows += (index, to_milliseconds(at), get("status"))
+            for name in _KEYS:
+                text = get(name)
+                rows.append(text)
+                if text is not None:
+                    keys += (index >> _PART_BITS, _checksum(text), index)
+            for name in _WORDS:
+                text = get(name)
+                number = words.get(text, -1)
+                rows.append(self._new_word(connection, text) if number == -1 else number)
+        return rows, keys
+
+    def _new_word(self, connection: sqlite3.Connection, text: str) -> int:
+        cursor = connection.execute("INSERT INTO words (text) VALUES (?)", (text,))
+        number = cursor.lastrowid
+        assert number is not None  # noqa: S101  # an insert has a row id
+        self._words[text] = number
+        return number
 
     def catch_up(self, folder: TileFolder, size: int) -> None:
         """Add what is missing up to ``size`` from the entry bundles.
@@ -156,6 +178,17 @@ class IndexWriter:
             self._connection = None
 
 
+def _insert_all(
+    connection: sqlite3.Connection, statements: dict[int, str], values: list[Any], columns: int
+) -> None:
+    at, rows = 0, len(values) // columns
+    for chunk in _CHUNKS:
+        while rows - at >= chunk:
+            part = values[at * columns : (at + chunk) * columns]
+            connection.execute(statements[chunk], part)
+            at += chunk
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
     """One entry that was found, as the index knows it."""
@@ -163,17 +196,17 @@ class Hit:
     origin: str
     index: int
     at: datetime
-    kind: str
-    side: str
+    status: int | None
     id: str | None
     request_id: str | None
     trace: str | None
+    kind: str
+    side: str
     client: str | None
     service: str | None
     peer: str | None
     method: str | None
     endpoint: str | None
-    status: int | None
     problem: str | None
     agreement: str | None
     purpose: str | None
@@ -233,28 +266,44 @@ class Query:
     problem: str | None = None
     id: str | None = None
     request_id: str | None = None
+    trace: str | None = None
     agreement: str | None = None
     purpose: str | None = None
 
 
-OUTCOMES = {
-    "ok": "kind IN ('request', 'response') AND problem IS NULL AND coalesce(status, 200) < 400",
-    "refused": "kind = 'refusal'",
-    "failed": "(kind = 'failure' OR (kind = 'response' AND status >= 400))",
+_WORD = "(SELECT number FROM words WHERE text = ?)"
+_OUTCOMES: dict[str, tuple[str, list[str]]] = {
+    "ok": (
+        f"kind IN ({_WORD}, {_WORD}) AND problem IS NULL AND coalesce(status, 200) < 400",
+        ["request", "response"],
+    ),
+    "refused": (f"kind = {_WORD}", ["refusal"]),
+    "failed": (f"(kind = {_WORD} OR (kind = {_WORD} AND status >= 400))", ["failure", "response"]),
 }
+OUTCOMES = tuple(_OUTCOMES)
+_KEY = (
+    "idx IN (WITH RECURSIVE parts(part) AS (SELECT 0 UNION ALL SELECT part + 1 FROM parts"
+    f" WHERE part < (SELECT max(idx) >> {_PART_BITS} FROM entries))"
+    " SELECT k.idx FROM parts CROSS JOIN keys k ON k.part = parts.part AND k.checksum = ?)"  # noqa: S608
+)
 
 
 def _conditions(query: Query) -> tuple[list[str], list[Any]]:
     conditions: list[str] = []
     values: list[Any] = []
-    for name in (
-        "client", "service", "endpoint", "kind", "status", "problem", "id", "request_id",
-        "agreement", "purpose",
-    ):  # fmt: skip
+    for name in _KEYS:
         value = getattr(query, name)
         if value is not None:
-            conditions.append(f"{name} = ?")
+            conditions += [_KEY, f"{name} = ?"]
+            values += [_checksum(value), value]
+    for name in ("client", "service", "endpoint", "kind", "problem", "agreement", "purpose"):
+        value = getattr(query, name)
+        if value is not None:
+            conditions.append(f"{name} = {_WORD}")
             values.append(value)
+    if query.status is not None:
+        conditions.append("status = ?")
+        values.append(query.status)
     if query.since is not None:
         conditions.append("at >= ?")
         values.append(to_milliseconds(query.since))
@@ -262,11 +311,14 @@ def _conditions(query: Query) -> tuple[list[str], list[Any]]:
         conditions.append("at < ?")
         values.append(to_milliseconds(query.until))
     if query.outcome is not None:
-        conditions.append(OUTCOMES[query.outcome])
+        condition, words = _OUTCOMES[query.outcome]
+        conditions.append(condition)
+        values += words
     if query.member is not None:
-        between = "(client >= ? AND client < ?) OR (service >= ? AND service < ?)"
-        conditions.append(f"({between})")
-        values += [f"{query.member}/", f"{query.member}0"] * 2  # "0" follows "/" in ASCII
+        # "0" follows "/" in ASCII: everything that begins with the member and a slash
+        of_member = "(SELECT number FROM words WHERE text > ? AND text < ?)"
+        conditions.append(f"(client IN {of_member} OR service IN {of_member})")
+        values += [f"{query.member}/", f"{query.member}0"] * 2
     return conditions, values
 
 
@@ -326,10 +378,18 @@ class IndexReader:
             rows = self._connection.execute(sql, [*values, limit]).fetchall()
         except sqlite3.DatabaseError as error:
             raise OSError(f"the search index: {error}") from error
-        return [
-            Hit(self.origin, row[0], _EPOCH + timedelta(milliseconds=row[1]), *row[2:])
-            for row in rows
-        ]
+        return [self._hit(row) for row in rows]
+
+    def _hit(self, row: Sequence[Any]) -> Hit:
+        plain = len(_COLUMNS) - len(_WORDS)
+        words = [None if number is None else self._word(number) for number in row[plain:]]
+        at = _EPOCH + timedelta(milliseconds=row[1])
+        return Hit(self.origin, row[0], at, *row[2:plain], *words)
+
+    @lru_cache(maxsize=4096)  # noqa: B019  # the reader lives as long as the command
+    def _word(self, number: int) -> str:
+        found = self._connection.execute("SELECT text FROM words WHERE number = ?", (number,))
+        return str(found.fetchone()[0])
 
     def close(self) -> None:
         self._connection.close()

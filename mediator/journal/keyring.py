@@ -24,6 +24,7 @@ from exchange import sealed_parts
 from exchange.entries import Sealed
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
+from mediator.journal.randomness import random_bytes
 
 _MONTH = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])", re.ASCII)
 _SUFFIX = ".key"
@@ -65,7 +66,7 @@ class MemberKey:
 
     def seal(self, plaintext: bytes) -> tuple[Sealed, bytes]:
         """Encrypt under a key of its own; what the entry says of it, and the ciphertext."""
-        record_key = os.urandom(sealed_parts.KEY_SIZE)
+        record_key = random_bytes(sealed_parts.KEY_SIZE)
         ciphertext = sealed_parts.encrypt(plaintext, record_key, self.name)
         if self._used >> 32:
             self._prefix, self._used = os.urandom(8), 0

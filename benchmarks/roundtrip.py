@@ -115,6 +115,16 @@ class Result:
             for mine, theirs in zip(self.slices[side], self.slices[base], strict=True)
         ]
 
+    def cpu_ratios(self, side: str, base: str) -> list[float]:
+        """CPU time an exchange of the base, all processes, over that of the side, a value a round.
+
+        What the ratio of throughput would be on a machine that has nothing else to do.
+        """
+        return [
+            sum(theirs.cpu_us_per_exchange.values()) / (sum(mine.cpu_us_per_exchange.values()) or 1)
+            for mine, theirs in zip(self.slices[side], self.slices[base], strict=True)
+        ]
+
     def errors(self) -> int:
         """Exchanges that failed, on all sides."""
         return sum(sum(s.errors.values()) for rounds in self.slices.values() for s in rounds)
@@ -129,6 +139,8 @@ class Result:
             ratios = self.ratios(names[1], names[0])
             document["ratios"] = [round(ratio, 3) for ratio in ratios]
             document["ratio"] = round(statistics.median(ratios), 3)
+            cpu_ratios = self.cpu_ratios(names[1], names[0])
+            document["cpu_ratio"] = round(statistics.median(cpu_ratios), 3)
         return document
 
 
@@ -282,7 +294,10 @@ def show(document: dict[str, Any]) -> str:
             ]
         if "ratio" in scenario:
             rounds = ", ".join(f"{ratio:.2f}" for ratio in scenario["ratios"])
-            lines.append(f"  ratio {scenario['ratio']:.2f} (rounds: {rounds})")
+            lines.append(
+                f"  ratio {scenario['ratio']:.2f} (rounds: {rounds}); "
+                f"by CPU time {scenario['cpu_ratio']:.2f}"
+            )
     if document["measured"] is None:
         lines += ["", "Only the baseline was measured: there was no server to start."]
     return "\n".join(lines)
@@ -313,7 +328,7 @@ def show(document: dict[str, Any]) -> str:
 @click.option(
     "--rounds",
     type=click.IntRange(1, 20),
-    default=4,
+    default=5,
     show_default=True,
     help="Turns of each side in the first two scenarios.",
 )

@@ -198,14 +198,14 @@ def test_a_plan_keeps_to_its_time() -> None:
 def test_the_ratio_is_the_median_of_the_rounds() -> None:
     """One bad round does not move it; a side without answers counts as nought."""
 
-    def one(rate: float) -> Slice:
-        return Slice(rate, 1, 1, 1, 1, {}, 1, {"consumer": 1.0}, {"consumer": 1})
+    def one(rate: float, cpu_us: float = 1.0) -> Slice:
+        return Slice(rate, 1, 1, 1, 1, {}, 1, {"consumer": cpu_us, "load": cpu_us}, {"load": 1})
 
-    rounds = {"baseline": [one(100), one(200), one(0)], "saphan": [one(50), one(160), one(9)]}
+    rounds = {"baseline": [one(100), one(200), one(0)], "saphan": [one(50, 2), one(160, 2), one(9)]}
     result = Result(Scenario("throughput", 1, 1.0, 3), rounds)
     document = result.document(["baseline", "saphan"])
     assert document["ratios"] == [0.5, 0.8, 0.0]
-    assert document["ratio"] == 0.5
+    assert document["ratio"] == document["cpu_ratio"] == 0.5
 
 
 def test_every_option_is_explained() -> None:

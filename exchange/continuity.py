@@ -44,6 +44,7 @@ from exchange.registrations import INSTANCE_TARGET, is_schema_target
 
 MAX_CONTINUITY_BYTES = 256 << 10
 MAX_STATEMENTS = 64
+CONTINUITY = "continuity/"
 MAX_KEYS = 16
 STATEMENT_TYPE = "saphan-key-change"
 _HEX = re.compile(r"[0-9a-f]{2,2048}", re.ASCII)
@@ -133,7 +134,7 @@ def parse_role_name(name: str) -> MemberId:
 
 def continuity_target(member: MemberId) -> str:
     """The target path of a member's statements."""
-    return f"continuity/{role_name(member)}.json"
+    return f"{CONTINUITY}{role_name(member)}.json"
 
 
 def delegated_role(member: MemberId, keys: KeySet) -> DelegatedRole:
@@ -276,7 +277,7 @@ def parse_statements(data: bytes, member: MemberId) -> tuple[Statement, ...]:
     document = parse_document(data, MAX_CONTINUITY_BYTES, continuity_target(member))
     fields = document.members(frozenset({"statements"}))
     return tuple(
-        parse_statement(node, member) for node in fields["statements"].items(MAX_STATEMENTS)
+        parse_statement(node, member) for node in fields["statements"].items(MAX_STATEMENTS, 1)
     )
 
 
@@ -390,11 +391,10 @@ def _verifies(key: Key, signature: Signature, data: bytes) -> bool:
 
 
 def _is_continuity(path: str) -> bool:
-    prefix, suffix = "continuity/", ".json"
-    if not (path.startswith(prefix) and path.endswith(suffix)):
+    if not (path.startswith(CONTINUITY) and path.endswith(".json")):
         return False
     try:
-        parse_role_name(path[len(prefix) : -len(suffix)])
+        parse_role_name(path.removeprefix(CONTINUITY).removesuffix(".json"))
     except Problem:
         return False
     return True

@@ -1,0 +1,222 @@
+"""The key ceremony: a registry comes to be.
+
+``DIR`` afterwards::
+
+    root.json             the anchor: give it to every member by a way that is not the registry
+    offline/root-N.pem    keys of the root role        } take these away from this machine: each
+    offline/targets-N.pem keys of the targets role     } to another person, or at least elsewhere
+    offline/operator-api-key   the first API key of the operator
+    online/snapshot.pem, online/timestamp.pem          stay beside the running registry
+    registry.db           the database
+    public/               the published tree
+    registry.yaml         settings
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from securesystemslib.signer import CryptoSigner
+
+from exchange.certificates import refuse_development
+from exchange.problems import Code, Problem
+from exchange.registrations import (
+    INSTANCE_TARGET,
+    InstanceRecord,
+    format_instance,
+    is_schema_target,
+    parse_instance,
+)
+from registry.lifecycle import Right
+from registry.publish import (
+    RootKeys,
+    new_root,
+    new_targets,
+    next_snapshot,
+    next_targets,
+    next_timestamp,
+    sign,
+)
+from registry.registrar import OWN_ROLE, OnlineKeys, check_schema
+from registry.settings import SETTINGS_FILE, RegistrySettings
+from registry.signers import key_set, new_signer, read_signer, write_signer
+from registry.store import Publication, Store
+from registry.tree import Tree
+
+DATABASE = "registry.db"
+PUBLIC = "public"
+ANCHOR = "root.json"
+OPERATOR_KEY = "offline/operator-api-key"
+ROOT_VALIDITY = timedelta(days=5 * 365)
+TARGETS_VALIDITY = timedelta(days=365)
+
+
+@dataclass(frozen=True, slots=True)
+class Quorum:
+    """How many keys there are and how many of them must sign."""
+
+    keys: int
+    threshold: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.threshold <= self.keys <= 16:
+            raise Problem(
+                Code.INVALID_SETTINGS,
+                where="threshold",
+                detail=f"{self.threshold} of {self.keys}: 1 to 16 keys, and at most all must sign",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What came of the ceremony."""
+
+    anchor: Path
+    operator_api_key: str
+    root_keys: tuple[Path, ...]
+    targets_keys: tuple[Path, ...]
+
+
+def open_registry(
+    directory: Path,
+    instance: InstanceRecord,
+    at: datetime,
+    *,
+    root: Quorum = Quorum(3, 2),
+    targets: Quorum = Quorum(3, 2),
+    schemas: Mapping[str, bytes] | None = None,
+    settings: RegistrySettings | None = None,
+) -> Opened:
+    """Make keys, metadata, database and tree of a new registry in ``directory``.
+
+    Args:
+        schemas: shared schemas to publish from the start, by target path.
+
+    Raises:
+        Problem: ``Conflict`` when the folder is not empty; ``InvalidDocument`` for an instance or
+            schema that servers would refuse; ``DevelopmentOnly`` for development authorities of a
+            production instance.
+    """
+    if directory.exists() and any(directory.iterdir()):
+        raise Problem(Code.CONFLICT, where=str(directory), detail="the folder is not empty")
+    refuse_development(instance.authorities, instance.environment)
+    files = {INSTANCE_TARGET: format_instance(instance), **(schemas or {})}
+    parse_instance(files[INSTANCE_TARGET])
+    for path, data in (schemas or {}).items():
+        if not is_schema_target(path):
+            raise Problem(
+                Code.INVALID_DOCUMENT, where=path, detail="must be schemas/{name}.{major}.json"
+            )
+        check_schema(data, path)
+    settings = settings or RegistrySettings()
+    keys = _Keys(
+        tuple(new_signer() for _ in range(root.keys)),
+        tuple(new_signer() for _ in range(targets.keys)),
+        new_signer(),
+        new_signer(),
+    )
+    root_metadata = _first_root(keys, root.threshold, targets.threshold, at)
+    publication = _first_publication(keys, instance.instance, files, settings, at)
+    root_paths, targets_paths = _write_keys(directory, keys)
+    store = Store.create(directory / DATABASE)
+    try:
+        with store.transaction():
+            store.put_fact("instance", instance.instance)
+            store.put_root(1, root_metadata)
+            store.publish(publication)
+            api_key = store.add_api_key(Right.OPERATOR, None, "first operator", at)
+            store.record(at, "ceremony", "open", instance.instance, {"root_keys": root.keys})
+        Tree(directory / PUBLIC).export(store)
+    finally:
+        store.close()
+    _write_private(directory / OPERATOR_KEY, f"{api_key}\n".encode())
+    (directory / SETTINGS_FILE).write_text(_settings_text(settings))
+    # The anchor is written last: where it is, the registry is whole.
+    (directory / ANCHOR).write_bytes(root_metadata)
+    return Opened(directory / ANCHOR, api_key, root_paths, targets_paths)
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """All keys of a new registry."""
+
+    root: tuple[CryptoSigner, ...]
+    targets: tuple[CryptoSigner, ...]
+    snapshot: CryptoSigner
+    timestamp: CryptoSigner
+
+
+def _first_root(keys: _Keys, root: int, targets: int, at: datetime) -> bytes:
+    public = RootKeys(
+        key_set(keys.root, root),
+        key_set(keys.targets, targets),
+        key_set([keys.snapshot], 1),
+        key_set([keys.timestamp], 1),
+    )
+    return sign(new_root(public, at + ROOT_VALIDITY), keys.root)
+
+
+def _first_publication(
+    keys: _Keys,
+    instance: str,
+    files: Mapping[str, bytes],
+    settings: RegistrySettings,
+    at: datetime,
+) -> Publication:
+    terms = settings.terms()
+    expires = at + TARGETS_VALIDITY
+    own = next_targets(new_targets(expires), instance, expires=expires, files=files)
+    own.version = 1
+    snapshot = next_snapshot(None, {OWN_ROLE: 1}, expires=at + terms.snapshot_validity)
+    timestamp = next_timestamp(None, 1, expires=at + terms.timestamp_validity)
+    return Publication(
+        {
+            OWN_ROLE: (1, sign(own, keys.targets)),
+            "snapshot": (1, sign(snapshot, [keys.snapshot])),
+            "timestamp": (1, sign(timestamp, [keys.timestamp])),
+        },
+        {OWN_ROLE: files},
+    )
+
+
+def _write_keys(directory: Path, keys: _Keys) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    offline, online = directory / "offline", directory / "online"
+    root = {offline / f"root-{number}.pem": key for number, key in enumerate(keys.root, 1)}
+    targets = {offline / f"targets-{number}.pem": key for number, key in enumerate(keys.targets, 1)}
+    beside = {online / "snapshot.pem": keys.snapshot, online / "timestamp.pem": keys.timestamp}
+    for path, signer in (root | targets | beside).items():
+        write_signer(path, signer)
+    offline.chmod(0o700)
+    online.chmod(0o700)
+    return tuple(root), tuple(targets)
+
+
+def online_keys(directory: Path) -> OnlineKeys:
+    """The online keys of the registry in ``directory``.
+
+    Raises:
+        Problem: ``NotFound`` or ``InvalidDocument``.
+    """
+    return OnlineKeys(
+        read_signer(directory / "online/snapshot.pem"),
+        read_signer(directory / "online/timestamp.pem"),
+    )
+
+
+def _settings_text(settings: RegistrySettings) -> str:
+    lines = ["# Settings of this registry; `saphan registry settings` explains each."]
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        lines.append(f"{field.name}: {str(value).lower()}")
+    return "\n".join(lines) + "\n"
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)

@@ -1,0 +1,175 @@
+"""A client of the registry's HTTP API for commands: blocking, with deadlines."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import orjson
+
+from exchange.documents import parse_document
+from exchange.identifiers import MemberId
+from exchange.problems import Code, Problem
+from registry.lifecycle import Submission, decode, encode, format_submission, parse_submission
+from registry.operator import OwnRole, SignedOwn
+
+MAX_ANSWER_BYTES = 64 << 20
+
+
+class RegistryClient:
+    """Calls to the registry at ``url`` with an API key."""
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str = "",
+        *,
+        timeout_s: float = 30.0,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise Problem(
+                Code.INVALID_SETTINGS, where="registry", detail=f"{url[:200]!r} is no http address"
+            )
+        self._parts = parts
+        self._api_key = api_key
+        self._timeout_s = timeout_s
+        self._context = context
+
+    def get(self, path: str, **query: str | None) -> Any:
+        """A JSON answer; ``path`` is under ``/api/v1/``."""
+        given = {name: value for name, value in query.items() if value is not None}
+        return self._call("GET", path + (f"?{urlencode(given)}" if given else ""))
+
+    def pages(self, path: str, **query: str | None) -> list[Any]:
+        """All items of a list, page by page."""
+        items: list[Any] = []
+        after: str | None = None
+        while True:
+            page = self.get(path, after=after, limit="200", **query)
+            items.extend(page["items"])
+            after = page["next"]
+            if after is None:
+                return items
+
+    def submit(self, submission: Submission) -> Any:
+        """Hand in a submission."""
+        return self._call("POST", "submissions", format_submission(submission))
+
+    def submission(self, number: int) -> Submission:
+        """What a member sent."""
+        return parse_submission(orjson.dumps(self.get(f"submissions/{number}/body")))
+
+    def published_version(self, member: MemberId) -> int:
+        """The version of a member's published role; 0 when it is not registered yet."""
+        try:
+            return int(self.get(f"members/{member}")["version"])
+        except Problem as problem:
+            if problem.code is Code.UNKNOWN_MEMBER:
+                return 0
+            raise
+
+    def own(self) -> OwnRole:
+        """The registry's own role, to sign its next version."""
+        body = parse_document(orjson.dumps(self.get("own")), MAX_ANSWER_BYTES, "own")
+        fields = body.members(frozenset({"instance", "root", "targets", "files"}))
+        return OwnRole(
+            fields["instance"].text(255),
+            decode(fields["root"]),
+            decode(fields["targets"]),
+            {path: decode(node) for path, node in fields["files"].entries(10_000)},
+        )
+
+    def publish_own(self, signed: SignedOwn) -> Any:
+        """Publish the registry's own files."""
+        return self._call("POST", "own", orjson.dumps(_signed_own(signed)))
+
+    def approve(self, number: int, signed: SignedOwn | None) -> Any:
+        """Approve a submission, with signed metadata where it takes any."""
+        body = {} if signed is None else _signed_own(signed)
+        return self._call("POST", f"submissions/{number}/approve", orjson.dumps(body))
+
+    def decline(self, number: int, reason: str) -> Any:
+        """Decline a submission."""
+        body = orjson.dumps({"reason": reason})
+        return self._call("POST", f"submissions/{number}/decline", body)
+
+    def add_key(self, right: str, label: str, member: MemberId | None = None) -> str:
+        """Make an API key."""
+        body: dict[str, str] = {"right": right, "label": label}
+        if member is not None:
+            body["member"] = str(member)
+        return str(self._call("POST", "keys", orjson.dumps(body))["key"])
+
+    def revoke_key(self, identifier: str) -> Any:
+        """Revoke an API key."""
+        return self._call("DELETE", f"keys/{quote(identifier, '')}")
+
+    def _call(self, method: str, path: str, body: bytes | None = None) -> Any:
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        if self._api_key:
+            headers["Authorization"] = f"Bearer {self._api_key}"
+        status, answer = self._exchange(method, f"/api/v1/{path}", body, headers)
+        try:
+            value = orjson.loads(answer)
+        except orjson.JSONDecodeError as error:
+            raise Problem(
+                Code.REGISTRY_UNREACHABLE,
+                where=self._parts.netloc,
+                detail=f"what answers there (HTTP status {status}) is not a registry",
+            ) from error
+        if status >= 400:
+            raise _problem(value, status)
+        return value
+
+    def _exchange(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> tuple[int, bytes]:
+        connection = self._connection()
+        try:
+            connection.request(method, self._parts.path.rstrip("/") + path, body, dict(headers))
+            response = connection.getresponse()
+            return response.status, response.read(MAX_ANSWER_BYTES)
+        except (OSError, http.client.HTTPException) as error:
+            raise Problem(
+                Code.REGISTRY_UNREACHABLE,
+                where=self._parts.netloc,
+                detail=f"{method} {path}: {error or type(error).__name__}",
+            ) from error
+        finally:
+            connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        host, port = self._parts.hostname or "", self._parts.port
+        if self._parts.scheme == "https":
+            context = self._context or ssl.create_default_context()
+            return http.client.HTTPSConnection(host, port, timeout=self._timeout_s, context=context)
+        return http.client.HTTPConnection(host, port, timeout=self._timeout_s)
+
+
+def _signed_own(signed: SignedOwn) -> dict[str, Any]:
+    return {
+        "targets": encode(signed.targets),
+        "files": {path: encode(data) for path, data in signed.files.items()},
+    }
+
+
+def _problem(value: Any, status: int) -> Problem:
+    """The registry's problem as one of our own."""
+    members = value if isinstance(value, dict) else {}
+    try:
+        code = Code(str(members.get("type")))
+    except ValueError:
+        code = Code.REGISTRY_UNREACHABLE
+    facts = members.get("facts")
+    return Problem(
+        code,
+        where=str(members.get("where", "")),
+        detail=str(members.get("message", f"HTTP status {status}")),
+        facts=facts if isinstance(facts, dict) else {},
+        status=status,
+    )

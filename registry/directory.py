@@ -1,0 +1,191 @@
+"""The directory: what is published, to be searched by people and machines.
+
+Derived from published files and held in memory; a member's part is replaced when its registration
+is. Answers are plain JSON values, in the order of identifiers, in pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from exchange.continuity import CONTINUITY, parse_role_name, parse_statements
+from exchange.documents import parse_document
+from exchange.identifiers import MemberId, ServiceId
+from exchange.problems import Code, Problem, Text
+from exchange.registrations import (
+    INSTANCE_TARGET,
+    InstanceRecord,
+    MemberRecord,
+    ServiceRecord,
+    format_member,
+    is_schema_target,
+    member_target,
+    parse_instance,
+    parse_member,
+)
+from exchange.trust import schema_id
+
+MAX_PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    record: MemberRecord
+    version: int
+    files: Mapping[str, bytes]
+
+
+@dataclass(slots=True)
+class Directory:
+    """Members, services and schemas as they are published."""
+
+    instance: InstanceRecord | None = None
+    schemas: dict[str, bytes] = field(default_factory=dict)
+    _schema_paths: dict[str, str] = field(default_factory=dict)
+    _key_changes: dict[MemberId, int] = field(default_factory=dict)
+    _members: dict[MemberId, _Listed] = field(default_factory=dict)
+
+    def load_own(self, files: Mapping[str, bytes]) -> None:
+        """Take over the registry's own files: the instance and the shared schemas."""
+        self.instance = parse_instance(files[INSTANCE_TARGET])
+        paths = {
+            path: schema_id(data, path) for path, data in files.items() if is_schema_target(path)
+        }
+        self._key_changes = _key_changes(files)
+        self._schema_paths = {identifier: path for path, identifier in paths.items()}
+        self.schemas = {identifier: files[path] for path, identifier in paths.items()}
+
+    def put(self, member: MemberId, version: int, files: Mapping[str, bytes]) -> None:
+        """Take over a member's published files."""
+        record = parse_member(files[member_target(member)], member)
+        self._members[member] = _Listed(record, version, files)
+
+    def member(self, member: MemberId) -> dict[str, Any]:
+        """A member's document, with the version of its role and how often its keys changed.
+
+        Raises:
+            Problem: ``UnknownMember``.
+        """
+        listed = self._members.get(member)
+        if listed is None:
+            raise _unknown(Code.UNKNOWN_MEMBER, member)
+        document = parse_document(format_member(listed.record), 1 << 30, str(member)).value
+        return {
+            "version": listed.version,
+            "key_changes": self._key_changes.get(member, 0),
+            "document": document,
+        }
+
+    def members(self, query: str, after: str, limit: int) -> dict[str, Any]:
+        """A page of members whose id or name holds every word of ``query``."""
+        found = (
+            {
+                "id": str(member),
+                "name": _texts(listed.record.name),
+                "version": listed.version,
+                "services": len(listed.record.services),
+            }
+            for member, listed in sorted(self._members.items())
+            if _matches(query, str(member), listed.record.name)
+        )
+        return _page(list(found), after, limit)
+
+    def services(self, query: str, after: str, limit: int) -> dict[str, Any]:
+        """A page of services whose id, title or member's name holds every word of ``query``."""
+        found = [
+            self._describe(service, listed)
+            for _, listed in sorted(self._members.items())
+            for service in sorted(listed.record.services, key=lambda item: item.id)
+            if _matches(query, str(service.id), service.title, listed.record.name)
+        ]
+        return _page(found, after, limit)
+
+    def service(self, service: ServiceId) -> dict[str, Any]:
+        """One service.
+
+        Raises:
+            Problem: ``UnknownService``.
+        """
+        record, listed = self._find(service)
+        return self._describe(record, listed)
+
+    def openapi(self, service: ServiceId) -> bytes:
+        """The OpenAPI document of a service.
+
+        Raises:
+            Problem: ``UnknownService``; ``NotFound`` when the service has none.
+        """
+        record, listed = self._find(service)
+        if record.openapi_target is None:
+            raise Problem(
+                Code.NOT_FOUND, where=str(service), detail="the service has no OpenAPI document"
+            )
+        return listed.files[record.openapi_target]
+
+    def schema_list(self) -> dict[str, Any]:
+        """All shared schemas: id, title and target path."""
+        items = []
+        for identifier, data in sorted(self.schemas.items()):
+            value = parse_document(data, len(data), identifier).value
+            items.append(
+                {
+                    "id": identifier,
+                    "title": {"en": value.get("title", ""), "lo": value.get("x-title-lo", "")},
+                    "path": self._schema_paths[identifier],
+                }
+            )
+        return {"items": items, "next": None}
+
+    def counts(self) -> dict[str, int]:
+        """How much is published."""
+        services = sum(len(listed.record.services) for listed in self._members.values())
+        return {"members": len(self._members), "services": services, "schemas": len(self.schemas)}
+
+    def _find(self, service: ServiceId) -> tuple[ServiceRecord, _Listed]:
+        listed = self._members.get(service.member)
+        for record in () if listed is None else listed.record.services:
+            if record.id == service and listed is not None:
+                return record, listed
+        raise _unknown(Code.UNKNOWN_SERVICE, service)
+
+    def _describe(self, service: ServiceRecord, listed: _Listed) -> dict[str, Any]:
+        return {
+            "id": str(service.id),
+            "type": service.type.value,
+            "title": _texts(service.title),
+            "member": {"id": str(service.id.member), "name": _texts(listed.record.name)},
+            "openapi": service.openapi is not None,
+        }
+
+
+def _key_changes(files: Mapping[str, bytes]) -> dict[MemberId, int]:
+    changes = {}
+    for path, data in files.items():
+        if path.startswith(CONTINUITY):
+            member = parse_role_name(path.removeprefix(CONTINUITY).removesuffix(".json"))
+            changes[member] = parse_statements(data, member)[-1].number
+    return changes
+
+
+def _matches(query: str, identifier: str, *texts: Text) -> bool:
+    if not query:
+        return True
+    haystack = " ".join([identifier, *(f"{text.en} {text.lo}" for text in texts)]).casefold()
+    return all(word in haystack for word in query.casefold().split())
+
+
+def _page(items: list[dict[str, Any]], after: str, limit: int) -> dict[str, Any]:
+    rest = [item for item in items if item["id"] > after] if after else items
+    rest.sort(key=lambda item: str(item["id"]))
+    page = rest[:limit]
+    return {"items": page, "next": page[-1]["id"] if len(rest) > limit else None}
+
+
+def _texts(text: Text) -> dict[str, str]:
+    return {"en": text.en, "lo": text.lo}
+
+
+def _unknown(code: Code, identifier: MemberId | ServiceId) -> Problem:
+    return Problem(code, where=str(identifier), detail=f"the registry has no {identifier}")

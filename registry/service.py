@@ -1,0 +1,131 @@
+"""The registry as a running service.
+
+:func:`start` opens the registry in a folder and listens; :func:`serve` does so until it is told to
+stop. A task of the service signs snapshot and timestamp again in time and clears away old files.
+
+Order of stopping: no new connections; requests under way get ``stop_within_s``; the signing task
+ends; the database closes. Nothing is lost by a kill: every act is one transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from aiohttp import web
+
+from exchange.problems import Code, Problem
+from registry.api import Api
+from registry.ceremony import DATABASE, PUBLIC, online_keys
+from registry.registrar import Registrar
+from registry.settings import RegistrySettings, read_settings
+from registry.store import Store
+from registry.tree import Tree
+from serving.clock import Clock, SystemClock
+
+_PRUNE_EVERY = 3600
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class RunningRegistry:
+    """A registry that listens at ``url``."""
+
+    url: str
+    registrar: Registrar
+    _runner: web.AppRunner
+    _renewing: asyncio.Task[None]
+    _store: Store
+
+    async def stop(self) -> None:
+        """Stop as the module says; idempotent."""
+        await self._runner.cleanup()
+        self._renewing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._renewing
+        await asyncio.to_thread(self._store.close)
+
+
+async def start(
+    directory: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    settings: RegistrySettings | None = None,
+    clock: Clock | None = None,
+) -> RunningRegistry:
+    """Open the registry in ``directory`` and listen; port 0 takes a free one.
+
+    Raises:
+        Problem: ``NotFound`` when there is no registry, ``InvalidSettings`` for its settings or an
+            address that cannot be had.
+    """
+    clock = clock or SystemClock()
+    settings = settings or read_settings(directory)
+    store = await asyncio.to_thread(Store, directory / DATABASE)
+    try:
+        tree = Tree(directory / PUBLIC)
+        registrar = Registrar(store, tree, online_keys(directory), settings.terms())
+        await asyncio.to_thread(registrar.start, clock.now())
+        api = Api(registrar, store, tree, clock)
+        runner = web.AppRunner(
+            api.application(), access_log=None, shutdown_timeout=settings.stop_within_s
+        )
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, host, port)
+            await site.start()
+        except OSError as error:
+            await runner.cleanup()
+            raise Problem(
+                Code.INVALID_SETTINGS,
+                where="listen",
+                detail=f"cannot listen on {host}:{port}: {error.strerror}",
+            ) from error
+    except BaseException:
+        store.close()
+        raise
+    address = runner.addresses[0]
+    renewing = asyncio.create_task(_renew(api, registrar, settings, clock), name="renew")
+    url = f"http://{address[0]}:{address[1]}"
+    log.info("registry_listens", url=url, directory=str(directory))
+    return RunningRegistry(url, registrar, runner, renewing, store)
+
+
+async def serve(
+    directory: Path,
+    stop: asyncio.Event,
+    *,
+    host: str,
+    port: int,
+    on_ready: Callable[[str], None] = lambda url: None,
+) -> None:
+    """Run the registry until ``stop`` is set; ``on_ready`` gets its address."""
+    running = await start(directory, host=host, port=port)
+    try:
+        on_ready(running.url)
+        await stop.wait()
+    finally:
+        await running.stop()
+
+
+async def _renew(api: Api, registrar: Registrar, settings: RegistrySettings, clock: Clock) -> None:
+    """Sign again in time; a failure is logged and tried again, the files already out stay good."""
+    pause = max(1.0, min(60.0, settings.timestamp_validity_s / 8))
+    rounds = 0
+    while True:
+        await asyncio.sleep(pause)
+        rounds += 1
+        try:
+            if await api.act(lambda: registrar.renew(clock.now())):
+                log.info("registry_renewed")
+            if rounds % max(1, int(_PRUNE_EVERY / pause)) == 0:
+                await api.act(registrar.prune)
+        except Exception:
+            # The database or the disk is in trouble: /healthz tells when the word has expired.
+            log.exception("registry_renewal_failed")

@@ -1,0 +1,58 @@
+"""Settings of a registry: ``DIR/registry.yaml``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from registry.registrar import Terms
+from serving.settings import read, setting
+
+SETTINGS_FILE = "registry.yaml"
+
+
+@dataclass(frozen=True)
+class RegistrySettings:
+    """What an operator may change; the defaults suit servers that poll twice a minute."""
+
+    timestamp_validity_s: int = setting(
+        "How long servers may believe that nothing is newer; signed again at half of it.",
+        default=3600,
+        low=10,
+        high=7 * 86400,
+    )
+    snapshot_validity_s: int = setting(
+        "How long a snapshot is valid; signed again at half of it.",
+        default=7 * 86400,
+        low=20,
+        high=90 * 86400,
+    )
+    approve_updates: bool = setting(
+        "Whether an update that a member signed with its known keys waits for approval.",
+        default=True,
+    )
+    stop_within_s: int = setting(
+        "How long requests under way may last when the registry stops.",
+        default=10,
+        low=1,
+        high=300,
+    )
+
+    def terms(self) -> Terms:
+        """The settings that the registrar needs."""
+        return Terms(
+            timedelta(seconds=self.timestamp_validity_s),
+            timedelta(seconds=self.snapshot_validity_s),
+            self.approve_updates,
+        )
+
+
+def read_settings(directory: Path) -> RegistrySettings:
+    """The settings of the registry in ``directory``; defaults when there is no file.
+
+    Raises:
+        Problem: ``InvalidSettings``.
+    """
+    path = directory / SETTINGS_FILE
+    return read(RegistrySettings, path) if path.exists() else RegistrySettings()

@@ -1,0 +1,107 @@
+"""The published tree: what the database says is published, as files that any web server can serve.
+
+``metadata/{version}.{role}.json``, ``metadata/timestamp.json`` and, under consistent snapshots
+(TUF 1.0.34 section 6.2), ``targets/{folder}/{sha256}.{name}``.
+
+Invariants:
+- a file appears in one rename, and what names it appears later: targets, roles, snapshot, and
+  ``timestamp.json`` last; a crash in between leaves the old state whole;
+- files that carry a version or a digest in their name never change;
+- what is not named any more stays for :data:`KEEP` so that a client half-way through is served.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from registry.store import Publication, Store
+
+KEEP = timedelta(days=1)
+TIMESTAMP = "timestamp.json"
+_NAME = re.compile(r"[A-Za-z0-9'()+,\-.=~%]{1,900}", re.ASCII)
+
+
+class Tree:
+    """The tree under ``directory``."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def export(self, store: Store) -> None:
+        """Bring the whole tree up to the state of the database; idempotent."""
+        for version, metadata in store.roots().items():
+            self._put(self._role("root", version), metadata)
+        self.write(Publication(store.roles(), {"": store.files()}))
+
+    def write(self, publication: Publication) -> None:
+        """Add what was published, in the order in which one thing names another; idempotent."""
+        roles = dict(publication.roles)
+        timestamp, snapshot = roles.pop("timestamp", None), roles.pop("snapshot", None)
+        for files in publication.files.values():
+            for path, data in files.items():
+                self._put(self._target(path, data), data)
+        for name, (version, metadata) in roles.items():
+            self._put(self._role(name, version), metadata)
+        if snapshot is not None:
+            self._put(self._role("snapshot", snapshot[0]), snapshot[1])
+        if timestamp is not None:
+            self._replace(self._directory / "metadata" / TIMESTAMP, timestamp[1])
+
+    def prune(self, store: Store) -> int:
+        """Remove files that are neither published nor younger than :data:`KEEP`."""
+        roles = store.roles()
+        named = {self._directory / "metadata" / TIMESTAMP}
+        named.update(self._role("root", version) for version in store.roots())
+        named.update(self._role(name, version) for name, (version, _) in roles.items())
+        named.update(self._target(path, data) for path, data in store.files().items())
+        oldest = time.time() - KEEP.total_seconds()
+        removed = 0
+        for path in self._all_files():
+            if path not in named and path.stat().st_mtime < oldest:
+                path.unlink(missing_ok=True)
+                removed += 1
+        return removed
+
+    def metadata_file(self, raw_name: str) -> Path | None:
+        """The file that a client asks for as ``/metadata/{raw_name}``, if the name is sound."""
+        name = quote(unquote(raw_name), "")
+        return self._directory / "metadata" / name if _is_sound(name) else None
+
+    def target_file(self, raw_path: str) -> Path | None:
+        """The file that a client asks for as ``/targets/{raw_path}``, if the path is sound."""
+        parts = raw_path.split("/")
+        if not 1 <= len(parts) <= 6 or not all(_is_sound(part) for part in parts):
+            return None
+        return self._directory.joinpath("targets", *parts)
+
+    def _role(self, name: str, version: int) -> Path:
+        return self._directory / "metadata" / f"{version}.{quote(name, '')}.json"
+
+    def _target(self, path: str, data: bytes) -> Path:
+        folder, _, name = path.rpartition("/")
+        prefixed = f"{hashlib.sha256(data).hexdigest()}.{name}"
+        return self._directory.joinpath("targets", *folder.split("/"), prefixed)
+
+    def _put(self, path: Path, data: bytes) -> None:
+        if not path.exists():
+            self._replace(path, data)
+
+    def _replace(self, path: Path, data: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.parent / f".{path.name[-100:]}.new"
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+
+    def _all_files(self) -> Iterable[Path]:
+        return (path for path in self._directory.rglob("*") if path.is_file())
+
+
+def _is_sound(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None and not name.startswith(".")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
@@ -26,7 +27,7 @@ class BadCursor(ValueError):
 
 
 class UnusableKey(ValueError):
-    """A row's key cannot be carried in a cursor: it is null, a float or of an unknown type."""
+    """A row's key cannot be carried in a cursor: it is null or of an unknown type."""
 
 
 def bind(template: str, filters: Mapping[str, str]) -> str:
@@ -39,7 +40,7 @@ def format_cursor(binding: str, key: Sequence[Any]) -> str:
     """The cursor of the page that ends with ``key``.
 
     Raises:
-        UnusableKey: when a part of the key is null or of a type without an exact order.
+        UnusableKey: when a part of the key is null or of a type that has no exact text.
     """
     data = orjson.dumps([binding, *(_pack(part) for part in key)])
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
@@ -72,6 +73,8 @@ def _pack(value: Any) -> Any:
             raise UnusableKey(f"a key cannot be of the type {type(value).__name__}")
         case str() | int():
             return value
+        case float() if math.isfinite(value):
+            return {"f": repr(value)}
         case Decimal():
             return {"n": str(value)}
         case datetime():
@@ -90,6 +93,8 @@ def _unpack(part: Any) -> Any:
     if not isinstance(part, dict) or len(part) != 1:
         raise BadCursor("malformed")
     match next(iter(part.items())):
+        case ("f", str(text)):
+            return float(text)
         case ("n", str(text)):
             return Decimal(text)
         case ("t", str(text)):

@@ -74,7 +74,7 @@ class Otherwise(StrEnum):
 
 
 class Stored(StrEnum):
-    """What the source stores where the table of an enumeration has a word."""
+    """What the source compares a filter's word with, for enumerations and booleans."""
 
     STRING = "string"
     INTEGER = "integer"
@@ -447,4 +447,6 @@ def _words_for(field: Field, text: str) -> list[Any]:
 def _booleans_for(field: Field, text: str) -> list[Any]:
     wanted = bool(parse_plain(Kind.BOOLEAN, text))
     words = field.true_words if wanted else field.false_words
+    if field.stored is Stored.INTEGER:
+        return [int(word) for word in sorted(words)] if words else [int(wanted)]
     return sorted(words) if words else [wanted]

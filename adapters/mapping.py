@@ -118,7 +118,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """A parameter of a query: ``:name`` in its SQL, ``name=`` in the request."""
+    """A parameter of a query: ``:name`` in its SQL, ``name=`` in the request.
+
+    ``table`` gives, for each value that may be asked for, the word that is bound.
+    """
 
     name: str
     kind: Kind
@@ -128,6 +131,7 @@ class Parameter:
     minimum: int | None = None
     maximum: int | None = None
     values: tuple[str, ...] = ()
+    table: Map[str, str] | None = None
     example: str | None = None
     title: Texts | None = None
 

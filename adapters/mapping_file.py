@@ -24,7 +24,7 @@ from adapters.mapping import (
     Record,
     Service,
 )
-from adapters.mapping_records import named, read_enumerations, read_record, read_texts
+from adapters.mapping_records import named, read_enumerations, read_record, read_table, read_texts
 from adapters.mapping_source import read_source
 from adapters.reader import Node, parse, read
 from adapters.statements import NAME, Key, NotSelect, check_select
@@ -69,7 +69,9 @@ def _mapping(root: Node) -> Mapping:
     records = {
         name: read_record(name, node, tables) for name, node in named(top["records"]).items()
     }
-    queries = {name: _query(name, node, records) for name, node in named(top["queries"]).items()}
+    queries = {
+        name: _query(name, node, records, tables) for name, node in named(top["queries"]).items()
+    }
     services = {
         code: _service(application, code, node, queries)
         for code, node in top["services"].entries().items()
@@ -98,7 +100,9 @@ def _application(node: Node) -> ApplicationId:
 # Queries.
 
 
-def _query(name: str, node: Node, records: Map[str, Record]) -> Query:
+def _query(
+    name: str, node: Node, records: Map[str, Record], tables: Map[str, Map[str, str]]
+) -> Query:
     found = node.members(("sql", "record"), ("parameters",))
     try:
         select = check_select(found["sql"].text(longest=20_000))
@@ -110,20 +114,33 @@ def _query(name: str, node: Node, records: Map[str, Record]) -> Query:
     for parameter, child in declared.items():
         if parameter not in select.parameters:
             child.refuse("is declared, but the query does not use it")
-    parameters = {key: _parameter(key, child) for key, child in declared.items()}
+    parameters = {key: _parameter(key, child, tables) for key, child in declared.items()}
     record = records[found["record"].reference(records, "record")]
     return Query(name, select, record, parameters, node.where)
 
 
-def _parameter(name: str, node: Node) -> Parameter:
+def _parameter(name: str, node: Node, tables: Map[str, Map[str, str]]) -> Parameter:
     _check_parameter_name(name, node)
     found = node.members(
         ("type",),
-        ("required", "default", "pattern", "minimum", "maximum", "values", "example", "title"),
+        (
+            "required",
+            "default",
+            "pattern",
+            "minimum",
+            "maximum",
+            "values",
+            "table",
+            "example",
+            "title",
+        ),
     )
     kind = found["type"].choice(Kind)
     if kind is Kind.ENUMERATION:
-        found["type"].refuse("give a string parameter the key 'values' instead")
+        found["type"].refuse("give a string parameter the key 'values' or 'table' instead")
+    if kind is Kind.DATETIME:
+        found["type"].refuse("a time is compared by a filter of a field, which knows its zone")
+    table = _inverse(found["table"], tables) if "table" in found else None
     parameter = Parameter(
         name=name,
         kind=kind,
@@ -135,6 +152,7 @@ def _parameter(name: str, node: Node) -> Parameter:
         values=tuple(item.text(longest=200) for item in found["values"].items())
         if "values" in found
         else (),
+        table=table,
         example=found["example"].text(longest=200) if "example" in found else None,
         title=read_texts(found["title"]) if "title" in found else None,
     )
@@ -143,9 +161,9 @@ def _parameter(name: str, node: Node) -> Parameter:
     for key in ("minimum", "maximum"):
         if key in found and kind is not Kind.INTEGER:
             found[key].refuse("only an integer has bounds")
-    for key in ("pattern", "values"):
+    for key in ("pattern", "values", "table"):
         if key in found and kind is not Kind.STRING:
-            found[key].refuse("only a string has a pattern or values")
+            found[key].refuse("only a string has a pattern, values or a table")
     return parameter
 
 
@@ -161,6 +179,16 @@ def _value(kind: Kind, node: Node) -> Any:
         return parse_plain(kind, node.text(longest=200))
     except Mismatch as mismatch:
         node.refuse(mismatch.rule)
+
+
+def _inverse(node: Node, tables: Map[str, Map[str, str]]) -> dict[str, str]:
+    """The one word of the source for each meaning."""
+    words: dict[str, str] = {}
+    for word, meaning in read_table(node, tables).items():
+        if meaning in words:
+            node.refuse(f"{meaning!r} has several words; a parameter binds one")
+        words[meaning] = word
+    return words
 
 
 def _pattern(node: Node | None) -> str | None:

@@ -81,7 +81,7 @@ _FIELD_KEYS: dict[Kind, tuple[str, ...]] = {
     Kind.DECIMAL: ("scale", "emit"),
     Kind.DATE: ("format",),
     Kind.DATETIME: ("format", "zone"),
-    Kind.BOOLEAN: ("true_words", "false_words"),
+    Kind.BOOLEAN: ("true_words", "false_words", "stored"),
     Kind.ENUMERATION: ("table", "otherwise", "stored", "separator"),
 }
 _EVERY_FIELD = ("type", "column", "null", "null_words", "trim", "title")
@@ -113,7 +113,7 @@ def _field(name: str, node: Node, tables: Map[str, Map[str, str]]) -> Field:
             zone=_zone(found["zone"]) if "zone" in found else None,
             scale=found["scale"].integer(0, 12) if "scale" in found else None,
             emit=found["emit"].choice(Emit) if "emit" in found else Emit.NUMBER,
-            table=_field_table(found.get("table"), tables),
+            table=read_table(found["table"], tables) if "table" in found else None,
             otherwise=found["otherwise"].choice(Otherwise)
             if "otherwise" in found
             else Otherwise.REFUSE,
@@ -131,9 +131,8 @@ def _column(name: str) -> str:
     return name.replace(".", "_")
 
 
-def _field_table(node: Node | None, tables: Map[str, Map[str, str]]) -> Map[str, str] | None:
-    if node is None:
-        return None
+def read_table(node: Node, tables: Map[str, Map[str, str]]) -> Map[str, str]:
+    """A table by the name of an enumeration, or written in place."""
     return tables[node.reference(tables, "enumeration")] if node.is_scalar else _table(node)
 
 

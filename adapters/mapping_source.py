@@ -46,7 +46,7 @@ def _limits(found: Map[str, Node]) -> Limits:
     for key, low, high in (
         ("max_connections", 1, 100),
         ("max_waiting", 0, 10_000),
-        ("max_rows", 1, 1_000_000),
+        ("max_rows", 1, 10_000),
         ("max_bytes", 1_000, 1 << 30),
     ):
         if key in found:

@@ -22,6 +22,7 @@ from adapters.service import PROBLEM_TYPE, SELECTION_TYPE, choose
 from exchange.problems import Code, Problem
 
 OPENAPI_VERSION = "3.1.1"
+PAGE_SCHEMA = "https://schemas.saphan.la/page/1"
 _PROBLEM_SCHEMA: Schema = {
     "title": "Problem details (RFC 9457)",
     "type": "object",
@@ -50,11 +51,12 @@ def document(
         Problem: ``InvalidMapping`` when the mapping names a shared schema that is not there.
     """
     chosen = choose(mapping, service)
+    shared = shared or {}
     records = {endpoint.record.name: endpoint.record for endpoint in chosen.endpoints}
     components = {
         name: schema
         for record in records.values()
-        for name, schema in _record_schemas(record, shared or {}).items()
+        for name, schema in _record_schemas(record, shared).items()
     }
     tree = {
         "openapi": OPENAPI_VERSION,
@@ -64,13 +66,16 @@ def document(
             "version": mapping.version,
             "x-saphan-service": str(chosen.id),
         },
-        "paths": {endpoint.path: {"get": _operation(endpoint)} for endpoint in chosen.endpoints},
+        "paths": {
+            endpoint.path: {"get": _operation(endpoint, PAGE_SCHEMA in shared)}
+            for endpoint in chosen.endpoints
+        },
         "components": {"schemas": {**components, "problem": _PROBLEM_SCHEMA}},
     }
     return orjson.dumps(tree, option=orjson.OPT_INDENT_2)
 
 
-def _operation(endpoint: Endpoint) -> dict[str, Any]:
+def _operation(endpoint: Endpoint, paged: bool) -> dict[str, Any]:
     return {
         "operationId": endpoint.operation_id,
         "summary": endpoint.title["en"],
@@ -81,8 +86,10 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
             "200": {
                 "description": endpoint.record.title["en"],
                 "content": {
-                    "application/json": {"schema": _answer(endpoint, endpoint.record.name)},
-                    SELECTION_TYPE: {"schema": _answer(endpoint, _selection(endpoint.record))},
+                    "application/json": {"schema": _answer(endpoint, endpoint.record.name, paged)},
+                    SELECTION_TYPE: {
+                        "schema": _answer(endpoint, _selection(endpoint.record), paged)
+                    },
                 },
             },
             **{
@@ -99,10 +106,13 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
-def _answer(endpoint: Endpoint, component: str) -> Schema:
+def _answer(endpoint: Endpoint, component: str, paged: bool) -> Schema:
     record = _component(component)
     if endpoint.operation is Operation.ONE:
         return record
+    if paged:
+        items = {"type": "object", "properties": {"items": {"type": "array", "items": record}}}
+        return {"allOf": [{"$ref": PAGE_SCHEMA}, items]}
     return {
         "type": "object",
         "required": ["items", "next"],
@@ -233,7 +243,7 @@ def _bound(one: Parameter, *, in_path: bool = False) -> dict[str, Any]:
         ("pattern", one.pattern),
         ("minimum", one.minimum),
         ("maximum", one.maximum),
-        ("enum", list(one.values) or None),
+        ("enum", list(one.values) or (sorted(one.table) if one.table else None)),
         ("default", one.default if isinstance(one.default, str | int | bool) else None),
     ):
         if value is not None:

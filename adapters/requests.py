@@ -214,6 +214,10 @@ def _parameter(parameter: Parameter, text: str | None, where: str) -> Any:
         value = parse_plain(parameter.kind, text)
     except Mismatch as mismatch:
         raise bad(where, mismatch.rule) from mismatch
+    if parameter.table is not None:
+        if text not in parameter.table:
+            raise bad(where, f"must be one of: {', '.join(sorted(parameter.table))}")
+        return parameter.table[text]
     if parameter.minimum is not None and value < parameter.minimum:
         raise bad(where, f"must be at least {parameter.minimum}")
     if parameter.maximum is not None and value > parameter.maximum:

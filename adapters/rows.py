@@ -10,32 +10,31 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, Boolean, Connection, Date, DateTime, Numeric, String, text
-from sqlalchemy.sql.expression import bindparam
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import Connection, text
 
 from adapters.cursors import UnusableKey, format_cursor
 from adapters.fields import Converter, Kind, Mismatch, Null
-from adapters.mapping import Endpoint, Limits, Operation, Record
+from adapters.mapping import Endpoint, Limits, Operation, Parameter, Record
 from adapters.requests import Plan, selected_columns
 from adapters.sql import bound
 from adapters.statements import LIMIT
 from exchange.problems import Code, Problem
 
 # PostgreSQL cannot tell the type of ":x IS NULL" by itself.
-_SQL_TYPES: dict[Kind, type[TypeEngine[Any]]] = {
-    Kind.STRING: String,
-    Kind.INTEGER: BigInteger,
-    Kind.DECIMAL: Numeric,
-    Kind.DATE: Date,
-    Kind.DATETIME: DateTime,
-    Kind.BOOLEAN: Boolean,
+_CASTS = {
+    Kind.STRING: "text",
+    Kind.INTEGER: "bigint",
+    Kind.DECIMAL: "numeric",
+    Kind.DATE: "date",
+    Kind.BOOLEAN: "boolean",
 }
+_PLACEHOLDER = re.compile(r"(?<![:\w\\]):([a-z]\w*)(?![:\w])", re.ASCII)
 
 
 class NoRecord(Exception):
@@ -96,15 +95,18 @@ def fetch(connection: Connection, plan: Plan, limit: int) -> Sequence[Sequence[A
     """Run the statement of ``plan`` for at most ``limit`` rows."""
     dialect = connection.dialect.name
     values = {name: bound(dialect, value) for name, value in plan.values.items()}
-    statement = text(plan.statement)
+    statement = plan.statement
     if dialect == "postgresql":
-        statement = statement.bindparams(
-            *(
-                bindparam(name, type_=_SQL_TYPES[parameter.kind]())
-                for name, parameter in plan.endpoint.query.parameters.items()
-            )
-        )
-    return connection.execute(statement, values | {LIMIT: limit}).fetchall()
+        statement = _with_casts(statement, plan.endpoint.query.parameters)
+    return connection.execute(text(statement), values | {LIMIT: limit}).fetchall()
+
+
+def _with_casts(statement: str, parameters: Mapping[str, Parameter]) -> str:
+    def cast(match: re.Match[str]) -> str:
+        parameter = parameters.get(match[1])
+        return match[0] if parameter is None else f"CAST({match[0]} AS {_CASTS[parameter.kind]})"
+
+    return _PLACEHOLDER.sub(cast, statement)
 
 
 def answer(plan: Plan, writer: RecordWriter, limits: Limits) -> Callable[[Connection], bytes]:

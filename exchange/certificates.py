@@ -36,7 +36,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -55,7 +55,6 @@ DEVELOPMENT_MARK: Final = "DEV - not for production"
 
 MAX_PEM_BYTES: Final = 256 * 1024
 
-Names: TypeAlias = tuple[str, ...]
 _OwnerT = TypeVar("_OwnerT", MemberId, ServerId, ApplicationId)
 _ExtensionT = TypeVar("_ExtensionT", bound=x509.ExtensionType)
 
@@ -111,6 +110,8 @@ class _Rule:
 _TLS: Final = frozenset({Purpose.SERVER_AUTH, Purpose.CLIENT_AUTH})
 _SERVICES: Final = frozenset({Purpose.TIME_STAMPING, Purpose.OCSP_SIGNING})
 _ANY: Final = frozenset({Purpose.ANY_EXTENDED_KEY_USAGE})
+# What the library raises from its lazy readers on parts that are not what they should be.
+_FOREIGN: Final = (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 _PURPOSE_NAMES: Final = {
     Purpose.SERVER_AUTH: "serverAuth",
     Purpose.CLIENT_AUTH: "clientAuth",
@@ -137,6 +138,15 @@ _AUTH: Final = _Rule(
     demanded=_TLS,
     forbidden=_SERVICES | _ANY,
 )
+_CLIENT: Final = _Rule(
+    "client certificate",
+    Code.CLIENT_CERTIFICATE_REJECTED,
+    Code.CLIENT_CERTIFICATE_REJECTED,
+    non_repudiation=False,
+    curves=frozenset({"secp256r1", "secp384r1"}),
+    demanded=frozenset({Purpose.CLIENT_AUTH}),
+    forbidden=_SERVICES | _ANY,
+)
 _TSA: Final = _Rule(
     "time-stamp certificate",
     Code.INVALID_TIMESTAMP,
@@ -155,7 +165,7 @@ def fingerprint(der: bytes) -> str:
 
 
 def parse_certificates(pem: bytes, where: str = "certificate") -> tuple[x509.Certificate, ...]:
-    """Parse the certificates of a PEM text, in their order.
+    """Parse the certificates of a PEM text, in their order, every part of them.
 
     Raises:
         Problem: ``INVALID_DOCUMENT`` at ``where`` when there is none, one cannot be read, or the
@@ -164,25 +174,32 @@ def parse_certificates(pem: bytes, where: str = "certificate") -> tuple[x509.Cer
     if len(pem) > MAX_PEM_BYTES:
         raise Problem(Code.INVALID_DOCUMENT, where=where, detail="PEM text longer than 256 KiB")
     try:
-        return tuple(x509.load_pem_x509_certificates(pem))
+        certificates = tuple(x509.load_pem_x509_certificates(pem))
     except (ValueError, x509.InvalidVersion) as error:
         raise Problem(
             Code.INVALID_DOCUMENT, where=where, detail=f"not PEM certificates: {_short(error)}"
         ) from error
+    for certificate in certificates:
+        if fault := _unreadable(certificate):
+            raise Problem(Code.INVALID_DOCUMENT, where=where, detail=fault)
+    return certificates
 
 
 def parse_certificate(der: bytes, where: str = "certificate") -> x509.Certificate:
-    """Parse one certificate in DER.
+    """Parse one certificate in DER, every part of it.
 
     Raises:
-        Problem: ``INVALID_DOCUMENT`` at ``where`` when it cannot be read.
+        Problem: ``INVALID_DOCUMENT`` at ``where`` when a part cannot be read.
     """
     try:
-        return x509.load_der_x509_certificate(der)
+        certificate = x509.load_der_x509_certificate(der)
     except (ValueError, x509.InvalidVersion) as error:  # InvalidVersion is no ValueError
         raise Problem(
             Code.INVALID_DOCUMENT, where=where, detail="not a certificate in DER"
         ) from error
+    if fault := _unreadable(certificate):
+        raise Problem(Code.INVALID_DOCUMENT, where=where, detail=fault)
+    return certificate
 
 
 # ---------------------------------------------------------------------------------------- names
@@ -227,6 +244,7 @@ def member_of(certificate: x509.Certificate) -> MemberId:
         Problem: ``CERTIFICATE_UNTRUSTED`` when a name is missing, malformed, or they differ. The
             certificate itself is *not* judged: use :func:`judge_seal`.
     """
+    _refuse_unreadable(certificate, _SEAL)
     findings: list[Finding] = []
     member = _member_name(certificate, findings)
     if member is None or findings:
@@ -241,6 +259,7 @@ def server_of(certificate: x509.Certificate) -> ServerId:
         Problem: ``PEER_CERTIFICATE_UNTRUSTED`` when a name is missing or malformed. The
             certificate itself is *not* judged: use :func:`judge_auth`.
     """
+    _refuse_unreadable(certificate, _AUTH)
     findings: list[Finding] = []
     server = _server_name(certificate, findings)
     if server is None or findings:
@@ -255,22 +274,18 @@ def application_of(certificate: x509.Certificate) -> ApplicationId:
         Problem: ``CLIENT_CERTIFICATE_REJECTED`` when the name is missing or malformed. The
             certificate itself is *not* judged: a server pins its applications' certificates.
     """
+    _refuse_unreadable(certificate, _CLIENT)
     findings: list[Finding] = []
     codes = _urn_codes(certificate, "application", findings)
     application = _parsed(ApplicationId, codes, findings)
     if application is None:
-        raise Problem(
-            Code.CLIENT_CERTIFICATE_REJECTED,
-            where=fingerprint_of(certificate),
-            detail="; ".join(finding.detail for finding in findings),
-            facts={"reasons": [finding.mismatch.value for finding in findings]},
-        )
+        raise _refusal(certificate, findings, _CLIENT)
     return application
 
 
-def addresses_of(certificate: x509.Certificate) -> Names:
-    """The DNS names and IP addresses of a certificate, in their order; empty when it has none."""
-    alternative = _alternative_name(certificate, [])
+def addresses_of(certificate: x509.Certificate) -> tuple[str, ...]:
+    """The DNS names and IP addresses of a parsed certificate, in their order; often none."""
+    alternative = _alternative_name(certificate)
     return tuple(
         str(name.value)
         for name in alternative or ()
@@ -466,17 +481,34 @@ def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     return True
 
 
+def _unreadable(certificate: x509.Certificate) -> str | None:
+    """Which part of a certificate cannot be read, if any: the library reads each when asked."""
+    part = "validity"
+    try:
+        _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        part = "names"
+        _ = certificate.subject, certificate.issuer
+        part = "extensions"
+        _ = certificate.extensions
+    except _FOREIGN as error:
+        return f"its {part} cannot be read: {_short(error)}"
+    return None
+
+
+def _refuse_unreadable(certificate: x509.Certificate, rule: _Rule) -> None:
+    if fault := _unreadable(certificate):
+        raise _refusal(certificate, [Finding(Mismatch.MALFORMED, fault)], rule)
+
+
 def _findings(
     certificate: x509.Certificate,
     authorities: Sequence[x509.Certificate],
     at: datetime,
     rule: _Rule,
 ) -> list[Finding]:
+    _refuse_unreadable(certificate, rule)
     findings = _chain_findings(certificate, authorities, at)
-    extensions = _extensions(certificate, findings)
-    if extensions is None:
-        return findings
-    findings.extend(_usage_findings(extensions, rule))
+    findings.extend(_usage_findings(certificate.extensions, rule))
     findings.extend(_key_findings(certificate, rule))
     return findings
 
@@ -534,16 +566,10 @@ def _key_findings(certificate: x509.Certificate, rule: _Rule) -> Iterator[Findin
 def _member_name(certificate: x509.Certificate, findings: list[Finding]) -> MemberId | None:
     codes = _urn_codes(certificate, "member", findings)
     member = _parsed(MemberId, codes, findings)
-    try:
-        given = [
-            attribute.value
-            for attribute in certificate.subject.get_attributes_for_oid(
-                NameOID.ORGANIZATION_IDENTIFIER
-            )
-        ]
-    except ValueError as error:
-        findings.append(Finding(Mismatch.MALFORMED, f"subject: {_short(error)}"))
-        return member
+    given = [
+        attribute.value
+        for attribute in certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_IDENTIFIER)
+    ]
     if len(given) != 1:
         findings.append(
             Finding(
@@ -571,7 +597,7 @@ def _server_name(certificate: x509.Certificate, findings: list[Finding]) -> Serv
 
 def _urn_codes(certificate: x509.Certificate, kind: str, findings: list[Finding]) -> str | None:
     """The identifier in the one URI of the certificate, as text joined by ``/``."""
-    alternative = _alternative_name(certificate, findings)
+    alternative = _alternative_name(certificate)
     uris = [n.value for n in alternative or () if isinstance(n, x509.UniformResourceIdentifier)]
     if len(uris) != 1:
         findings.append(
@@ -600,21 +626,8 @@ def _parsed(kind: type[_OwnerT], text: str | None, findings: list[Finding]) -> _
         return None
 
 
-def _alternative_name(
-    certificate: x509.Certificate, findings: list[Finding]
-) -> x509.SubjectAlternativeName | None:
-    extensions = _extensions(certificate, findings)
-    return None if extensions is None else _extension(extensions, x509.SubjectAlternativeName)
-
-
-def _extensions(certificate: x509.Certificate, findings: list[Finding]) -> x509.Extensions | None:
-    try:
-        return certificate.extensions
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
-        finding = Finding(Mismatch.MALFORMED, f"its extensions cannot be read: {_short(error)}")
-        if finding not in findings:
-            findings.append(finding)
-        return None
+def _alternative_name(certificate: x509.Certificate) -> x509.SubjectAlternativeName | None:
+    return _extension(certificate.extensions, x509.SubjectAlternativeName)
 
 
 def _extension(extensions: x509.Extensions, kind: type[_ExtensionT]) -> _ExtensionT | None:

@@ -1,0 +1,1 @@
+"""Tests of certs/, and the authorities that other tests issue from."""

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from exchange import paths
 from exchange.operations import Body, Content, Operation, is_json
-from exchange.parameters import KINDS, Parameter
+from exchange.parameters import KINDS, Parameter, acceptor
 from exchange.schema_sets import Dialect, Direction, Place, SchemaSet, parse_document, refuse
 
 MAX_OPERATIONS: Final = 1000
@@ -279,6 +279,7 @@ class Reader:
             kinds -= {"integer"}
         ordered = tuple(kind for kind in KINDS if kind in kinds)
         plain = len(ordered) == 1 and self._schemas.says_only(declared.schema, ordered[0])
+        schema = None if plain else self._schemas.compiled(declared.schema)
         return Parameter(
             name=declared.name,
             where=f"{declared.location}.{declared.name}",
@@ -287,7 +288,8 @@ class Reader:
             array=array,
             explode=node.get("explode", declared.location == "query"),
             allow_empty=node.get("allowEmptyValue", False),
-            schema=None if plain else self._schemas.compiled(declared.schema),
+            schema=schema,
+            accepts=acceptor(ordered, schema),
         )
 
     def _body(self, content: _Content) -> Body:

@@ -11,8 +11,9 @@ Invariants:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -48,6 +49,7 @@ class Parameter:
     explode: bool
     allow_empty: bool
     schema: CompiledSchema | None
+    accepts: Callable[[str], bool]
 
     def check(self, text: str) -> None:
         """Judge the decoded text of a parameter that is not an array.
@@ -55,13 +57,8 @@ class Parameter:
         Raises:
             Problem: ``SCHEMA_VIOLATION`` at the parameter.
         """
-        schema = self.schema
-        for value in _values(text, self.kinds):
-            if schema is None or schema.is_valid(value):
-                return
-        if not text and self.allow_empty:
-            return
-        self._refuse(list(_values(text, self.kinds)))
+        if not self.accepts(text) and (text or not self.allow_empty):
+            self._refuse(list(_values(text, self.kinds)))
 
     def check_array(self, texts: list[str]) -> None:
         """Judge the decoded texts of an array's items.
@@ -90,6 +87,26 @@ class Parameter:
         return _problem(self.where, "required but not given")
 
 
+def acceptor(kinds: tuple[str, ...], schema: CompiledSchema | None) -> Callable[[str], bool]:
+    """The judgement of one text, made once: the usual single types without detours."""
+    is_valid = schema.is_valid if schema is not None else _anything
+    if kinds == ("string",):
+        return lambda text: len(text) <= MAX_VALUE_LENGTH and is_valid(text)
+    if kinds == ("integer",):
+        return lambda text: (
+            _INTEGER.fullmatch(text) is not None
+            and _INT64_MIN <= (number := int(text)) <= _INT64_MAX
+            and is_valid(number)
+        )
+    return lambda text: any(is_valid(value) for value in _values(text, kinds))
+
+
+def _anything(_value: Any) -> bool:
+    return True
+
+
+_INT64_MIN: Final = -(2**63)
+_INT64_MAX: Final = 2**63 - 1
 _NOTHING: Final = object()
 
 
@@ -101,11 +118,11 @@ def _values(text: str, kinds: tuple[str, ...]) -> Iterator[Any]:
         if kind == "string":
             yield text
         elif kind == "integer":
-            if _INTEGER.fullmatch(text) and -(2**63) <= (number := int(text)) < 2**63:
+            if _INTEGER.fullmatch(text) and _INT64_MIN <= (number := int(text)) <= _INT64_MAX:
                 yield number
         elif kind == "number":
-            if _NUMBER.fullmatch(text):
-                yield float(text) if not _INTEGER.fullmatch(text) else int(text)
+            if _NUMBER.fullmatch(text) and isfinite(real := float(text)):
+                yield int(text) if _INTEGER.fullmatch(text) else real
         elif text in _BOOLEANS:
             yield _BOOLEANS[text]
 
@@ -122,37 +139,34 @@ def check_query(query: str, declared: Mapping[str, Parameter], strict: bool) -> 
         Problem: ``SCHEMA_VIOLATION`` at ``query.NAME``.
     """
     given: dict[str, list[str]] = {}
-    if query:
-        pairs = query.split("&")
-        if len(pairs) > MAX_VALUES:
-            raise _problem("query", f"more than {MAX_VALUES} parameters")
-        for pair in pairs:
-            name, _, value = pair.partition("=")
-            if "%" in name or "+" in name:
-                name = _decode(name, "query")
-            if name not in declared:
-                if strict and pair:
-                    raise _problem("query", "holds a parameter that is not declared")
-            elif name in given:
-                given[name].append(value)
-            else:
-                given[name] = [value]
+    pairs = query.split("&") if query else ()
+    if len(pairs) > MAX_VALUES:
+        raise _problem("query", f"more than {MAX_VALUES} parameters")
+    for pair in pairs:
+        name, _, text = pair.partition("=")
+        if "%" in name or "+" in name:
+            name = _decode(name, "query")
+        parameter = declared.get(name)
+        if parameter is None:
+            if strict and pair:
+                raise _problem("query", "holds a parameter that is not declared")
+        elif name in given:
+            given[name].append(text)
+            if not parameter.array or not parameter.explode:
+                raise _problem(parameter.where, "given more than once but has one value")
+        else:
+            given[name] = [text]
+            if not parameter.array:
+                if "%" in text or "+" in text:
+                    text = _decode(text, parameter.where)
+                parameter.check(text)
     for name, parameter in declared.items():
-        texts = given.get(name)
-        if texts is None:
+        if name not in given:
             if parameter.required:
                 raise parameter.missing()
         elif parameter.array:
-            if not parameter.explode:
-                _once(texts, parameter)
-                texts = texts[0].split(",")
+            texts = given[name] if parameter.explode else given[name][0].split(",")
             parameter.check_array([_decode(text, parameter.where) for text in texts])
-        else:
-            _once(texts, parameter)
-            text = texts[0]
-            if "%" in text or "+" in text:
-                text = _decode(text, parameter.where)
-            parameter.check(text)
 
 
 def check_headers(headers: tuple[tuple[str, str], ...], declared: Mapping[str, Parameter]) -> None:
@@ -173,7 +187,8 @@ def check_headers(headers: tuple[tuple[str, str], ...], declared: Mapping[str, P
         elif parameter.array:  # RFC 9110 section 5.3: repeated fields are one list
             parameter.check_array([text.strip(" \t") for text in ",".join(texts).split(",")])
         else:
-            _once(texts, parameter)
+            if len(texts) != 1:
+                raise _problem(parameter.where, "given more than once but has one value")
             parameter.check(texts[0])
 
 
@@ -188,11 +203,6 @@ def check_path(values: Mapping[str, str], declared: Mapping[str, Parameter]) -> 
             parameter.check_array(values[name].split(","))
         else:
             parameter.check(values[name])
-
-
-def _once(texts: list[str], parameter: Parameter) -> None:
-    if len(texts) != 1:
-        raise _problem(parameter.where, f"given {len(texts)} times but has one value")
 
 
 def _decode(text: str, where: str) -> str:

@@ -17,7 +17,7 @@ Sources: JSON Schema 2020-12 core and validation; OpenAPI 3.0.4 section 4.7.24 a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -184,10 +184,8 @@ class CompiledSchema:
     engine: jsonschema_rs.Draft202012Validator
     origins: Mapping[str, Place]
     names: frozenset[str]
-
-    def is_valid(self, instance: Any) -> bool:
-        """Whether the instance keeps the schema; the message path calls this alone."""
-        return self.engine.is_valid(instance)
+    is_valid: Callable[[Any], bool]
+    """Whether an instance keeps the schema; the message path calls this alone."""
 
     def errors(self, instance: Any) -> Iterator[jsonschema_rs.ValidationError]:
         return self.engine.iter_errors(instance)
@@ -458,7 +456,9 @@ class SchemaSet:
                 )
             except (ValueError, jsonschema_rs.ReferencingError) as error:
                 raise refuse(self._origins[name], "the schema cannot be compiled") from error
-            self._compiled[name] = CompiledSchema(engine, self._origins, frozenset(self._known))
+            self._compiled[name] = CompiledSchema(
+                engine, self._origins, frozenset(self._known), engine.is_valid
+            )
         return self._compiled[name]
 
     def says_only(self, name: str, kind: str) -> bool:
@@ -556,7 +556,7 @@ def _in_place(schema: Any) -> tuple[int, list[str]]:
     return count, targets
 
 
-def _check_metaschema(schema: Any, origin: Any) -> None:
+def _check_metaschema(schema: Any, origin: Callable[[str], Place]) -> None:
     try:
         jsonschema.Draft202012Validator.check_schema(schema)
     except jsonschema.SchemaError as error:

@@ -131,8 +131,10 @@ class Provider:
                 where="TLS certificate",
                 detail=f"{received.peer} is not a security server of {client}",
             )
-        fields = dict(head.headers)
-        check_content_digest(fields.get("content-digest", ""), sha256(received.body).digest())
+        headers = head.headers
+        check_content_digest(
+            xroad.single(headers, "content-digest"), sha256(received.body).digest()
+        )
         self.replays.remember(opened.keyid, opened.nonce, self.clock.unix())
         return OpenedCall(
             received=received,
@@ -141,11 +143,11 @@ class Provider:
             service=service,
             path=path,
             query=query,
-            message_id=fields.get("x-road-id", ""),
-            request_id=fields.get("x-road-request-id", ""),
-            trace=fields.get("traceparent", ""),
-            purpose=fields.get("exchange-purpose", ""),
-            agreement=fields.get("exchange-agreement", ""),
+            message_id=xroad.single(headers, "x-road-id"),
+            request_id=xroad.single(headers, "x-road-request-id"),
+            trace=xroad.single(headers, "traceparent"),
+            purpose=xroad.single(headers, "exchange-purpose"),
+            agreement=xroad.single(headers, "exchange-agreement"),
         )
 
     def allow(self, recorded: RecordedOpening) -> Allowed:

@@ -33,7 +33,7 @@ from exchange.certificates import fingerprint_of, judge_auth, judge_seal, refuse
 from exchange.contracts import Contract
 from exchange.entries import Kind
 from exchange.entries import Side as EntrySide
-from exchange.identifiers import MemberId
+from exchange.identifiers import MemberId, ServerId, ServiceId
 from exchange.keys import SigningKey, signing_key
 from exchange.problems import Code, Problem, Side
 from exchange.trust import RegistryState, trusted_authorities

@@ -97,7 +97,7 @@ def message_id(headers: Headers) -> str:
         Problem: ``InvalidHeader`` when it is repeated with two values, too long or not visible
             ASCII.
     """
-    value = _single(headers, "x-road-id")
+    value = single(headers, "x-road-id")
     if value and not _MESSAGE_ID.fullmatch(value):
         raise Problem(
             Code.INVALID_HEADER,
@@ -257,7 +257,7 @@ def call_of(
             Code.INVALID_REQUEST, where="method", detail=f"{method[:20]!r} is not taken", status=501
         )
     service, path, query = named
-    wanted = _single(headers, "x-road-security-server")
+    wanted = single(headers, "x-road-security-server")
     identifier = message_id(headers) or f"{service.instance}-{uuid.uuid4()}"
     return Call(
         client=client,
@@ -270,9 +270,9 @@ def call_of(
         body=body,
         message_id=identifier,
         request_id=request_id,
-        trace=_single(headers, "traceparent"),
-        purpose=_single(headers, "exchange-purpose"),
-        agreement=_single(headers, "exchange-agreement"),
+        trace=single(headers, "traceparent"),
+        purpose=single(headers, "exchange-purpose"),
+        agreement=single(headers, "exchange-agreement"),
         wanted_server=ServerId.parse(wanted, "X-Road-Security-Server") if wanted else None,
         accept=_first(headers, "accept"),
     )
@@ -298,7 +298,13 @@ def _first(headers: Headers, wanted: str) -> str:
     return ""
 
 
-def _single(headers: Headers, wanted: str) -> str:
+def single(headers: Headers, wanted: str) -> str:
+    """The value of a field that may stand once only, or empty.
+
+    Raises:
+        Problem: ``InvalidHeader`` when it is repeated with another value, longer than 1,024
+            characters or not printable ASCII.
+    """
     values = {value for name, value in headers if name == wanted}
     if len(values) > 1:
         raise Problem(

@@ -26,7 +26,7 @@ COMMANDS = {
     "call": ("console.cli.call", "call", "Call a service through your security server."),
     "audit": ("console.cli.audit", "audit", "Search, show, export and verify journals."),
     "certs": ("console.cli.certs", "certs", "Create, show and renew development certificates."),
-    "bench": ("console.cli.bench", "bench", "Measure against a baseline in the same run."),
+    "bench": ("benchmarks.command", "bench", "Measure against a baseline in the same run."),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+
 from benchmarks.journal import journal
 from benchmarks.roundtrip import roundtrip
 

@@ -1,0 +1,110 @@
+"""Processes of a world: started with their logs in files, awaited by their health, ended by id."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+from exchange.problems import Code, Problem
+
+READY_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 15.0
+_POLL_S = 0.05
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback address that nobody listens on now."""
+    with contextlib.ExitStack() as stack:
+        ports = []
+        for _ in range(count):
+            probe = stack.enter_context(socket.socket())
+            probe.bind(("127.0.0.1", 0))
+            ports.append(int(probe.getsockname()[1]))
+        return ports
+
+
+class Process:
+    """One `saphan` process of a world."""
+
+    def __init__(self, arguments: Sequence[str], health_url: str, log: Path) -> None:
+        self.arguments = list(arguments)
+        self.health_url = health_url
+        self.log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid if self._process is not None else 0
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start it; :meth:`wait_ready` says when it answers."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own command
+                [sys.executable, "-m", "console.cli.main", *self.arguments],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    def wait_ready(self) -> None:
+        """Wait until it says that it is well.
+
+        Raises:
+            Problem: ``InternalError`` with the end of its log when it ended or took too long.
+        """
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while time.monotonic() < deadline and self.running:
+            with (
+                contextlib.suppress(urllib.error.URLError, OSError, ValueError),
+                urllib.request.urlopen(self.health_url, timeout=2) as answer,  # noqa: S310
+            ):
+                if answer.status == 200:
+                    return
+            time.sleep(_POLL_S)
+        tail = self.log.read_text("utf-8", "replace")[-2000:]
+        raise Problem(
+            Code.INTERNAL_ERROR,
+            where=" ".join(self.arguments[:2]),
+            detail=f"did not become ready; the end of {self.log}:\n{tail}",
+        )
+
+    def stop(self) -> None:
+        """End it gracefully, or at once when it does not; idempotent."""
+        if self.running and self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL, as a power cut would."""
+        if self.running and self._process is not None:
+            os.kill(self._process.pid, signal.SIGKILL)
+            self._process.wait(STOP_TIMEOUT_S)
+
+
+def health(url: str) -> dict[str, object]:
+    """What a process says of its health, whatever its status."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310
+            found: dict[str, object] = json.load(answer)
+            return found
+    except urllib.error.HTTPError as error:
+        failing: dict[str, object] = json.load(error)
+        return failing

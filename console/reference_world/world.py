@@ -1,0 +1,366 @@
+"""A world in one folder: an instance with its authorities, registry, servers and agreements.
+
+The demonstration, the end-to-end tests and the benchmarks start from it; every server and the
+registry is a process of its own, started by the command that an operator types::
+
+    DIR/pki/                     the development authorities
+    DIR/registry/                the registry, its offline keys included (a ceremony of one machine)
+    DIR/members/{code}/          each member's registry key and description
+    DIR/servers/{member}-{code}/ server.yaml, certificates, agreements/, data/ with the journal
+    DIR/applications/            client certificates
+    DIR/world.json               where everything listens
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+import yaml
+
+import schemas
+from certs.authority import DevelopmentAuthority, create_development_pki
+from certs.issue import Issued
+from console.reference_world.plans import MemberPlan, ServerPlan
+from console.reference_world.processes import Process, free_ports
+from exchange.agreements import seal_agreement
+from exchange.identifiers import ApplicationId, MemberId, ServerId
+from exchange.keys import signing_key
+from exchange.problems import Text
+from exchange.trust import Environment, InstanceRecord
+from registry.ceremony import Opened, Quorum, open_registry
+from registry.client import RegistryClient
+from registry.member import MemberFolder, describe
+from registry.operator import sign_delegation
+from registry.signers import read_signers
+
+T = TypeVar("T")
+LISTENERS = ("peer", "http", "https", "admin")
+
+
+@dataclass(slots=True)
+class RunningServer:
+    """A server of the world."""
+
+    plan: ServerPlan
+    folder: Path
+    ports: Mapping[str, int]
+    process: Process
+    seals: dict[MemberId, Issued] = field(default_factory=dict)
+
+    def url(self, listener: str) -> str:
+        """The address of one of its listeners."""
+        scheme = "http" if listener in ("http", "admin") else "https"
+        return f"{scheme}://127.0.0.1:{self.ports[listener]}"
+
+    @property
+    def journal(self) -> Path:
+        return self.folder / "data" / "journal"
+
+    @property
+    def agreements(self) -> Path:
+        return self.folder / "agreements"
+
+
+class World:
+    """Builds and runs a world; :meth:`close` ends every process it started."""
+
+    def __init__(self, directory: Path, instance: str = "LA") -> None:
+        self.directory = directory
+        self.instance = instance
+        self.servers: dict[ServerId, RunningServer] = {}
+        self.applications: dict[ApplicationId, dict[str, Any]] = {}
+        self._pki: DevelopmentAuthority | None = None
+        self._opened: Opened | None = None
+        self._registry: Process | None = None
+        self._registry_port = 0
+
+    # --- the instance ------------------------------------------------------------------------
+
+    @property
+    def pki(self) -> DevelopmentAuthority:
+        """The development authorities."""
+        return _made(self._pki)
+
+    @property
+    def authorities(self) -> Path:
+        return self.directory / "pki" / "authorities.pem"
+
+    @property
+    def registry_url(self) -> str:
+        return f"http://127.0.0.1:{self._registry_port}"
+
+    @property
+    def registry(self) -> Process:
+        """The registry's process."""
+        return _made(self._registry)
+
+    @property
+    def anchor(self) -> Path:
+        """The TUF root that every server is given."""
+        return _made(self._opened).anchor
+
+    def open_instance(self, name: Text) -> None:
+        """Make the authorities and the registry, with all shared schemas, and start it."""
+        now = datetime.now(UTC)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._pki = create_development_pki(self.directory / "pki", self.instance, at=now)
+        record = InstanceRecord(
+            self.instance, Environment.DEVELOPMENT, name, tuple(self._pki.authorities), ()
+        )
+        folder = self.directory / "registry"
+        self._opened = open_registry(
+            folder, record, now, root=Quorum(3, 2), targets=Quorum(3, 2), schemas=_shared_schemas()
+        )
+        (self._registry_port,) = free_ports(1)
+        self._registry = Process(
+            ["registry", "serve", str(folder), "--listen", f"127.0.0.1:{self._registry_port}"],
+            f"{self.registry_url}/healthz",
+            self.directory / "registry.log",
+        )
+        self._registry.start()
+        self._registry.wait_ready()
+
+    # --- servers -----------------------------------------------------------------------------
+
+    def add_server(self, plan: ServerPlan) -> RunningServer:
+        """Make keys and settings of a server, register its members, and approve them."""
+        folder = self.directory / "servers" / f"{plan.id.member_code}-{plan.id.server_code}"
+        (folder / "agreements").mkdir(parents=True)
+        ports = dict(zip(LISTENERS, free_ports(len(LISTENERS)), strict=True))
+        process = Process(
+            ["mediator", "serve", str(folder / "server.yaml")],
+            f"http://127.0.0.1:{ports['admin']}/healthz",
+            folder / "server.log",
+        )
+        server = RunningServer(plan, folder, ports, process)
+        self.servers[plan.id] = server
+        now = datetime.now(UTC)
+        auth = self.pki.issue_auth(plan.id, ["127.0.0.1", "localhost"], at=now)
+        auth.write(folder / "auth.pem", folder / "auth.key")
+        for member in plan.members:
+            self._issue(server, member, now)
+        (folder / "server.yaml").write_text(
+            yaml.safe_dump(self._settings(server), allow_unicode=True, sort_keys=False), "utf-8"
+        )
+        for member in plan.members:
+            self._register(server, member)
+        return server
+
+    def start(self, *servers: ServerId) -> None:
+        """Start servers (all when none is named) and wait until they are well."""
+        chosen = [self.servers[server] for server in servers or self.servers]
+        for server in chosen:
+            server.process.start()
+        for server in chosen:
+            server.process.wait_ready()
+
+    def close(self) -> None:
+        """End every process; idempotent."""
+        for server in self.servers.values():
+            server.process.stop()
+        if self._registry is not None:
+            self._registry.stop()
+
+    # --- agreements --------------------------------------------------------------------------
+
+    def server_of(self, member: MemberId) -> RunningServer:
+        """The server that hosts ``member``."""
+        for server in self.servers.values():
+            if any(plan.id == member for plan in server.plan.members):
+                return server
+        raise KeyError(str(member))
+
+    def seal(self, document: Mapping[str, Any] | bytes, members: Sequence[MemberId]) -> bytes:
+        """Seal an agreement with the seal keys of ``members``, in turn."""
+        sealed = document if isinstance(document, bytes) else orjson.dumps(dict(document))
+        for member in members:
+            issued = self.server_of(member).seals[member]
+            key = signing_key(_made(issued.private_key), issued.certificate)
+            sealed = seal_agreement(sealed, key, issued.certificate)
+        return sealed
+
+    def agree(self, document: Mapping[str, Any]) -> Path:
+        """Have both parties seal an agreement, and pin it at the provider."""
+        provider = MemberId.parse(document["provider"])
+        consumer = ApplicationId.parse(document["consumer"]).member
+        parties = [provider] if provider == consumer else [provider, consumer]
+        return self.pin(provider, str(document["id"]), self.seal(document, parties))
+
+    def pin(self, provider: MemberId, name: str, sealed: bytes) -> Path:
+        """Place a sealed agreement where the provider's server obeys it."""
+        path = self.server_of(provider).agreements / f"{name}.jws"
+        temporary = path.with_suffix(".tmp")
+        temporary.write_bytes(sealed)
+        temporary.replace(path)
+        return path
+
+    # --- what stands where -------------------------------------------------------------------
+
+    def describe(self) -> dict[str, Any]:
+        """The world as `world.json` holds it."""
+        return {
+            "instance": self.instance,
+            "ca": str(self.authorities),
+            "registry": {"url": self.registry_url, "root": str(self.anchor)},
+            "servers": [
+                {
+                    "id": str(server.plan.id),
+                    "members": [str(member.id) for member in server.plan.members],
+                    "application_url": server.url("http"),
+                    "application_tls_url": server.url("https"),
+                    "peer_url": server.url("peer"),
+                    "admin_url": server.url("admin"),
+                    "journal": str(server.journal),
+                    "pid": server.process.pid,
+                }
+                for server in self.servers.values()
+            ],
+            "applications": list(self.applications.values()),
+            "services": [
+                {"id": str(service.id), "type": "OPENAPI", "example": service.example}
+                for server in self.servers.values()
+                for member in server.plan.members
+                for service in member.services
+            ],
+        }
+
+    def write(self) -> Path:
+        """Write `world.json`."""
+        path = self.directory / "world.json"
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(self.describe(), ensure_ascii=False, indent=1), "utf-8")
+        temporary.replace(path)
+        return path
+
+    # --- the steps behind --------------------------------------------------------------------
+
+    def _issue(self, server: RunningServer, member: MemberPlan, now: datetime) -> None:
+        code = member.id.member_code
+        seal = self.pki.issue_seal(member.id, at=now)
+        seal.write(server.folder / f"seal-{code}.pem", server.folder / f"seal-{code}.key")
+        server.seals[member.id] = seal
+        folder = self.directory / "applications"
+        folder.mkdir(exist_ok=True)
+        for application in member.applications:
+            certificate = folder / f"{code}-{application.id.application_code}.pem"
+            key = certificate.with_suffix(".key")
+            self.pki.issue_client(application.id, at=now).write(certificate, key)
+            self.applications[application.id] = {
+                "id": str(application.id),
+                "server": str(server.plan.id),
+                "mode": application.mode,
+                "certificate": str(certificate),
+                "key": str(key),
+            }
+
+    def _settings(self, server: RunningServer) -> dict[str, Any]:
+        plan = server.plan
+        return {
+            "server": str(plan.id),
+            "directory": "data",
+            "address": server.url("peer"),
+            "registry": {"url": self.registry_url, "root": str(self.anchor), "poll_s": 1.0},
+            "auth": {"certificate": "auth.pem", "key": "auth.key"},
+            "listen": {name: f"127.0.0.1:{port}" for name, port in server.ports.items()},
+            "members": [
+                {
+                    "id": str(member.id),
+                    "seal": {
+                        "certificate": f"seal-{member.id.member_code}.pem",
+                        "key": f"seal-{member.id.member_code}.key",
+                    },
+                }
+                for member in plan.members
+            ],
+            "applications": [
+                {"id": item["id"], "mode": item["mode"], "certificates": [item["certificate"]]}
+                for item in self.applications.values()
+                if item["server"] == str(plan.id)
+            ],
+            "services": [
+                {"id": str(service.id), **service.settings}
+                for member in plan.members
+                for service in member.services
+            ],
+            "agreements": "agreements",
+            **plan.settings,
+        }
+
+    def _register(self, server: RunningServer, member: MemberPlan) -> None:
+        """What the member signs on its machine, hands in, and the registry's operator approves."""
+        now = datetime.now(UTC)
+        code = member.id.member_code
+        home = self.directory / "members" / code
+        home.mkdir(parents=True, exist_ok=True)
+        description = home / "member.yaml"
+        description.write_text(
+            yaml.safe_dump(_description(server, member), allow_unicode=True, sort_keys=False),
+            "utf-8",
+        )
+        opened = _made(self._opened)
+        operator = RegistryClient(self.registry_url, opened.operator_api_key)
+        key = operator.add_key("member", f"{member.id} administrator", member.id)
+        applicant = RegistryClient(self.registry_url, key)
+        submission = MemberFolder.create(home / "registry", member.id).sign(
+            describe(description), applicant.published_version(member.id), now
+        )
+        number = int(applicant.submit(submission)["id"])
+        signers = read_signers(opened.targets_keys[:2])
+        signed = sign_delegation(operator.own(), operator.submission(number), signers, (), now)
+        operator.approve(number, signed)
+
+
+def _description(server: RunningServer, member: MemberPlan) -> dict[str, Any]:
+    owner = server.plan.members[0].id == member.id
+    code = member.id.member_code
+    return {
+        "member": str(member.id),
+        "name": {"en": member.name.en, "lo": member.name.lo},
+        "seal_certificates": [str(server.folder / f"seal-{code}.pem")],
+        "servers": [
+            {
+                "id": str(server.plan.id),
+                "address": server.url("peer"),
+                "auth_certificates": [str(server.folder / "auth.pem")],
+            }
+        ]
+        if owner
+        else [],
+        "applications": [
+            {
+                "id": str(application.id),
+                "name": {"en": application.name.en, "lo": application.name.lo},
+                "servers": [str(server.plan.id)],
+            }
+            for application in member.applications
+        ],
+        "services": [
+            {
+                "id": str(service.id),
+                "title": {"en": service.title.en, "lo": service.title.lo},
+                "openapi": str(service.openapi),
+            }
+            for service in member.services
+        ],
+    }
+
+
+def _shared_schemas() -> dict[str, bytes]:
+    """The shared schemas by their target path."""
+    found = {}
+    for identifier, data in schemas.load_all().items():
+        name, _, major = identifier.rpartition("/")
+        found[f"schemas/{name.rpartition('/')[2]}.{major}.json"] = data
+    return found
+
+
+def _made(value: T | None) -> T:
+    if value is None:
+        raise RuntimeError("open_instance comes first")
+    return value

@@ -1,0 +1,115 @@
+"""A scripted legacy backend: what it answers is chosen by the code in the path."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from dataclasses import dataclass, field
+
+import orjson
+
+GOOD = {"code": "P-1", "title_en": "Rural roads", "title_lo": "ທາງຊົນນະບົດ", "amount": 12.5}
+
+
+@dataclass(slots=True)
+class Seen:
+    """A request as the backend got it."""
+
+    line: str
+    headers: dict[str, str]
+    body: bytes
+
+
+def _http(status: str, body: bytes, kind: str = "application/json", more: str = "") -> bytes:
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n{more}\r\n"
+    return head.encode() + body
+
+
+def _answers() -> dict[str, bytes]:
+    document = orjson.dumps
+    return {
+        "P-1": _http("200 OK", document(GOOD)),
+        "P-2": _http("200 OK", document(GOOD | {"code": "P-2"})),
+        "BROKEN": _http("200 OK", document(GOOD | {"amount": "a lot"})),
+        "NOTJSON": _http("200 OK", b'{"code": "P-1", '),
+        "HTML": _http("200 OK", b"<h1>It works</h1>", "text/html"),
+        "NONSENSE": b"220 smtp.example ESMTP\r\n",
+        "BIG": _http("200 OK", document(GOOD | {"title_en": "x" * 3_000_000})),
+        "MISSING": _http("404 Not Found", document({"message": "no such project"})),
+        "REDIRECT": _http("302 Found", b"", "text/plain", "Location: http://example.org/\r\n"),
+        "COOKIES": _http("200 OK", document(GOOD), more="Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n"),
+    }
+
+
+@dataclass(slots=True)
+class Backend:
+    """Runs in a thread of its own; counts what reaches it."""
+
+    port: int = 0
+    seen: list[Seen] = field(default_factory=list)
+    _loop: asyncio.AbstractEventLoop | None = None
+    _thread: threading.Thread | None = None
+    _ready: threading.Event = field(default_factory=threading.Event)
+    _stop: asyncio.Event | None = None
+
+    def start(self) -> None:
+        """Listen on a free port of loopback."""
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+        self._thread.start()
+        if not self._ready.wait(10):
+            raise RuntimeError("the backend did not start")
+
+    def stop(self) -> None:
+        """End it and close its connections."""
+        if self._loop is not None and self._stop is not None and self._thread is not None:
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join(10)
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        connections: set[asyncio.Task[None]] = set()
+
+        async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            if task is not None:
+                connections.add(task)
+                task.add_done_callback(connections.discard)
+            try:
+                await self._converse(reader, writer)
+            except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+                pass
+            finally:
+                writer.close()
+
+        server = await asyncio.start_server(accepted, "127.0.0.1", self.port)
+        self.port = server.sockets[0].getsockname()[1]
+        self._ready.set()
+        await self._stop.wait()
+        server.close()
+        for task in list(connections):
+            task.cancel()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answers = _answers()
+        while True:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            line, *fields = head.rstrip("\r\n").split("\r\n")
+            headers = {
+                name.strip().lower(): value.strip()
+                for name, _, value in (text.partition(":") for text in fields)
+            }
+            body = await reader.readexactly(int(headers.get("content-length", "0")))
+            self.seen.append(Seen(line, headers, body))
+            code = line.split(" ")[1].partition("?")[0].rpartition("/")[2]
+            if code == "SLOW":
+                await asyncio.sleep(30)
+            if code == "HANGUP":
+                return
+            if line.startswith("POST"):
+                writer.write(_http("201 Created", body))
+            else:
+                writer.write(answers.get(code, answers["P-1"]))
+            await writer.drain()
+            if code == "NONSENSE":
+                return

@@ -1,0 +1,46 @@
+"""The small world as a fixture: built once for all tests that only call it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from console.reference_world.processes import free_ports
+from console.reference_world.world import World
+from exchange.problems import Text
+from tests.world import small
+from tests.world.backend import Backend
+
+
+@contextmanager
+def small_world(**limits: object) -> Iterator[small.SmallWorld]:
+    """Build, start and end a small world in a folder of its own."""
+    backend = Backend()
+    backend.start()
+    with tempfile.TemporaryDirectory(prefix="saphan-") as name:
+        folder = Path(name)
+        world = World(folder / "world")
+        try:
+            world.open_instance(Text("Lao PDR", "ສປປ ລາວ"))
+            for plan in small.plans(folder, backend.port, *free_ports(1), limits=limits):
+                world.add_server(plan)
+            built = small.SmallWorld(world, backend)
+            world.agree(small.agreement("mof-mpi"))
+            world.agree(small.agreement("vault-mpi", small.VAULT))
+            world.agree(small.agreement("web-mpi", small.WEB))
+            world.start()
+            yield built
+        finally:
+            world.close()
+            backend.stop()
+
+
+@pytest.fixture(scope="session")
+def shared_world() -> Iterator[small.SmallWorld]:
+    """A small world that tests may call but not stop or break."""
+    with small_world() as built:
+        yield built

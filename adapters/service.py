@@ -14,11 +14,13 @@ from typing import Any
 
 import orjson
 
+import schemas
 from adapters.mapping import Mapping, Service
 from adapters.mapping_file import load_mapping
 from adapters.requests import Fault, bad, find, plan
 from adapters.rows import NoRecord, RecordWriter, answer
 from adapters.source import Source
+from exchange.identifiers import ServiceId
 from exchange.problems import Code, Problem
 from serving.backends import BackendRequest, BackendResponse, Headers
 
@@ -41,7 +43,9 @@ class Adapter:
         Problem: ``InvalidMapping`` when ``service`` is none of the mapping's.
     """
 
-    def __init__(self, mapping: Mapping, source: Source, service: str | None = None) -> None:
+    def __init__(
+        self, mapping: Mapping, source: Source, service: ServiceId | str | None = None
+    ) -> None:
         self.mapping = mapping
         self.service: Service = choose(mapping, service)
         self._limits = mapping.source.limits
@@ -97,8 +101,8 @@ class Adapter:
         return (("last-modified", age[1]), (AGE_HEADER, str(int(age[0]))))
 
 
-def choose(mapping: Mapping, service: str | None) -> Service:
-    """The service of this code, or the only one.
+def choose(mapping: Mapping, service: ServiceId | str | None) -> Service:
+    """The service of this code or identifier, or the only one.
 
     Raises:
         Problem: ``InvalidMapping`` when there is no such service, or none was named among several.
@@ -109,13 +113,18 @@ def choose(mapping: Mapping, service: str | None) -> Service:
             detail = f"the mapping has several services; name one of: {codes}"
             raise Problem(Code.INVALID_MAPPING, where=mapping.file, detail=detail)
         return next(iter(mapping.services.values()))
-    if service not in mapping.services:
-        detail = f"there is no service {service!r}; the mapping has: {codes}"
-        raise Problem(Code.INVALID_MAPPING, where=mapping.file, detail=detail)
-    return mapping.services[service]
+    for known in mapping.services.values():
+        if service in (known.code, known.id):
+            return known
+    detail = f"there is no service {str(service)!r} of {mapping.application}; there are: {codes}"
+    raise Problem(Code.INVALID_MAPPING, where=mapping.file, detail=detail)
 
 
-def load(path: Path, environ: Map[str, str] | None = None, service: str | None = None) -> Adapter:
+def load(
+    path: Path,
+    environ: Map[str, str] | None = None,
+    service: ServiceId | str | None = None,
+) -> Adapter:
     """The adapter of one service of the mapping file at ``path``, with a source of its own.
 
     ``environ`` is what ``${NAME}`` in the source's address is taken from: the process's
@@ -139,6 +148,22 @@ def load_all(path: Path, environ: Map[str, str] | None = None) -> dict[str, Adap
     mapping = load_mapping(path)
     source = open_source(mapping, path, environ)
     return {code: Adapter(mapping, source, code) for code in mapping.services}
+
+
+def embed(
+    path: Path, service: ServiceId | str | None = None, environ: Map[str, str] | None = None
+) -> tuple[Adapter, bytes]:
+    """An adapter for the mediator's process, and the OpenAPI document of its service.
+
+    ``service`` may be a whole identifier, which must then be that of the mapping.
+
+    Raises:
+        Problem: as :func:`load`.
+    """
+    from adapters import openapi
+
+    adapter = load(path, environ, service)
+    return adapter, openapi.document(adapter.mapping, adapter.service.code, schemas.load_all())
 
 
 def open_source(mapping: Mapping, path: Path, environ: Map[str, str] | None = None) -> Source:

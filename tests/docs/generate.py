@@ -18,6 +18,7 @@ from console.cli.main import COMMANDS, main
 from exchange.problems import CATALOGUE, Blame, Code
 from mediator.journal.log import JournalSettings
 from mediator.settings import ServerSettings
+from registry.settings import RegistrySettings
 from serving.settings import table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,6 +57,12 @@ def settings_page() -> str:
         "These are defaults of the code; a settings file cannot change them yet.",
         "",
         *_settings_table(table(JournalSettings)),
+        "",
+        "## Registry",
+        "",
+        "`registry.yaml` in the registry's folder; `saphan registry settings` prints the same.",
+        "",
+        *_settings_table(table(RegistrySettings)),
     ]
     return _text(lines)
 

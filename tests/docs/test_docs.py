@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import click
 import pytest
+import yaml
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from console.cli.main import COMMANDS
+from exchange.agreements import parse_agreement
+from exchange.checkpoint import open_checkpoint
+from exchange.digest import check_content_digest
+from exchange.entries import parse_entry
+from exchange.envelope import Opened, RequestHead, ResponseHead, open_request, open_response
+from exchange.keys import Algorithm, VerifyingKey
+from exchange.notes import VerifierKey
 from exchange.problems import CATALOGUE, Code
+from mediator.metrics import Metrics
 from mediator.settings import ServerSettings
-from serving.settings import table
+from serving.settings import load, table
 from tests.docs.generate import PAGES, ROOT, load_command, options_of, walk
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -155,3 +166,93 @@ def test_decisions_are_numbered_and_complete() -> None:
             "## Alternatives considered",
         ):
             assert heading in text, f"{decision.name} lacks {heading}"
+
+
+# ---------------------------------------------------------------- examples that must be true
+
+
+def _blocks(page: str, language: str) -> list[str]:
+    """The fenced blocks of a page that are marked with ``language``."""
+    found: list[list[str]] = []
+    marked: str | None = None
+    for line in (ROOT / page).read_text(encoding="utf-8").splitlines():
+        if line.startswith("```"):
+            marked = line[3:] if marked is None else None
+            found += [[]] if marked == language else []
+        elif marked == language:
+            found[-1].append(line)
+    return ["\n".join(lines) for lines in found]
+
+
+def _message(block: str) -> tuple[str, tuple[tuple[str, str], ...], bytes]:
+    head, _, body = block.partition("\n\n")
+    first, *lines = head.split("\n")
+    fields = [line.partition(": ") for line in lines]
+    return first, tuple((name, value) for name, _, value in fields), body.encode()
+
+
+def test_the_example_on_the_wire_verifies() -> None:
+    """docs/standards.md shows a request and an answer that our verifier accepts as they stand."""
+    (request, response), keys = _blocks("docs/standards.md", "http"), []
+    for pem in _blocks("docs/standards.md", "pem"):
+        keys.append(load_pem_public_key(pem.encode()))
+    first, fields, body = _message(request)
+    method, target, _ = first.split(" ")
+    address = "https://" + dict(fields)["host"]
+    end_to_end = tuple(field for field in fields if field[0] != "host")
+    head = RequestHead(method, address + target, end_to_end)
+    created = int(re.findall(r"created=(\d+)", request)[0])
+
+    def find(keyid: str) -> VerifyingKey:
+        place = 0 if keyid in request else 1
+        return VerifyingKey(keyid, Algorithm.ECDSA_P256_SHA256, keys[place])
+
+    opened: Opened = open_request(head, find, now=created)
+    (base,) = [block for block in _blocks("docs/standards.md", "") if block.startswith('"@method"')]
+    assert opened.base.decode() == base
+    check_content_digest(dict(fields)["content-digest"], sha256(body).digest())
+
+    first, fields, body = _message(response)
+    status = int(first.split(" ")[1])
+    end_to_end = tuple(field for field in fields if field[0] != "content-length")
+    open_response(head, ResponseHead(status, end_to_end), find, now=created)
+    check_content_digest(dict(fields)["content-digest"], sha256(body).digest())
+    assert dict(fields)["content-length"] == str(len(body))
+
+
+def test_the_example_of_an_entry_is_canonical() -> None:
+    """docs/standards.md shows an entry that reads back as it stands."""
+    entries = [b for b in _blocks("docs/standards.md", "json") if b.startswith('{"at"')]
+    assert len(entries) == 1
+    assert parse_entry(entries[0].encode()).endpoint == "/disbursements"
+
+
+def test_the_example_of_a_checkpoint_verifies() -> None:
+    """docs/standards.md shows a checkpoint that the verifier key beside it signed."""
+    page = (ROOT / "docs/standards.md").read_text(encoding="utf-8")
+    (note,) = [block for block in _blocks("docs/standards.md", "") if "\n\n— " in block]
+    (key,) = re.findall(r"`(\S+/journal\+[0-9a-f]{8}\+\S+)`", page)
+    assert open_checkpoint(f"{note}\n".encode(), VerifierKey.parse(key)).size == 2
+
+
+def test_the_example_of_an_agreement_is_one() -> None:
+    """docs/standards.md shows an agreement that can be sealed."""
+    documents = [b for b in _blocks("docs/standards.md", "json") if '"grants"' in b]
+    assert len(documents) == 1
+    assert parse_agreement(documents[0].encode()).id == "mof-mpi-2026"
+
+
+def test_the_example_of_settings_loads() -> None:
+    """docs/operators.md shows settings that a server takes."""
+    (text,) = [b for b in _blocks("docs/operators.md", "yaml") if "listen:" in b]
+    settings = load(ServerSettings, yaml.safe_load(text), where="example")
+    assert settings.services
+
+
+def test_every_metric_is_documented() -> None:
+    """docs/operators.md names each metric of a server."""
+    page = (ROOT / "docs/operators.md").read_text(encoding="utf-8")
+    for line in Metrics().text().decode().splitlines():
+        if line.startswith("# TYPE "):
+            name = line.split(" ")[2]
+            assert f"`{name}`" in page or name.endswith("_created"), name

@@ -100,9 +100,6 @@ class Entry:
 
 # The same few identifiers come by thousands of times a second.
 _text: Callable[[ApplicationId | ServiceId | ServerId], str] = lru_cache(maxsize=4096)(str)
-_application = lru_cache(maxsize=4096)(ApplicationId.parse)
-_service = lru_cache(maxsize=4096)(ServiceId.parse)
-_server = lru_cache(maxsize=4096)(ServerId.parse)
 
 
 def format_time(at: datetime) -> str:
@@ -250,9 +247,9 @@ _MEMBERS: dict[str, Callable[[Any, str], Any]] = {
     "id": _string,
     "request_id": _string,
     "trace": _string,
-    "client": lambda value, where: _application(_string(value, where), where),
-    "service": lambda value, where: _service(_string(value, where), where),
-    "peer": lambda value, where: _server(_string(value, where), where),
+    "client": lambda value, where: ApplicationId.parse(_string(value, where), where),
+    "service": lambda value, where: ServiceId.parse(_string(value, where), where),
+    "peer": lambda value, where: ServerId.parse(_string(value, where), where),
     "method": _string,
     "endpoint": _string,
     "status": _number,

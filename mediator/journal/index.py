@@ -29,7 +29,7 @@ from mediator.journal.tiles import TileFolder
 
 FILE = "index.sqlite"
 _VERSION = 1
-_PART_BITS = 15
+_PART_BITS = 15  # also in _KEY
 _WORDS = (
     "kind", "side", "client", "service", "peer", "method", "endpoint", "problem", "agreement",
     "purpose",
@@ -281,11 +281,13 @@ _OUTCOMES: dict[str, tuple[str, list[str]]] = {
     "failed": (f"(kind = {_WORD} OR (kind = {_WORD} AND status >= 400))", ["failure", "response"]),
 }
 OUTCOMES = tuple(_OUTCOMES)
-_KEY = (
-    "idx IN (WITH RECURSIVE parts(part) AS (SELECT 0 UNION ALL SELECT part + 1 FROM parts"
-    f" WHERE part < (SELECT max(idx) >> {_PART_BITS} FROM entries))"
-    " SELECT k.idx FROM parts CROSS JOIN keys k ON k.part = parts.part AND k.checksum = ?)"  # noqa: S608
-)
+_KEY = """idx IN (
+  WITH RECURSIVE parts(part) AS (
+    SELECT 0 UNION ALL SELECT part + 1 FROM parts
+    WHERE part < (SELECT max(idx) >> 15 FROM entries)
+  )
+  SELECT k.idx FROM parts CROSS JOIN keys k ON k.part = parts.part AND k.checksum = ?
+)"""
 
 
 def _conditions(query: Query) -> tuple[list[str], list[Any]]:

@@ -63,8 +63,9 @@ from serving.listener import Listener, listen, split_address
 
 log = structlog.get_logger("mediator.server")
 
-AdapterFactory = Callable[[Path], tuple[Backend, bytes]]
-"""From a mapping file to a running adapter and its OpenAPI document (console composes it)."""
+AdapterFactory = Callable[[Path, ServiceId], tuple[Backend, bytes]]
+"""From a mapping file and one of its services to a running adapter and its OpenAPI document
+(console composes it)."""
 
 REPLAY_WINDOW = timedelta(seconds=70)
 HANDSHAKES_RECORDED_PER_S = 10
@@ -424,7 +425,7 @@ def _offer(
         )
     backend: Backend
     if offered.adapter is not None:
-        backend, document = make_adapter(offered.adapter)
+        backend, document = make_adapter(offered.adapter, offered.id)
         if offered.openapi is not None:
             document = _read(offered.openapi, f"{where} openapi")
     else:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import orjson
 
+from exchange.identifiers import ServiceId
 from mediator.server import open_server, serve
 from mediator.settings import ServerSettings
 from serving import logs, runtime
@@ -75,8 +76,8 @@ def settings_command(as_json: bool) -> None:
         sys.stdout.write(f"{name}  [{default}]\n    {sentence}\n")
 
 
-def make_adapter(mapping: Path) -> tuple[Backend, bytes]:
+def make_adapter(mapping: Path, service: ServiceId) -> tuple[Backend, bytes]:
     """Compose an adapter into the server's process; imported only where one is used."""
-    from adapters import service
+    from adapters.service import embed
 
-    return service.embed(mapping)
+    return embed(mapping, service)

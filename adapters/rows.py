@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, CursorResult, text
 
 from adapters.cursors import UnusableKey, format_cursor
 from adapters.fields import Converter, Kind, Mismatch, Null
@@ -93,12 +93,17 @@ def _misfit(mismatch: Mismatch, where: str) -> Problem:
 
 def fetch(connection: Connection, plan: Plan, limit: int) -> Sequence[Sequence[Any]]:
     """Run the statement of ``plan`` for at most ``limit`` rows."""
+    return execute(connection, plan, limit).fetchall()
+
+
+def execute(connection: Connection, plan: Plan, limit: int) -> CursorResult[Any]:
+    """Run the statement of ``plan``; the caller reads the rows."""
     dialect = connection.dialect.name
     values = {name: bound(dialect, value) for name, value in plan.values.items()}
     statement = plan.statement
     if dialect == "postgresql":
         statement = _with_casts(statement, plan.endpoint.query.parameters)
-    return connection.execute(text(statement), values | {LIMIT: limit}).fetchall()
+    return connection.execute(text(statement), values | {LIMIT: limit})
 
 
 def _with_casts(statement: str, parameters: Mapping[str, Parameter]) -> str:

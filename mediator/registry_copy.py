@@ -339,7 +339,10 @@ class RegistryCopy:
         with self._troubled(member):
             if updater.get_targetinfo(member_target(member)) is None:
                 raise _untrusted(str(member), "its role holds no member.json")
-            return self._verified(Targets, role_name(member))
+            role = self._verified(Targets, role_name(member))
+            for file in role.targets.values():
+                _digest(file)
+            return role
         return None
 
     def _take_member(
@@ -553,7 +556,7 @@ class _Reader:
         for file in files:
             if not (self._files / _digest(file)).exists() and file.length <= MAX_OPENAPI_BYTES:
                 folder, _, name = file.path.rpartition("/")
-                path = f"{folder}/{_prefix(file)}.{name}" if folder else f"{_prefix(file)}.{name}"
+                path = f"{folder}/{_digest(file)}.{name}" if folder else f"{_digest(file)}.{name}"
                 wanted[f"{self._targets_url}{path}"] = file.length
         self._fetcher.prefetch(wanted)
 
@@ -601,15 +604,11 @@ def _readmitted(known: _Member, instance: InstanceRecord, at: datetime) -> _Memb
 
 
 def _digest(file: TargetFile) -> str:
+    """The SHA-256 of a file, and nothing else: it becomes part of file names and addresses."""
     digest = file.hashes.get("sha256", "")
-    if not _SHA256.fullmatch(digest):  # it becomes the name of a file
-        raise _untrusted(file.path, "has no SHA-256 in lower-case hexadecimal")
+    if not _SHA256.fullmatch(digest) or len(file.hashes) != 1:
+        raise _untrusted(file.path, "must have a SHA-256 in lower-case hexadecimal, alone")
     return digest
-
-
-def _prefix(file: TargetFile) -> str:
-    # python-tuf names a consistent target after the first of its digests.
-    return next(iter(file.hashes.values()))
 
 
 def _read_pin(name: str, node: Node) -> tuple[MemberId, Pin]:

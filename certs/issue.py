@@ -6,6 +6,7 @@ proof of possession. The names come from whoever approved the request.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -29,6 +30,8 @@ PublicKey: TypeAlias = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rs
 
 ALGORITHMS: Final = ("ecdsa-p256-sha256", "ed25519", "rsa-pss-sha512")
 RSA_BITS: Final = 2048
+_LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_DNS_NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _MAX_COMMON_NAME: Final = 64  # X.520 ub-common-name
 
 
@@ -185,11 +188,7 @@ def address_names(names: Sequence[str]) -> list[x509.GeneralName]:
             continue
         except ValueError:
             pass
-        labels = name.split(".")
-        if len(name) > 253 or not all(
-            label.isascii() and label.replace("-", "a").isalnum() and len(label) <= 63
-            for label in labels
-        ):
+        if len(name) > 253 or not _DNS_NAME.fullmatch(name):
             raise Problem(
                 Code.INVALID_SETTINGS,
                 where="name",

@@ -282,7 +282,7 @@ NOON = AT
 
 
 def allow(**changes: Any) -> Any:
-    call = {
+    call: dict[str, Any] = {
         "client": BUDGET,
         "service": DISBURSEMENTS,
         "method": "GET",
@@ -451,7 +451,7 @@ def resigned(payload: bytes) -> bytes:
         assert issued.private_key is not None
         key = signing_key(issued.private_key, issued.certificate)
         der = issued.certificate.public_bytes(Encoding.DER)
-        header = {"alg": "ES256", "typ": "saphan-agreement+jws"}
+        header: dict[str, Any] = {"alg": "ES256", "typ": "saphan-agreement+jws"}
         header |= {"x5c": [b64encode(der).decode()], "x5t#S256": encode(bytes.fromhex(key.keyid))}
         protected = encode(json.dumps(header).encode())
         signed = key.sign(f"{protected}.{encode(payload)}".encode())
@@ -570,7 +570,7 @@ def test_a_foreign_library_verifies_our_seals(algorithm: str) -> None:
     mpi, mof = seal(MPI, algorithm), seal(MOF)
     file = json.loads(sealed_by(WRITTEN, mpi, mof))
     for number, issued in enumerate((mpi, mof)):
-        one = {"payload": file["payload"], "signatures": [file["signatures"][number]]}
+        one: Any = {"payload": file["payload"], "signatures": [file["signatures"][number]]}
         verified = joserfc_jws.deserialize_json(one, foreign_key(issued), registry=ROOMY)
         assert verified.payload == format_agreement(AGREEMENT)
 

@@ -140,7 +140,7 @@ def requested_key(request_pem: bytes, where: str) -> PublicKey:
         request = x509.load_pem_x509_csr(request_pem)
         proven = request.is_signature_valid
         key = request.public_key()
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise Problem(
             Code.INVALID_DOCUMENT, where=where, detail="not a PEM certificate request"
         ) from error

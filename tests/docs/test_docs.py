@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
 import click
 import pytest
 import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from console.cli.main import COMMANDS
 from exchange.agreements import parse_agreement
 from exchange.checkpoint import open_checkpoint
 from exchange.digest import check_content_digest
-from exchange.entries import parse_entry
+from exchange.entries import Entry, Kind, Side, parse_entry
 from exchange.envelope import Opened, RequestHead, ResponseHead, open_request, open_response
+from exchange.identifiers import MemberId
 from exchange.keys import Algorithm, VerifyingKey
 from exchange.notes import VerifierKey
 from exchange.problems import CATALOGUE, Code
+from mediator.journal.keyring import KeyRing
+from mediator.journal.log import Journal
 from mediator.metrics import Metrics
 from mediator.settings import ServerSettings
 from serving.settings import load, table
@@ -256,3 +264,58 @@ def test_every_metric_is_documented() -> None:
         if line.startswith("# TYPE "):
             name = line.split(" ")[2]
             assert f"`{name}`" in page or name.endswith("_created"), name
+
+
+async def _journal(folder: Path, entries: int) -> Path:
+    """A closed journal with this many entries."""
+    directory = folder / "journal"
+    journal = await Journal.open(
+        directory,
+        origin="LA/GOV/MPI/ss1/journal",
+        signing_key=Ed25519PrivateKey.generate(),
+        keyring=KeyRing(directory / "keys"),
+    )
+    member = MemberId.parse("LA/GOV/MPI")
+    at = datetime(2026, 11, 23, 3, 15, tzinfo=UTC)
+    await asyncio.gather(
+        *(
+            journal.record(
+                Entry(kind=Kind.SYSTEM, side=Side.SERVER, at=at, event=f"number {number}"), member
+            )
+            for number in range(entries)
+        )
+    )
+    await journal.close()
+    return directory
+
+
+def _verify_with_stock_tools(folder: Path, directory: Path) -> subprocess.CompletedProcess[str]:
+    (script,) = _blocks("docs/auditors.md", "python")
+    program = folder / "verify_log.py"
+    program.write_text(script, encoding="utf-8")
+    command = [sys.executable, "-I", program, directory / "log", directory / "journal.json"]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize("entries", [1, 256, 700])
+async def test_stock_tools_verify_a_journal(tmp_path: Path, entries: int) -> None:
+    """The program of docs/auditors.md, without Saphan, accepts what the journal published."""
+    directory = await _journal(tmp_path, entries)
+    done = _verify_with_stock_tools(tmp_path, directory)
+    assert done.returncode == 0, done.stderr
+    assert f"{entries} entries" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["tile/entries/001", "tile/0/001", "checkpoint"])
+async def test_stock_tools_notice_a_changed_byte(tmp_path: Path, name: str) -> None:
+    """The program of docs/auditors.md refuses a log in which one byte was changed."""
+    directory = await _journal(tmp_path, 600)
+    file = directory / "log" / name
+    data = bytearray(file.read_bytes())
+    place = data.index(b"number 300") + 9 if "entries" in name else len(data) // 2
+    data[place] ^= 1
+    file.write_bytes(data)
+    done = _verify_with_stock_tools(tmp_path, directory)
+    assert done.returncode != 0
+    if "entries" in name:
+        assert "entry 300 " in done.stderr

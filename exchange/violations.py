@@ -90,6 +90,8 @@ def _sentence(error: jsonschema_rs.ValidationError, names: frozenset[str]) -> st
             return f"lacks the required property {name!r}"
         case rs.AdditionalProperties(extra) | rs.UnevaluatedProperties(extra):
             return _undeclared(extra, names)
+        case rs.FalseSchema():
+            return "is not allowed by the schema"
         case rs.Enum(options):
             return f"is not one of the {len(options)} values that the schema lists"
         case rs.Format(name):

@@ -33,8 +33,10 @@ MEANINGS = [
     (r"^\S$", "ກ", True), (r"^[\d.]+$", "1.2", True), (r"^[\w-]+$", "a-b", True),
     (r"^[-\w]+$", "a-b", True), ("^.$", "😀", True), ("^.$", "\n", False), (r"^\u0e81$", "ກ", True),
     ("^[ກ-ຮ]$", "ຄ", True), (r"^[^\s/]+$", "a/b", False), (r"^\x41$", "A", True),
-    ("^a{2}$", "aa", True),    (r"^\/\-\.$", "/-.", True), ("a", "bab", True), ("^(?:a|b)?$", "", True),
-    ("(a|b)+?$", "ab", True),    (r"^[\]\\]$", "]", True), ("^[a^]$", "^", True), (r"^\W$", "ກ", True), ("^#$", "#", True),
+    ("^a{2}$", "aa", True), ("^$", "", True),
+    (r"^\/\-\.$", "/-.", True), ("a", "bab", True), ("^(?:a|b)?$", "", True),
+    ("(a|b)+?$", "ab", True),
+    (r"^[\]\\]$", "]", True), ("^[a^]$", "^", True), (r"^\W$", "ກ", True), ("^#$", "#", True),
     ("^[$]$", "$", True), (" ", "a b", True), (r"\$", "a", False), ("", "anything", True),
 ]  # fmt: skip
 

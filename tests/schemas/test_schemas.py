@@ -1,0 +1,185 @@
+"""Rules of the shared schemas: complete in both languages, aligned, and kept by their examples."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import orjson
+import pytest
+
+import schemas
+from exchange.contracts import Contract
+from exchange.problems import Problem
+from tests.exchange.reference_engine import reference
+
+SHARED = schemas.load_all()
+DOCUMENTS = {name: orjson.loads(content) for name, content in SHARED.items()}
+HERE = Path(schemas.__file__).parent
+EXAMPLES = {file.stem: orjson.loads(file.read_bytes()) for file in HERE.glob("examples/*.json")}
+SHORT = {name.split("/")[-2]: name for name in SHARED}
+JSON = (("content-type", "application/json"),)
+
+
+def judge(short: str, instance: Any) -> Problem | None:
+    """The verdict of the message path."""
+    schema = {"$ref": SHORT[short]}
+    paths = {"/x": {"put": {"requestBody": {"content": {"application/json": {"schema": schema}}}}}}
+    contract = Contract.compile(orjson.dumps({"openapi": "3.1.0", "paths": paths}), SHARED)
+    match = contract.find("PUT", "/x")
+    try:
+        match.operation.check_request(match, "", JSON, orjson.dumps(instance))
+    except Problem as problem:
+        return problem
+    return None
+
+
+VALID = [(name, one) for name, found in EXAMPLES.items() for one in found["valid"]]
+INVALID = [(name, one) for name, found in EXAMPLES.items() for one in found["invalid"]]
+
+
+@pytest.mark.parametrize(("name", "instance"), VALID)
+def test_valid_examples(name: str, instance: Any) -> None:
+    """Both engines accept what is shown as valid."""
+    assert judge(name, instance) is None
+    assert reference({"$ref": SHORT[name]}, SHARED).is_valid(instance)
+
+
+@pytest.mark.parametrize(("name", "example"), INVALID)
+def test_invalid_examples(name: str, example: dict[str, Any]) -> None:
+    """Both engines refuse what is shown as invalid, at the place and by the keyword it says."""
+    problem = judge(name, example["instance"])
+    assert problem is not None
+    assert problem.where == "body" + (f"#{example['at']}" if example["at"] else "")
+    assert problem.facts["keyword"] == example["keyword"]
+    assert problem.facts["violations"] == 1
+    assert not reference({"$ref": SHORT[name]}, SHARED).is_valid(example["instance"])
+
+
+def test_every_schema_has_examples() -> None:
+    """At least one of each kind; code lists and values are shown by those that use them."""
+    assert EXAMPLES.keys() == SHORT.keys() - {"code-lists", "values"}
+    assert all(found["valid"] and found["invalid"] for found in EXAMPLES.values())
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_metaschema_and_name(name: str) -> None:
+    """Each is JSON Schema 2020-12 under its own $id, NAME/MAJOR."""
+    document = DOCUMENTS[name]
+    jsonschema.Draft202012Validator.check_schema(document)
+    assert document["$id"] == name
+    assert document["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert name == f"https://schemas.saphan.la/{name.split('/')[-2]}/1"
+
+
+def parts(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """The schema itself, its definitions, and every property however deep."""
+    yield path, node
+    for keyword in ("properties", "$defs"):
+        for key, child in node.get(keyword, {}).items():
+            yield from parts(child, f"{path}/{keyword}/{key}")
+    for keyword in ("items", "additionalProperties"):
+        if isinstance(node.get(keyword), dict) and "title" in node[keyword]:
+            yield from parts(node[keyword], f"{path}/{keyword}")
+
+
+PARTS = [(name, path, part) for name, found in DOCUMENTS.items() for path, part in parts(found)]
+
+
+@pytest.mark.parametrize(("name", "path", "part"), PARTS)
+def test_both_languages(name: str, path: str, part: dict[str, Any]) -> None:
+    """Every schema and property has its title in English and Lao; descriptions come in pairs."""
+    assert part["title"].isascii()
+    assert is_lao(part["x-title-lo"])
+    assert ("description" in part) == ("x-description-lo" in part)
+    assert is_lao(part.get("x-description-lo", "ກ"))
+    titles = part.get("x-enum-titles")
+    if titles is not None:
+        assert list(titles) == part["enum"]
+        assert all(one["en"] and is_lao(one["lo"]) for one in titles.values())
+
+
+def is_lao(text: str) -> bool:
+    """Lao script, composed as NFC has it, with the sign AM in one piece and no stray mark."""
+    return (
+        any("\u0e80" <= letter <= "\u0eff" for letter in text)
+        and unicodedata.is_normalized("NFC", text)
+        and "\u0ecd\u0eb2" not in text
+        and not any("\u0e00" <= letter <= "\u0e7f" for letter in text)
+        and text == text.strip()
+    )
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_records_are_closed(name: str) -> None:
+    """An object takes no property that it does not declare, and requires only declared ones."""
+    for path, part in parts(DOCUMENTS[name]):
+        if part.get("type") == "object" and "properties" in part:
+            assert part["additionalProperties"] is False, path
+            assert set(part.get("required", ())) <= part["properties"].keys(), path
+
+
+ISO_3166_2_LA = "AT BK BL CH HO KH LM LP OU PH SL SV VI VT XA XE XI XS"
+
+
+def test_provinces_are_those_of_iso_3166() -> None:
+    """ISO 3166-2:LA has one prefecture (LA-VT) and 17 provinces."""
+    lists = DOCUMENTS[SHORT["code-lists"]]["$defs"]
+    assert lists["province"]["enum"] == [f"LA-{code}" for code in ISO_3166_2_LA.split()]
+    shown = EXAMPLES["province"]["valid"]
+    assert [one["code"] for one in shown] == lists["province"]["enum"]
+    assert [one["code"] for one in shown if one["category"] == "prefecture"] == ["LA-VT"]
+    for one in shown:
+        assert lists["province"]["x-enum-titles"][one["code"]] == one["name"]
+
+
+def test_ten_sector_working_groups() -> None:
+    """The groups of the Round Table Process, shown by their examples."""
+    codes = DOCUMENTS[SHORT["code-lists"]]["$defs"]["sector_working_group"]["enum"]
+    assert len(codes) == 10
+    assert [one["code"] for one in EXAMPLES["sector-working-group"]["valid"]] == codes
+
+
+def test_sectors_and_purposes_agree() -> None:
+    """A DAC purpose begins with a DAC sector of the list."""
+    lists = DOCUMENTS[SHORT["code-lists"]]["$defs"]
+    sectors = "|".join(lists["dac_sector"]["enum"])
+    assert lists["dac_purpose"]["pattern"] == f"^(?:{sectors})[0-9]{{2}}$"
+
+
+@pytest.mark.parametrize(
+    ("amount", "good"),
+    [("0.00", True), ("-0.01", True), ("999999999999999.99", True), ("1000000000000000.00", False),
+     ("-0.00", False), ("1", False), ("1.0", False), ("1.000", False), ("01.00", False),
+     (".50", False), ("1,000.00", False), ("+1.00", False), ("1e3", False), ("໑.00", False),
+     ("", False), (" 1.00", False), ("1.00\n", False), (1.0, False), (None, False)],
+)  # fmt: skip
+def test_amounts_have_one_spelling(amount: Any, good: bool) -> None:
+    """Decimal text with two digits after the point: equal amounts are equal texts."""
+    summary = {**EXAMPLES["disbursement-summary"]["valid"][0], "actual_usd": amount}
+    assert (judge("disbursement-summary", summary) is None) is good
+
+
+def test_loading() -> None:
+    """A schema is found by short name and by $id, byte for byte as in its file."""
+    file = (HERE / "disbursement.schema.json").read_bytes()
+    assert schemas.load("disbursement") == file
+    assert schemas.load("https://schemas.saphan.la/disbursement/1") == file
+    assert schemas.identifier("disbursement") == "https://schemas.saphan.la/disbursement/1"
+    for unknown in ("none", "https://schemas.saphan.la/disbursement/2", "../x", ""):
+        with pytest.raises(KeyError):
+            schemas.load(unknown)
+
+
+def test_every_schema_and_property_is_documented() -> None:
+    """docs/schemas.md names all of them in both languages."""
+    page = (HERE.parent / "docs" / "schemas.md").read_text()
+    for short, name in SHORT.items():
+        document = DOCUMENTS[name]
+        assert f"| `{short}` | {document['title']} | {document['x-title-lo']} |" in page
+        for key, part in document.get("properties", {}).items():
+            row = f"| {part['title']} | {part['x-title-lo']} |"
+            assert row in page or not document.get("x-saphan-record"), key

@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from exchange.problems import Code, Problem
@@ -36,10 +36,17 @@ def free_ports(count: int) -> list[int]:
 class Process:
     """One `saphan` process of a world."""
 
-    def __init__(self, arguments: Sequence[str], health_url: str, log: Path) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        health_url: str,
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.arguments = list(arguments)
         self.health_url = health_url
         self.log = log
+        self.environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -58,6 +65,7 @@ class Process:
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
+                env={**os.environ, **self.environment},
                 start_new_session=True,
             )
 
@@ -83,6 +91,11 @@ class Process:
             detail=f"did not become ready; the end of {self.log}:\n{tail}",
         )
 
+    def terminate(self) -> None:
+        """Ask it to end; :meth:`stop` waits for that."""
+        if self.running and self._process is not None:
+            self._process.terminate()
+
     def stop(self) -> None:
         """End it gracefully, or at once when it does not; idempotent."""
         if self.running and self._process is not None:
@@ -97,6 +110,15 @@ class Process:
         if self.running and self._process is not None:
             os.kill(self._process.pid, signal.SIGKILL)
             self._process.wait(STOP_TIMEOUT_S)
+
+
+def stop_all(processes: Iterable[Process]) -> None:
+    """End processes, all at the same time; idempotent."""
+    chosen = list(processes)
+    for process in chosen:
+        process.terminate()
+    for process in chosen:
+        process.stop()
 
 
 def health(url: str) -> dict[str, object]:

@@ -3,7 +3,7 @@
 The demonstration, the end-to-end tests and the benchmarks start from it; every server and the
 registry is a process of its own, started by the command that an operator types::
 
-    DIR/pki/                     the development authorities
+    DIR/pki/                     the development authorities, tsa/ for the time-stamp authority
     DIR/registry/                the registry, its offline keys included (a ceremony of one machine)
     DIR/members/{code}/          each member's registry key and description
     DIR/servers/{member}-{code}/ server.yaml, certificates, agreements/, data/ with the journal
@@ -27,12 +27,13 @@ import schemas
 from certs.authority import DevelopmentAuthority, create_development_pki
 from certs.issue import Issued
 from console.reference_world.plans import MemberPlan, ServerPlan
-from console.reference_world.processes import Process, free_ports
+from console.reference_world.processes import Process, free_ports, stop_all
+from console.reference_world.stamper import Stamper
 from exchange.agreements import seal_agreement
 from exchange.identifiers import ApplicationId, MemberId, ServerId
 from exchange.keys import signing_key
 from exchange.problems import Text
-from exchange.trust import Environment, InstanceRecord
+from exchange.trust import Environment, InstanceRecord, TimestampAuthority
 from registry.ceremony import Opened, Quorum, open_registry
 from registry.client import RegistryClient
 from registry.member import MemberFolder, describe
@@ -79,6 +80,7 @@ class World:
         self._opened: Opened | None = None
         self._registry: Process | None = None
         self._registry_port = 0
+        self.stamper: Stamper | None = None
 
     # --- the instance ------------------------------------------------------------------------
 
@@ -105,13 +107,20 @@ class World:
         """The TUF root that every server is given."""
         return _made(self._opened).anchor
 
-    def open_instance(self, name: Text) -> None:
-        """Make the authorities and the registry, with all shared schemas, and start it."""
+    def open_instance(self, name: Text, *, time_stamps: bool = False) -> None:
+        """Make the authorities and the registry, with all shared schemas, and start it.
+
+        ``time_stamps`` adds a time-stamp authority, which runs in this process.
+        """
         now = datetime.now(UTC)
         self.directory.mkdir(parents=True, exist_ok=True)
         self._pki = create_development_pki(self.directory / "pki", self.instance, at=now)
         record = InstanceRecord(
-            self.instance, Environment.DEVELOPMENT, name, tuple(self._pki.authorities), ()
+            self.instance,
+            Environment.DEVELOPMENT,
+            name,
+            tuple(self._pki.authorities),
+            self._start_stamper(now) if time_stamps else (),
         )
         folder = self.directory / "registry"
         self._opened = open_registry(
@@ -137,6 +146,7 @@ class World:
             ["mediator", "serve", str(folder / "server.yaml")],
             f"http://127.0.0.1:{ports['admin']}/healthz",
             folder / "server.log",
+            plan.environment,
         )
         server = RunningServer(plan, folder, ports, process)
         self.servers[plan.id] = server
@@ -154,18 +164,26 @@ class World:
 
     def start(self, *servers: ServerId) -> None:
         """Start servers (all when none is named) and wait until they are well."""
-        chosen = [self.servers[server] for server in servers or self.servers]
-        for server in chosen:
-            server.process.start()
-        for server in chosen:
-            server.process.wait_ready()
+        self.launch(*servers)
+        self.wait_ready(*servers)
+
+    def launch(self, *servers: ServerId) -> None:
+        """Start servers (all when none is named), not waiting for them."""
+        for server in servers or self.servers:
+            self.servers[server].process.start()
+
+    def wait_ready(self, *servers: ServerId) -> None:
+        """Wait until servers (all when none is named) are well."""
+        for server in servers or self.servers:
+            self.servers[server].process.wait_ready()
 
     def close(self) -> None:
         """End every process; idempotent."""
-        for server in self.servers.values():
-            server.process.stop()
+        stop_all(server.process for server in self.servers.values())
         if self._registry is not None:
             self._registry.stop()
+        if self.stamper is not None:
+            self.stamper.stop()
 
     # --- agreements --------------------------------------------------------------------------
 
@@ -181,7 +199,9 @@ class World:
         sealed = document if isinstance(document, bytes) else orjson.dumps(dict(document))
         for member in members:
             issued = self.server_of(member).seals[member]
-            key = signing_key(_made(issued.private_key), issued.certificate)
+            if issued.private_key is None:
+                raise RuntimeError(f"the seal key of {member} is not here")
+            key = signing_key(issued.private_key, issued.certificate)
             sealed = seal_agreement(sealed, key, issued.certificate)
         return sealed
 
@@ -239,6 +259,13 @@ class World:
         return path
 
     # --- the steps behind --------------------------------------------------------------------
+
+    def _start_stamper(self, now: datetime) -> tuple[TimestampAuthority, ...]:
+        issued = self.pki.issue_tsa(at=now)
+        folder = self.directory / "pki" / "tsa"
+        issued.write(folder / "tsa.pem", folder / "tsa.key.pem")
+        self.stamper = Stamper(issued, self.pki.issuer.certificate)
+        return (TimestampAuthority(self.stamper.start(), issued.certificate),)
 
     def _issue(self, server: RunningServer, member: MemberPlan, now: datetime) -> None:
         code = member.id.member_code

@@ -1,0 +1,1 @@
+"""Faults done to real servers: kills, full disks, stops, outages, damaged files."""

@@ -358,7 +358,7 @@ class IndexReader:
         """The newest entries that fit, newest first, at most ``limit``, from ``cursor`` on.
 
         Raises:
-            OSError: when the index is damaged.
+            Problem: ``JournalCorrupt`` when the index is damaged.
         """
         conditions, values = _conditions(query)
         if cursor is not None:
@@ -379,8 +379,21 @@ class IndexReader:
         try:
             rows = self._connection.execute(sql, [*values, limit]).fetchall()
         except sqlite3.DatabaseError as error:
-            raise OSError(f"the search index: {error}") from error
+            raise _damaged(error) from error
         return [self._hit(row) for row in rows]
+
+    def of_message(self, message_id: str) -> list[int]:
+        """The indexes of all entries of a message id, in order.
+
+        Raises:
+            Problem: ``JournalCorrupt`` when the index is damaged.
+        """
+        sql = f"SELECT idx FROM entries WHERE {_KEY} AND id = ? ORDER BY idx"  # noqa: S608
+        try:
+            rows = self._connection.execute(sql, (_checksum(message_id), message_id)).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise _damaged(error) from error
+        return [row[0] for row in rows]
 
     def _hit(self, row: Sequence[Any]) -> Hit:
         plain = len(_COLUMNS) - len(_WORDS)
@@ -397,6 +410,15 @@ class IndexReader:
         self._connection.close()
 
 
+def _damaged(error: sqlite3.DatabaseError) -> Problem:
+    return Problem(
+        Code.JOURNAL_CORRUPT,
+        where=FILE,
+        detail=f"the search index is damaged ({error}); delete it: it is derived and made anew",
+        facts={"file": FILE},
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """Hits of several journals, newest first, and where to go on."""
@@ -411,7 +433,7 @@ def search(
     """Search several journals as if they were one.
 
     Raises:
-        OSError: when an index is damaged.
+        Problem: ``JournalCorrupt`` when an index is damaged.
     """
     found = [hit for reader in readers for hit in reader.search(query, limit + 1, cursor)]
     found.sort(key=lambda hit: hit.order, reverse=True)

@@ -24,7 +24,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -532,20 +531,20 @@ def _check_sealed(
         raise Problem(
             problem.code, where=f"keys/ ({sealed.key})", detail=problem.detail
         ) from problem
-    check_part(parse_part(plaintext), document)
+    check_part(parse_part(plaintext), document.get("commitment"), document.get("size"))
     counts.opened += 1
 
 
-def check_part(part: SealedPart, entry: dict[str, Any]) -> None:
-    """Check an opened sealed part against its entry.
+def check_part(part: SealedPart, expected: str | None, size: int | None) -> None:
+    """Check an opened sealed part against its entry's commitment and body size.
 
     Raises:
-        Problem: ``JournalCorrupt`` when the commitment, or the digest of a body that was kept,
-            does not fit.
+        Problem: ``JournalCorrupt`` when the commitment, ``DigestMismatch`` when the digest of a
+            body that was kept, does not fit.
     """
-    if commitment(part) != entry.get("commitment"):
+    if commitment(part) != expected:
         raise Problem(Code.JOURNAL_CORRUPT, detail="the commitment is not to this signature base")
-    if not part.base or len(part.body) != entry.get("size"):
+    if not part.base or len(part.body) != size:
         return  # not signed, or the body was not kept
     stated = [value for name, value in part.head.headers if name == "content-digest"]
     if stated and stated != [format_content_digest(sha256(part.body).digest())]:

@@ -1,0 +1,164 @@
+"""Reading a journal from outside, while it runs or when it is long closed: entries, proofs, search.
+
+Proof and checkpoint always come from one snapshot: the checkpoint is read first, and the proof is
+made for its size.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from exchange import merkle
+from exchange.checkpoint import Checkpoint, open_checkpoint
+from exchange.entries import Entry, parse_entry
+from exchange.notes import VerifierKey
+from exchange.problems import Code, Problem
+from exchange.proof import LogProof
+from exchange.sealed_parts import SealedPart, parse_part
+from mediator.journal import segments
+from mediator.journal.index import FILE as INDEX_FILE
+from mediator.journal.index import IndexReader, IndexWriter
+from mediator.journal.keyring import KeyRing
+from mediator.journal.publication import CHECKPOINT
+from mediator.journal.recovery import DESCRIPTION, Description
+from mediator.journal.tiles import TileFolder
+from mediator.journal.verify import check_part
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A decrypted sealed part and the key of this one record."""
+
+    part: SealedPart
+    record_key: bytes
+
+
+class JournalReader:
+    """One journal's directory, read only."""
+
+    def __init__(self, directory: Path) -> None:
+        description = Description.read(directory / DESCRIPTION)
+        self.directory = directory
+        self.origin = description.origin
+        self.key: VerifierKey = description.key
+        self._folder = TileFolder(directory / "log")
+        self._keyring = KeyRing(directory / "keys")
+        self._writer: IndexWriter | None = None
+        try:
+            self.checkpoint_note = (directory / "log" / CHECKPOINT).read_bytes()
+        except FileNotFoundError:
+            self.checkpoint_note = b""
+            self.checkpoint = Checkpoint(self.origin, 0, merkle.EMPTY_ROOT)
+        else:
+            self.checkpoint = open_checkpoint(self.checkpoint_note, self.key, self.origin)
+
+    def entry(self, index: int) -> bytes:
+        """The bytes of a published entry.
+
+        Raises:
+            Problem: ``NotFound`` behind the published size; ``JournalCorrupt``.
+        """
+        if not 0 <= index < self.checkpoint.size:
+            raise Problem(
+                Code.NOT_FOUND,
+                where=f"entry {index}",
+                detail=f"the journal has published entries 0 to {self.checkpoint.size - 1}",
+            )
+        ((_, entry),) = self._folder.entries(index, index + 1, self.checkpoint.size)
+        return entry
+
+    def prove(self, index: int) -> LogProof:
+        """The proof that an entry is in the tree of the checkpoint that was read.
+
+        Raises:
+            Problem: ``NotFound``, ``JournalCorrupt``.
+        """
+        size = self.checkpoint.size
+        path = merkle.prove_inclusion(index, size, self._folder.subtrees(size))
+        return LogProof(index, path, self.checkpoint_note)
+
+    def ciphertext(self, index: int) -> bytes:
+        """The sealed part of an entry as it is stored; empty when it has none.
+
+        Raises:
+            Problem: ``NotFound`` when no segment here holds the record.
+        """
+        record = segments.find_record(self.directory / "segments", index)
+        if record is None:
+            raise Problem(
+                Code.NOT_FOUND, where=f"entry {index}", detail="no segment here holds its record"
+            )
+        return record.sealed
+
+    def open(self, entry: Entry, ciphertext: bytes) -> Opened:
+        """Decrypt and check a sealed part.
+
+        Raises:
+            Problem: ``SealedPartUnreadable`` when the member's key is not here or not the right
+                one; ``JournalCorrupt`` when the content does not fit the entry.
+        """
+        if entry.sealed is None:
+            raise Problem(Code.NOT_FOUND, where="sealed part", detail="the entry has none")
+        key = self._keyring.find(entry.sealed.key)
+        if key is None:
+            raise Problem(
+                Code.SEALED_PART_UNREADABLE,
+                where=f"key {entry.sealed.key}",
+                detail="this key was destroyed or is not in this journal's keys",
+            )
+        part = parse_part(key.open(entry.sealed, ciphertext))
+        check_part(part, entry.commitment, entry.size)
+        return Opened(part, key.record_key(entry.sealed))
+
+    def index(self) -> IndexReader:
+        """The search index; made anew in memory when the file is missing, damaged or behind."""
+        try:
+            reader = IndexReader.open(self.directory / INDEX_FILE, self.origin)
+            if reader.size >= self.checkpoint.size:
+                return reader
+            reader.close()
+        except OSError:
+            pass
+        writer = IndexWriter(":memory:")
+        writer.catch_up(self._folder, self.checkpoint.size)
+        self._writer = writer
+        return IndexReader(writer.open(), self.origin)
+
+    def of_message(self, message_id: str) -> Iterator[tuple[int, Entry]]:
+        """The published entries of a message id (X-Road-Id), oldest first."""
+        reader = self.index()
+        for index in reader.of_message(message_id):
+            if index < self.checkpoint.size:
+                yield index, parse_entry(self.entry(index))
+        reader.close()
+
+
+def is_journal(directory: Path) -> bool:
+    return (directory / DESCRIPTION).is_file()
+
+
+def find_journals(directories: Iterable[Path]) -> list[Path]:
+    """The journals among and below some folders, in order.
+
+    Raises:
+        Problem: ``NotFound`` when a folder is neither a journal nor holds one.
+    """
+    found: list[Path] = []
+    for directory in directories:
+        below: list[Path] = []
+        for folder, names, _ in os.walk(directory):
+            if is_journal(Path(folder)):
+                below.append(Path(folder))
+                names.clear()
+            names.sort()
+        if not below:
+            raise Problem(
+                Code.NOT_FOUND,
+                where=str(directory),
+                detail=f"there is no {DESCRIPTION} here, nor in a folder below",
+            )
+        found += below
+    return found

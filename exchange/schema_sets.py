@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import unquote, urldefrag, urljoin
 
@@ -186,9 +187,20 @@ class CompiledSchema:
     names: frozenset[str]
     is_valid: Callable[[Any], bool]
     """Whether an instance keeps the schema; the message path calls this alone."""
+    alternatives: bool
+    """Whether ``anyOf`` or ``oneOf`` occurs: their errors hold those of every branch."""
 
     def errors(self, instance: Any) -> Iterator[jsonschema_rs.ValidationError]:
+        """Every error; the engine makes them all at once, so this is for small instances."""
         return self.engine.iter_errors(instance)
+
+    def first_error(self, instance: Any) -> jsonschema_rs.ValidationError | None:
+        """The first error, found as quickly as the verdict unless there are alternatives."""
+        try:
+            self.engine.validate(instance)
+        except jsonschema_rs.ValidationError as error:
+            return error
+        return None
 
     def rule(self, error: jsonschema_rs.ValidationError) -> str:
         """Where the broken keyword stands: pointer in the document, or URI of a shared schema."""
@@ -286,13 +298,7 @@ class SchemaSet:
 
     def _document(self, place: Place) -> Any:
         if place.base not in self._documents:
-            schema = parse_document(self._shared[place.base], place.base)
-            if not isinstance(schema, dict) or schema.get("$id") != place.base:
-                raise refuse(place.base, "a shared schema must carry its own $id")
-            if schema.get("$schema", DRAFT_2020_12) != DRAFT_2020_12:
-                raise refuse(f"{place.base}#/$schema", "shared schemas are JSON Schema 2020-12")
-            _check_metaschema(schema, lambda path: Place(place.base, path))
-            self._documents[place.base] = schema
+            self._documents[place.base] = _shared_schema(place.base, self._shared[place.base])
         return self._documents[place.base]
 
     def _name(self, place: Place, direction: Direction | None) -> str:
@@ -457,9 +463,29 @@ class SchemaSet:
             except (ValueError, jsonschema_rs.ReferencingError) as error:
                 raise refuse(self._origins[name], "the schema cannot be compiled") from error
             self._compiled[name] = CompiledSchema(
-                engine, self._origins, frozenset(self._known), engine.is_valid
+                engine,
+                self._origins,
+                frozenset(self._known),
+                engine.is_valid,
+                self._has_alternatives(name),
             )
         return self._compiled[name]
+
+    def _has_alternatives(self, name: str) -> bool:
+        nodes, seen = [self._schemas[name]], {name}
+        while nodes:
+            node = nodes.pop()
+            if isinstance(node, dict):
+                if "anyOf" in node or "oneOf" in node:
+                    return True
+                target = str(node.get("$ref", "")).rpartition("/")[2]
+                if target in self._schemas and target not in seen:
+                    seen.add(target)
+                    nodes.append(self._schemas[target])
+                nodes.extend(node.values())
+            elif isinstance(node, list):
+                nodes.extend(node)
+        return False
 
     def says_only(self, name: str, kind: str) -> bool:
         """Whether the schema asks for a type and for nothing else."""
@@ -554,6 +580,18 @@ def _in_place(schema: Any) -> tuple[int, list[str]]:
             count += more
             targets += further
     return count, targets
+
+
+@lru_cache(maxsize=128)  # most services refer to the same few
+def _shared_schema(name: str, content: bytes) -> dict[str, Any]:
+    """A shared schema, checked whole; callers do not change it."""
+    schema = parse_document(content, name)
+    if not isinstance(schema, dict) or schema.get("$id") != name:
+        raise refuse(name, "a shared schema must carry its own $id")
+    if schema.get("$schema", DRAFT_2020_12) != DRAFT_2020_12:
+        raise refuse(f"{name}#/$schema", "shared schemas are JSON Schema 2020-12")
+    _check_metaschema(schema, lambda path: Place(name, path))
+    return schema
 
 
 def _check_metaschema(schema: Any, origin: Callable[[str], Place]) -> None:

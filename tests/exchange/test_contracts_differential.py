@@ -19,7 +19,7 @@ from exchange.schema_sets import CompiledSchema, Dialect, Direction, Place, Sche
 SHARED = schemas.load_all()
 RECORDS = sorted(name for name in SHARED if "code-lists" not in name and "values" not in name)
 QUICK = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
 )
 
 
@@ -205,7 +205,7 @@ SCHEMAS = st.recursive(scalar_schemas(), joined, max_leaves=6)
 
 
 @given(schema=SCHEMAS, tries=st.lists(JSON, min_size=3, max_size=6))
-@settings(QUICK, max_examples=400)
+@settings(QUICK, max_examples=250)
 def test_any_schema_gets_one_verdict(schema: Any, tries: list[Any]) -> None:
     """Every keyword that is passed on means the same to both engines."""
     ours, theirs = engine(schema), reference(schema)

@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,7 +29,10 @@ import orjson
 from benchmarks import backend
 from benchmarks.load import Load
 from benchmarks.processes import Children, cpu_s, forget_peak_rss, peak_rss_bytes
-from exchange.problems import Code, Problem
+from console.reference_world.plans import ApplicationPlan, MemberPlan, ServerPlan, ServicePlan
+from console.reference_world.world import World
+from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
+from exchange.problems import Code, Problem, Text
 
 REQUEST_TARGET: Final = f"/r1/LA/GOV/MPI/oda-mis/disbursements{backend.PATH}?fiscal_year=2026"
 REQUEST_HEADERS: Final = (
@@ -36,6 +40,8 @@ REQUEST_HEADERS: Final = (
     ("Exchange-Purpose", "national-budget"),
     ("Accept", "application/json"),
 )
+# A server looks at its folder of agreements once a second.
+AGREEMENT_TAKEN_S: Final = 1.5
 _MIN_SLICE_S: Final = 0.5
 _LOAD_MARGIN_S: Final = 90.0
 
@@ -67,13 +73,68 @@ def start_baseline(children: Children, backend_url: str, name: str = "baseline")
 def start_saphan(children: Children, backend_url: str) -> Side | None:
     """Two `saphan mediator serve` processes, consumer's and provider's, over mutual TLS.
 
-    To start them: write both settings files, keys, certificates, the registry's copy and the
-    agreement below ``children.directory``; publish :func:`benchmarks.backend.openapi` for the
-    service in REQUEST_TARGET with ``backend_url`` behind it; then ``children.start("saphan-…",
-    [sys.executable, "-m", "console.cli.main", "mediator", "serve", PATH])`` for each, which waits
-    for its log line ``"event": "ready"``. None: only the baseline is measured.
+    The registry is stopped once both have their copy of it: it has no part in an exchange.
     """
-    return None
+    world = World(children.directory / "world")
+    try:
+        world.open_instance(Text("Lao PDR", "ສປປ ລາວ"))
+        pids = {}
+        for name, plan in _plans(children.directory, backend_url).items():
+            server = world.add_server(plan)
+            command = [sys.executable, "-m", "console.cli.main", "mediator", "serve"]
+            settings = str(server.folder / "server.yaml")
+            pids[name] = children.start(f"saphan-{name}", [*command, settings]).pid
+        world.agree(_AGREEMENT)
+        time.sleep(AGREEMENT_TAKEN_S)
+    finally:
+        world.close()
+    url = world.server_of(_MOF).url("http")
+    return Side("saphan", url, REQUEST_TARGET, REQUEST_HEADERS, pids)
+
+
+_MOF: Final = MemberId.parse("LA/GOV/MOF")
+_MPI: Final = MemberId.parse("LA/GOV/MPI")
+_BUDGET: Final = ApplicationId.parse("LA/GOV/MOF/budget")
+_SERVICE: Final = ServiceId.parse("LA/GOV/MPI/oda-mis/disbursements")
+_AGREEMENT: Final[dict[str, Any]] = {
+    "id": "benchmark",
+    "version": 1,
+    "title": {"en": "Disbursements for measuring", "lo": "ການເບີກຈ່າຍ"},
+    "provider": str(_MPI),
+    "consumer": str(_BUDGET),
+    "grants": [
+        {
+            "service": str(_SERVICE),
+            "endpoints": [{"method": "GET", "path": backend.PATH}],
+            "fields": ["*"],
+        }
+    ],
+    "purposes": [
+        {
+            "code": "national-budget",
+            "title": {"en": "National budget", "lo": "ງົບປະມານແຫ່ງຊາດ"},
+            "legal_basis": {"en": "a decree", "lo": "ດຳລັດ"},
+        }
+    ],
+    "valid_from": "2020-01-01T00:00:00Z",
+    "valid_until": "2099-01-01T00:00:00Z",
+}
+
+
+def _plans(folder: Path, backend_url: str) -> dict[str, ServerPlan]:
+    """The provider's server, which must be registered first, and the consumer's."""
+    document = folder / "openapi.json"
+    document.write_bytes(backend.openapi())
+    title = Text("Disbursements", "ການເບີກຈ່າຍ")
+    service = ServicePlan(_SERVICE, title, document, {"url": backend_url, "openapi": str(document)})
+    oda_mis = ApplicationPlan(_SERVICE.application, title)
+    budget = ApplicationPlan(_BUDGET, Text("Budget", "ງົບປະມານ"), "http")
+    provider = MemberPlan(_MPI, Text("MPI", "ກຜທ"), (oda_mis,), (service,))
+    consumer = MemberPlan(_MOF, Text("MOF", "ກງ"), (budget,))
+    return {
+        "provider": ServerPlan(ServerId.parse(f"{_MPI}/ss1"), (provider,)),
+        "consumer": ServerPlan(ServerId.parse(f"{_MOF}/ss1"), (consumer,)),
+    }
 
 
 @dataclass(slots=True)

@@ -45,6 +45,7 @@ class Link:
         self._state = state
         self._limits = limits
         self._pools: dict[tuple[ServerId, str], client.Pool] = {}
+        self._judged_with = 0
 
     async def send(self, recorded: RecordedCall) -> Answered:
         """Send a recorded call to its server and return what came back, unproven.
@@ -56,6 +57,7 @@ class Link:
         """
         sealed = recorded.sealed
         head = sealed.head
+        self._retire_outdated()
         pool = self._pool(sealed.server)
         call = sealed.routed.call
         host = urlsplit(sealed.server.address).netloc
@@ -104,7 +106,11 @@ class Link:
         return pool
 
     def _admit(self, server: ServerId, certificate: bytes | None) -> None:
-        found = self._state().auth_server(fingerprint(certificate or b""))
+        """Take a connection only if its certificate is registered for the server called."""
+        try:
+            found = self._state().auth_server(fingerprint(certificate or b""))
+        except Problem as problem:
+            raise NotConnected(problem) from problem
         if found != server:
             raise NotConnected(
                 Problem(
@@ -113,6 +119,14 @@ class Link:
                     detail=f"the certificate shown for {server} is that of {found}",
                 )
             )
+
+    def _retire_outdated(self) -> None:
+        """After a change of the registry no connection of before is used any more."""
+        version = self._state().version
+        if version != self._judged_with:
+            self._judged_with = version
+            for pool in self._pools.values():
+                pool.retire()
 
 
 def _end_to_end(headers: Headers) -> Headers:
@@ -146,12 +160,14 @@ def _translate(failure: client.ExchangeFailed, server: ServerRecord) -> Exceptio
             return problem if failure.sent else NotConnected(problem)
         case client.TimedOut(phase=client.Phase.CONNECT):
             return NotConnected(Problem(Code.PEER_UNREACHABLE, where=where, detail=failure.detail))
+        case client.TimedOut(phase=client.Phase.WAIT) | client.PoolFull():
+            return Problem(Code.OVERLOADED, where=where, detail=failure.detail)
+        case client.PoolClosed():
+            return Problem(Code.SHUTTING_DOWN, where=where, detail=failure.detail)
         case client.TimedOut():
             return Problem(Code.PEER_TIMEOUT, where=where, detail=failure.detail)
         case client.TooLarge():
             return Problem(Code.RESPONSE_TOO_LARGE, where=where, detail=failure.detail)
-        case client.PoolFull():
-            return Problem(Code.OVERLOADED, where=where, detail=failure.detail)
         case client.Disconnected():
             return Problem(Code.PEER_UNREACHABLE, where=where, detail=failure.detail)
         case _:

@@ -10,6 +10,7 @@ from exchange.problems import Code, Problem
 from serving import client
 from serving.backends import BackendRequest, BackendResponse
 
+IDLE_S = 4.0
 _OF_THE_CONNECTION = frozenset(
     {"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"}
 )
@@ -49,6 +50,9 @@ class HttpBackend:
             limits=client.PoolLimits(
                 max_connections=connections,
                 max_waiting=4096,
+                # Many application servers drop an idle connection after 5 s; a POST on one that
+                # is being dropped would be lost.
+                idle_s=IDLE_S,
                 max_body_bytes=response_max_bytes,
             ),
         )

@@ -115,6 +115,7 @@ async def open_server(
             origin=origin_of(settings.server),
             signing_key=_log_key(directory / "journal.key"),
             keyring=KeyRing(directory / "journal" / "keys"),
+            settings=settings.journal,
         )
         stack.push_async_callback(journal.close)
         recorder = Recorder(

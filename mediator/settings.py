@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
+from mediator.journal.log import JournalSettings
 from serving.settings import setting
 
 
@@ -157,4 +158,5 @@ class ServerSettings:
         "folder with the sealed agreements (*.jws) that open doors; pinned here", default=None
     )
     limits: LimitSettings = setting("bounds", default_factory=LimitSettings)
+    journal: JournalSettings = setting("how the journal writes", default_factory=JournalSettings)
     log_level: str = setting("debug, info, warning or error", default="info")

@@ -107,14 +107,23 @@ class World:
         """The TUF root that every server is given."""
         return _made(self._opened).anchor
 
-    def open_instance(self, name: Text, *, time_stamps: bool = False) -> None:
+    def open_instance(
+        self,
+        name: Text,
+        *,
+        time_stamps: bool = False,
+        authorities_since: datetime | None = None,
+    ) -> None:
         """Make the authorities and the registry, with all shared schemas, and start it.
 
-        ``time_stamps`` adds a time-stamp authority, which runs in this process.
+        ``time_stamps`` adds a time-stamp authority, which runs in this process;
+        ``authorities_since`` makes the certification authorities older than now.
         """
         now = datetime.now(UTC)
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._pki = create_development_pki(self.directory / "pki", self.instance, at=now)
+        self._pki = create_development_pki(
+            self.directory / "pki", self.instance, at=authorities_since or now
+        )
         record = InstanceRecord(
             self.instance,
             Environment.DEVELOPMENT,

@@ -118,7 +118,10 @@ def plans(
         ),
         ServicePlan(DOWN, title, openapi, common | {"url": f"http://127.0.0.1:{dead_port}"}),
     )
-    bounds = {"limits": {"request_max_bytes": 65536, "read_s": 2.0, **(limits or {})}}
+    bounds = {
+        "limits": {"request_max_bytes": 65536, "read_s": 2.0, **(limits or {})},
+        "journal": {"publish_interval_s": 0.05},
+    }
     return (
         ServerPlan(
             MOF_SERVER,

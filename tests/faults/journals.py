@@ -18,6 +18,7 @@ from exchange.checkpoint import Checkpoint, open_checkpoint
 from mediator.journal import segments
 from mediator.journal.recovery import DESCRIPTION, Description
 from mediator.journal.tiles import TileFolder
+from mediator.journal.verify import verify
 
 POLL_S = 0.005
 
@@ -46,7 +47,7 @@ def open_head(journal: Path, data: bytes) -> Checkpoint:
 
 
 def read(journal: Path) -> Published:
-    """Read a journal, and check it the slow, obvious way.
+    """Read a journal that is not open, and check it, also the slow, obvious way.
 
     The root is computed from the entries by RFC 6962's recursive definition; every entry must be
     in the segments as it is in the bundles, with the sealed part that it names by its digest.
@@ -72,6 +73,9 @@ def read(journal: Path) -> Published:
                 named = documents[index].get("sealed", {}).get("digest")
                 assert named == (sha256(sealed).hexdigest() if sealed else None)
     assert committed == head.size
+    verdict = verify(journal)
+    assert verdict.good, verdict.findings
+    assert verdict.size == head.size
     return Published(journal, head, documents, leaves)
 
 

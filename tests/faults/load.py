@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -70,6 +71,13 @@ class Load:
     def answered(self) -> list[Outcome]:
         """The calls that got what they asked for."""
         return [outcome for outcome in self.outcomes if outcome.status == 200]
+
+    def await_answers(self, more: int, within_s: float = 10.0) -> None:
+        """Wait until so many more calls got what they asked for."""
+        wanted, deadline = len(self.answered) + more, time.monotonic() + within_s
+        while len(self.answered) < wanted:
+            assert time.monotonic() < deadline, "the applications are not served"
+            time.sleep(0.01)
 
     async def _run(self) -> None:
         numbers = itertools.count()

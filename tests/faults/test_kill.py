@@ -60,14 +60,6 @@ def kill_often(victim: RunningServer, rng: random.Random, watching: Load) -> Non
     victim.process.wait_ready()
 
 
-def await_answers(watching: Load, more: int = 50) -> None:
-    """Wait until the applications are served again."""
-    wanted, deadline = len(watching.answered) + more, time.monotonic() + 10
-    while len(watching.answered) < wanted and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert len(watching.answered) >= wanted
-
-
 def settle(world: SmallWorld) -> tuple[journals.Published, journals.Published]:
     """Stop both servers, so that all is published, and read both journals."""
     for server in (world.mof, world.mpi):
@@ -100,7 +92,7 @@ def test_no_answered_exchange_is_lost(own_world: SmallWorld, side: str) -> None:
         load(world.mof.url("http")) as applications,
     ):
         kill_often(victim, rng, applications)
-        await_answers(applications)
+        applications.await_answers(50)
         applications.stop()
         consumer, provider = settle(world)
     outcomes = applications.outcomes

@@ -31,6 +31,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
+from urllib.parse import quote
 
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from securesystemslib.exceptions import UnverifiedSignatureError, VerificationError
@@ -44,10 +46,11 @@ from exchange.registrations import INSTANCE_TARGET, is_schema_target
 
 MAX_CONTINUITY_BYTES = 256 << 10
 MAX_STATEMENTS = 64
-CONTINUITY = "continuity/"
+MAX_ROLE_NAME = 150
 MAX_KEYS = 16
 STATEMENT_TYPE = "saphan-key-change"
 _HEX = re.compile(r"[0-9a-f]{2,2048}", re.ASCII)
+_CONTINUITY = re.compile(r"continuity/[A-Za-z0-9'()+,\-.=%~]{1,200}\.json", re.ASCII)
 _ED25519 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _KEY_TYPES = {"ed25519": "ed25519", "ecdsa": "ecdsa-sha2-nistp256"}
 
@@ -119,22 +122,19 @@ class Statement:
 
 
 def role_name(member: MemberId) -> str:
-    """The TUF role of a member, such as ``LA~GOV~MPI``; ``~`` is in no identifier."""
-    return str(member).replace("/", "~")
+    """The TUF role of a member, such as ``LA~GOV~MPI``; ``~`` is in no identifier.
 
-
-def parse_role_name(name: str) -> MemberId:
-    """The member whose role is called ``name``.
-
-    Raises:
-        Problem: ``InvalidIdentifier`` when it is not the name of a member's role.
+    Roles become file names at clients, so a long identifier is named by its digest instead.
     """
-    return MemberId.parse(name.replace("~", "/") if "/" not in name else "", "role")
+    name = str(member).replace("/", "~")
+    if len(quote(name, "")) <= MAX_ROLE_NAME:
+        return name
+    return f"~{sha256(str(member).encode()).hexdigest()}"
 
 
 def continuity_target(member: MemberId) -> str:
     """The target path of a member's statements."""
-    return f"{CONTINUITY}{role_name(member)}.json"
+    return f"continuity/{role_name(member)}.json"
 
 
 def delegated_role(member: MemberId, keys: KeySet) -> DelegatedRole:
@@ -158,7 +158,7 @@ def read_delegations(targets: Targets, instance: str) -> dict[MemberId, KeySet]:
         Problem: ``UntrustedMetadata`` for such metadata.
     """
     for path in targets.targets:
-        if not (path == INSTANCE_TARGET or is_schema_target(path) or _is_continuity(path)):
+        if not (path == INSTANCE_TARGET or is_schema_target(path) or _CONTINUITY.fullmatch(path)):
             raise _untrusted(path, "the registry's own role may not hold this target")
     delegations = targets.delegations
     if delegations is None:
@@ -168,13 +168,13 @@ def read_delegations(targets: Targets, instance: str) -> dict[MemberId, KeySet]:
     found: dict[MemberId, KeySet] = {}
     for name, role in delegations.roles.items():
         try:
-            member = parse_role_name(name)
+            member = _delegated_member(role)
             keys = role_keys(role, delegations.keys)
         except Problem as problem:
             raise _untrusted(f"delegations/{name}", problem.detail) from problem
         wanted = delegated_role(member, keys)
-        same = (role.name, role.terminating, role.paths) == (wanted.name, True, wanted.paths)
-        if not same or member.instance != instance:
+        same = (role.terminating, role.paths) == (True, wanted.paths)
+        if not same or not name == role.name == wanted.name or member.instance != instance:
             raise _untrusted(f"delegations/{name}", "not the one form of a member's delegation")
         found[member] = keys
     return found
@@ -390,14 +390,10 @@ def _verifies(key: Key, signature: Signature, data: bytes) -> bool:
     return True
 
 
-def _is_continuity(path: str) -> bool:
-    if not (path.startswith(CONTINUITY) and path.endswith(".json")):
-        return False
-    try:
-        parse_role_name(path.removeprefix(CONTINUITY).removesuffix(".json"))
-    except Problem:
-        return False
-    return True
+def _delegated_member(role: DelegatedRole) -> MemberId:
+    if not role.paths or len(role.paths) != 1 or not role.paths[0].endswith("/*"):
+        raise _untrusted("paths", "must be {member}/*")
+    return MemberId.parse(role.paths[0].removesuffix("/*"), "paths")
 
 
 def _untrusted(where: str, detail: str) -> Problem:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from exchange.continuity import CONTINUITY, parse_role_name, parse_statements
+from exchange.continuity import continuity_target, parse_statements
 from exchange.documents import parse_document
 from exchange.identifiers import MemberId, ServiceId
 from exchange.problems import Code, Problem, Text
@@ -44,7 +44,7 @@ class Directory:
     instance: InstanceRecord | None = None
     schemas: dict[str, bytes] = field(default_factory=dict)
     _schema_paths: dict[str, str] = field(default_factory=dict)
-    _key_changes: dict[MemberId, int] = field(default_factory=dict)
+    _own: Mapping[str, bytes] = field(default_factory=dict)
     _members: dict[MemberId, _Listed] = field(default_factory=dict)
 
     def load_own(self, files: Mapping[str, bytes]) -> None:
@@ -53,7 +53,7 @@ class Directory:
         paths = {
             path: schema_id(data, path) for path, data in files.items() if is_schema_target(path)
         }
-        self._key_changes = _key_changes(files)
+        self._own = files
         self._schema_paths = {identifier: path for path, identifier in paths.items()}
         self.schemas = {identifier: files[path] for path, identifier in paths.items()}
 
@@ -74,7 +74,7 @@ class Directory:
         document = parse_document(format_member(listed.record), 1 << 30, str(member)).value
         return {
             "version": listed.version,
-            "key_changes": self._key_changes.get(member, 0),
+            "key_changes": self._key_changes(member),
             "document": document,
         }
 
@@ -143,6 +143,10 @@ class Directory:
         services = sum(len(listed.record.services) for listed in self._members.values())
         return {"members": len(self._members), "services": services, "schemas": len(self.schemas)}
 
+    def _key_changes(self, member: MemberId) -> int:
+        data = self._own.get(continuity_target(member))
+        return 0 if data is None else parse_statements(data, member)[-1].number
+
     def _find(self, service: ServiceId) -> tuple[ServiceRecord, _Listed]:
         listed = self._members.get(service.member)
         for record in () if listed is None else listed.record.services:
@@ -158,15 +162,6 @@ class Directory:
             "member": {"id": str(service.id.member), "name": _texts(listed.record.name)},
             "openapi": service.openapi is not None,
         }
-
-
-def _key_changes(files: Mapping[str, bytes]) -> dict[MemberId, int]:
-    changes = {}
-    for path, data in files.items():
-        if path.startswith(CONTINUITY):
-            member = parse_role_name(path.removeprefix(CONTINUITY).removesuffix(".json"))
-            changes[member] = parse_statements(data, member)[-1].number
-    return changes
 
 
 def _matches(query: str, identifier: str, *texts: Text) -> bool:

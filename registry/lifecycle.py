@@ -56,6 +56,7 @@ from registry.publish import check_file, judge_member_role
 
 MAX_SUBMISSION_BYTES = 32 << 20
 MAX_FILES = 4096
+MAX_ENCODED_CODE = 200  # codes become names of folders
 _BASE64_CHARS = MAX_OPENAPI_BYTES * 4 // 3 + 4
 
 
@@ -219,6 +220,12 @@ def judge_submission(
             Code.INVALID_DOCUMENT,
             where="submission#/member",
             detail=f"this registry is of the instance {instance.instance}",
+        )
+    if any(len(code) > MAX_ENCODED_CODE for code in str(member).split("/")):
+        raise Problem(
+            Code.INVALID_DOCUMENT,
+            where="submission#/member",
+            detail=f"a code of more than {MAX_ENCODED_CODE} characters cannot be published",
         )
     kind = _kind(submission, standing)
     role = judge_member_role(submission.role, member, submission.keys, standing.version, at)

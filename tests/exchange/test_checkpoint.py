@@ -178,9 +178,7 @@ GOOD = proof.format_proof(log_proof(5, 8))
         GOOD.replace(b"index 5\n", b""),
         GOOD.replace(b"index 5", b"extra x\nindex 5"),
         GOOD.replace(b"index 5\n", b"index 5\nAAAA\n"),
-        GOOD.replace(
-            b"index 5\n", b"index 5\n" + b"A" * 43 + b"=\n" * 1 + (b"A" * 43 + b"=\n") * 70
-        ),
+        GOOD.replace(b"index 5\n", b"index 5\n" + (b"A" * 43 + b"=\n") * 70),
         GOOD[: GOOD.index(b"\n\n") + 2],
         "é".encode() + GOOD,
     ],

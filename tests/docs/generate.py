@@ -16,7 +16,6 @@ import click
 
 from console.cli.main import COMMANDS, main
 from exchange.problems import CATALOGUE, Blame, Code
-from mediator.journal.log import JournalSettings
 from mediator.settings import ServerSettings
 from registry.settings import RegistrySettings
 from serving.settings import table
@@ -51,12 +50,6 @@ def settings_page() -> str:
         "## Security server",
         "",
         *_settings_table(table(ServerSettings)),
-        "",
-        "## Journal",
-        "",
-        "These are defaults of the code; a settings file cannot change them yet.",
-        "",
-        *_settings_table(table(JournalSettings)),
         "",
         "## Registry",
         "",

@@ -117,10 +117,14 @@ class RegistryFetcher(FetcherInterface):
     ) -> Iterator[bytes]:
         whole = False
         try:
-            while chunk := response.read(_CHUNK):
+            # read1 gives what is there; read would wait for all of it, whatever the deadline.
+            while chunk := response.read1(_CHUNK):
                 if time.monotonic() > deadline:
                     raise SlowRetrievalError(f"{url}: not finished in {self._total_s} s")
                 yield chunk
+            if response.length:
+                raise DownloadError(f"{url}: ended {response.length} bytes early")
+            response.close()  # read to its end, so the connection is free for the next request
             whole = True
         except TimeoutError as error:
             raise SlowRetrievalError(f"{url}: silent for {self._silence_s} s") from error

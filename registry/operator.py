@@ -109,7 +109,8 @@ def _sign(own: OwnRole, targets: Targets, signers: Sequence[Signer]) -> bytes:
         raise Problem(
             Code.NOT_AUTHORISED,
             where="keys",
-            detail=f"{len(fitting)} of the targets keys are here, {role.threshold} must sign",
+            detail=f"{len(fitting)} of the targets keys are here, {role.threshold} must sign; "
+            "name them with --keys",
             facts={"here": len(fitting), "threshold": role.threshold},
         )
     return sign(targets, fitting)

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import click
 import orjson
 
-from exchange.certificates import parse_certificates
+from exchange.certificates import fingerprint_of, parse_certificates
 from exchange.identifiers import MemberId, ServiceId
 from exchange.problems import Code, Problem, Text
 from exchange.registrations import (
@@ -538,7 +538,11 @@ def show(identifier: str, openapi: bool, url: str, api_key: str, as_json: bool) 
         path = f"services/{ServiceId.parse(identifier)}{'/openapi' if openapi else ''}"
     else:
         path = f"members/{MemberId.parse(identifier)}"
-    _show(client.get(path), True if openapi else as_json)
+    found = client.get(path)
+    if as_json or openapi or identifier.count("/") == 4:
+        _show(found, as_json)
+    else:
+        _show(found, False, *_member_lines(found))
 
 
 @registry.command()
@@ -653,6 +657,30 @@ def _listen(text: str) -> tuple[str, int]:
 
 def _flat(items: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
     return [item | {key: f"{item[key]['en']} · {item[key]['lo']}"} for item in items]
+
+
+def _member_lines(found: dict[str, Any]) -> list[str]:
+    """A member as a person reads it; certificates by their end and fingerprint."""
+    document = found["document"]
+
+    def certificates(pems: list[str]) -> list[str]:
+        parsed = [parse_certificates(text.encode())[0] for text in pems]
+        return [
+            f"until {item.not_valid_after_utc:%F}  {fingerprint_of(item)[:16]}…" for item in parsed
+        ]
+
+    name = document["name"]
+    lines = [f"{document['member']}  {name['en']} · {name['lo']}  (version {found['version']})"]
+    lines += [f"  seal        {text}" for text in certificates(document["seal_certificates"])]
+    for server in document["servers"]:
+        lines.append(f"  server      {server['id']}  {server['address']}")
+        lines += [f"    auth      {text}" for text in certificates(server["auth_certificates"])]
+    for application in document["applications"]:
+        lines.append(f"  application {application['id']}  on {', '.join(application['servers'])}")
+    for service in document["services"]:
+        title = service["title"]
+        lines.append(f"  service     {service['id']}  {title['en']} · {title['lo']}")
+    return lines
 
 
 def _show(value: Any, as_json: bool, *lines: str) -> None:

@@ -1,0 +1,166 @@
+"""Fetching over real sockets, from servers that behave and servers that do not."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+from tuf.api.exceptions import DownloadError, DownloadHTTPError, SlowRetrievalError
+
+from mediator.registry_fetcher import RegistryFetcher
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+
+
+@contextmanager
+def server(handle: Callable[[socket.socket, int], None]) -> Iterator[str]:
+    """A server on a free port; ``handle`` gets each connection and its number."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    connections: list[socket.socket] = []
+
+    def accept() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            connections.append(connection)
+            number = len(connections)
+            threading.Thread(target=serve, args=(connection, number), daemon=True).start()
+
+    def serve(connection: socket.socket, number: int) -> None:
+        with suppress(OSError):
+            handle(connection, number)
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/x.json"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        for connection in connections:
+            connection.close()
+        thread.join(2)
+
+
+def answer(*parts: bytes, pause_s: float = 0.0, close: bool = False) -> Callable[..., None]:
+    """Answer every request with ``parts``."""
+
+    def handle(connection: socket.socket, number: int) -> None:
+        while connection.recv(65536):
+            for part in parts:
+                connection.sendall(part)
+                time.sleep(pause_s)
+            if close:
+                connection.close()
+                return
+
+    return handle
+
+
+@pytest.fixture
+def fetcher() -> Iterator[RegistryFetcher]:
+    fetcher = RegistryFetcher(silence_s=0.3, total_s=0.6)
+    yield fetcher
+    fetcher.close()
+
+
+def test_a_connection_is_kept(fetcher: RegistryFetcher) -> None:
+    """Several files come over one connection."""
+    seen: list[int] = []
+
+    def handle(connection: socket.socket, number: int) -> None:
+        seen.append(number)
+        answer(OK)(connection, number)
+
+    with server(handle) as url:
+        for _ in range(3):
+            assert fetcher.download_bytes(url, 100) == b"hello"
+    assert seen == [1]
+
+
+def test_a_kept_connection_that_was_closed_is_replaced(fetcher: RegistryFetcher) -> None:
+    """A registry that restarts between two polls is not a failed poll."""
+    with server(answer(OK, close=True)) as url:
+        assert fetcher.download_bytes(url, 100) == b"hello"
+        time.sleep(0.05)
+        assert fetcher.download_bytes(url, 100) == b"hello"
+
+
+def test_an_error_status_is_told_and_the_connection_stays(fetcher: RegistryFetcher) -> None:
+    """404 is how the end of the chain of roots looks."""
+    not_found = b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno"
+    with server(answer(not_found)) as url:
+        for _ in range(2):
+            with pytest.raises(DownloadHTTPError) as caught:
+                fetcher.download_bytes(url, 100)
+            assert caught.value.status_code == 404
+
+
+def test_a_redirect_is_not_followed(fetcher: RegistryFetcher) -> None:
+    """The registry's address is what was configured."""
+    moved = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"
+    with server(answer(moved)) as url, pytest.raises(DownloadHTTPError):
+        fetcher.download_bytes(url, 100)
+
+
+@pytest.mark.parametrize(
+    ("handle", "error"),
+    [
+        (answer(), SlowRetrievalError),
+        (
+            answer(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", pause_s=2),
+            SlowRetrievalError,
+        ),
+        (answer(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", close=True), DownloadError),
+        (answer(b"nonsense\r\n\r\n", close=True), DownloadError),
+        (
+            answer(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", *[b"x"] * 20, pause_s=0.1),
+            SlowRetrievalError,
+        ),
+        (answer(OK.replace(b"5", b"9999999999999")), DownloadError),
+    ],
+)
+def test_a_bad_server_ends_in_a_download_error_in_time(
+    fetcher: RegistryFetcher, handle: Callable[..., None], error: type[Exception]
+) -> None:
+    """Silence, a cut, nonsense, a trickle, too much: an error within the deadlines."""
+    started = time.monotonic()
+    with server(handle) as url, pytest.raises(error):
+        fetcher.download_bytes(url, 100)
+    assert time.monotonic() - started < 2
+
+
+def test_nobody_there_is_a_download_error(fetcher: RegistryFetcher) -> None:
+    """A closed port fails at once."""
+    with pytest.raises(DownloadError):
+        fetcher.download_bytes("http://127.0.0.1:1/x", 100)
+    with pytest.raises(DownloadError):
+        fetcher.download_bytes("file:///etc/passwd", 100)
+
+
+def test_prefetched_files_are_handed_out_once(fetcher: RegistryFetcher) -> None:
+    """What failed or was too long beforehand is fetched when it is asked for."""
+    with server(answer(OK)) as url:
+        fetcher.prefetch({url: 100, f"{url}2": 4, "http://127.0.0.1:1/x": 9})
+        before = fetcher.requests
+        assert fetcher.download_bytes(url, 100) == b"hello"
+        assert fetcher.requests == before
+        assert fetcher.download_bytes(f"{url}2", 100) == b"hello"
+        assert fetcher.download_bytes(url, 100) == b"hello"
+        assert fetcher.requests == before + 2
+
+
+def test_a_closed_fetcher_fetches_no_more(fetcher: RegistryFetcher) -> None:
+    """Closing is idempotent."""
+    with server(answer(OK)) as url:
+        fetcher.download_bytes(url, 100)
+        fetcher.close()
+        fetcher.close()
+        with pytest.raises(DownloadError):
+            fetcher.download_bytes(url, 100)

@@ -132,6 +132,16 @@ def test_every_problem_is_documented_in_both_languages(code: Code) -> None:
     assert _LAO.search(entry.remedy.lo), "the remedy is not in Lao"
 
 
+def test_operators_are_told_of_real_problems() -> None:
+    """What docs/operators.md says to do when a problem is seen names codes that exist."""
+    page = (ROOT / "docs/operators.md").read_text(encoding="utf-8")
+    rows = page.partition("## What to do when")[2].splitlines()
+    seen = [name for row in rows for name in _CODE.findall(row.split("|")[1] if "|" in row else "")]
+    camel = {name for name in seen if re.fullmatch(r"[A-Z][A-Za-z]+", name)}
+    assert camel
+    assert camel <= {code.value for code in Code}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=_name)
 def test_relative_links_lead_somewhere(document: Path) -> None:
     """A relative link names a file that exists and, with #, a heading in it."""

@@ -31,7 +31,7 @@ from exchange.sealed_parts import Head, SealedPart
 from exchange.tiles import Tile, subtree_reader
 from mediator.journal.keyring import KeyRing
 from mediator.journal.log import Journal
-from mediator.journal.randomness import random_bytes
+from serving.randomness import random_bytes
 from mediator.journal.segments import format_record
 from mediator.journal.tiles import Edge
 from mediator.journal.verify import verify

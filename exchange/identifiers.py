@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import ClassVar, Self, cast
 
@@ -70,12 +70,16 @@ class _Identifier:
     FIELDS: ClassVar[tuple[str, ...]] = ()
     NOUN: ClassVar[str] = "identifier"
 
+    _text: str = field(init=False, repr=False, compare=False)
+
     def __post_init__(self) -> None:
-        for field in self.FIELDS:
-            check_code(getattr(self, field), f"{self.NOUN} {field}")
+        codes = [getattr(self, name) for name in self.FIELDS]
+        for name, code in zip(self.FIELDS, codes, strict=True):
+            check_code(code, f"{self.NOUN} {name}")
+        object.__setattr__(self, "_text", "/".join(map(_encode, codes)))
 
     def __str__(self) -> str:
-        return "/".join(_encode(getattr(self, field)) for field in self.FIELDS)
+        return self._text
 
     @classmethod
     def parse(cls, text: str, where: str = "") -> Self:
@@ -143,7 +147,7 @@ class ApplicationId(_Identifier):
 
     @property
     def member(self) -> MemberId:
-        return MemberId(self.instance, self.member_class, self.member_code)
+        return _member(self.instance, self.member_class, self.member_code)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -167,13 +171,13 @@ class ServiceId(_Identifier):
 
     @property
     def application(self) -> ApplicationId:
-        return ApplicationId(
+        return _application(
             self.instance, self.member_class, self.member_code, self.application_code
         )
 
     @property
     def member(self) -> MemberId:
-        return MemberId(self.instance, self.member_class, self.member_code)
+        return _member(self.instance, self.member_class, self.member_code)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -195,4 +199,9 @@ class ServerId(_Identifier):
 
     @property
     def member(self) -> MemberId:
-        return MemberId(self.instance, self.member_class, self.member_code)
+        return _member(self.instance, self.member_class, self.member_code)
+
+
+# The owner of an identifier is asked for with every message.
+_member = lru_cache(maxsize=4096)(MemberId)
+_application = lru_cache(maxsize=4096)(ApplicationId)

@@ -7,7 +7,6 @@ recorded and nothing is answered that is not opened and recorded.
 from __future__ import annotations
 
 import random
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -35,6 +34,7 @@ from mediator.stages import (
     SealedCall,
 )
 from serving.clock import Clock
+from serving.randomness import random_token
 
 SIGNATURE_LIFETIME_S = 60
 log = structlog.get_logger("mediator.consumer")
@@ -137,7 +137,7 @@ class Consumer:
         )
         head = RequestHead(call.method, server.address + call.target, headers)
         created = int(self.clock.unix())
-        nonce = secrets.token_urlsafe(16)
+        nonce = random_token()
         signed = seal_request(
             head,
             self.seal_keys[call.client.member],

@@ -131,10 +131,8 @@ class Provider:
                 where="TLS certificate",
                 detail=f"{received.peer} is not a security server of {client}",
             )
-        headers = head.headers
-        check_content_digest(
-            xroad.single(headers, "content-digest"), sha256(received.body).digest()
-        )
+        own = xroad.own_fields(head.headers)
+        check_content_digest(own.get("content-digest", ""), sha256(received.body).digest())
         self.replays.remember(opened.keyid, opened.nonce, self.clock.unix())
         return OpenedCall(
             received=received,
@@ -143,11 +141,11 @@ class Provider:
             service=service,
             path=path,
             query=query,
-            message_id=xroad.single(headers, "x-road-id"),
-            request_id=xroad.single(headers, "x-road-request-id"),
-            trace=xroad.single(headers, "traceparent"),
-            purpose=xroad.single(headers, "exchange-purpose"),
-            agreement=xroad.single(headers, "exchange-agreement"),
+            message_id=own.get("x-road-id", ""),
+            request_id=own.get("x-road-request-id", ""),
+            trace=own.get("traceparent", ""),
+            purpose=own.get("exchange-purpose", ""),
+            agreement=own.get("exchange-agreement", ""),
         )
 
     def allow(self, recorded: RecordedOpening) -> Allowed:

@@ -7,7 +7,6 @@ there was one, the message itself in the sealed part.
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 
 from exchange.entries import Entry, Kind, Side
@@ -32,6 +31,7 @@ from mediator.stages import (
 from mediator.xroad import client_named, service_named
 from serving.backends import Headers
 from serving.clock import Clock
+from serving.randomness import random_bytes
 
 SALT_SIZE = 16
 _MAX_TEXT = 200
@@ -334,7 +334,7 @@ class Recorder:
         self, head: Head, body: bytes, base: bytes = b"", signature: bytes = b""
     ) -> SealedPart:
         kept = body if len(body) <= self.body_max_bytes else b""
-        return SealedPart(base, signature, head, kept, secrets.token_bytes(SALT_SIZE))
+        return SealedPart(base, signature, head, kept, random_bytes(SALT_SIZE))
 
 
 def _problem(problem: Problem | str | None) -> tuple[str | None, str | None, int | None]:

@@ -60,6 +60,7 @@ from serving import tls
 from serving.backends import Backend
 from serving.clock import Clock, SystemClock
 from serving.listener import Listener, listen, split_address
+from serving.runtime import settle
 
 log = structlog.get_logger("mediator.server")
 
@@ -108,6 +109,7 @@ async def open_server(
         )
         stack.push_async_callback(view.close)
         state = view.state
+        gate = Gate(settings.limits.concurrent)
         authorities = trusted_authorities(state.instance)
         seal_keys, certificates = _own_keys(settings, state, clock.now())
         journal = await Journal.open(
@@ -116,6 +118,7 @@ async def open_server(
             signing_key=_log_key(directory / "journal.key"),
             keyring=KeyRing(directory / "journal" / "keys"),
             settings=settings.journal,
+            siblings=lambda: gate.inside,
         )
         stack.push_async_callback(journal.close)
         recorder = Recorder(
@@ -136,7 +139,6 @@ async def open_server(
         }
         for offered in services.values():
             stack.push_async_callback(offered.backend.close)
-        gate = Gate(settings.limits.concurrent)
         provider = Provider(
             address=settings.address.rstrip("/"),
             state=lambda: view.state,
@@ -196,6 +198,7 @@ async def serve(
             https=server.https.url if server.https else None,
             admin=server.admin.url,
         )
+        settle()
         await stop.wait()
 
 

@@ -77,7 +77,7 @@ class RegistryView:
         clock: Clock | None = None,
         context: ssl.SSLContext | None = None,
     ) -> RegistryView:
-        """Take up the copy on disk; without one, wait for the registry.
+        """Take up the copy on disk; without one, or with one that is too old, ask the registry.
 
         Args:
             url: base address of the registry.
@@ -97,6 +97,11 @@ class RegistryView:
             await view._in_thread_load()
             if view._state is None:
                 await view.refresh()
+            elif view._is_outdated:
+                try:
+                    await view.refresh()
+                except Problem as problem:
+                    view._alarm(problem)  # `state` tells that the copy is too old
         except BaseException:
             await view.close()
             raise
@@ -113,6 +118,10 @@ class RegistryView:
         if state is not None and self._clock.unix() < self._usable_until:
             return state
         raise self._outdated()
+
+    @property
+    def _is_outdated(self) -> bool:
+        return self._clock.unix() >= self._usable_until
 
     @property
     def age_s(self) -> float:

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import re
 import ssl
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
 
 from exchange.certificates import fingerprint
 from exchange.envelope import HOP_BY_HOP
@@ -21,6 +19,7 @@ from exchange.problems import Code, Problem
 from mediator.settings import ConnectionMode
 from mediator.stages import Call
 from serving.backends import Headers
+from serving.randomness import random_uuid
 
 METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
 CLIENT_HEADERS = ("x-road-client", "x-govstack-client")
@@ -30,13 +29,21 @@ MAX_MESSAGE_ID = 255
 _PATH = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*", re.ASCII)
 _QUERY = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})*", re.ASCII)
 _MESSAGE_ID = re.compile(r"[!-~]{1,255}", re.ASCII)
-# The same few identifiers come by thousands of times a second; the caches are bounded.
-_service = lru_cache(maxsize=4096)(partial(ServiceId.parse, where="path"))
-_application = lru_cache(maxsize=4096)(partial(ApplicationId.parse, where="X-Road-Client"))
 _DOT_SEGMENT = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:/|$)", re.ASCII | re.IGNORECASE)
 
 # Fields that this server sets itself, or that belong to the connection; what an application
 # sends in them is not passed on.
+_OWN = frozenset(
+    {
+        "content-digest",
+        "exchange-agreement",
+        "exchange-purpose",
+        "traceparent",
+        "x-road-id",
+        "x-road-request-id",
+        "x-road-security-server",
+    }
+)
 _NOT_FORWARDED = frozenset(
     {
         *CLIENT_HEADERS,
@@ -87,24 +94,7 @@ class Connection:
 
 def new_request_id() -> str:
     """X-Road-Request-Id: a UUID that finds both sides' records."""
-    return str(uuid.uuid4())
-
-
-def message_id(headers: Headers) -> str:
-    """X-Road-Id as the application sent it, or empty.
-
-    Raises:
-        Problem: ``InvalidHeader`` when it is repeated with two values, too long or not visible
-            ASCII.
-    """
-    value = single(headers, "x-road-id")
-    if value and not _MESSAGE_ID.fullmatch(value):
-        raise Problem(
-            Code.INVALID_HEADER,
-            where="X-Road-Id",
-            detail=f"must be 1 to {MAX_MESSAGE_ID} visible ASCII characters",
-        )
-    return value
+    return random_uuid()
 
 
 def client_of(headers: Headers) -> ApplicationId:
@@ -128,7 +118,7 @@ def client_of(headers: Headers) -> ApplicationId:
             detail="X-Road-Client and X-GovStack-Client name different applications",
         )
     try:
-        return _application(values.pop())
+        return ApplicationId.parse(values.pop(), "X-Road-Client")
     except Problem as problem:
         raise Problem(
             Code.INVALID_CLIENT_IDENTIFIER, where="X-Road-Client", detail=problem.detail
@@ -173,7 +163,7 @@ def service_of(target: str, max_bytes: int) -> tuple[ServiceId, str, str]:
             detail="five codes are needed after /r1/: "
             "{instance}/{class}/{member}/{application}/{service}",
         )
-    service = _service("/".join(parts[2:7]))
+    service = ServiceId.parse("/".join(parts[2:7]), "path")
     rest = f"/{parts[7]}" if len(parts) == 8 else ""
     return service, rest, query
 
@@ -249,16 +239,23 @@ def call_of(
         named: what :func:`service_of` found in ``target``.
 
     Raises:
-        Problem: as :func:`message_id`; ``InvalidRequest`` for an unknown method;
-            ``InvalidHeader`` for a context header that is repeated or malformed.
+        Problem: ``InvalidRequest`` for an unknown method; ``InvalidHeader`` for a message id
+            or a context header that is repeated or malformed.
     """
     if method not in METHODS:
         raise Problem(
             Code.INVALID_REQUEST, where="method", detail=f"{method[:20]!r} is not taken", status=501
         )
     service, path, query = named
-    wanted = single(headers, "x-road-security-server")
-    identifier = message_id(headers) or f"{service.instance}-{uuid.uuid4()}"
+    own = own_fields(headers)
+    wanted = own.get("x-road-security-server", "")
+    identifier = own.get("x-road-id") or f"{service.instance}-{random_uuid()}"
+    if not _MESSAGE_ID.fullmatch(identifier):
+        raise Problem(
+            Code.INVALID_HEADER,
+            where="X-Road-Id",
+            detail=f"must be 1 to {MAX_MESSAGE_ID} visible ASCII characters",
+        )
     return Call(
         client=client,
         service=service,
@@ -270,9 +267,9 @@ def call_of(
         body=body,
         message_id=identifier,
         request_id=request_id,
-        trace=single(headers, "traceparent"),
-        purpose=single(headers, "exchange-purpose"),
-        agreement=single(headers, "exchange-agreement"),
+        trace=own.get("traceparent", ""),
+        purpose=own.get("exchange-purpose", ""),
+        agreement=own.get("exchange-agreement", ""),
         wanted_server=ServerId.parse(wanted, "X-Road-Security-Server") if wanted else None,
         accept=_first(headers, "accept"),
     )
@@ -298,21 +295,23 @@ def _first(headers: Headers, wanted: str) -> str:
     return ""
 
 
-def single(headers: Headers, wanted: str) -> str:
-    """The value of a field that may stand once only, or empty.
+def own_fields(headers: Headers) -> dict[str, str]:
+    """The fields that mean something to the exchange itself, each of which may stand once only.
 
     Raises:
-        Problem: ``InvalidHeader`` when it is repeated with another value, longer than 1,024
+        Problem: ``InvalidHeader`` when one is repeated with another value, longer than 1,024
             characters or not printable ASCII.
     """
-    values = {value for name, value in headers if name == wanted}
-    if len(values) > 1:
-        raise Problem(
-            Code.INVALID_HEADER, where=wanted, detail="the field is repeated with other values"
-        )
-    value = values.pop() if values else ""
-    if len(value) > 1024 or not value.isascii() or not (value == "" or value.isprintable()):
-        raise Problem(
-            Code.INVALID_HEADER, where=wanted, detail="at most 1,024 printable ASCII characters"
-        )
-    return value
+    found: dict[str, str] = {}
+    for name, value in headers:
+        if name not in _OWN:
+            continue
+        if found.setdefault(name, value) != value:
+            raise Problem(
+                Code.INVALID_HEADER, where=name, detail="the field is repeated with other values"
+            )
+        if len(value) > 1024 or not value.isascii() or not value.isprintable():
+            raise Problem(
+                Code.INVALID_HEADER, where=name, detail="at most 1,024 printable ASCII characters"
+            )
+    return found

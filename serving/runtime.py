@@ -7,10 +7,22 @@ SIGINT set; a second signal ends the process at once. The coroutine owns the ord
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import Awaitable, Callable
 
 import uvloop
+
+
+def settle() -> None:
+    """What lives now lives on: leave it out of garbage collection, and collect less often.
+
+    A message makes hundreds of short-lived objects without cycles; scanning the whole process for
+    each few hundred of them costs more than handling the message.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:

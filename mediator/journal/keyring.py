@@ -24,7 +24,7 @@ from exchange import sealed_parts
 from exchange.entries import Sealed
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
-from mediator.journal.randomness import random_bytes
+from serving.randomness import random_bytes
 
 _MONTH = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])", re.ASCII)
 _SUFFIX = ".key"

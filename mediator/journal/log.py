@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -61,6 +61,15 @@ class JournalSettings:
     publish_interval_s: float = setting(
         "seconds between two publications of tiles and checkpoint", default=0.5, low=0.01
     )
+    gather_s: float = setting(
+        "seconds that a commit waits for company when many exchanges run",
+        default=0.0015,
+        low=0,
+        high=0.1,
+    )
+    gather_siblings: int = setting(
+        "running exchanges from which a commit waits for company", default=5, low=1
+    )
     probe_interval_s: float = setting(
         "seconds between two trials of a disk that failed", default=1.0, low=0.01
     )
@@ -106,6 +115,7 @@ class Journal:
         settings: JournalSettings | None = None,
         files: Files | None = None,
         store: SignedStore | None = None,
+        siblings: Callable[[], int] = lambda: 0,
     ) -> Journal:
         """Open or create the journal in ``directory``, and recover it.
 
@@ -116,6 +126,7 @@ class Journal:
             keyring: seals; usually ``KeyRing(directory / "keys")``.
             settings: sizes and intervals.
             files: the disk; tests give one that fails.
+            siblings: how many exchanges run now; many make a commit wait for company.
             store: the last signed checkpoint; by default a file in ``directory``.
 
         Raises:
@@ -157,8 +168,10 @@ class Journal:
                 settings.group_max_records,
                 settings.group_max_bytes,
                 settings.probe_interval_s,
+                settings.gather_s,
+                settings.gather_siblings,
             )
-            intake = Intake(directory / "segments", files, found.durable, limits, loop)
+            intake = Intake(directory / "segments", files, found.durable, limits, loop, siblings)
             publication = PublicationThread(publisher, intake, settings.publish_interval_s)
             return cls(directory, settings, keyring, intake, publication, stack.pop_all())
 

@@ -7,8 +7,13 @@ than the bytes. What was handed out is never handed out again, and a forked proc
 from __future__ import annotations
 
 import os
+from binascii import b2a_base64
 
 _PORTION = 8192
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+# RFC 9562 section 5.4: version 4 in bits 48 to 51, variant 10 in bits 64 and 65.
+_UUID_MASK = ~((0xF << 76) | (0x3 << 62)) & (2**128 - 1)
+_UUID_VERSION = (4 << 76) | (2 << 62)
 
 
 class _Pool:
@@ -35,3 +40,15 @@ def random_bytes(size: int) -> bytes:
         start = 0
     _pool.at = start + size
     return _pool.bytes[start : start + size]
+
+
+def random_token(size: int = 16) -> str:
+    """``size`` random bytes as base64url without padding, for nonces."""
+    return b2a_base64(random_bytes(size), newline=False).translate(_URL_SAFE, b"=").decode("ascii")
+
+
+def random_uuid() -> str:
+    """A random UUID (RFC 9562 version 4) as text."""
+    number = int.from_bytes(random_bytes(16)) & _UUID_MASK | _UUID_VERSION
+    text = f"{number:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

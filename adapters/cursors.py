@@ -71,7 +71,7 @@ def _pack(value: Any) -> Any:
     match value:
         case bool():
             raise UnusableKey(f"a key cannot be of the type {type(value).__name__}")
-        case str() | int():
+        case str() | int() if not isinstance(value, int) or -(1 << 63) <= value < 1 << 63:
             return value
         case float() if math.isfinite(value):
             return {"f": repr(value)}

@@ -26,6 +26,7 @@ Schema: TypeAlias = dict[str, Any]
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,18})", re.ASCII)
 _DECIMAL = re.compile(r"-?[0-9]{1,60}(\.[0-9]{1,30})?", re.ASCII)
 _ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _INT64 = range(-(1 << 63), 1 << 63)
 
 
@@ -239,7 +240,7 @@ def _string(value: Any) -> str:
     if isinstance(value, bool | float):
         raise Mismatch("must be a text", value)
     text = value if isinstance(value, str) else str(value)
-    if not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text):
+    if not text.isascii() and _SURROGATE.search(text):
         raise Mismatch("must be Unicode text without lone surrogates", value)
     return text
 

@@ -32,7 +32,8 @@ class Fault(Problem):
 class Plan:
     """What to ask the source: an endpoint, its SQL and the values to bind.
 
-    ``columns`` are the positions of the statement: first those of ``fields``, then of the order.
+    The statement reads first the columns of ``members``, then those of the order. ``continues``
+    tells that a cursor was given.
     """
 
     endpoint: Endpoint
@@ -41,6 +42,7 @@ class Plan:
     members: frozenset[str] | None
     page_size: int
     binding: str
+    continues: bool = False
 
 
 @dataclass(slots=True)
@@ -125,7 +127,7 @@ def plan(endpoint: Endpoint, variables: Mapping[str, str], query: str) -> Plan:
     statement = wrap(
         endpoint.query.select, columns, draft.conditions, endpoint.order, after=after is not None
     )
-    return Plan(endpoint, statement, draft.values, members, page_size, binding)
+    return Plan(endpoint, statement, draft.values, members, page_size, binding, after is not None)
 
 
 def selected_columns(endpoint: Endpoint, members: frozenset[str] | None) -> list[tuple[str, int]]:

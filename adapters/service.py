@@ -91,6 +91,11 @@ class Adapter:
         except NoRecord:
             detail = "there is no record of this key"
             raise bad("path", detail, Code.NOT_FOUND, 404) from None
+        except Problem as problem:
+            if asked.continues and _cannot_compare(problem):
+                detail = "the cursor is not of this list; begin again without it"
+                raise bad("query.cursor", detail) from problem
+            raise
         kind = JSON_TYPE if asked.members is None else SELECTION_TYPE
         return BackendResponse(200, (("content-type", kind), *self._age()), body)
 
@@ -99,6 +104,14 @@ class Adapter:
         if age is None:
             return ()
         return (("last-modified", age[1]), (AGE_HEADER, str(int(age[0]))))
+
+
+def _cannot_compare(problem: Problem) -> bool:
+    """Whether PostgreSQL refused a value for its type: a forged cursor (SQLSTATE 22…, 42…)."""
+    return problem.facts.get("source") == "postgresql" and str(problem.facts.get("state"))[:2] in (
+        "22",
+        "42",
+    )
 
 
 def choose(mapping: Mapping, service: ServiceId | str | None) -> Service:

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
-import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy import exc as sqlalchemy_exc
 from sqlalchemy.engine import make_url
@@ -164,7 +163,7 @@ def _engine(url: URL, limits: Limits, **arguments: Any) -> Engine:
 def _prepare_postgresql(limits: Limits) -> Callable[[Any, Any], None]:
     milliseconds = max(1, round(limits.statement_timeout_s * 1000))
 
-    def prepare(connection: psycopg.Connection[Any], record: Any) -> None:
+    def prepare(connection: Any, record: Any) -> None:
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute("SET default_transaction_read_only = on")
@@ -259,12 +258,13 @@ def problem_of(error: Exception, dialect: str) -> Problem:
 
 
 def _state(origin: BaseException) -> str:
-    if isinstance(origin, psycopg.Error):
-        return origin.sqlstate or ""
+    """SQLite's error name, MariaDB's number or PostgreSQL's SQLSTATE."""
     if isinstance(origin, sqlite3.Error):
         return str(getattr(origin, "sqlite_errorname", "") or "")
     code = origin.args[0] if origin.args else ""
-    return str(code) if isinstance(code, int) else ""
+    if isinstance(code, int):
+        return str(code)
+    return str(getattr(origin, "sqlstate", "") or "")
 
 
 def _is_timeout(origin: BaseException, state: str) -> bool:

@@ -67,9 +67,9 @@ def test_a_cursor_is_of_one_query() -> None:
             parse_cursor(cursor, binding, count)
 
 
-@pytest.mark.parametrize("part", [None, True, b"x", float("nan"), [1]])
+@pytest.mark.parametrize("part", [None, True, b"x", float("nan"), [1], 1 << 63])
 def test_a_key_without_an_exact_text_is_unusable(part: object) -> None:
-    """A null, a boolean or a not-a-number cannot tell where the next page begins."""
+    """A null, a boolean, a not-a-number or a huge number cannot tell where the next page begins."""
     with pytest.raises(UnusableKey):
         format_cursor(BINDING, (part,))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import click
 import orjson
@@ -20,6 +21,7 @@ from exchange.agreements import (
     read_agreement,
     seal_agreement,
 )
+from exchange.certificates import parse_certificates
 from exchange.identifiers import ApplicationId, ServiceId
 from exchange.keys import signing_key
 from exchange.problems import Code, Problem
@@ -47,7 +49,9 @@ def agreement() -> None:
 @click.option("--days", default=365, show_default=True, help="Validity from now.")
 @click.option("--per-day", type=int, help="Calls a day.")
 @click.option("--id", "identifier", help="Name; made from the parties if not given.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="Where to write."
+)
 def draft(
     consumer: str,
     service: str,
@@ -102,9 +106,21 @@ def draft(
 
 @agreement.command()
 @FILE
-@click.option("--certificate", type=click.Path(exists=True, path_type=Path), required=True)
-@click.option("--key", type=click.Path(exists=True, path_type=Path), required=True)
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
+@click.option(
+    "--certificate",
+    type=click.Path(exists=True, path_type=Path),
+    required=True,
+    help="Seal certificate of the party (PEM).",
+)
+@click.option(
+    "--key",
+    type=click.Path(exists=True, path_type=Path),
+    required=True,
+    help="Its private key (PEM).",
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="Where to write."
+)
 def seal(file: Path, certificate: Path, key: Path, output: Path) -> None:
     """Seal FILE (JSON or YAML, or already sealed by the other party) with a member's seal key."""
     document = _read(file)
@@ -115,9 +131,8 @@ def seal(file: Path, certificate: Path, key: Path, output: Path) -> None:
             raise Problem(
                 Code.AGREEMENT_INVALID, where=str(file), detail=f"is not YAML: {error}"
             ) from error
-    leaf = x509.load_pem_x509_certificates(_read(certificate))[0]
-    private_key = load_pem_private_key(_read(key), None)
-    sealed = seal_agreement(document, signing_key(private_key, leaf), leaf)  # type: ignore[arg-type]
+    leaf = _certificates(certificate, "--certificate")[0]
+    sealed = seal_agreement(document, signing_key(_private_key(key), leaf), leaf)
     _write(output, sealed)
     found, seals = read_agreement(sealed)
     missing = len({found.provider, found.consumer.member}) - len(seals)
@@ -133,8 +148,19 @@ def seal(file: Path, certificate: Path, key: Path, output: Path) -> None:
 
 @agreement.command()
 @FILE
-@click.option("--to", "folder", type=click.Path(file_okay=False, path_type=Path), required=True)
-@click.option("--ca", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="The folder that the provider's server reads (setting `agreements`).",
+)
+@click.option(
+    "--ca",
+    type=click.Path(exists=True, path_type=Path),
+    required=True,
+    help="Authorities that the seals must chain to (PEM).",
+)
 def pin(file: Path, folder: Path, ca: Path) -> None:
     """Verify both seals of FILE and place it in FOLDER, where the provider's server obeys it."""
     sealed = _read(file)
@@ -202,13 +228,24 @@ def _yaml_value(value: object) -> str:
     raise TypeError(f"{type(value).__name__} has no place in an agreement")
 
 
-def _authorities(path: Path) -> list[x509.Certificate]:
+def _private_key(path: Path) -> Any:
     try:
-        return x509.load_pem_x509_certificates(_read(path))
-    except ValueError as error:
+        return load_pem_private_key(_read(path), None)
+    except (ValueError, TypeError) as error:
         raise Problem(
-            Code.INVALID_SETTINGS, where="--ca", detail=f"{path} holds no PEM certificate"
+            Code.INVALID_SETTINGS, where="--key", detail=f"{path} holds no PEM private key"
         ) from error
+
+
+def _authorities(path: Path) -> list[x509.Certificate]:
+    return _certificates(path, "--ca")
+
+
+def _certificates(path: Path, where: str) -> list[x509.Certificate]:
+    found = list(parse_certificates(_read(path)))
+    if not found:
+        raise Problem(Code.INVALID_SETTINGS, where=where, detail=f"{path} holds no PEM certificate")
+    return found
 
 
 def _read(path: Path) -> bytes:

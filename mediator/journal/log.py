@@ -103,6 +103,7 @@ class Journal:
         self._publication = publication
         self._closing = closing
         self._closed = False
+        self._making_key = asyncio.Lock()
 
     @classmethod
     async def open(
@@ -215,10 +216,13 @@ class Journal:
             )
 
     async def _make_key(self, member: MemberId, at: datetime) -> MemberKey:
-        try:
-            key = await asyncio.to_thread(self._keyring.make, member, at)
-        except OSError as error:
-            raise logging_failed(error, self._keyring.directory) from error
+        async with self._making_key:  # a new month finds many waiting: one makes the key
+            key = self._keyring.current(member, at)
+            if key is None:
+                try:
+                    key = await asyncio.to_thread(self._keyring.make, member, at)
+                except OSError as error:
+                    raise logging_failed(error, self._keyring.directory) from error
         self._check_open()
         return key
 

@@ -1,0 +1,1 @@
+"""The journal: durability, publication, recovery, verification, search and export."""

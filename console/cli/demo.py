@@ -6,6 +6,7 @@ way, a second one at once; in any case every process that was started is ended b
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import signal
 import sys
@@ -184,7 +185,7 @@ def _keep(world: World, teller: _Teller, stop: _Stop) -> None:
     teller.end(
         f"Running until Ctrl-C · ກົດ Ctrl-C ເພື່ອຢຸດ. Where everything is: {path}",
         f"Next: curl {headers} '{url}{example['path']}'",
-        f"      saphan audit search {world.directory}/servers",
+        f"      saphan audit search {shlex.quote(f'{world.directory}/servers')}",
     )
     stop.wait()
     teller.say("Stopping · ກຳລັງຢຸດ")
@@ -197,9 +198,8 @@ def _keep(world: World, teller: _Teller, stop: _Stop) -> None:
 def _next_steps(directory: Path | None) -> tuple[str, ...]:
     if directory is None:
         return ("Next: saphan demo --dir world --keep-running, and try calls of your own.",)
-    return (
-        f"Next: saphan audit search {directory}/servers; saphan audit verify {directory}/servers",
-    )
+    servers = shlex.quote(f"{directory}/servers")
+    return (f"Next: saphan audit search {servers}; saphan audit verify {servers}",)
 
 
 def _folder(directory: Path | None) -> Path:

@@ -6,7 +6,6 @@ Codes and names are those of the institutions; their records are made up
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -77,26 +76,31 @@ _ENTERPRISE_FIELDS = (
 )  # fmt: skip
 
 
-def write_databases(folder: Path) -> dict[str, str]:
-    """Write the legacy databases and copy the mappings over them into ``folder``.
+# What the mappings take from the environment, as addresses within the folder of the databases.
+_ADDRESSES = {
+    "${ODA_MIS_URL}": "sqlite:///oda-mis.sqlite",
+    "${ENTERPRISES_URL}": "sqlite:///enterprises.sqlite",
+    "${INGO_FOLDER}": "ingo",
+}
 
-    Returns:
-        what the mappings take from the environment.
+
+def write_databases(folder: Path) -> None:
+    """Write the legacy databases into ``folder``, and the mappings with their addresses in them.
+
+    A server of the world can so be started again with nothing but its settings file.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for mapping in MAPPINGS.glob("*.yaml"):
-        shutil.copyfile(mapping, folder / mapping.name)
+        text = mapping.read_text("utf-8")
+        for variable, address in _ADDRESSES.items():
+            text = text.replace(variable, address)
+        (folder / mapping.name).write_text(text, "utf-8")
     data.write_oda_mis(folder / "oda-mis.sqlite")
     data.write_enterprises(folder / "enterprises.sqlite")
     data.write_ingo_csv(folder / "ingo")
-    return {
-        "ODA_MIS_URL": f"sqlite:///{folder / 'oda-mis.sqlite'}",
-        "ENTERPRISES_URL": f"sqlite:///{folder / 'enterprises.sqlite'}",
-        "INGO_FOLDER": str(folder / "ingo"),
-    }
 
 
-def plans(folder: Path, environment: Mapping[str, str]) -> tuple[ServerPlan, ...]:
+def plans(folder: Path) -> tuple[ServerPlan, ...]:
     """The servers of the world; ``folder`` holds the legacy databases and their mappings.
 
     The OpenAPI document of each service is generated from its mapping and written beside it.
@@ -141,10 +145,10 @@ def plans(folder: Path, environment: Mapping[str, str]) -> tuple[ServerPlan, ...
     )
     return (
         ServerPlan(DGC_SERVER, _hosted_by_dgc()),
-        ServerPlan(MPI_SERVER, (planning,), environment=environment),
-        ServerPlan(MOFA_SERVER, (foreign,), environment=environment),
+        ServerPlan(MPI_SERVER, (planning,)),
+        ServerPlan(MOFA_SERVER, (foreign,)),
         ServerPlan(MOF_SERVER, (finance,)),
-        ServerPlan(MOIC_SERVER, (commerce,), environment=environment),
+        ServerPlan(MOIC_SERVER, (commerce,)),
     )
 
 

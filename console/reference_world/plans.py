@@ -43,12 +43,8 @@ class MemberPlan:
 
 @dataclass(frozen=True, slots=True)
 class ServerPlan:
-    """A security server and the members that it hosts; the first one owns it.
-
-    ``environment`` is given to its process besides the environment of the one that starts it.
-    """
+    """A security server and the members that it hosts; the first one owns it."""
 
     id: ServerId
     members: tuple[MemberPlan, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
-    environment: Mapping[str, str] = field(default_factory=dict)

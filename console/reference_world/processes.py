@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from exchange.problems import Code, Problem
@@ -36,17 +36,10 @@ def free_ports(count: int) -> list[int]:
 class Process:
     """One `saphan` process of a world."""
 
-    def __init__(
-        self,
-        arguments: Sequence[str],
-        health_url: str,
-        log: Path,
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, arguments: Sequence[str], health_url: str, log: Path) -> None:
         self.arguments = list(arguments)
         self.health_url = health_url
         self.log = log
-        self.environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -65,7 +58,6 @@ class Process:
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, **self.environment},
                 start_new_session=True,
             )
 

@@ -97,8 +97,8 @@ def register(world: World) -> Registered:
     The servers are started; :func:`agree` waits for them.
     """
     folder = world.directory / "legacy"
-    environment = laos.write_databases(folder)
-    for plan in laos.plans(folder, environment):
+    laos.write_databases(folder)
+    for plan in laos.plans(folder):
         world.add_server(plan)
     world.launch()
     members = tuple(

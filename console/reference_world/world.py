@@ -155,7 +155,6 @@ class World:
             ["mediator", "serve", str(folder / "server.yaml")],
             f"http://127.0.0.1:{ports['admin']}/healthz",
             folder / "server.log",
-            plan.environment,
         )
         server = RunningServer(plan, folder, ports, process)
         self.servers[plan.id] = server

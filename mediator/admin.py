@@ -40,7 +40,7 @@ class Admin:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
-        path = request.message.path.partition("?")[0]
+        path = request.raw_path.partition("?")[0]
         if request.method not in ("GET", "HEAD"):
             return self._problem(Problem(Code.INVALID_REQUEST, where="method", status=405))
         match path:

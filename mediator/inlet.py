@@ -60,7 +60,7 @@ class Inlet:
 
     async def _call(self, request: web.BaseRequest, fields: Headers, request_id: str) -> Call:
         client: ApplicationId | None = None
-        target = request.message.path
+        target = request.raw_path
         try:
             connection = xroad.Connection.of(request.transport)
             if not connection.tls:

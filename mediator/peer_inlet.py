@@ -63,7 +63,7 @@ class PeerInlet:
             return _unsigned(own, fields)
 
     async def _receive(self, request: web.BaseRequest) -> Received:
-        target = request.message.path
+        target = request.raw_path
         fields: Headers = ()
         try:
             fields = messages.header_fields(request, self.limits.header_max_bytes)

@@ -1,0 +1,108 @@
+"""What a misbehaving provider's server can do to a consumer: nothing but be found out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from certs.authority import create_development_pki
+from exchange.problems import CATALOGUE, Code
+from tests.world import small
+from tests.world.fixtures import small_world
+from tests.world.hostile import BODY, HostileServer, hostile_server
+from tests.world.small import SmallWorld
+
+pytestmark = pytest.mark.xdist_group("hostile provider")
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[SmallWorld]:
+    """A world whose provider is not started."""
+    with small_world(exchange_s=2.0, answer_max_bytes=65536) as built:
+        built.mpi.process.stop()
+        yield built
+
+
+@pytest.fixture
+def hostile(world: SmallWorld) -> Iterator[HostileServer]:
+    """A server with MPI's own keys that answers what it likes."""
+    folder = world.mpi.folder
+    with hostile_server(world, folder / "auth.pem", folder / "auth.key") as server:
+        yield server
+
+
+def _recorded(world: SmallWorld, code: Code, since: datetime) -> bool:
+    return bool(world.hits(world.mof, problem=code.value, since=since))
+
+
+def test_an_honest_answer_passes(world: SmallWorld, hostile: HostileServer) -> None:
+    """The yardstick: the hand-made answer is good when nothing is changed."""
+    answer = world.call("/projects/P-1")
+    assert (answer.status, answer.body) == (200, BODY), answer.body
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("UNSIGNED", Code.MISSING_SIGNATURE),
+        ("FOREIGN", Code.CERTIFICATE_MISMATCH),
+        ("OLD", Code.STALE_SIGNATURE),
+        ("CHANGED", Code.INVALID_SIGNATURE),
+        ("OTHERBODY", Code.DIGEST_MISMATCH),
+        ("ADDED", Code.MALFORMED_SIGNATURE),
+        ("OTHERREQUEST", Code.INCONSISTENT_RESPONSE),
+        ("OTHERTARGET", Code.INVALID_SIGNATURE),
+        ("SLOW", Code.PEER_TIMEOUT),
+        ("NONSENSE", Code.PEER_NONSENSE),
+        ("HANGUP", Code.PEER_UNREACHABLE),
+        ("ENDLESS", Code.RESPONSE_TOO_LARGE),
+    ],
+)
+def test_a_bad_answer_does_not_reach_the_application(
+    world: SmallWorld, hostile: HostileServer, path: str, code: Code
+) -> None:
+    """It becomes a problem of the consumer's server, recorded, with nothing of the answer in it."""
+    assert world.call("/projects/P-1").status == 200
+    since = datetime.now(UTC)
+    answer = world.call(f"/projects/{path}")
+    assert answer.headers.get("x-road-error") == f"Server.ClientProxy.{code}", answer.body
+    assert answer.status == (502 if code is Code.MISSING_SIGNATURE else CATALOGUE[code].status)
+    assert b"P-2" not in answer.body
+    assert _recorded(world, code, since)
+
+
+@pytest.mark.parametrize("kind", ["expired", "foreign", "another"])
+def test_a_server_that_is_not_who_it_should_be(
+    world: SmallWorld, tmp_path: Path, kind: str
+) -> None:
+    """An expired, foreign or another server's certificate at the provider's address is refused."""
+    now = datetime.now(UTC)
+    code = Code.PEER_CERTIFICATE_UNTRUSTED
+    if kind == "expired":
+        code = Code.PEER_CERTIFICATE_EXPIRED
+        past = now - timedelta(days=30)
+        issued = world.world.pki.issue_auth(small.MPI_SERVER, ["127.0.0.1"], at=past)
+    elif kind == "foreign":
+        pki = create_development_pki(tmp_path / "pki", "LA", at=now)
+        issued = pki.issue_auth(small.MPI_SERVER, ["127.0.0.1"], at=now)
+    else:
+        issued = world.world.pki.issue_auth(small.MOF_SERVER, ["127.0.0.1"], at=now)
+    issued.write(tmp_path / "auth.pem", tmp_path / "auth.key")
+    since = datetime.now(UTC)
+    with hostile_server(world, tmp_path / "auth.pem", tmp_path / "auth.key"):
+        answer = world.call()
+    assert answer.headers.get("x-road-error") == f"Server.ClientProxy.{code}", answer.body
+    assert _recorded(world, code, since)
+
+
+def test_nobody_at_the_providers_address(world: SmallWorld) -> None:
+    """A provider that is down is told as such, and may be tried again."""
+    since = datetime.now(UTC)
+    answer = world.call()
+    assert (answer.code, answer.status) == (Code.PEER_UNREACHABLE, 503)
+    assert answer.json["retryable"] is True
+    assert "retry-after" in answer.headers
+    assert _recorded(world, Code.PEER_UNREACHABLE, since)

@@ -205,9 +205,8 @@ def _line(hit: Hit, directory: str) -> str:
     request = " ".join(filter(None, (hit.method, hit.endpoint)))
     result = " ".join(str(x) for x in (hit.status, hit.problem) if x is not None)
     moment = hit.at.strftime("%Y-%m-%d %H:%M:%S")
-    return f"{moment}  {directory} {hit.index}  {hit.side} {hit.kind}  {parties}  " + "  ".join(
-        filter(None, (request, result, hit.id))
-    )
+    begin = f"{moment}  {directory} {hit.index}  {hit.side} {hit.kind}  {parties}"
+    return _plain("  ".join(filter(None, (begin, request, result, hit.id))))
 
 
 def _one_journal(directory: Path) -> JournalReader:

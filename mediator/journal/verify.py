@@ -263,7 +263,6 @@ class _Tree:
     def check(self, progress: Progress) -> Callable[[int], bytes | None]:
         """Check everything; returns a function that gives the leaf hash of an entry."""
         size = self._head.size
-        before = len(self._findings.found)
         row, suspects = self._check_leaves(progress)
         level, edges = 0, [row.edge]
         while row.full:
@@ -274,8 +273,13 @@ class _Tree:
         for hashes in edges:
             if hashes or root:
                 root = merkle.root_of_hashes(hashes + root)
-        if (root or merkle.EMPTY_ROOT) != self._head.root:
-            self._blame_edge(before)
+        if (root or merkle.EMPTY_ROOT) != self._head.root and not self._findings.found:
+            self._findings.add(
+                Code.JOURNAL_FORKED,
+                f"log/{CHECKPOINT}",
+                None,
+                f"the {size} entries do not give its root",
+            )
         progress("tree", size, size)
         return self._leaf
 
@@ -286,16 +290,6 @@ class _Tree:
             return self._folder.read_tile(tile)[at : at + HASH_SIZE]
         except Problem:
             return None
-
-    def _blame_edge(self, before: int) -> None:
-        if len(self._findings.found) > before:
-            return  # the root is wrong because of what was found below it
-        self._findings.add(
-            Code.JOURNAL_FORKED,
-            f"log/{CHECKPOINT}",
-            None,
-            f"the {self._head.size} entries do not give its root",
-        )
 
     def _read(self, tile: Tile) -> bytes | None:
         try:

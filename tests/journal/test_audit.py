@@ -1,0 +1,321 @@
+"""`saphan audit` as an auditor uses it: search, show, export, verify; by exit code and JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import zipfile
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from console.cli.main import main
+from exchange.entries import Kind, Side
+from exchange.identifiers import MemberId
+from exchange.keys import signing_key
+from exchange.problems import Problem
+from mediator.journal.export import README
+from tests.journal.world import MPI, VERIFIER, entry, journal_in, part
+
+MOF = MemberId.parse("LA/GOV/MOF")
+
+
+def run(*arguments: Any) -> Result:
+    return CliRunner().invoke(main, ["audit", *map(str, arguments)])
+
+
+def as_json(*arguments: Any) -> Any:
+    result = run(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+class World:
+    """Two servers' journals of the same exchanges, and the signer's certificate."""
+
+    def __init__(self, directory: Path) -> None:
+        self.mpi = directory / "mpi" / "journal"
+        self.mof = directory / "mof" / "journal"
+        self.certificates = directory / "certificates"
+        private = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "DEV MOF")])
+        now = datetime.now(UTC)
+        certificate = x509.CertificateBuilder(
+            name, name, private.public_key(), 1, now, now + timedelta(days=1)
+        ).sign(private, hashes.SHA256())
+        self.certificates.mkdir()
+        pem = certificate.public_bytes(Encoding.PEM)
+        (self.certificates / "mof.pem").write_bytes(pem)
+        (self.certificates / "notes.pem").write_bytes(b"not a certificate")
+        self.key = signing_key(private, certificate)
+        asyncio.run(self._fill())
+
+    async def _fill(self) -> None:
+        for directory, side, member in (
+            (self.mof, Side.CONSUMER, MOF),
+            (self.mpi, Side.PROVIDER, MPI),
+        ):
+            async with journal_in(directory, origin=f"{side}.test") as journal:
+                for number in range(4):
+                    for kind in (Kind.REQUEST, Kind.RESPONSE):
+                        base = f'"@signature-params": ();created=1;keyid="{self.key.keyid}"'
+                        sealed = replace(
+                            part(number), base=base.encode(), signature=self.key.sign(base.encode())
+                        )
+                        value = entry(
+                            number, side=side, kind=kind, certificate=self.key.keyid,
+                            status=200 if kind is Kind.RESPONSE else None,
+                        )  # fmt: skip
+                        await journal.record(value, member, sealed)
+                await journal.record(
+                    entry(9, kind=Kind.REFUSAL, side=side, id=None, problem="AccessDenied"), member
+                )
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return World(tmp_path_factory.mktemp("audit"))
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def test_search_goes_over_all_journals_below_a_folder(world: World) -> None:
+    """A folder above several journals stands for all of them, newest entries first."""
+    found = as_json("search", world.mpi.parents[1], "--id", "LA-2")
+    assert {(hit["journal"], hit["index"]) for hit in found["hits"]} == {
+        (str(directory), index) for directory in (world.mpi, world.mof) for index in (4, 5)
+    }
+    assert found["next"] is None
+
+
+def test_search_pages(world: World) -> None:
+    """A cursor goes on where the page ended."""
+    seen: list[tuple[str, int]] = []
+    cursor: list[str] = []
+    while True:
+        page = as_json("search", world.mpi, world.mof, "--limit", 5, *cursor)
+        seen += [(hit["journal"], hit["index"]) for hit in page["hits"]]
+        if page["next"] is None:
+            break
+        cursor = ["--cursor", page["next"]]
+    assert len(seen) == len(set(seen)) == 18
+
+
+def test_search_narrows(world: World) -> None:
+    """Conditions are joined by and."""
+    for options, count in [
+        (("--outcome", "refused"), 1),
+        (("--problem", "AccessDenied"), 1),
+        (("--status", 200, "--kind", "response"), 4),
+        (("--client", "LA/GOV/MOF/budget", "--member", "LA/GOV/MPI"), 9),
+        (("--from", "2026-11-21T08:00:00.003Z", "--until", "2026-11-21T08:00:00.004Z"), 2),
+        (("--until", "2026-11-21"), 0),
+    ]:
+        assert len(as_json("search", world.mpi, *options)["hits"]) == count
+
+
+def test_a_person_can_read_it(world: World) -> None:
+    """Without --json there are lines, and the next step."""
+    result = run("search", world.mpi, "--id", "LA-1")
+    assert "LA/GOV/MOF/budget → LA/GOV/MPI/oda-mis/projects" in result.output
+    assert "Next:" in result.output
+    assert "Try fewer conditions" in run("search", world.mpi, "--id", "none").output
+    shown = run("show", world.mpi, 2)
+    assert '"LA-1"' in shown.output
+    assert "Proven: entry 2 is in provider.test, 9 entries" in shown.output
+    assert '{"project": 1}' in shown.output
+    assert "GOOD" in run("verify", world.mpi).output
+
+
+def test_show_proves_and_opens(world: World) -> None:
+    """The entry, its proof, and what is in the sealed part."""
+    shown = as_json("show", world.mpi, 3)
+    assert shown["entry"]["kind"] == "response"
+    assert shown["proof"] == {
+        "good": True, "origin": "provider.test", "size": 9, "root": shown["proof"]["root"],
+    }  # fmt: skip
+    assert shown["sealed"]["body"] == '{"project": 1}'
+    assert as_json("show", world.mpi, 8)["sealed"] is None
+
+
+def test_show_without_the_key_says_so(fresh: World) -> None:
+    """When the key was destroyed the proof still holds."""
+    (fresh.mpi / "keys/LA/GOV/MPI/2026-11.key").unlink()
+    shown = as_json("show", fresh.mpi, 3)
+    assert shown["proof"]["good"] is True
+    assert "destroyed" in shown["unreadable"]
+
+
+@pytest.mark.parametrize("name", ["evidence", "evidence.zip"])
+def test_an_export_is_verified_without_the_journal(world: World, tmp_path: Path, name: str) -> None:
+    """Everything of one message from both sides, checked with the files alone."""
+    target = tmp_path / name
+    made = as_json(
+        "export", world.mpi, 3, "--also", world.mof, "--certificates", world.certificates,
+        "-o", target,
+    )  # fmt: skip
+    assert [entry["index"] for entry in made["entries"]] == [2, 3, 2, 3]
+    (verdict,) = as_json("verify", target)["verdicts"]
+    assert (verdict["entries"], verdict["opened"], verdict["signatures"]) == (4, 4, 4)
+    assert verdict["without_certificate"] == 0
+
+
+def test_an_export_has_what_its_readme_says(world: World, tmp_path: Path) -> None:
+    """The files are named as documented; body and base are in the clear."""
+    target = tmp_path / "evidence"
+    run("export", world.mpi, "--id", "LA-1", "-o", target)
+    names = {str(path.relative_to(target)) for path in target.rglob("*") if path.is_file()}
+    assert "entries/0-2/proof.tlog-proof" in names
+    assert (target / "entries/0-2/body.bin").read_bytes() == b'{"project": 1}'
+    assert (target / "logs/0/vkey").read_text().startswith("provider.test+")
+    assert "ກວດສອບ" in (target / "README.txt").read_text()
+    assert README.isprintable() or "\n" in README
+
+
+def test_an_export_without_the_key_keeps_the_wrapped_record(fresh: World, tmp_path: Path) -> None:
+    """Without the member's key the sealed part goes along unopened, and all proofs hold."""
+    (fresh.mpi / "keys/LA/GOV/MPI/2026-11.key").unlink()
+    target = tmp_path / "evidence"
+    made = as_json("export", fresh.mpi, 3, "-o", target)
+    assert made["verdict"]["good"] is True
+    assert (made["verdict"]["opened"], made["verdict"]["entries"]) == (0, 2)
+    assert not (target / "entries/0-3/record.key").exists()
+    assert (target / "entries/0-3/sealed.bin").stat().st_size > 0
+
+
+def test_an_entry_without_a_message_id_is_exported_alone(world: World, tmp_path: Path) -> None:
+    """A refusal before there was an id is evidence too."""
+    made = as_json("export", world.mpi, 8, "-o", tmp_path / "evidence")
+    assert [entry["index"] for entry in made["entries"]] == [8]
+
+
+def test_every_changed_file_of_an_export_is_found(world: World, tmp_path: Path) -> None:
+    """A flipped bit in any file of an export, or a file too many or too few, fails it."""
+    target = tmp_path / "evidence"
+    run("export", world.mpi, 3, "--certificates", world.certificates, "-o", target)
+    paths = sorted(path for path in target.rglob("*") if path.is_file())
+    for path in paths:
+        if path.name == "README.txt":
+            continue
+        data = path.read_bytes()
+        for at in {0, len(data) // 2, len(data) - 2}:
+            path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+            result = run("verify", target, "--json")
+            assert result.exit_code == 1, (path, at)
+        path.unlink()
+        gone = run("verify", target, "--json")
+        # without the record's key or a certificate an export says less, but nothing wrong
+        if path.name != "record.key" and path.suffix != ".pem":
+            assert gone.exit_code == 1, path
+        path.write_bytes(data)
+    (target / "extra").write_bytes(b"x")
+    assert run("verify", target).exit_code == 1
+    (target / "extra").unlink()
+    assert run("verify", target).exit_code == 0
+
+
+def test_an_export_is_checked_against_the_registry_s_key(world: World, tmp_path: Path) -> None:
+    """With --vkey, only logs of these keys count."""
+    target = tmp_path / "evidence"
+    made = as_json("export", world.mpi, 3, "-o", target)
+    (key,) = made["verdict"]["vkeys"]
+    assert run("verify", target, "--vkey", key).exit_code == 0
+    assert run("verify", target, "--vkey", str(VERIFIER)).exit_code == 1
+
+
+def test_verify_says_which_entry(fresh: World) -> None:
+    """Exit code 1 and the entry and file of a changed byte."""
+    path = fresh.mpi / "log/tile/entries/000.p/9"
+    data = path.read_bytes()
+    place = data.index(b"LA-2")
+    path.write_bytes(data[:place] + b"LA-3" + data[place + 4 :])
+    result = run("verify", fresh.mpi, "--json")
+    assert result.exit_code == 1
+    (verdict,) = json.loads(result.stdout)["verdicts"]
+    (finding,) = verdict["findings"]
+    assert (finding["index"], finding["file"]) == (4, "log/tile/entries/000.p/9")
+    text = run("verify", fresh.mpi)
+    assert "entry 4" in text.output
+    assert "Next:" in text.output
+
+
+def test_verify_against_a_remembered_checkpoint(world: World, tmp_path: Path) -> None:
+    """--known with this log's checkpoint is good, with another log's it is not."""
+    assert run("verify", world.mpi, "--known", world.mpi / "log/checkpoint").exit_code == 0
+    assert run("verify", world.mpi, "--known", world.mof / "log/checkpoint").exit_code == 1
+    assert run("verify", world.mpi.parents[1], "--tree-only").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("search",),
+        ("search", "/no/such/folder"),
+        ("verify",),
+        ("verify", "/no/such/folder"),
+        ("show", ".", "-1"),
+        ("show", ".", "x"),
+        ("export", ".", "-o", "x"),
+        ("export", ".", "1", "--id", "x", "-o", "x"),
+        ("search", ".", "--from", "yesterday"),
+        ("search", ".", "--limit", "0"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(arguments: tuple[str, ...]) -> None:
+    """What the command line cannot mean ends with 2."""
+    assert run(*arguments).exit_code == 2
+
+
+def test_problems_say_the_next_step(world: World, tmp_path: Path) -> None:
+    """A folder without a journal, an entry that is not there, an output that exists: exit 1."""
+    for arguments in [
+        ("search", tmp_path),
+        ("verify", tmp_path),
+        ("show", world.mpi, 99),
+        ("show", world.mpi.parents[1], 0),
+        ("export", world.mpi, "--id", "none", "-o", tmp_path / "x"),
+        ("export", world.mpi, 0, "-o", tmp_path),
+        ("search", world.mpi, "--client", "no"),
+        ("search", world.mpi, "--cursor", "no"),
+        ("verify", world.mpi, "--vkey", "no"),
+    ]:
+        result = run(*arguments)
+        assert result.exit_code == 1, arguments
+        assert "Next:" in result.stderr
+
+
+def test_what_came_from_outside_cannot_command_the_terminal(tmp_path: Path) -> None:
+    """Control characters of a message id are shown as replacement characters."""
+
+    async def fill() -> None:
+        async with journal_in(tmp_path / "journal") as journal:
+            await journal.record(entry(0, id="\x1b[2Jgone"), MPI)
+
+    asyncio.run(fill())
+    result = run("search", tmp_path)
+    assert "\x1b" not in result.output
+    assert "\ufffd[2Jgone" in result.output
+
+
+def test_a_zip_that_is_none_is_refused(tmp_path: Path) -> None:
+    """Something that only calls itself a zip is said to be unreadable."""
+    path = tmp_path / "x.zip"
+    path.write_bytes(b"PK nonsense")
+    assert run("verify", path).exit_code == 1
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("export.json", "{}")
+    result = run("verify", path)
+    assert result.exit_code == 1
+    assert isinstance(result.exception.__context__, Problem) or "Next:" in result.stderr

@@ -1,0 +1,202 @@
+"""The search index against a plain scan, in pages, over several journals; derived and rebuilt."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exchange.entries import Entry, Kind, Side, format_entry
+from exchange.identifiers import ApplicationId, ServiceId
+from exchange.problems import Code, Problem
+from mediator.journal import index
+from mediator.journal.index import Cursor, IndexReader, IndexWriter, Page, Query
+from mediator.journal.reader import JournalReader
+from tests.journal.world import START, entry, write
+
+CLIENTS = [ApplicationId.parse(f"LA/GOV/{code}/a") for code in ("MOF", "MOFA", "MOIC")]
+SERVICES = [ServiceId.parse(f"LA/GOV/{code}/a/s") for code in ("MPI", "MOF")]
+
+
+def some_entries(seed: int, count: int) -> list[Entry]:
+    source = random.Random(seed)
+    return [
+        entry(
+            number,
+            at=START + timedelta(milliseconds=source.randrange(count)),
+            kind=source.choice(list(Kind)),
+            side=source.choice(list(Side)),
+            id=f"LA-{source.randrange(count // 2)}",
+            client=source.choice([*CLIENTS, None]),
+            service=source.choice([*SERVICES, None]),
+            status=source.choice([None, 200, 404, 503]),
+            problem=source.choice([None, "AccessDenied", "NotFound"]),
+            agreement=source.choice([None, "a-1", "a-2"]),
+            purpose=source.choice([None, "p-1"]),
+            trace=source.choice([None, f"t-{number}"]),
+        )
+        for number in range(count)
+    ]
+
+
+LOGS = {origin: some_entries(seed, 300) for seed, origin in enumerate(("b/log", "a/log"))}
+
+
+def made(entries: list[Entry]) -> IndexWriter:
+    writer = IndexWriter(":memory:")
+    writer.add(0, [format_entry(value) for value in entries])
+    return writer
+
+
+WRITERS = {origin: made(entries) for origin, entries in LOGS.items()}
+
+
+def readers() -> list[IndexReader]:
+    return [IndexReader(writer.open(), origin) for origin, writer in WRITERS.items()]
+
+
+def plain(query: Query) -> list[tuple[str, int]]:
+    """The slow, obvious search."""
+    tests: dict[str, Callable[[Entry, Any], bool]] = {
+        "since": lambda e, x: e.at >= x,
+        "until": lambda e, x: e.at < x,
+        "client": lambda e, x: str(e.client) == x,
+        "service": lambda e, x: str(e.service) == x,
+        "member": lambda e, x: x in {str(p.member) for p in (e.client, e.service) if p},
+        "outcome": lambda e, x: outcome(e) == x,
+        "status": lambda e, x: e.status == x,
+    }
+    found = []
+    for origin, entries in LOGS.items():
+        for number, value in enumerate(entries):
+            names = [name for name in Query.__slots__ if getattr(query, name) is not None]
+            if all(
+                tests.get(name, lambda e, x, n=name: getattr(e, n) == x)(
+                    value, getattr(query, name)
+                )  # type: ignore[misc]
+                for name in names
+            ):
+                found.append((value.at, origin, number))
+    return [(origin, number) for _, origin, number in sorted(found, reverse=True)]
+
+
+def outcome(value: Entry) -> str | None:
+    if value.kind in {Kind.REQUEST, Kind.RESPONSE}:
+        if value.problem is None and (value.status or 200) < 400:
+            return "ok"
+        return "failed" if value.kind is Kind.RESPONSE and (value.status or 0) >= 400 else None
+    return {Kind.REFUSAL: "refused", Kind.FAILURE: "failed"}.get(value.kind)
+
+
+QUERIES = st.builds(
+    Query,
+    since=st.none() | st.integers(0, 300).map(lambda n: START + timedelta(milliseconds=n)),
+    until=st.none() | st.integers(0, 300).map(lambda n: START + timedelta(milliseconds=n)),
+    client=st.none() | st.sampled_from([*map(str, CLIENTS), "LA/GOV/NO/b"]),
+    service=st.none() | st.sampled_from(list(map(str, SERVICES))),
+    member=st.none() | st.sampled_from(["LA/GOV/MOF", "LA/GOV/MPI", "LA/GOV/M"]),
+    endpoint=st.none() | st.sampled_from(["/projects/{id}", "/other"]),
+    kind=st.none() | st.sampled_from([kind.value for kind in Kind]),
+    outcome=st.none() | st.sampled_from(index.OUTCOMES),
+    status=st.none() | st.sampled_from([200, 404]),
+    problem=st.none() | st.sampled_from(["AccessDenied", "Other"]),
+    id=st.none() | st.integers(0, 160).map(lambda n: f"LA-{n}"),
+    request_id=st.none() | st.integers(0, 310).map(lambda n: f"request-{n}"),
+    trace=st.none() | st.integers(0, 310).map(lambda n: f"t-{n}"),
+    agreement=st.none() | st.sampled_from(["a-1", "a-9"]),
+    purpose=st.none() | st.sampled_from(["p-1"]),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(QUERIES, st.integers(1, 40))
+def test_pages_together_are_the_plain_search(query: Query, limit: int) -> None:
+    """Page by page, the search gives what a plain scan gives: all, once, newest first."""
+    found: list[tuple[str, int]] = []
+    cursor: Cursor | None = None
+    while True:
+        page: Page = index.search(readers(), query, limit, cursor)
+        found += [(hit.origin, hit.index) for hit in page.hits]
+        assert len(page.hits) <= limit
+        if page.next is None:
+            break
+        cursor = Cursor.parse(str(page.next))
+    assert found == plain(query)
+
+
+def test_a_hit_is_the_entry() -> None:
+    """What the index says of an entry is what the entry says."""
+    for hit in index.search(readers(), Query(), 1000).hits:
+        value = LOGS[hit.origin][hit.index]
+        assert hit.at == value.at
+        assert (hit.kind, hit.side, hit.id, hit.trace) == (
+            value.kind, value.side, value.id, value.trace,
+        )  # fmt: skip
+        assert hit.client == (str(value.client) if value.client else None)
+        assert (hit.status, hit.problem, hit.purpose) == (
+            value.status,
+            value.problem,
+            value.purpose,
+        )
+
+
+def test_identifiers_are_found_in_every_part() -> None:
+    """A message id is found wherever in a large log it is."""
+    writer = IndexWriter(":memory:")
+    data = format_entry(entry(0, id="other"))
+    for start in range(0, 70_000, 10_000):
+        writer.add(start, [data] * 10_000)
+    wanted = [70_000, 70_001]
+    writer.add(70_000, [format_entry(entry(1, id="wanted"))] * 2)
+    reader = IndexReader(writer.open(), "o")
+    assert reader.of_message("wanted") == wanted
+    assert [hit.index for hit in reader.search(Query(id="wanted"), 9)] == wanted[::-1]
+    assert reader.of_message("missing") == []
+
+
+@pytest.mark.parametrize("text", ["", "x", "W10", "WzEsMl0", "WzEsImEiLDJd=", "é", "W" * 9999])
+def test_a_cursor_that_no_page_gave_is_refused(text: str) -> None:
+    """A cursor has one spelling."""
+    with pytest.raises(Problem) as caught:
+        Cursor.parse(text)
+    assert caught.value.code is Code.INVALID_REQUEST
+
+
+def test_entries_that_do_not_follow_are_not_added() -> None:
+    """A gap is left for catching up from the bundles."""
+    writer = IndexWriter(":memory:")
+    writer.add(5, [format_entry(entry(5))])
+    assert writer.size == 0
+
+
+@pytest.mark.parametrize("how", ["missing", "garbage", "behind", "old"])
+async def test_the_index_is_made_anew(tmp_path: Path, how: str) -> None:
+    """A missing, damaged, older or lagging index is made good from the bundles by the next start,
+    and until then a search makes its own."""
+    await write(tmp_path, range(300))
+    path = tmp_path / index.FILE
+    if how == "missing":
+        path.unlink()
+    elif how == "garbage":
+        path.write_bytes(b"no database" * 1000)
+    else:
+        with sqlite3.connect(path) as connection:
+            if how == "behind":
+                connection.execute("DELETE FROM entries WHERE idx >= 100")
+            else:
+                connection.execute("PRAGMA user_version = 99")
+        connection.close()
+    reader = JournalReader(tmp_path)
+    assert [number for number, _ in reader.of_message("LA-299")] == [299]
+    await write(tmp_path, range(300, 301))
+    opened = IndexReader.open(path, reader.origin)
+    assert opened.size == 301
+    assert opened.of_message("LA-299") == [299]
+    opened.close()

@@ -1,0 +1,279 @@
+"""Offline verification: every changed byte is named, cut and forked logs are refused."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from exchange.notes import VerifierKey
+from exchange.problems import Code, Problem
+from exchange.tiles import ENTRIES, Tile
+from mediator.journal import segments
+from mediator.journal.log import JournalSettings
+from mediator.journal.verify import MAX_FINDINGS, Finding, verify
+from tests.journal.world import (
+    MPI,
+    ORIGIN,
+    STILL,
+    VERIFIER,
+    assert_good,
+    entry,
+    journal_in,
+    part,
+    write,
+)
+
+SIZE = 530
+SETTINGS = JournalSettings(publish_interval_s=1000, segment_max_bytes=300_000)
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A journal of two full bundles and a partial one, and of two segments."""
+    import asyncio
+
+    directory = tmp_path_factory.mktemp("verify") / "journal"
+
+    async def fill() -> None:
+        async with journal_in(directory, SETTINGS) as journal:
+            for start in range(0, SIZE, 53):
+                await asyncio.gather(
+                    *(journal.record(entry(n), MPI, part(n)) for n in range(start, start + 53))
+                )
+
+    asyncio.run(fill())
+    assert len(segments.segments_in(directory / "segments")) > 1
+    assert_good(directory, SIZE)
+    return directory
+
+
+@pytest.fixture
+def journal(original: Path, tmp_path: Path) -> Path:
+    copy = tmp_path / "journal"
+    shutil.copytree(original, copy)
+    return copy
+
+
+def flipped(path: Path, at: int, bit: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1 << bit
+    path.write_bytes(data)
+
+
+def entry_at(directory: Path, tile: Tile, at: int) -> int:
+    """Which entry of a bundle the byte at ``at`` belongs to."""
+    data = (directory / "log" / str(tile)).read_bytes()
+    place, index = 0, tile.first
+    while place + 2 + int.from_bytes(data[place : place + 2], "big") <= at:
+        place += 2 + int.from_bytes(data[place : place + 2], "big")
+        index += 1
+    return index
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_a_flipped_bit_in_the_published_log_is_named(journal: Path, seed: int) -> None:
+    """One flipped bit in a tile, a bundle or the checkpoint: the file, and the entry if the bit is
+    in one, is named; and nothing else is."""
+    source = random.Random(seed)
+    files = sorted(path for path in (journal / "log").rglob("*") if path.is_file())
+    path = files[seed % len(files)]
+    at = source.randrange(path.stat().st_size)
+    name = f"log/{path.relative_to(journal / 'log')}"
+    tile = None if path.name == "checkpoint" else Tile.parse(name.removeprefix("log/"))
+    index = entry_at(journal, tile, at) if tile and tile.level == ENTRIES else None
+    flipped(path, at, source.randrange(8))
+    verdict = verify(journal, tree_only=True)
+    assert [finding.file for finding in verdict.findings] == [name], verdict.findings
+    (found,) = verdict.findings
+    if tile is not None and tile.level == 0:
+        assert found.index == tile.first + at // 32
+    if index is not None:
+        assert found.index == index
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_a_flipped_bit_in_a_segment_is_named(journal: Path, seed: int) -> None:
+    """One flipped bit anywhere in a segment is found, in that file and at that record."""
+    source = random.Random(1000 + seed)
+    paths = sorted((journal / "segments").iterdir())
+    path = paths[seed % len(paths)]
+    at = source.randrange(path.stat().st_size)
+    first = segments.segments_in(journal / "segments")[seed % len(paths)]
+    indexes = [first]
+    for group in segments.read_groups(path, first):
+        assert isinstance(group, segments.Group)
+        indexes += [n for n, offset in enumerate(group.offsets, group.first) if offset <= at]
+    flipped(path, at, source.randrange(8))
+    verdict = verify(journal)
+    assert not verdict.good
+    found = verdict.findings[0]
+    assert found.file == f"segments/{path.name}"
+    assert found.index is not None
+    assert found.index - max(indexes) in {0, 1}  # a mark belongs to the record behind it
+
+
+def test_a_sealed_part_that_was_exchanged_is_named(journal: Path) -> None:
+    """A sealed part with a right checksum but another content is found by its digest."""
+    record = segments.find_record(journal / "segments", 5)
+    assert record is not None
+    changed = bytes([record.sealed[0] ^ 1]) + record.sealed[1:]
+    path = segments.path_of(journal / "segments", 0)
+    data = path.read_bytes()
+    old = segments.format_record(record.entry, record.sealed)
+    new = segments.format_record(record.entry, changed)
+    assert data.count(old) == 1
+    path.write_bytes(data.replace(old, new))
+    (found,) = verify(journal).findings
+    assert (found.file, found.index) == (f"segments/{path.name}", 5)
+    assert "digest" in found.detail
+
+
+def test_an_entry_that_was_exchanged_in_a_segment_is_named(journal: Path) -> None:
+    """A record whose entry is not the leaf of the tree is found, its checksum being right."""
+    record = segments.find_record(journal / "segments", 7)
+    assert record is not None
+    path = segments.path_of(journal / "segments", 0)
+    old = segments.format_record(record.entry, record.sealed)
+    new = segments.format_record(record.entry.replace(b"LA-7", b"LA-8"), record.sealed)
+    path.write_bytes(path.read_bytes().replace(old, new))
+    (found,) = verify(journal).findings
+    assert (found.file, found.index) == (f"segments/{path.name}", 7)
+
+
+@pytest.mark.parametrize(
+    "name", ["log/tile/0/000", "log/tile/entries/001", "log/tile/0/002.p/18", "log/checkpoint"]
+)
+@pytest.mark.parametrize("how", ["missing", "empty", "short", "long"])
+def test_files_that_are_missing_or_of_a_wrong_length_are_named(
+    journal: Path, name: str, how: str
+) -> None:
+    """A file that is gone, empty, cut or longer is a finding of that file."""
+    path = journal / name
+    data = path.read_bytes()
+    if how == "missing":
+        path.unlink()
+    else:
+        path.write_bytes({"empty": b"", "short": data[:-1], "long": data + b"x"}[how])
+    assert {finding.file for finding in verify(journal, tree_only=True).findings} == {name}
+
+
+def test_a_missing_segment_is_named(journal: Path) -> None:
+    """Records that are gone with their segment are counted, and the log is refused."""
+    firsts = segments.segments_in(journal / "segments")
+    segments.path_of(journal / "segments", firsts[-1]).unlink()
+    (found,) = verify(journal).findings
+    assert (found.code, found.index) == (Code.JOURNAL_FORKED, firsts[-1])
+
+
+async def test_a_cut_log_is_refused_against_a_known_checkpoint(tmp_path: Path) -> None:
+    """Who remembers a larger checkpoint notices that the log was cut, though it is whole."""
+    live, old = tmp_path / "live", tmp_path / "old"
+    await write(live, range(20))
+    shutil.copytree(live, old)
+    await write(live, range(20, 30))
+    known = (live / "log/checkpoint").read_bytes()
+    assert verify(old).good
+    (found,) = verify(old, known=known).findings
+    assert found.code is Code.JOURNAL_FORKED
+    assert verify(live, known=(old / "log/checkpoint").read_bytes()).good
+
+
+async def test_a_forked_log_is_refused_against_a_known_checkpoint(tmp_path: Path) -> None:
+    """Another history signed by the same key, whole in itself, contradicts what was remembered."""
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    await write(ours, range(20))
+    await write(theirs, [*range(19), 77, *range(20, 30)])
+    assert verify(theirs).good
+    (found,) = verify(theirs, known=(ours / "log/checkpoint").read_bytes()).findings
+    assert found.code is Code.JOURNAL_FORKED
+    assert "forked" in found.detail
+
+
+async def test_a_known_checkpoint_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    """A remembered checkpoint counts only if this log signed it."""
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    await write(ours, range(2))
+    await write(theirs, range(2), key=Ed25519PrivateKey.generate())
+    (found,) = verify(ours, known=(theirs / "log/checkpoint").read_bytes()).findings
+    assert (found.code, found.file) == (Code.INVALID_NOTE, "known checkpoint")
+
+
+def test_an_older_checkpoint_than_was_signed_is_refused(journal: Path, original: Path) -> None:
+    """The store beside the log tells when log/ was set back."""
+    store = journal / "last-checkpoint.sqlite"
+    data = store.read_bytes()
+    assert data.count(f"{ORIGIN}\n{SIZE}\n".encode()) == 1
+    store.write_bytes(data.replace(f"{ORIGIN}\n{SIZE}\n".encode(), f"{ORIGIN}\n999\n".encode()))
+    (found,) = verify(journal, tree_only=True).findings
+    assert (found.code, found.file) == (Code.JOURNAL_FORKED, "log/checkpoint")
+
+
+def test_another_verifier_key_than_the_journal_s_is_refused(journal: Path) -> None:
+    """A key that was given must be the one that signed."""
+    other = VerifierKey.of(ORIGIN, Ed25519PrivateKey.generate().public_key())
+    files = {finding.file for finding in verify(journal, key=other, tree_only=True).findings}
+    assert files == {"journal.json", "log/checkpoint"}
+
+
+def test_a_copy_of_the_published_folder_is_enough(journal: Path, tmp_path: Path) -> None:
+    """log/ alone verifies with the verifier key, and not without."""
+    copy = tmp_path / "copy"
+    shutil.copytree(journal / "log", copy)
+    verdict = verify(copy, key=VERIFIER)
+    assert (verdict.good, verdict.size) == (True, SIZE)
+    with pytest.raises(Problem) as caught:
+        verify(copy)
+    assert caught.value.code is Code.JOURNAL_CORRUPT
+
+
+def test_erasing_a_key_breaks_no_proof(journal: Path) -> None:
+    """With the month's key destroyed everything verifies; the sealed parts stay closed."""
+    (journal / "keys/LA/GOV/MPI/2026-11.key").unlink()
+    verdict = assert_good(journal, SIZE)
+    assert (verdict.sealed, verdict.opened, verdict.without_key) == (SIZE, 0, SIZE)
+
+
+def test_a_wrong_key_is_said_once(journal: Path) -> None:
+    """A key that does not open what it should is one finding, not one for every record."""
+    (journal / "keys/LA/GOV/MPI/2026-11.key").write_bytes(bytes(32))
+    (found,) = verify(journal).findings
+    assert found.code is Code.SEALED_PART_UNREADABLE
+    assert found.file.startswith("keys/")
+
+
+async def test_records_behind_the_checkpoint_are_counted(tmp_path: Path) -> None:
+    """A journal that is being written verifies: what is not published yet is no finding."""
+    async with journal_in(tmp_path, STILL) as journal:
+        for number in range(5):
+            await journal.record(entry(number), MPI, part(number))
+        verdict = assert_good(tmp_path, 0)
+        assert verdict.unpublished == 5
+    with (tmp_path / "segments/00000000000000000000.seg").open("ab") as file:
+        file.write(b"\x00GRP half a group")
+    assert_good(tmp_path, 5)
+
+
+def test_there_is_an_end_to_findings(journal: Path) -> None:
+    """A journal that is wrong everywhere gives a bounded list."""
+    for path in (journal / "log/tile/0").rglob("*"):
+        if path.is_file():
+            path.write_bytes(bytes(len(path.read_bytes())))
+    assert len(verify(journal).findings) == MAX_FINDINGS
+
+
+def test_progress_is_told(journal: Path) -> None:
+    """The caller hears how far it is, up to the end."""
+    told: list[tuple[str, int, int]] = []
+    verify(journal, progress=lambda *step: told.append(step))
+    assert ("tree", SIZE, SIZE) in told
+    assert ("sealed parts", SIZE, SIZE) in told
+
+
+def test_a_finding_reads_as_a_sentence() -> None:
+    """Code, entry, file and reason stand in one line."""
+    finding = Finding(Code.JOURNAL_CORRUPT, "log/tile/0/000", 3, "is wrong")
+    assert str(finding) == "JournalCorrupt: entry 3, log/tile/0/000: is wrong"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import orjson
 from aiohttp import web
+from cryptography import x509
 
 from exchange.problems import Code, Problem, Side
 from mediator.gate import Gate
@@ -22,7 +23,8 @@ from serving import messages, replies
 from serving.clock import Clock
 
 LOW_DISK_BYTES = 256 * 1024 * 1024
-CERTIFICATE_WARNING_S = 14 * 86400
+CERTIFICATE_WARNING = 0.25
+AGREEMENT_WARNING_DAYS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Admin:
     view: RegistryView
     gate: Gate
     agreements: PinnedAgreements
-    certificates: Callable[[], list[tuple[str, datetime]]]
+    certificates: Sequence[tuple[str, x509.Certificate]]
     metrics: Metrics
     clock: Clock
 
@@ -72,6 +74,7 @@ class Admin:
             "registry": self._registry(),
             "disk": self._disk(),
             "keys": self._keys(),
+            "agreements": self._agreements_health(),
             "server": {"ok": not self.gate.closed, "exchanges_running": self.gate.inside},
         }
         healthy = all(check["ok"] for check in checks.values())
@@ -111,14 +114,15 @@ class Admin:
         now = self.clock.now()
         rows = []
         healthy = True
-        for name, until in self.certificates():
-            left = (until - now).total_seconds()
-            healthy = healthy and left > 0
+        for name, certificate in self.certificates:
+            until = certificate.not_valid_after_utc
+            left, life = until - now, until - certificate.not_valid_before_utc
+            healthy = healthy and left > timedelta()
             rows.append(
                 {
                     "name": name,
                     "valid_until": until.isoformat(),
-                    "renew_soon": left < CERTIFICATE_WARNING_S,
+                    "renew_soon": left < life * CERTIFICATE_WARNING,
                 }
             )
         return {"ok": healthy, "certificates": rows}
@@ -135,6 +139,20 @@ class Admin:
                 for agreement in self.agreements.agreements
             ],
             "rejected": {name: str(problem) for name, problem in self.agreements.rejected.items()},
+        }
+
+    def _agreements_health(self) -> dict[str, Any]:
+        now = self.clock.now()
+        soon = now + timedelta(days=AGREEMENT_WARNING_DAYS)
+        return {
+            "ok": True,
+            "in_force": sum(
+                a.valid_from <= now < a.valid_until for a in self.agreements.agreements
+            ),
+            "ending_soon": [
+                a.id for a in self.agreements.agreements if now < a.valid_until <= soon
+            ],
+            "rejected": sorted(self.agreements.rejected),
         }
 
     def _measure(self) -> None:

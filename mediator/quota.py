@@ -25,6 +25,11 @@ class QuotaBook:
 
     _usage: dict[str, _Usage] = field(default_factory=dict)
 
+    def snapshot(self, now: float) -> dict[str, int]:
+        """The calls of today by agreement."""
+        today = int(now) // DAY_S
+        return {name: use.today for name, use in self._usage.items() if use.day == today}
+
     def restore(self, agreement_id: str, at: datetime, calls: int = 1) -> None:
         """Count calls that the journal holds from before this start."""
         usage = self._usage.setdefault(agreement_id, _Usage())

@@ -311,7 +311,7 @@ class Recorder:
             where=where,
             size=size,
             certificate=call.opened.keyid,
-            agreement=agreement or call.agreement or None,
+            agreement=agreement or None,
             purpose=call.purpose or None,
             nonce=nonce,
         )

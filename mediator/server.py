@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import orjson
 import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -29,9 +30,15 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from exchange.certificates import fingerprint_of, judge_auth, judge_seal, refuse_development
+from exchange.certificates import (
+    fingerprint_of,
+    judge_auth,
+    judge_seal,
+    parse_certificates,
+    refuse_development,
+)
 from exchange.contracts import Contract
-from exchange.entries import Kind
+from exchange.entries import Kind, format_time
 from exchange.entries import Side as EntrySide
 from exchange.identifiers import MemberId, ServerId, ServiceId
 from exchange.keys import SigningKey, signing_key
@@ -59,7 +66,7 @@ from mediator.view import RegistryView
 from serving import tls
 from serving.backends import Backend
 from serving.clock import Clock, SystemClock
-from serving.listener import Listener, listen, split_address
+from serving.listener import Listener, is_loopback, listen, split_address
 from serving.runtime import settle
 
 log = structlog.get_logger("mediator.server")
@@ -68,6 +75,7 @@ AdapterFactory = Callable[[Path, ServiceId], tuple[Backend, bytes]]
 """From a mapping file and one of its services to a running adapter and its OpenAPI document
 (console composes it)."""
 
+QUOTAS_FILE = "quotas.json"
 REPLAY_WINDOW = timedelta(seconds=70)
 HANDSHAKES_RECORDED_PER_S = 10
 
@@ -126,7 +134,7 @@ async def open_server(
         )
         stack.push_async_callback(_record_quietly, recorder, "stopped")
         background = await stack.enter_async_context(_background())
-        replays, quotas = _remember(journal, clock)
+        replays, quotas = await asyncio.to_thread(_remember, journal, directory, clock)
         agreements = PinnedAgreements(settings.agreements, [m.id for m in settings.members], clock)
         await asyncio.to_thread(agreements.load, authorities)
 
@@ -166,10 +174,11 @@ async def open_server(
         admin_listener = await _listen_admin(
             settings,
             stack,
-            Admin(directory, journal, view, gate, agreements, lambda: certificates, metrics, clock),
+            Admin(directory, journal, view, gate, agreements, certificates, metrics, clock),
         )
         background.start(view.run())
         background.start(agreements.watch(authorities))
+        background.start(_note_quotas(quotas, directory, clock))
         await recorder.event("started")
         stack.push_async_callback(gate.drained, settings.limits.drain_s)
         stack.callback(gate.close)
@@ -339,7 +348,7 @@ async def _listen(
     stack.push_async_callback(found["peer"].stop)
     if addresses.http is not None:
         host, _ = split_address(addresses.http, "listen.http")
-        if not (host.startswith("127.") or host in ("::1", "localhost") or addresses.http_networks):
+        if not (is_loopback(host) or addresses.http_networks):
             raise Problem(
                 Code.INVALID_SETTINGS,
                 where="listen.http",
@@ -373,6 +382,13 @@ async def _listen(
 
 
 async def _listen_admin(settings: ServerSettings, stack: AsyncExitStack, admin: Admin) -> Listener:
+    host, _ = split_address(settings.listen.admin, "listen.admin")
+    if not is_loopback(host):
+        raise Problem(
+            Code.INVALID_SETTINGS,
+            where="listen.admin",
+            detail="administration has no login: it listens on loopback only",
+        )
     listener = await listen(
         admin.handle, settings.listen.admin, where="listen.admin", side=Side.CONSUMER, drain_s=1.0
     )
@@ -382,7 +398,7 @@ async def _listen_admin(settings: ServerSettings, stack: AsyncExitStack, admin: 
 
 def _own_keys(
     settings: ServerSettings, state: RegistryState, now: datetime
-) -> tuple[Mapping[MemberId, SigningKey], list[tuple[str, datetime]]]:
+) -> tuple[Mapping[MemberId, SigningKey], list[tuple[str, x509.Certificate]]]:
     """The seal keys of the hosted members, each judged; and what health watches."""
     authorities = trusted_authorities(state.instance)
     auth = _certificates(settings.auth.certificate, "auth.certificate")
@@ -394,7 +410,7 @@ def _own_keys(
             where="auth.certificate",
             detail=f"names {server}, this server is {settings.server}",
         )
-    watched = [(f"auth {settings.server}", auth[0].not_valid_after_utc)]
+    watched = [(f"auth {settings.server}", auth[0])]
     keys: dict[MemberId, SigningKey] = {}
     for member in settings.members:
         certificate = _certificates(member.seal.certificate, f"seal of {member.id}")[0]
@@ -407,7 +423,7 @@ def _own_keys(
                 detail=f"the certificate names {named}",
             )
         keys[member.id] = signing_key(_private_key(member.seal), certificate)
-        watched.append((f"seal {member.id}", certificate.not_valid_after_utc))
+        watched.append((f"seal {member.id}", certificate))
     return keys, watched
 
 
@@ -456,20 +472,63 @@ def _offer(
     )
 
 
-def _remember(journal: Journal, clock: Clock) -> tuple[ReplayMemory, QuotaBook]:
-    """Fill replay memory and quotas from what the journal holds from before this start."""
+def _remember(journal: Journal, directory: Path, clock: Clock) -> tuple[ReplayMemory, QuotaBook]:
+    """Fill replay memory and quotas from what the journal holds from before this start.
+
+    The day's use of quotas is noted every second (:func:`_note_quotas`), so that only the entries
+    since then are counted; without a note, those since midnight. A call that was under way when
+    the note was written may count twice, never not at all.
+    """
     replays, quotas = ReplayMemory(), QuotaBook()
     now = clock.now()
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    for entry in journal.recent(min(midnight, now - REPLAY_WINDOW)):
-        if entry.side is not EntrySide.PROVIDER:
+    counted_until, used = _noted_quotas(directory / QUOTAS_FILE, now)
+    for agreement, calls in used.items():
+        quotas.restore(agreement, now, calls)
+    fresh, counted = format_time(now - REPLAY_WINDOW), format_time(counted_until)
+    for entry in journal.recent(min(counted_until, now - REPLAY_WINDOW)):
+        if entry["side"] != EntrySide.PROVIDER:
             continue
-        if entry.kind is Kind.REQUEST and entry.nonce and entry.certificate:
-            if entry.at >= now - REPLAY_WINDOW:
-                replays.restore(entry.certificate, entry.nonce, entry.at.timestamp())
-        elif entry.kind is Kind.RESPONSE and entry.agreement and entry.at >= midnight:
-            quotas.restore(entry.agreement, entry.at)
+        if entry["kind"] == Kind.REQUEST:
+            if entry["at"] >= fresh and "nonce" in entry:
+                at = datetime.fromisoformat(entry["at"]).timestamp()
+                replays.restore(entry["certificate"], entry["nonce"], at)
+        elif "agreement" in entry and entry["at"] >= counted:
+            quotas.restore(entry["agreement"], now)
     return replays, quotas
+
+
+def _noted_quotas(path: Path, now: datetime) -> tuple[datetime, dict[str, int]]:
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    try:
+        note = orjson.loads(path.read_bytes())
+        at = datetime.fromisoformat(note["at"])
+        used = {str(name): int(calls) for name, calls in note["used"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return midnight, {}
+    return (at, used) if at >= midnight else (midnight, {})
+
+
+async def _note_quotas(quotas: QuotaBook, directory: Path, clock: Clock) -> None:
+    """Note the day's use of quotas every second; see :func:`_remember`."""
+    noted: dict[str, int] = {}
+    while True:
+        await asyncio.sleep(1.0)
+        now = clock.now()
+        used = quotas.snapshot(now.timestamp())
+        if used != noted:
+            note = orjson.dumps({"at": format_time(now), "used": used})
+            try:
+                await asyncio.to_thread(_replace, directory / QUOTAS_FILE, note)
+            except OSError as error:
+                # The journal holds the calls; a start takes a little longer without the note.
+                log.warning("quotas_not_noted", why=str(error))
+            noted = used
+
+
+def _replace(path: Path, data: bytes) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_bytes(data)
+    temporary.replace(path)
 
 
 def origin_of(server: ServerId) -> str:
@@ -502,11 +561,12 @@ def _private_key(pair: KeyPair) -> Any:
 
 def _certificates(path: Path, where: str) -> list[x509.Certificate]:
     try:
-        return x509.load_pem_x509_certificates(_read(path, where))
-    except ValueError as error:
-        raise Problem(
-            Code.INVALID_SETTINGS, where=where, detail=f"{path} holds no PEM certificate"
-        ) from error
+        found = list(parse_certificates(_read(path, where)))
+    except Problem as problem:
+        raise Problem(Code.INVALID_SETTINGS, where=where, detail=str(problem)) from problem
+    if not found:
+        raise Problem(Code.INVALID_SETTINGS, where=where, detail=f"{path} holds no PEM certificate")
+    return found
 
 
 def _read(path: Path, where: str) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
 from typing import Any
 
 import structlog
@@ -95,6 +96,16 @@ def split_address(address: str, where: str) -> tuple[str, int]:
             Code.INVALID_SETTINGS, where=where, detail=f"{address!r} is not an address host:port"
         )
     return host, int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is of this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 async def listen(

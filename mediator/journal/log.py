@@ -18,10 +18,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from exchange.entries import Entry, format_sealed
+from exchange.entries import Entry, format_sealed, format_time
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
 from exchange.sealed_parts import SealedPart, commitment, format_part
@@ -241,16 +242,19 @@ class Journal:
         """The size of the last signed checkpoint."""
         return self._publication.published_size
 
-    def recent(self, since: datetime) -> Iterator[Entry]:
+    def recent(self, since: datetime) -> Iterator[dict[str, Any]]:
         """The durable entries from ``since`` on, oldest first; reads the segments, blocks.
 
-        Entries are taken to be roughly in the order of time: reading begins with the last segment
-        that begins before ``since``.
+        They come as decoded JSON, a tenth of the work of parsing them: the records are this
+        server's own and are read back with their checksums. Entries are taken to be roughly in
+        the order of time: reading begins with the last segment that begins before ``since``.
 
         Raises:
             Problem: ``JournalCorrupt`` when a segment cannot be read.
         """
-        return recovery.recent(self.directory / "segments", self._intake.durable, since)
+        return recovery.recent(
+            self.directory / "segments", self._intake.durable, format_time(since)
+        )
 
     async def close(self) -> None:
         """Write what waits, publish everything, give the journal back; idempotent."""

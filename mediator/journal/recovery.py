@@ -20,15 +20,14 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from exchange import merkle
 from exchange.checkpoint import Checkpoint, open_checkpoint
-from exchange.entries import Entry, parse_entry
 from exchange.notes import VerifierKey
 from exchange.problems import Code, Problem
 from mediator.journal import segments
@@ -239,15 +238,15 @@ def _last_segment_fits(folder: TileFolder, records: Path, size: int) -> bool:
     return False
 
 
-def recent(records: Path, durable: Position, since: datetime) -> Iterator[Entry]:
+def recent(records: Path, durable: Position, since: str) -> Iterator[dict[str, Any]]:
     """See :meth:`mediator.journal.log.Journal.recent`."""
     start = Position(0, 0, 0)
     for first in reversed(segments.segments_in(records)):
         start = Position(first, first, 0)
         group = next(segments.read_groups(segments.path_of(records, first), first), None)
-        if isinstance(group, segments.Group) and parse_entry(group.entries[0]).at < since:
+        if isinstance(group, segments.Group) and orjson.loads(group.entries[0])["at"] < since:
             break
     for group in segments.read_between(records, start, durable):
-        for entry in map(parse_entry, group.entries):
-            if entry.at >= since:
-                yield entry
+        for document in map(orjson.loads, group.entries):
+            if document["at"] >= since:
+                yield document

@@ -207,7 +207,7 @@ async def test_recent_gives_the_entries_since(tmp_path: Path) -> None:
         for number in range(50):
             await journal.record(entry(number), MPI)
         since = START + timedelta(milliseconds=20)
-        assert [found.id for found in journal.recent(since)] == [f"LA-{n}" for n in range(20, 50)]
+        assert [found["id"] for found in journal.recent(since)] == [f"LA-{n}" for n in range(20, 50)]
         assert len(list(journal.recent(START - timedelta(days=1)))) == 50
         assert list(journal.recent(START + timedelta(days=1))) == []
 

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeVar
 
 import orjson
@@ -98,10 +97,6 @@ class Entry:
     commitment: str | None = None
 
 
-# The same few identifiers come by thousands of times a second.
-_text: Callable[[ApplicationId | ServiceId | ServerId], str] = lru_cache(maxsize=4096)(str)
-
-
 def format_time(at: datetime) -> str:
     """RFC 3339 in UTC to the millisecond, such as ``2026-11-21T08:30:00.125Z``."""
     if at.tzinfo is not UTC:
@@ -131,7 +126,7 @@ def format_sealed(entry: Entry, sealed: Sealed | None, commitment: str | None) -
     if entry.certificate is not None:
         document["certificate"] = entry.certificate
     if entry.client is not None:
-        document["client"] = _text(entry.client)
+        document["client"] = str(entry.client)
     if commitment is not None:
         document["commitment"] = commitment
     if entry.endpoint is not None:
@@ -146,7 +141,7 @@ def format_sealed(entry: Entry, sealed: Sealed | None, commitment: str | None) -
     if entry.nonce is not None:
         document["nonce"] = entry.nonce
     if entry.peer is not None:
-        document["peer"] = _text(entry.peer)
+        document["peer"] = str(entry.peer)
     if entry.problem is not None:
         document["problem"] = entry.problem
     if entry.purpose is not None:
@@ -161,7 +156,7 @@ def format_sealed(entry: Entry, sealed: Sealed | None, commitment: str | None) -
             "wrapped": sealed.wrapped,
         }
     if entry.service is not None:
-        document["service"] = _text(entry.service)
+        document["service"] = str(entry.service)
     document["side"] = entry.side
     if entry.size is not None:
         document["size"] = entry.size

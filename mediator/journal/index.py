@@ -70,13 +70,26 @@ def _checksum(text: str) -> int:
     return zlib.crc32(text.encode())
 
 
+class _Words(dict[str | None, int | None]):
+    """The numbers of texts; a new text gets one when it is asked for."""
+
+    connection: sqlite3.Connection
+
+    def __missing__(self, text: str) -> int:
+        cursor = self.connection.execute("INSERT INTO words (text) VALUES (?)", (text,))
+        number = cursor.lastrowid
+        assert number is not None  # noqa: S101  # an insert has a row id
+        self[text] = number
+        return number
+
+
 class IndexWriter:
     """Adds entries to an index file; used by one thread at a time."""
 
     def __init__(self, path: Path | str) -> None:
         self.path = path
         self._connection: sqlite3.Connection | None = None
-        self._words: dict[str | None, int | None] = {None: None}
+        self._words = _Words()
         self.size = 0
 
     def open(self) -> sqlite3.Connection:
@@ -99,7 +112,8 @@ class IndexWriter:
             connection.execute("PRAGMA synchronous = OFF")  # derived: a broken one is made anew
             connection.execute("PRAGMA cache_size = -8192")
             connection.executescript(_SCHEMA)
-            self._words = {None: None, **dict(connection.execute("SELECT text, number FROM words"))}
+            self._words = _Words(connection.execute("SELECT text, number FROM words"))
+            self._words[None] = None
             (last,) = connection.execute("SELECT max(idx) FROM entries").fetchone()
             self.size = 0 if last is None else last + 1
         except BaseException:
@@ -138,28 +152,28 @@ class IndexWriter:
         rows: list[Any] = []
         keys: list[int] = []
         words = self._words
+        words.connection = connection
+        loads, parse_time, crc32 = orjson.loads, datetime.fromisoformat, zlib.crc32
         for index, entry in enumerate(entries, first):
-            document = orjson.loads(entry)
+            document = loads(entry)
             get = document.get
-            at = datetime.fromisoformat(document["at"])
-            rows += (index, to_milliseconds(at), get("status"))
-            for name in _KEYS:
-                text = get(name)
-                rows.append(text)
-                if text is not None:
-                    keys += (index >> _PART_BITS, _checksum(text), index)
-            for name in _WORDS:
-                text = get(name)
-                number = words.get(text, -1)
-                rows.append(self._new_word(connection, text) if number == -1 else number)
+            message_id, request_id, trace = get("id"), get("request_id"), get("trace")
+            rows += (
+                index, round(parse_time(document["at"]).timestamp() * 1000), get("status"),
+                message_id, request_id, trace,
+                words[document["kind"]], words[document["side"]], words[get("client")],
+                words[get("service")], words[get("peer")], words[get("method")],
+                words[get("endpoint")], words[get("problem")], words[get("agreement")],
+                words[get("purpose")],
+            )  # fmt: skip
+            part = index >> _PART_BITS
+            if message_id is not None:
+                keys += (part, crc32(message_id.encode()), index)
+            if request_id is not None:
+                keys += (part, crc32(request_id.encode()), index)
+            if trace is not None:
+                keys += (part, crc32(trace.encode()), index)
         return rows, keys
-
-    def _new_word(self, connection: sqlite3.Connection, text: str) -> int:
-        cursor = connection.execute("INSERT INTO words (text) VALUES (?)", (text,))
-        number = cursor.lastrowid
-        assert number is not None  # noqa: S101  # an insert has a row id
-        self._words[text] = number
-        return number
 
     def catch_up(self, folder: TileFolder, size: int) -> None:
         """Add what is missing up to ``size`` from the entry bundles.

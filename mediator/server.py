@@ -10,9 +10,10 @@ Stopping, each step bounded in time and done once:
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -537,17 +538,42 @@ def origin_of(server: ServerId) -> str:
 
 
 def _log_key(path: Path) -> Ed25519PrivateKey:
-    """The key that signs this log's checkpoints; made once, never replaced silently."""
-    if path.exists():
+    """The key that signs this log's checkpoints: durable before its first use, never replaced."""
+    if not path.exists():
+        made = Ed25519PrivateKey.generate()
+        _create(path, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    try:
         key = load_pem_private_key(path.read_bytes(), None)
-        if not isinstance(key, Ed25519PrivateKey):
-            raise Problem(Code.INVALID_SETTINGS, where=str(path), detail="is not an Ed25519 key")
-        return key
-    key = Ed25519PrivateKey.generate()
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    path.touch(mode=0o600)
-    path.write_bytes(pem)
+    except (ValueError, TypeError) as error:
+        raise Problem(
+            Code.INVALID_SETTINGS,
+            where=str(path),
+            detail="holds no PEM private key; put back the one from your copy",
+        ) from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise Problem(Code.INVALID_SETTINGS, where=str(path), detail="is not an Ed25519 key")
     return key
+
+
+def _create(path: Path, data: bytes) -> None:
+    """Make a private file that is whole and durable, or not there; one that is there stays."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _private_key(pair: KeyPair) -> Any:

@@ -8,6 +8,7 @@ that (tests/mediator).
 from __future__ import annotations
 
 import random
+import shutil
 import threading
 import time
 from collections import Counter
@@ -108,6 +109,21 @@ def test_no_answered_exchange_is_lost(own_world: SmallWorld, side: str) -> None:
     journals.assert_in_both(consumer, provider, answered)
     for published in (consumer, provider):
         assert journals.check_consistent(published, watching.seen[published.journal]) > KILLS
+
+
+def test_a_first_start_may_be_cut_short(own_world: SmallWorld) -> None:
+    """Killed at random moments while it makes its keys and its journal, a server starts at last."""
+    world, server = own_world, own_world.mpi
+    rng = random.Random(f"{SEED} first")
+    server.process.stop()
+    shutil.rmtree(server.folder / "data")
+    for _ in range(KILLS):
+        server.process.start()
+        time.sleep(rng.uniform(0.3, 1.5))
+        server.process.kill()
+    start(world)
+    assert world.call().status == 200
+    settle(world)
 
 
 def test_a_message_accepted_before_the_kill_is_a_replay_after_it(own_world: SmallWorld) -> None:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import yaml
@@ -141,6 +142,19 @@ def test_a_server_starts_quickly(own_world: SmallWorld) -> None:
     assert took < START_S
 
 
+def refusal(settings: Path) -> str:
+    """What a server says that refuses to start; no traceback."""
+    done = subprocess.run(
+        [sys.executable, "-m", "console.cli.main", "mediator", "serve", str(settings)],
+        capture_output=True,
+        timeout=20,
+        text=True,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
 def test_a_second_process_on_the_same_journal_is_refused(own_world: SmallWorld) -> None:
     """It says which journal is in use and exits with 1; the first one is not disturbed."""
     server = own_world.mpi
@@ -151,16 +165,9 @@ def test_a_second_process_on_the_same_journal_is_refused(own_world: SmallWorld) 
     }
     second = server.folder / "second.yaml"
     second.write_text(yaml.safe_dump(settings, allow_unicode=True), "utf-8")
-    done = subprocess.run(
-        [sys.executable, "-m", "console.cli.main", "mediator", "serve", str(second)],
-        capture_output=True,
-        timeout=20,
-        text=True,
-    )
-    assert done.returncode == 1
-    assert "another process has this journal open" in done.stderr
-    assert str(server.journal) in done.stderr
-    assert "Traceback" not in done.stderr
+    told = refusal(second)
+    assert "another process has this journal open" in told
+    assert str(server.journal) in told
     assert own_world.call().status == 200
 
 
@@ -178,18 +185,23 @@ def test_a_copied_log_key_does_not_help_a_second_journal(own_world: SmallWorld) 
         server.journal.mkdir()
         for name in ("journal.json", "last-checkpoint.sqlite"):
             shutil.copyfile(kept / name, server.journal / name)
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "console.cli.main", "mediator", "serve"),
-                str(server.folder / "server.yaml"),
-            ],
-            capture_output=True,
-            timeout=20,
-            text=True,
-        )
-        assert done.returncode == 1
-        assert "JournalForked" in done.stderr
-        assert "Traceback" not in done.stderr
+        assert "JournalForked" in refusal(server.folder / "server.yaml")
     finally:
         shutil.rmtree(server.journal)
         kept.rename(server.journal)
+
+
+def test_a_damaged_log_key_is_told(own_world: SmallWorld) -> None:
+    """A key file without a key is named; none is made in its place."""
+    server = own_world.mpi
+    server.process.stop()
+    path = server.folder / "data" / "journal.key"
+    kept = path.read_bytes()
+    path.write_bytes(b"")
+    try:
+        told = refusal(server.folder / "server.yaml")
+        assert "InvalidSettings" in told
+        assert str(path) in told
+        assert path.read_bytes() == b""
+    finally:
+        path.write_bytes(kept)

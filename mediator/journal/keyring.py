@@ -115,6 +115,8 @@ class KeyRing:
         path = self.path_of(name)
         if not path.exists():
             _create(path, os.urandom(sealed_parts.KEY_SIZE))
+        for draft in path.parent.glob(f".{path.name}.*"):
+            draft.unlink(missing_ok=True)  # of a crash: destroying the key must leave no copy
         key = MemberKey(str(name), _read(path))
         self._named[key.name] = key
         return self._current.setdefault((member, at.year, at.month), key)

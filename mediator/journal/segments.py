@@ -108,8 +108,8 @@ def segments_in(directory: Path) -> list[int]:
 def format_record(entry: bytes, sealed: bytes) -> bytes:
     """The bytes of one record."""
     lengths = _LENGTHS.pack(len(entry) + len(sealed), len(entry))
-    body = b"".join((lengths, entry, sealed))
-    return zlib.crc32(body).to_bytes(4, "big") + body
+    crc = zlib.crc32(sealed, zlib.crc32(entry, zlib.crc32(lengths)))
+    return b"".join((crc.to_bytes(4, "big"), lengths, entry, sealed))
 
 
 def format_mark(first: int, count: int) -> bytes:

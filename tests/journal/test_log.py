@@ -207,7 +207,9 @@ async def test_recent_gives_the_entries_since(tmp_path: Path) -> None:
         for number in range(50):
             await journal.record(entry(number), MPI)
         since = START + timedelta(milliseconds=20)
-        assert [found["id"] for found in journal.recent(since)] == [f"LA-{n}" for n in range(20, 50)]
+        assert [found["id"] for found in journal.recent(since)] == [
+            f"LA-{n}" for n in range(20, 50)
+        ]
         assert len(list(journal.recent(START - timedelta(days=1)))) == 50
         assert list(journal.recent(START + timedelta(days=1))) == []
 
@@ -239,6 +241,15 @@ async def test_a_restart_uses_the_same_month_s_key(tmp_path: Path) -> None:
     for number in range(2):
         found = parse_entry(reader.entry(number))
         assert reader.open(found, reader.ciphertext(number)).part == part(number)
+
+
+async def test_a_crash_while_making_a_key_leaves_no_copy(tmp_path: Path) -> None:
+    """A draft of a key file, left by a crash, is gone after the next use: erasing erases."""
+    await write(tmp_path, range(1))
+    draft = tmp_path / "keys/LA/GOV/MPI/.2026-11.key.99.abcd"
+    draft.write_bytes(bytes(32))
+    await write(tmp_path, range(1, 2))
+    assert not draft.exists()
 
 
 async def test_what_cannot_be_written_is_refused_alone(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_a_first_start_may_be_cut_short(own_world: SmallWorld) -> None:
     rng = random.Random(f"{SEED} first")
     server.process.stop()
     shutil.rmtree(server.folder / "data")
-    for _ in range(KILLS):
+    for _ in range(KILLS // 2):
         server.process.start()
         time.sleep(rng.uniform(0.3, 1.5))
         server.process.kill()

@@ -43,7 +43,7 @@ def short_lived_world() -> Iterator[SmallWorld]:
             (world.directory / "registry" / "registry.yaml").write_text(yaml.safe_dump(settings))
             world.registry.start()
             world.registry.wait_ready()
-            for plan in small.plans(folder, backend.port, *free_ports(1)):
+            for plan in small.plans(folder, backend.port, free_ports(1)[0]):
                 without_grace(world.add_server(plan))
             world.agree(small.agreement("mof-mpi"))
             world.start()

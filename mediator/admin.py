@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from aiohttp import web
 from cryptography import x509
 
 from exchange.problems import Code, Problem, Side
@@ -19,8 +18,9 @@ from mediator.journal.log import Journal
 from mediator.metrics import Metrics
 from mediator.pinned import PinnedAgreements
 from mediator.view import RegistryView
-from serving import messages, replies
+from serving import replies
 from serving.clock import Clock
+from serving.requests import Reply, Request
 
 LOW_DISK_BYTES = 256 * 1024 * 1024
 CERTIFICATE_WARNING = 0.25
@@ -40,9 +40,9 @@ class Admin:
     metrics: Metrics
     clock: Clock
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: Request) -> Reply:
         """Answer one request."""
-        path = request.raw_path.partition("?")[0]
+        path = request.target.partition("?")[0]
         if request.method not in ("GET", "HEAD"):
             return self._problem(Problem(Code.INVALID_REQUEST, where="method", status=405))
         match path:
@@ -51,7 +51,7 @@ class Admin:
                 return _json(200 if healthy else 503, report)
             case "/metrics":
                 self._measure()
-                return messages.response(
+                return Reply(
                     200,
                     (("content-type", "text/plain; version=0.0.4; charset=utf-8"),),
                     self.metrics.text(),
@@ -160,12 +160,10 @@ class Admin:
         self.metrics.journal_entries.set(self.journal.size)
         self.metrics.registry_age.set(self.view.age_s)
 
-    def _problem(self, problem: Problem) -> web.Response:
+    def _problem(self, problem: Problem) -> Reply:
         status, headers, body = replies.reply(problem, Side.CONSUMER, "")
-        return messages.response(status, headers, body)
+        return Reply(status, headers, body)
 
 
-def _json(status: int, document: dict[str, Any]) -> web.Response:
-    return messages.response(
-        status, (("content-type", "application/json"),), orjson.dumps(document)
-    )
+def _json(status: int, document: dict[str, Any]) -> Reply:
+    return Reply(status, (("content-type", "application/json"),), orjson.dumps(document))

@@ -29,12 +29,12 @@ from mediator.stages import (
     Call,
     OpenedAnswer,
     RecordedCall,
-    Reply,
     Routed,
     SealedCall,
 )
 from serving.clock import Clock
 from serving.randomness import random_token
+from serving.requests import Reply
 
 SIGNATURE_LIFETIME_S = 60
 log = structlog.get_logger("mediator.consumer")

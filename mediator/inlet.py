@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
 import structlog
-from aiohttp import web
 
 from exchange.identifiers import ApplicationId
 from exchange.problems import Code, Problem, Side
@@ -18,8 +17,8 @@ from mediator.metrics import Metrics
 from mediator.records import Recorder
 from mediator.settings import LimitSettings
 from mediator.stages import Call
-from serving import messages, replies
-from serving.backends import Headers
+from serving import replies
+from serving.requests import Reply, Request
 
 log = structlog.get_logger("mediator.inlet")
 
@@ -36,41 +35,37 @@ class Inlet:
     metrics: Metrics
     plain_networks: tuple[str, ...]
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: Request) -> Reply:
         """Answer one request of an application."""
         started = self.metrics.start()
         request_id = xroad.new_request_id()
-        fields: Headers = ()
         try:
             with self.gate.enter():
-                fields = messages.header_fields(request, self.limits.header_max_bytes)
-                call = await self._call(request, fields, request_id)
+                call = await self._call(request, request_id)
                 reply = await self.consumer.exchange(call)
                 self.metrics.done("consumer", reply.status, started)
-                return messages.response(reply.status, reply.headers, reply.body)
+                return reply
         except Problem as problem:
             self.metrics.refused("consumer", problem, started)
             log.info("call_refused", trace=request_id, code=problem.code, why=str(problem))
-            return _problem_reply(problem, request, fields, request_id)
+            return _problem_reply(problem, request, request_id)
         except Exception:
             log.exception("call_failed", trace=request_id)
             own = replies.internal()
             self.metrics.refused("consumer", own, started)
-            return _problem_reply(own, request, fields, request_id)
+            return _problem_reply(own, request, request_id)
 
-    async def _call(self, request: web.BaseRequest, fields: Headers, request_id: str) -> Call:
+    async def _call(self, request: Request, request_id: str) -> Call:
         client: ApplicationId | None = None
-        target = request.raw_path
+        target, fields = request.target, request.headers
         try:
             connection = xroad.Connection.of(request.transport)
             if not connection.tls:
-                self._check_network(request.remote or "")
+                self._check_network(request.remote)
             named = xroad.service_of(target, self.limits.url_max_bytes)
             client = xroad.client_of(fields)
             xroad.authenticate(client, connection, self.applications)
-            body = await messages.read_body(
-                request, self.limits.request_max_bytes, self.limits.read_s
-            )
+            body = await request.read(self.limits.request_max_bytes, self.limits.read_s)
             return xroad.call_of(request.method, target, named, fields, body, client, request_id)
         except Problem as problem:
             await self.recorder.refused_request(
@@ -90,9 +85,7 @@ class Inlet:
             )
 
 
-def _problem_reply(
-    problem: Problem, request: web.BaseRequest, fields: Headers, request_id: str
-) -> web.Response:
-    accept = next((value for name, value in fields if name == "accept"), "")
+def _problem_reply(problem: Problem, request: Request, request_id: str) -> Reply:
+    accept = next((value for name, value in request.headers if name == "accept"), "")
     status, headers, body = replies.reply(problem, Side.CONSUMER, request_id, accept)
-    return messages.response(status, (*headers, ("x-road-request-id", request_id)), body)
+    return Reply(status, (*headers, ("x-road-request-id", request_id)), body)

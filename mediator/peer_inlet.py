@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
-from aiohttp import web
 
 from exchange.certificates import fingerprint
 from exchange.envelope import HOP_BY_HOP, RequestHead
@@ -20,8 +19,9 @@ from mediator.records import Recorder
 from mediator.settings import LimitSettings
 from mediator.stages import Received
 from mediator.xroad import Connection
-from serving import messages, replies
+from serving import replies
 from serving.backends import Headers
+from serving.requests import Reply, Request
 
 log = structlog.get_logger("mediator.peer_inlet")
 
@@ -40,18 +40,17 @@ class PeerInlet:
     limits: LimitSettings
     metrics: Metrics
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: Request) -> Reply:
         """Answer one message of another server."""
         started = self.metrics.start()
-        fields: Headers = ()
+        fields = request.headers
         try:
             with self.gate.enter():
                 received = await self._receive(request)
-                fields = received.head.headers
                 recorded = await self.provider.exchange(received)
                 sealed = recorded.sealed
                 self.metrics.done("provider", sealed.head.status, started)
-                return messages.response(sealed.head.status, sealed.head.headers, sealed.body)
+                return Reply(sealed.head.status, sealed.head.headers, sealed.body)
         except Problem as problem:
             self.metrics.refused("provider", problem, started)
             log.info("message_refused", trace=_trace(fields), code=problem.code, why=str(problem))
@@ -62,20 +61,16 @@ class PeerInlet:
             self.metrics.refused("provider", own, started)
             return _unsigned(own, fields)
 
-    async def _receive(self, request: web.BaseRequest) -> Received:
-        target = request.raw_path
-        fields: Headers = ()
+    async def _receive(self, request: Request) -> Received:
+        target, fields = request.target, request.headers
         try:
-            fields = messages.header_fields(request, self.limits.header_max_bytes)
             certificate = Connection.of(request.transport).certificate
             if certificate is None:
                 raise Problem(
                     Code.PEER_CERTIFICATE_UNTRUSTED, where="TLS", detail="no certificate shown"
                 )
             peer: ServerId = self.state().auth_server(fingerprint(certificate))
-            body = await messages.read_body(
-                request, self.limits.request_max_bytes, self.limits.read_s
-            )
+            body = await request.read(self.limits.request_max_bytes, self.limits.read_s)
         except Problem as problem:
             await self.recorder.refused_link(problem, request.method, target, fields)
             raise
@@ -91,7 +86,7 @@ def _trace(fields: Headers) -> str:
     return next((value for name, value in fields if name == "x-road-request-id"), "")
 
 
-def _unsigned(problem: Problem, fields: Headers) -> web.Response:
+def _unsigned(problem: Problem, fields: Headers) -> Reply:
     """An answer to a message that could not be opened: there is nothing to bind a signature to."""
     status, headers, body = replies.reply(problem, Side.PROVIDER, _trace(fields))
-    return messages.response(status, headers, body)
+    return Reply(status, headers, body)

@@ -120,7 +120,6 @@ class LimitSettings:
         "largest answer accepted from another server", default=16 * 1024 * 1024, low=1024
     )
     url_max_bytes: int = setting("longest path and query", default=8190, low=256, high=65536)
-    header_max_bytes: int = setting("longest header field", default=8190, low=256, high=65536)
     read_s: float = setting("seconds for reading a request body", default=30.0, low=0.1)
     connect_s: float = setting("seconds for connecting to another server", default=5.0, low=0.1)
     exchange_s: float = setting(

@@ -91,15 +91,6 @@ class OpenedAnswer:
     opened: Opened
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What the application gets."""
-
-    status: int
-    headers: Headers
-    body: bytes
-
-
 # --- the provider's side ---------------------------------------------------------------------
 
 

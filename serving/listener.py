@@ -1,86 +1,112 @@
-"""A listening HTTP socket over aiohttp's low-level server: no router, no middleware, no cookies.
-
-Bodies arrive as they were sent (no decompression). What aiohttp's parser refuses becomes a
-:class:`Problem` reply like any other, and is reported to ``on_malformed``.
-"""
+"""A listening socket with its handler: start, sweep of idle connections, stop in order."""
 
 from __future__ import annotations
 
+import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from ipaddress import ip_address
-from typing import Any
-
-import structlog
-from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
 
 from exchange.problems import Code, Problem, Side
 from serving import replies
+from serving.requests import Connection, Handler, Reply
 
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 OnMalformed = Callable[[Problem], None]
-log = structlog.get_logger("serving.listener")
-
-
-class _Protocol(RequestHandler):
-    __slots__ = ("on_malformed", "side")
-
-    on_malformed: OnMalformed | None
-    side: Side
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """The reply to what is not HTTP, or to an error that a handler let through."""
-        if request.writer.output_size > 0:
-            raise ConnectionError("an answer has begun already")
-        if status >= 500:
-            log.error("handler_failed", exc_info=exc)
-            problem = replies.internal()
-        else:
-            problem = Problem(
-                Code.INVALID_REQUEST,
-                where="HTTP message",
-                detail=(message or "not a well-formed HTTP/1.1 message").splitlines()[0][:300],
-                status=status,
-            )
-            if self.on_malformed is not None:
-                self.on_malformed(problem)
-        code, headers, body = replies.reply(problem, self.side, "")
-        reply = web.Response(status=code, headers=dict(headers), body=body)
-        reply.force_close()
-        return reply
-
-
-class _Server(web.Server):
-    on_malformed: OnMalformed | None = None
-    side: Side = Side.CONSUMER
-
-    def __call__(self) -> RequestHandler:
-        handler = _Protocol(self, loop=self._loop, **self._kwargs)
-        handler.on_malformed = self.on_malformed
-        handler.side = self.side
-        return handler
+_SWEEP_S = 1.0
+_TLS_HANDSHAKE_S = 10.0
 
 
 class Listener:
-    """One socket with its handler; made by :func:`listen`."""
+    """One socket with its handler; made by :func:`listen`. See :class:`serving.requests.Owner`."""
 
-    def __init__(self, runner: web.ServerRunner, site: web.TCPSite, scheme: str) -> None:
-        self._runner = runner
-        self._site = site
-        sockets: Any = site._server.sockets if site._server is not None else []  # type: ignore[attr-defined]
-        self.host, self.port = sockets[0].getsockname()[:2]
-        self.url = f"{scheme}://{_bracketed(self.host)}:{self.port}"
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        side: Side,
+        on_malformed: OnMalformed | None,
+        drain_s: float,
+        head_s: float,
+        keepalive_s: float,
+        max_line_bytes: int,
+    ) -> None:
+        self.handler = handler
+        self.max_line_bytes = max_line_bytes
+        self.head_s = head_s
+        self.keepalive_s = keepalive_s
+        self.stopping = False
+        self.host, self.port, self.url = "", 0, ""
+        self._side = side
+        self._on_malformed = on_malformed
+        self._drain_s = drain_s
+        self._connections: set[Connection] = set()
+        self._server: asyncio.Server | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    async def start(self, host: str, port: int, context: ssl.SSLContext | None) -> None:
+        """Bind and listen.
+
+        Raises:
+            OSError: when the address cannot be used.
+        """
+        loop = asyncio.get_running_loop()
+        timeout = _TLS_HANDSHAKE_S if context is not None else None
+        self._server = await loop.create_server(
+            lambda: Connection(self, loop),
+            host,
+            port,
+            ssl=context,
+            backlog=1024,
+            ssl_handshake_timeout=timeout,
+        )
+        self.host, self.port = self._server.sockets[0].getsockname()[:2]
+        bracketed = f"[{self.host}]" if ":" in self.host else self.host
+        self.url = f"{'https' if context else 'http'}://{bracketed}:{self.port}"
+        self._sweep(loop)
 
     async def stop(self) -> None:
-        """Stop accepting, close idle connections, wait for running handlers; idempotent."""
-        await self._runner.cleanup()
+        """Stop accepting, close idle connections, wait for running requests; idempotent."""
+        if self._server is None:
+            return
+        server, self._server = self._server, None
+        self.stopping = True
+        server.close()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for connection in list(self._connections):
+            if not connection.busy:
+                connection.close()
+        busy = [asyncio.ensure_future(item.finished()) for item in self._connections if item.busy]
+        if busy:
+            await asyncio.wait(busy, timeout=self._drain_s)
+            for waiting in busy:
+                waiting.cancel()
+        for connection in list(self._connections):
+            connection.abort()
+
+    def opened(self, connection: Connection) -> None:
+        """A client has come."""
+        self._connections.add(connection)
+
+    def closed(self, connection: Connection) -> None:
+        """A client has gone."""
+        self._connections.discard(connection)
+
+    def refusal(self, problem: Problem) -> Reply:
+        """The reply to what is not HTTP, after it was counted."""
+        if self._on_malformed is not None:
+            self._on_malformed(problem)
+        return Reply(*replies.reply(problem, self._side, ""))
+
+    def failure(self) -> Reply:
+        """The reply to an error that a handler let through."""
+        return Reply(*replies.reply(replies.internal(), self._side, ""))
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        for connection in list(self._connections):
+            connection.expire(now)
+        self._sweeper = loop.call_later(_SWEEP_S, self._sweep, loop)
 
 
 def split_address(address: str, where: str) -> tuple[str, int]:
@@ -117,6 +143,7 @@ async def listen(
     context: ssl.SSLContext | None = None,
     on_malformed: OnMalformed | None = None,
     drain_s: float = 20.0,
+    head_s: float = 10.0,
     keepalive_s: float = 75.0,
     max_line_bytes: int = 8190,
 ) -> Listener:
@@ -126,28 +153,19 @@ async def listen(
         Problem: ``InvalidSettings`` at ``where`` when the address cannot be used.
     """
     host, port = split_address(address, where)
-    server = _Server(
+    listener = Listener(
         handler,
-        access_log=None,
-        auto_decompress=False,
-        keepalive_timeout=keepalive_s,
-        max_line_size=max_line_bytes + 64,
-        lingering_time=2.0,
+        side=side,
+        on_malformed=on_malformed,
+        drain_s=drain_s,
+        head_s=head_s,
+        keepalive_s=keepalive_s,
+        max_line_bytes=max_line_bytes,
     )
-    server.on_malformed = on_malformed
-    server.side = side
-    runner = web.ServerRunner(server, shutdown_timeout=drain_s)
-    await runner.setup()
-    site = web.TCPSite(runner, host, port, ssl_context=context, backlog=1024)
     try:
-        await site.start()
+        await listener.start(host, port, context)
     except OSError as error:
-        await runner.cleanup()
         raise Problem(
             Code.INVALID_SETTINGS, where=where, detail=f"cannot listen on {address}: {error}"
         ) from error
-    return Listener(runner, site, "https" if context else "http")
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+    return listener

@@ -10,7 +10,7 @@ demo: $(VENV)/runtime
 	$(BIN)/saphan demo
 
 test: $(VENV)/development
-	$(BIN)/python -m pytest -n 2 --dist loadgroup tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests
 
 lint: $(VENV)/development
 	$(BIN)/ruff check .

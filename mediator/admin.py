@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -22,7 +21,6 @@ from serving import replies
 from serving.clock import Clock
 from serving.requests import Reply, Request
 
-LOW_DISK_BYTES = 256 * 1024 * 1024
 CERTIFICATE_WARNING = 0.25
 AGREEMENT_WARNING_DAYS = 30
 
@@ -31,8 +29,8 @@ AGREEMENT_WARNING_DAYS = 30
 class Admin:
     """Serves ``/healthz``, ``/metrics`` and ``/agreements``."""
 
-    directory: Path
     journal: Journal
+    low_disk_bytes: int
     view: RegistryView
     gate: Gate
     agreements: PinnedAgreements
@@ -107,8 +105,8 @@ class Admin:
         }
 
     def _disk(self) -> dict[str, Any]:
-        free = shutil.disk_usage(self.directory).free
-        return {"ok": free >= LOW_DISK_BYTES, "free_bytes": free}
+        free = shutil.disk_usage(self.journal.directory).free
+        return {"ok": free >= self.low_disk_bytes, "free_bytes": free}
 
     def _keys(self) -> dict[str, Any]:
         now = self.clock.now()

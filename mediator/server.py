@@ -175,7 +175,16 @@ async def open_server(
         admin_listener = await _listen_admin(
             settings,
             stack,
-            Admin(directory, journal, view, gate, agreements, certificates, metrics, clock),
+            Admin(
+                journal,
+                settings.limits.low_disk_bytes,
+                view,
+                gate,
+                agreements,
+                certificates,
+                metrics,
+                clock,
+            ),
         )
         background.start(view.run())
         background.start(agreements.watch(authorities))

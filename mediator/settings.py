@@ -127,6 +127,11 @@ class LimitSettings:
     )
     concurrent: int = setting("exchanges at the same time", default=4000, low=1)
     connections: int = setting("pooled connections to one server or backend", default=64, low=1)
+    low_disk_bytes: int = setting(
+        "free bytes on the journal's disk below which health says failing",
+        default=256 * 1024 * 1024,
+        low=0,
+    )
     drain_s: float = setting("seconds for which a stop waits for exchanges", default=20.0, low=0)
     journal_body_max_bytes: int = setting(
         "largest body kept in the journal; of a longer one the digest is kept",

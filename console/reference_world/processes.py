@@ -18,7 +18,8 @@ from pathlib import Path
 from exchange.problems import Code, Problem
 
 READY_TIMEOUT_S = 30.0
-STOP_TIMEOUT_S = 15.0
+# Longer than a server drains by default (limits.drain_s).
+STOP_TIMEOUT_S = 30.0
 _POLL_S = 0.05
 
 
@@ -51,7 +52,9 @@ class Process:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start it; :meth:`wait_ready` says when it answers."""
+        """Start it, if it does not run; :meth:`wait_ready` says when it answers."""
+        if self.running:
+            return
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own command
                 [sys.executable, "-m", "console.cli.main", *self.arguments],

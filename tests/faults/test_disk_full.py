@@ -21,8 +21,6 @@ from tests.world import small
 from tests.world.fixtures import small_world
 from tests.world.small import SmallWorld
 
-pytestmark = pytest.mark.xdist_group("faults-disk-full")
-
 SIZE = 8 * 1024 * 1024
 SIDES = ["provider", "consumer"]
 # What may be said honestly while one of the two disks is full.

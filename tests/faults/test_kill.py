@@ -22,8 +22,6 @@ from tests.faults.load import CONNECTIONS, Load, Outcome, load
 from tests.world.fixtures import small_world
 from tests.world.small import SmallWorld
 
-pytestmark = pytest.mark.xdist_group("faults-kill")
-
 SEED = 20261121
 KILLS = 6
 LATEST_S = 0.8

@@ -22,8 +22,6 @@ from tests.world.backend import Backend
 from tests.world.fixtures import small_world
 from tests.world.small import SmallWorld
 
-pytestmark = pytest.mark.xdist_group("faults-registry")
-
 VALIDITY_S = 10  # the shortest that a registry may be set to
 HEALED_WITHIN_S = 15.0
 

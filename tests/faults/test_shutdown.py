@@ -22,8 +22,6 @@ from tests.faults.load import load
 from tests.world.fixtures import small_world
 from tests.world.small import Answer, SmallWorld
 
-pytestmark = pytest.mark.xdist_group("faults-shutdown")
-
 STOP_S = 20.0
 START_S = 10.0  # the promise is 2 s on a quiet machine; the figure is printed
 SLOW_CALLS = 12

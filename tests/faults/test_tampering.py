@@ -25,8 +25,6 @@ from tests.faults.load import load
 from tests.world.fixtures import small_world
 from tests.world.small import SmallWorld, wait_published
 
-pytestmark = pytest.mark.xdist_group("faults-tampering")
-
 SEED = 20261121
 FLIPS = 24  # in each kind of file
 EXCHANGES = 400  # two entries each: more than two full tiles, and partial ones

@@ -27,8 +27,6 @@ from tests.world import small
 from tests.world.backend import Backend
 from tests.world.small import SmallWorld
 
-pytestmark = pytest.mark.xdist_group("databases")
-
 CONSUMER = ServerId.parse("LA/GOV/MOF/ss1")
 MEMBERS = {
     "sqlite": MemberId.parse("LA/GOV/MPI"),

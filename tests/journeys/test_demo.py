@@ -28,8 +28,6 @@ DEMO = (sys.executable, "-m", "console.cli.main", "demo")
 TIMEOUT_S = 120.0
 FISCAL_YEAR = 2025
 
-pytestmark = pytest.mark.xdist_group("demo")
-
 
 @pytest.fixture(scope="session")
 def told() -> dict[str, Any]:

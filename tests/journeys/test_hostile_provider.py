@@ -15,8 +15,6 @@ from tests.world.fixtures import small_world
 from tests.world.hostile import BODY, HostileServer, hostile_server
 from tests.world.small import SmallWorld
 
-pytestmark = pytest.mark.xdist_group("hostile provider")
-
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[SmallWorld]:

@@ -23,8 +23,6 @@ from exchange.problems import CATALOGUE, Code
 from tests.world import peer, small
 from tests.world.small import Answer, SmallWorld
 
-pytestmark = pytest.mark.xdist_group("small world")
-
 
 def _since() -> datetime:
     return datetime.now(UTC) - timedelta(milliseconds=2)

@@ -133,7 +133,13 @@ def audit() -> None:
 @click.option("--trace", help="Trace id.")
 @click.option("--agreement", help="Agreement: mof-mpi-2026.")
 @click.option("--purpose", help="Purpose code: national-budget.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 10_000),
+    default=50,
+    show_default=True,
+    help="Hits on a page.",
+)
 @click.option("--cursor", help="Go on where a page ended.")
 @AS_JSON
 def search(

@@ -1,5 +1,11 @@
-"""What all tests share: the real database servers."""
+"""What all tests share: real database servers, the small world, and how hypothesis runs."""
 
 from __future__ import annotations
 
+from hypothesis import settings
+
 pytest_plugins = ["tests.services", "tests.world.fixtures"]
+
+# No test is timed: a busy machine must not fail what is right.
+settings.register_profile("saphan", deadline=None, print_blob=True)
+settings.load_profile("saphan")

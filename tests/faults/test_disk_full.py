@@ -53,7 +53,7 @@ def small_disk(folder: Path) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def own_world() -> Iterator[SmallWorld]:
     """A world whose servers have their journals on small disks."""
-    with small_world() as world, contextlib.ExitStack() as disks:
+    with small_world(low_disk_bytes=65536) as world, contextlib.ExitStack() as disks:
         servers = (world.mof, world.mpi)
         for server in servers:
             server.process.stop()

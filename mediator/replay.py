@@ -2,7 +2,7 @@
 
 RFC 9421 section 7.2.2 leaves replay to the application: a (keyid, nonce) pair is remembered until
 its signature could no longer be fresh. The durable copy is the journal: after a restart the memory
-is filled from the requests recorded in the last minutes (:func:`mediator.server.open_server`).
+is filled from the requests recorded in the last minutes (:func:`mediator.memory.remember`).
 """
 
 from __future__ import annotations

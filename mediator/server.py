@@ -10,59 +10,40 @@ Stopping, each step bounded in time and done once:
 from __future__ import annotations
 
 import asyncio
-import os
-import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import orjson
 import structlog
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
 
-from exchange.certificates import (
-    fingerprint_of,
-    judge_auth,
-    judge_seal,
-    parse_certificates,
-    refuse_development,
-)
+from exchange.certificates import fingerprint_of
 from exchange.contracts import Contract
-from exchange.entries import Kind, format_time
-from exchange.entries import Side as EntrySide
-from exchange.identifiers import MemberId, ServerId, ServiceId
-from exchange.keys import SigningKey, signing_key
+from exchange.identifiers import ServerId, ServiceId
 from exchange.problems import Code, Problem, Side
 from exchange.trust import RegistryState, trusted_authorities
 from mediator import xroad
 from mediator.admin import Admin
+from mediator.background import background_tasks
 from mediator.consumer import Consumer
 from mediator.contracts import ContractCache
 from mediator.gate import Gate
+from mediator.handshakes import Handshakes, record_quietly
 from mediator.inlet import Inlet
 from mediator.journal.keyring import KeyRing
 from mediator.journal.log import Journal
 from mediator.link import Link
+from mediator.memory import note_quotas, remember
 from mediator.metrics import Metrics
 from mediator.outlet import HttpBackend
+from mediator.own_keys import log_key, own_keys, read_certificates, read_file
 from mediator.peer_inlet import PeerInlet
 from mediator.pinned import PinnedAgreements
 from mediator.provider import OfferedService, Provider
-from mediator.quota import QuotaBook
 from mediator.records import Recorder
-from mediator.replay import ReplayMemory
-from mediator.settings import KeyPair, ServerSettings, ServiceSettings
+from mediator.settings import ServerSettings, ServiceSettings
 from mediator.view import RegistryView
 from serving import tls
 from serving.backends import Backend
@@ -75,10 +56,6 @@ log = structlog.get_logger("mediator.server")
 AdapterFactory = Callable[[Path, ServiceId], tuple[Backend, bytes]]
 """From a mapping file and one of its services to a running adapter and its OpenAPI document
 (console composes it)."""
-
-QUOTAS_FILE = "quotas.json"
-REPLAY_WINDOW = timedelta(seconds=70)
-HANDSHAKES_RECORDED_PER_S = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +87,7 @@ async def open_server(
         metrics = Metrics()
         view = await RegistryView.open(
             settings.registry.url,
-            _read(settings.registry.root, "registry.root"),
+            read_file(settings.registry.root, "registry.root"),
             directory / "registry",
             poll_s=settings.registry.poll_s,
             grace_s=settings.registry.grace_s,
@@ -120,11 +97,11 @@ async def open_server(
         state = view.state
         gate = Gate(settings.limits.concurrent)
         authorities = trusted_authorities(state.instance)
-        seal_keys, certificates = _own_keys(settings, state, clock.now())
+        seal_keys, certificates = own_keys(settings, state, clock.now())
         journal = await Journal.open(
             directory / "journal",
             origin=origin_of(settings.server),
-            signing_key=_log_key(directory / "journal.key"),
+            signing_key=log_key(directory / "journal.key"),
             keyring=KeyRing(directory / "journal" / "keys"),
             settings=settings.journal,
             siblings=lambda: gate.inside,
@@ -133,9 +110,9 @@ async def open_server(
         recorder = Recorder(
             journal, settings.server, clock, metrics, settings.limits.journal_body_max_bytes
         )
-        stack.push_async_callback(_record_quietly, recorder, "stopped")
-        background = await stack.enter_async_context(_background())
-        replays, quotas = await asyncio.to_thread(_remember, journal, directory, clock)
+        stack.push_async_callback(record_quietly, recorder, "stopped")
+        background = await stack.enter_async_context(background_tasks())
+        replays, quotas = await asyncio.to_thread(remember, journal, directory, clock)
         agreements = PinnedAgreements(settings.agreements, [m.id for m in settings.members], clock)
         await asyncio.to_thread(agreements.load, authorities)
 
@@ -168,7 +145,7 @@ async def open_server(
             link=link,
             clock=clock,
         )
-        watcher = _Handshakes(recorder, metrics, background)
+        watcher = Handshakes(recorder, metrics, background)
         listeners = await _listen(
             settings, stack, provider, consumer, recorder, gate, metrics, watcher, view, authorities
         )
@@ -188,7 +165,7 @@ async def open_server(
         )
         background.start(view.run())
         background.start(agreements.watch(authorities))
-        background.start(_note_quotas(quotas, directory, clock))
+        background.start(note_quotas(quotas, directory, clock))
         await recorder.event("started")
         stack.push_async_callback(gate.drained, settings.limits.drain_s)
         stack.callback(gate.close)
@@ -221,81 +198,6 @@ async def serve(
         await stop.wait()
 
 
-class _Background:
-    """The endless tasks of a server, cancelled when it leaves; one that fails ends the server."""
-
-    def __init__(self, group: asyncio.TaskGroup) -> None:
-        self._group = group
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._group.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def cancel(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-
-
-@asynccontextmanager
-async def _background() -> AsyncIterator[_Background]:
-    async with asyncio.TaskGroup() as group:
-        tasks = _Background(group)
-        try:
-            yield tasks
-        finally:
-            tasks.cancel()
-
-
-class _Handshakes:
-    """Counts failed TLS handshakes and records some of them: a flood must not fill the journal."""
-
-    def __init__(self, recorder: Recorder, metrics: Metrics, background: _Background) -> None:
-        self._recorder = recorder
-        self._metrics = metrics
-        self._background = background
-        self._second = 0
-        self._recorded = 0
-
-    def observer(self, listener: str, code: Code) -> Callable[[ssl.SSLError], None]:
-        """The callback for one listener's context."""
-
-        def failed(error: ssl.SSLError) -> None:
-            self._metrics.handshakes.labels(listener).inc()
-            reason = getattr(error, "verify_message", "") or error.reason or "TLS failed"
-            found = code
-            if code is Code.PEER_CERTIFICATE_UNTRUSTED and getattr(error, "verify_code", 0) in (
-                9,
-                10,
-            ):
-                found = Code.PEER_CERTIFICATE_EXPIRED
-            self._note(listener, Problem(found, where=f"TLS, {listener} listener", detail=reason))
-
-        return failed
-
-    def malformed(self, listener: str) -> Callable[[Problem], None]:
-        """The callback for messages of one listener that are not HTTP."""
-        return lambda problem: self._note(listener, problem)
-
-    def _note(self, listener: str, problem: Problem) -> None:
-        log.warning("connection_refused", listener=listener, code=problem.code, why=problem.detail)
-        second = int(asyncio.get_running_loop().time())
-        if second != self._second:
-            self._second, self._recorded = second, 0
-        self._recorded += 1
-        if self._recorded <= HANDSHAKES_RECORDED_PER_S:
-            self._background.start(_record_quietly(self._recorder, "connection refused", problem))
-
-
-async def _record_quietly(recorder: Recorder, event: str, problem: Problem | None = None) -> None:
-    """Record an event that nobody waits for; a journal that cannot be written says so itself."""
-    try:
-        await recorder.event(event, problem)
-    except Problem as failure:
-        log.error("event_not_recorded", recorded=event, why=str(failure))
-
-
 async def _listen(
     settings: ServerSettings,
     stack: AsyncExitStack,
@@ -304,7 +206,7 @@ async def _listen(
     recorder: Recorder,
     gate: Gate,
     metrics: Metrics,
-    watcher: _Handshakes,
+    watcher: Handshakes,
     view: RegistryView,
     authorities: tuple[x509.Certificate, ...],
 ) -> dict[str, Listener]:
@@ -314,7 +216,7 @@ async def _listen(
         application.id: [
             certificate
             for path in application.certificates
-            for certificate in _certificates(path, "applications.certificates")
+            for certificate in read_certificates(path, "applications.certificates")
         ]
         for application in settings.applications
     }
@@ -406,37 +308,6 @@ async def _listen_admin(settings: ServerSettings, stack: AsyncExitStack, admin: 
     return listener
 
 
-def _own_keys(
-    settings: ServerSettings, state: RegistryState, now: datetime
-) -> tuple[Mapping[MemberId, SigningKey], list[tuple[str, x509.Certificate]]]:
-    """The seal keys of the hosted members, each judged; and what health watches."""
-    authorities = trusted_authorities(state.instance)
-    auth = _certificates(settings.auth.certificate, "auth.certificate")
-    refuse_development(auth, state.instance.environment)
-    server = judge_auth(auth[0], authorities, now)
-    if server != settings.server:
-        raise Problem(
-            Code.INVALID_SETTINGS,
-            where="auth.certificate",
-            detail=f"names {server}, this server is {settings.server}",
-        )
-    watched = [(f"auth {settings.server}", auth[0])]
-    keys: dict[MemberId, SigningKey] = {}
-    for member in settings.members:
-        certificate = _certificates(member.seal.certificate, f"seal of {member.id}")[0]
-        refuse_development((certificate,), state.instance.environment)
-        named = judge_seal(certificate, authorities, now)
-        if named != member.id:
-            raise Problem(
-                Code.INVALID_SETTINGS,
-                where=f"seal of {member.id}",
-                detail=f"the certificate names {named}",
-            )
-        keys[member.id] = signing_key(_private_key(member.seal), certificate)
-        watched.append((f"seal {member.id}", certificate))
-    return keys, watched
-
-
 def _offer(
     offered: ServiceSettings,
     settings: ServerSettings,
@@ -457,13 +328,13 @@ def _offer(
     if offered.adapter is not None:
         backend, document = make_adapter(offered.adapter, offered.id)
         if offered.openapi is not None:
-            document = _read(offered.openapi, f"{where} openapi")
+            document = read_file(offered.openapi, f"{where} openapi")
     else:
         if offered.openapi is None:
             raise Problem(
                 Code.INVALID_SETTINGS, where=where, detail="an HTTP backend needs openapi"
             )
-        document = _read(offered.openapi, f"{where} openapi")
+        document = read_file(offered.openapi, f"{where} openapi")
         backend = HttpBackend(
             offered.url or "",
             connections=settings.limits.connections,
@@ -482,132 +353,6 @@ def _offer(
     )
 
 
-def _remember(journal: Journal, directory: Path, clock: Clock) -> tuple[ReplayMemory, QuotaBook]:
-    """Fill replay memory and quotas from what the journal holds from before this start.
-
-    The day's use of quotas is noted every second (:func:`_note_quotas`), so that only the entries
-    since then are counted; without a note, those since midnight. A call that was under way when
-    the note was written may count twice, never not at all.
-    """
-    replays, quotas = ReplayMemory(), QuotaBook()
-    now = clock.now()
-    counted_until, used = _noted_quotas(directory / QUOTAS_FILE, now)
-    for agreement, calls in used.items():
-        quotas.restore(agreement, now, calls)
-    fresh, counted = format_time(now - REPLAY_WINDOW), format_time(counted_until)
-    for entry in journal.recent(min(counted_until, now - REPLAY_WINDOW)):
-        if entry["side"] != EntrySide.PROVIDER:
-            continue
-        if entry["kind"] == Kind.REQUEST:
-            if entry["at"] >= fresh and "nonce" in entry:
-                at = datetime.fromisoformat(entry["at"]).timestamp()
-                replays.restore(entry["certificate"], entry["nonce"], at)
-        elif "agreement" in entry and entry["at"] >= counted:
-            quotas.restore(entry["agreement"], now)
-    return replays, quotas
-
-
-def _noted_quotas(path: Path, now: datetime) -> tuple[datetime, dict[str, int]]:
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    try:
-        note = orjson.loads(path.read_bytes())
-        at = datetime.fromisoformat(note["at"])
-        used = {str(name): int(calls) for name, calls in note["used"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return midnight, {}
-    return (at, used) if at >= midnight else (midnight, {})
-
-
-async def _note_quotas(quotas: QuotaBook, directory: Path, clock: Clock) -> None:
-    """Note the day's use of quotas every second; see :func:`_remember`."""
-    noted: dict[str, int] = {}
-    while True:
-        await asyncio.sleep(1.0)
-        now = clock.now()
-        used = quotas.snapshot(now.timestamp())
-        if used != noted:
-            note = orjson.dumps({"at": format_time(now), "used": used})
-            try:
-                await asyncio.to_thread(_replace, directory / QUOTAS_FILE, note)
-            except OSError as error:
-                # The journal holds the calls; a start takes a little longer without the note.
-                log.warning("quotas_not_noted", why=str(error))
-            noted = used
-
-
-def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(data)
-    temporary.replace(path)
-
-
 def origin_of(server: ServerId) -> str:
     """The name of a server's log (C2SP tlog-checkpoint: a name without spaces and plus signs)."""
     return f"{server}/journal".replace("+", "%2B")
-
-
-def _log_key(path: Path) -> Ed25519PrivateKey:
-    """The key that signs this log's checkpoints: durable before its first use, never replaced."""
-    if not path.exists():
-        made = Ed25519PrivateKey.generate()
-        _create(path, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    try:
-        key = load_pem_private_key(path.read_bytes(), None)
-    except (ValueError, TypeError) as error:
-        raise Problem(
-            Code.INVALID_SETTINGS,
-            where=str(path),
-            detail="holds no PEM private key; put back the one from your copy",
-        ) from error
-    if not isinstance(key, Ed25519PrivateKey):
-        raise Problem(Code.INVALID_SETTINGS, where=str(path), detail="is not an Ed25519 key")
-    return key
-
-
-def _create(path: Path, data: bytes) -> None:
-    """Make a private file that is whole and durable, or not there; one that is there stays."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _private_key(pair: KeyPair) -> Any:
-    try:
-        return load_pem_private_key(_read(pair.key, str(pair.key)), None)
-    except (ValueError, TypeError) as error:
-        raise Problem(
-            Code.INVALID_SETTINGS, where=str(pair.key), detail="is not a PEM private key"
-        ) from error
-
-
-def _certificates(path: Path, where: str) -> list[x509.Certificate]:
-    try:
-        found = list(parse_certificates(_read(path, where)))
-    except Problem as problem:
-        raise Problem(Code.INVALID_SETTINGS, where=where, detail=str(problem)) from problem
-    if not found:
-        raise Problem(Code.INVALID_SETTINGS, where=where, detail=f"{path} holds no PEM certificate")
-    return found
-
-
-def _read(path: Path, where: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise Problem(
-            Code.INVALID_SETTINGS, where=where, detail=f"{path} cannot be read: {error.strerror}"
-        ) from error

@@ -1,0 +1,80 @@
+"""What a server remembers across a restart: accepted signatures and the day's use of quotas."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import orjson
+import structlog
+
+from exchange.entries import Kind, Side, format_time
+from mediator.journal.log import Journal
+from mediator.quota import QuotaBook
+from mediator.replay import ReplayMemory
+from serving.clock import Clock
+
+log = structlog.get_logger("mediator.memory")
+
+QUOTAS_FILE = "quotas.json"
+REPLAY_WINDOW = timedelta(seconds=70)
+
+
+def remember(journal: Journal, directory: Path, clock: Clock) -> tuple[ReplayMemory, QuotaBook]:
+    """Fill replay memory and quotas from what the journal holds from before this start.
+
+    The day's use of quotas is noted every second (:func:`note_quotas`), so that only the entries
+    since then are counted; without a note, those since midnight. A call that was under way when
+    the note was written may count twice, never not at all.
+    """
+    replays, quotas = ReplayMemory(), QuotaBook()
+    now = clock.now()
+    counted_until, used = _noted_quotas(directory / QUOTAS_FILE, now)
+    for agreement, calls in used.items():
+        quotas.restore(agreement, now, calls)
+    fresh, counted = format_time(now - REPLAY_WINDOW), format_time(counted_until)
+    for entry in journal.recent(min(counted_until, now - REPLAY_WINDOW)):
+        if entry["side"] != Side.PROVIDER:
+            continue
+        if entry["kind"] == Kind.REQUEST:
+            if entry["at"] >= fresh and "nonce" in entry:
+                at = datetime.fromisoformat(entry["at"]).timestamp()
+                replays.restore(entry["certificate"], entry["nonce"], at)
+        elif "agreement" in entry and entry["at"] >= counted:
+            quotas.restore(entry["agreement"], now)
+    return replays, quotas
+
+
+def _noted_quotas(path: Path, now: datetime) -> tuple[datetime, dict[str, int]]:
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    try:
+        note = orjson.loads(path.read_bytes())
+        at = datetime.fromisoformat(note["at"])
+        used = {str(name): int(calls) for name, calls in note["used"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return midnight, {}
+    return (at, used) if at >= midnight else (midnight, {})
+
+
+async def note_quotas(quotas: QuotaBook, directory: Path, clock: Clock) -> None:
+    """Note the day's use of quotas every second; see :func:`remember`."""
+    noted: dict[str, int] = {}
+    while True:
+        await asyncio.sleep(1.0)
+        now = clock.now()
+        used = quotas.snapshot(now.timestamp())
+        if used != noted:
+            note = orjson.dumps({"at": format_time(now), "used": used})
+            try:
+                await asyncio.to_thread(_replace, directory / QUOTAS_FILE, note)
+            except OSError as error:
+                # The journal holds the calls; a start takes a little longer without the note.
+                log.warning("quotas_not_noted", why=str(error))
+            noted = used
+
+
+def _replace(path: Path, data: bytes) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_bytes(data)
+    temporary.replace(path)

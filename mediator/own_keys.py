@@ -1,0 +1,124 @@
+"""A server's own keys and certificates, read from their files and judged before they are used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from exchange.certificates import judge_auth, judge_seal, parse_certificates, refuse_development
+from exchange.identifiers import MemberId
+from exchange.keys import SigningKey, signing_key
+from exchange.problems import Code, Problem
+from exchange.trust import RegistryState, trusted_authorities
+from mediator.settings import KeyPair, ServerSettings
+
+
+def own_keys(
+    settings: ServerSettings, state: RegistryState, now: datetime
+) -> tuple[Mapping[MemberId, SigningKey], list[tuple[str, x509.Certificate]]]:
+    """The seal keys of the hosted members, each judged; and what health watches."""
+    authorities = trusted_authorities(state.instance)
+    auth = read_certificates(settings.auth.certificate, "auth.certificate")
+    refuse_development(auth, state.instance.environment)
+    server = judge_auth(auth[0], authorities, now)
+    if server != settings.server:
+        raise Problem(
+            Code.INVALID_SETTINGS,
+            where="auth.certificate",
+            detail=f"names {server}, this server is {settings.server}",
+        )
+    watched = [(f"auth {settings.server}", auth[0])]
+    keys: dict[MemberId, SigningKey] = {}
+    for member in settings.members:
+        certificate = read_certificates(member.seal.certificate, f"seal of {member.id}")[0]
+        refuse_development((certificate,), state.instance.environment)
+        named = judge_seal(certificate, authorities, now)
+        if named != member.id:
+            raise Problem(
+                Code.INVALID_SETTINGS,
+                where=f"seal of {member.id}",
+                detail=f"the certificate names {named}",
+            )
+        keys[member.id] = signing_key(_private_key(member.seal), certificate)
+        watched.append((f"seal {member.id}", certificate))
+    return keys, watched
+
+
+def log_key(path: Path) -> Ed25519PrivateKey:
+    """The key that signs this log's checkpoints: durable before its first use, never replaced."""
+    if not path.exists():
+        made = Ed25519PrivateKey.generate()
+        _create(path, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    try:
+        key = load_pem_private_key(path.read_bytes(), None)
+    except (ValueError, TypeError) as error:
+        raise Problem(
+            Code.INVALID_SETTINGS,
+            where=str(path),
+            detail="holds no PEM private key; put back the one from your copy",
+        ) from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise Problem(Code.INVALID_SETTINGS, where=str(path), detail="is not an Ed25519 key")
+    return key
+
+
+def _create(path: Path, data: bytes) -> None:
+    """Make a private file that is whole and durable, or not there; one that is there stays."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _private_key(pair: KeyPair) -> Any:
+    try:
+        return load_pem_private_key(read_file(pair.key, str(pair.key)), None)
+    except (ValueError, TypeError) as error:
+        raise Problem(
+            Code.INVALID_SETTINGS, where=str(pair.key), detail="is not a PEM private key"
+        ) from error
+
+
+def read_certificates(path: Path, where: str) -> list[x509.Certificate]:
+    try:
+        found = list(parse_certificates(read_file(path, where)))
+    except Problem as problem:
+        raise Problem(Code.INVALID_SETTINGS, where=where, detail=str(problem)) from problem
+    if not found:
+        raise Problem(Code.INVALID_SETTINGS, where=where, detail=f"{path} holds no PEM certificate")
+    return found
+
+
+def read_file(path: Path, where: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Problem(
+            Code.INVALID_SETTINGS, where=where, detail=f"{path} cannot be read: {error.strerror}"
+        ) from error

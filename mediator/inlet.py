@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 
 import structlog
 
@@ -15,7 +15,7 @@ from mediator.consumer import Consumer
 from mediator.gate import Gate
 from mediator.metrics import Metrics
 from mediator.records import Recorder
-from mediator.settings import LimitSettings
+from mediator.settings import ConnectionMode, LimitSettings
 from mediator.stages import Call
 from serving import replies
 from serving.requests import Reply, Request
@@ -33,7 +33,7 @@ class Inlet:
     gate: Gate
     limits: LimitSettings
     metrics: Metrics
-    plain_networks: tuple[str, ...]
+    plain_networks: tuple[IPv4Network | IPv6Network, ...]
 
     async def handle(self, request: Request) -> Reply:
         """Answer one request of an application."""
@@ -60,11 +60,22 @@ class Inlet:
         target, fields = request.target, request.headers
         try:
             connection = xroad.Connection.of(request.transport)
-            if not connection.tls:
-                self._check_network(request.remote)
+            if not connection.tls and not self._is_near(request.remote):
+                raise Problem(
+                    Code.TLS_REQUIRED,
+                    where="connection",
+                    detail=f"plain text is not taken from {request.remote}",
+                )
             named = xroad.service_of(target, self.limits.url_max_bytes)
             client = xroad.client_of(fields)
-            xroad.authenticate(client, connection, self.applications)
+            application = xroad.authenticate(client, connection, self.applications)
+            if application.mode is ConnectionMode.HTTP and not self._is_near(request.remote):
+                # Trusted by its place alone, of which TLS without a certificate says nothing.
+                raise Problem(
+                    Code.CLIENT_CERTIFICATE_REQUIRED,
+                    where="connection",
+                    detail=f"{client}, in mode http, is not taken from {request.remote}",
+                )
             body = await request.read(self.limits.request_max_bytes, self.limits.read_s)
             return xroad.call_of(request.method, target, named, fields, body, client, request_id)
         except Problem as problem:
@@ -73,16 +84,12 @@ class Inlet:
             )
             raise
 
-    def _check_network(self, remote: str) -> None:
-        address = ip_address(remote) if remote else None
-        if address is None or address.is_loopback:
-            return
-        if not any(address in ip_network(network) for network in self.plain_networks):
-            raise Problem(
-                Code.TLS_REQUIRED,
-                where="connection",
-                detail=f"plain text is not taken from {remote}",
-            )
+    def _is_near(self, remote: str) -> bool:
+        """Whether an address is on loopback or in a network from which plain text is allowed."""
+        if not remote:
+            return False
+        address = ip_address(remote)
+        return address.is_loopback or any(address in network for network in self.plain_networks)
 
 
 def _problem_reply(problem: Problem, request: Request, request_id: str) -> Reply:

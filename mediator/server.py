@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import ip_network
 from pathlib import Path
 
 import structlog
@@ -234,7 +235,7 @@ async def _listen(
         gate=gate,
         limits=limits,
         metrics=metrics,
-        plain_networks=addresses.http_networks,
+        plain_networks=tuple(map(ip_network, addresses.http_networks)),
     )
     peer_inlet = PeerInlet(provider, lambda: view.state, recorder, gate, limits, metrics)
     start = partial(

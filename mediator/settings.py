@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from ipaddress import ip_network
 from pathlib import Path
 
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
+from exchange.problems import Code, Problem
 from mediator.journal.log import JournalSettings
 from serving.settings import setting
 
@@ -65,6 +67,15 @@ class ListenSettings:
     http_networks: tuple[str, ...] = setting(
         "networks, besides loopback, from which plain text is allowed", default=()
     )
+
+    def __post_init__(self) -> None:
+        for network in self.http_networks:
+            try:
+                ip_network(network)
+            except ValueError as error:
+                raise Problem(
+                    Code.INVALID_SETTINGS, where="listen.http_networks", detail=str(error)
+                ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,3 +175,13 @@ class ServerSettings:
     limits: LimitSettings = setting("bounds", default_factory=LimitSettings)
     journal: JournalSettings = setting("how the journal writes", default_factory=JournalSettings)
     log_level: str = setting("debug, info, warning or error", default="info")
+
+    def __post_init__(self) -> None:
+        hosted = {member.id for member in self.members}
+        for application in self.applications:
+            if application.id.member not in hosted:
+                raise Problem(
+                    Code.INVALID_SETTINGS,
+                    where=f"application {application.id}",
+                    detail=f"{application.id.member} is not hosted here: nothing can be sealed",
+                )

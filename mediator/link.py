@@ -11,7 +11,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from exchange.certificates import fingerprint
-from exchange.envelope import ResponseHead
+from exchange.envelope import NOT_COVERED, ResponseHead
 from exchange.identifiers import ServerId
 from exchange.problems import Code, Problem
 from exchange.trust import RegistryState, ServerRecord
@@ -22,6 +22,8 @@ from serving.backends import Headers
 
 # OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED and X509_V_ERR_CERT_NOT_YET_VALID.
 _OUT_OF_VALIDITY = {9, 10}
+# Fields of the connection: no signature covers them, so they go no further.
+_UNSIGNED = NOT_COVERED - {"signature", "signature-input"}
 
 
 class NotConnected(Exception):
@@ -130,12 +132,7 @@ class Link:
 
 
 def _end_to_end(headers: Headers) -> Headers:
-    return tuple(item for item in headers if item[0] not in _OF_THE_CONNECTION)
-
-
-_OF_THE_CONNECTION = frozenset(
-    {"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"}
-)
+    return tuple(item for item in headers if item[0] not in _UNSIGNED)
 
 
 def _translate(failure: client.ExchangeFailed, server: ServerRecord) -> Exception:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import structlog
 
 from exchange.certificates import fingerprint
-from exchange.envelope import HOP_BY_HOP, RequestHead
+from exchange.envelope import NOT_COVERED, RequestHead
 from exchange.identifiers import ServerId
 from exchange.problems import Code, Problem, Side
 from exchange.trust import RegistryState
@@ -25,8 +25,8 @@ from serving.requests import Reply, Request
 
 log = structlog.get_logger("mediator.peer_inlet")
 
-# Fields of the connection; they are neither signed nor passed on.
-_OF_THE_CONNECTION = HOP_BY_HOP | {"host", "content-length"}
+# Fields of the connection: no signature covers them, so they go no further.
+_UNSIGNED = NOT_COVERED - {"signature", "signature-input"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class PeerInlet:
         head = RequestHead(
             request.method,
             self.provider.address + target,
-            tuple(item for item in fields if item[0] not in _OF_THE_CONNECTION),
+            tuple(item for item in fields if item[0] not in _UNSIGNED),
         )
         return Received(peer, head, target, body)
 

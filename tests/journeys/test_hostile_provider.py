@@ -72,6 +72,15 @@ def test_a_bad_answer_does_not_reach_the_application(
     assert _recorded(world, code, since)
 
 
+def test_what_no_signature_covers_does_not_reach_the_application(
+    world: SmallWorld, hostile: HostileServer
+) -> None:
+    """Fields of the connection end with it, so that all that an application sees is evidence."""
+    answer = world.call("/projects/HOPBYHOP")
+    assert answer.status == 200, answer.body
+    assert not {"proxy-authenticate", "upgrade"} & answer.headers.keys()
+
+
 @pytest.mark.parametrize("kind", ["expired", "foreign", "another"])
 def test_a_server_that_is_not_who_it_should_be(
     world: SmallWorld, tmp_path: Path, kind: str

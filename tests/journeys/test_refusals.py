@@ -250,6 +250,15 @@ def test_a_changed_message_is_refused(
     assert len(shared_world.backend.seen) == seen
 
 
+def test_what_no_signature_covers_does_not_reach_the_backend(shared_world: SmallWorld) -> None:
+    """Date and Server of the link are not signed: a peer cannot slip them to the backend."""
+    sent = peer.message(shared_world, message_id="slipped-1")
+    sent = sent.changed("date", "Mon, 01 Jan 2001 00:00:00 GMT").changed("server", "x")
+    assert peer.send(shared_world, sent).status == 200
+    (seen,) = (s for s in shared_world.backend.seen if s.headers.get("x-road-id") == "slipped-1")
+    assert not {"date", "server"} & seen.headers.keys()
+
+
 def test_a_replayed_message_is_refused(shared_world: SmallWorld) -> None:
     """The second copy of the same signed bytes does not reach the backend."""
     since = _since()

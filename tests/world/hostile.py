@@ -125,6 +125,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """A header that nobody signed."""
         self.answer((*self.sealed(request), ("x-added", "1")))
 
+    def hop_by_hop(self, request: RequestHead) -> None:
+        """Fields that no signature covers."""
+        self.answer((*self.sealed(request), ("proxy-authenticate", "Basic"), ("upgrade", "h2c")))
+
     def other_request(self, request: RequestHead) -> None:
         """The answer to a call of before."""
         self.answer(self.sealed(self.server.earlier or request))
@@ -160,6 +164,7 @@ _ANSWERS: dict[str, Callable[[_Handler, RequestHead], None]] = {
     "CHANGED": _Handler.changed,
     "OTHERBODY": _Handler.other_body,
     "ADDED": _Handler.added,
+    "HOPBYHOP": _Handler.hop_by_hop,
     "OTHERREQUEST": _Handler.other_request,
     "OTHERTARGET": _Handler.other_target,
     "SLOW": _Handler.slow,

@@ -12,13 +12,13 @@ import structlog
 from exchange.entries import Kind, Side, format_time
 from mediator.journal.log import Journal
 from mediator.quota import QuotaBook
-from mediator.replay import ReplayMemory
+from mediator.replay import KEEP_S, ReplayMemory
 from serving.clock import Clock
 
 log = structlog.get_logger("mediator.memory")
 
 QUOTAS_FILE = "quotas.json"
-REPLAY_WINDOW = timedelta(seconds=70)
+REPLAY_WINDOW = timedelta(seconds=KEEP_S)
 
 
 def remember(journal: Journal, directory: Path, clock: Clock) -> tuple[ReplayMemory, QuotaBook]:

@@ -1,23 +1,28 @@
 """Memory of the signatures that were accepted, so that none is accepted twice.
 
 RFC 9421 section 7.2.2 leaves replay to the application: a (keyid, nonce) pair is remembered until
-its signature could no longer be fresh. The durable copy is the journal: after a restart the memory
-is filled from the requests recorded in the last minutes (:func:`mediator.memory.remember`).
+its signature could no longer be fresh, :data:`KEEP_S` seconds. The durable copy is the journal:
+after a restart the memory is filled from the requests recorded in the last minutes
+(:func:`mediator.memory.remember`).
 """
 
 from __future__ import annotations
 
 from collections import deque
 
+from exchange.envelope import MAX_AGE_S, MAX_SKEW_S
 from exchange.problems import Code, Problem
 
 MAX_REMEMBERED = 2_000_000
+KEEP_S = MAX_SKEW_S + MAX_AGE_S + MAX_SKEW_S + 1
+"""The longest time from a signature's first arrival to its last: dated ahead by the skew, living for
+the greatest age, taken a skew after its end; and freshness is judged in whole seconds."""
 
 
 class ReplayMemory:
     """Bounded by time and by number; not shared between processes."""
 
-    def __init__(self, *, keep_s: float = 70.0) -> None:
+    def __init__(self, *, keep_s: float = KEEP_S) -> None:
         self._keep_s = keep_s
         self._seen: set[tuple[str, str]] = set()
         self._order: deque[tuple[float, tuple[str, str]]] = deque()

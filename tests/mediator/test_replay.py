@@ -6,8 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exchange.envelope import open_request, seal_request
+from exchange.keys import Algorithm
 from exchange.problems import Code, Problem
 from mediator.replay import ReplayMemory
+from tests.exchange.sealed_messages import NONCE, NOW, REQUEST, finder, signing_key_of
 
 
 def test_a_pair_is_accepted_once() -> None:
@@ -55,3 +58,22 @@ def test_agrees_with_a_slow_memory(arrivals: list[tuple[int, int]]) -> None:
         else:
             assert fresh
             seen[nonce] = now
+
+
+@pytest.mark.parametrize("arrives", [0.0, 0.3, 0.9])
+def test_no_signature_outlives_its_memory(arrives: float) -> None:
+    """As long as a signature is fresh anywhere within the skew, its second arrival is refused."""
+    key = signing_key_of(Algorithm.ED25519)
+    created = NOW + 5
+    signed = seal_request(REQUEST, key, created=created, expires=created + 60, nonce=NONCE)
+    head = REQUEST.with_headers(signed.headers_to_add)
+    memory = ReplayMemory()
+
+    def accept(at: float) -> None:
+        opened = open_request(head, finder(key), now=int(at))
+        memory.remember(opened.keyid, opened.nonce, at)
+
+    accept(NOW + arrives)
+    for tenths in range(800):
+        with pytest.raises(Problem):
+            accept(NOW + arrives + tenths / 10)

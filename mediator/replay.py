@@ -15,8 +15,8 @@ from exchange.problems import Code, Problem
 
 MAX_REMEMBERED = 2_000_000
 KEEP_S = MAX_SKEW_S + MAX_AGE_S + MAX_SKEW_S + 1
-"""The longest time from a signature's first arrival to its last: dated ahead by the skew, living for
-the greatest age, taken a skew after its end; and freshness is judged in whole seconds."""
+"""The longest time from a signature's first arrival to its last: dated ahead by the skew, living
+for the greatest age, taken a skew after its end; and freshness is judged in whole seconds."""
 
 
 class ReplayMemory:

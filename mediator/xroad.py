@@ -28,7 +28,7 @@ MAX_MESSAGE_ID = 255
 # RFC 3986 section 3.3: pchar, with percent-encoding in whole triplets.
 _PATH = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*", re.ASCII)
 _QUERY = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})*", re.ASCII)
-_MESSAGE_ID = re.compile(r"[!-~]{1,255}", re.ASCII)
+_MESSAGE_ID = re.compile(r"[!-~]{0,255}", re.ASCII)
 _DOT_SEGMENT = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:/|$)", re.ASCII | re.IGNORECASE)
 
 # Fields that this server sets itself, or that belong to the connection; what an application
@@ -42,6 +42,27 @@ _OWN = frozenset(
         "x-road-id",
         "x-road-request-id",
         "x-road-security-server",
+    }
+)
+# How their values are written: they stand in the journal's entries in clear, so they are names and
+# numbers and cannot become sentences about a person. An empty value says nothing.
+_CODE = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)?", re.ASCII)
+_GRAMMAR = {
+    "exchange-agreement": (_CODE, "must be 1 to 63 of a-z 0-9 and inner hyphens"),
+    "exchange-purpose": (_CODE, "must be 1 to 63 of a-z 0-9 and inner hyphens"),
+    "x-road-id": (_MESSAGE_ID, f"must be 1 to {MAX_MESSAGE_ID} visible ASCII characters"),
+    "x-road-request-id": (_MESSAGE_ID, f"must be 1 to {MAX_MESSAGE_ID} visible ASCII characters"),
+}
+# W3C Trace Context section 3.2.2; what is written otherwise is ignored (section 4.3).
+_TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
+# Fields by which frameworks take a request for another one than its request line says.
+_OVERRIDES = frozenset(
+    {
+        "x-http-method",
+        "x-http-method-override",
+        "x-method-override",
+        "x-original-url",
+        "x-rewrite-url",
     }
 )
 _NOT_FORWARDED = frozenset(
@@ -250,12 +271,6 @@ def call_of(
     own = own_fields(headers)
     wanted = own.get("x-road-security-server", "")
     identifier = own.get("x-road-id") or f"{service.instance}-{random_uuid()}"
-    if not _MESSAGE_ID.fullmatch(identifier):
-        raise Problem(
-            Code.INVALID_HEADER,
-            where="X-Road-Id",
-            detail=f"must be 1 to {MAX_MESSAGE_ID} visible ASCII characters",
-        )
     return Call(
         client=client,
         service=service,
@@ -300,11 +315,14 @@ def own_fields(headers: Headers) -> dict[str, str]:
 
     Raises:
         Problem: ``InvalidHeader`` when one is repeated with another value, longer than 1,024
-            characters or not printable ASCII.
+            characters, not printable ASCII or not written as it must be; and for a field that
+            would make a backend see another caller or another request than was judged here.
     """
     found: dict[str, str] = {}
     for name, value in headers:
         if name not in _OWN:
+            if "_" in name or name in _OVERRIDES:
+                _refuse_misleading(name)
             continue
         if found.setdefault(name, value) != value:
             raise Problem(
@@ -314,4 +332,25 @@ def own_fields(headers: Headers) -> dict[str, str]:
             raise Problem(
                 Code.INVALID_HEADER, where=name, detail="at most 1,024 printable ASCII characters"
             )
+        rule = _GRAMMAR.get(name)
+        if rule is not None and not rule[0].fullmatch(value):
+            raise Problem(Code.INVALID_HEADER, where=name, detail=rule[1])
+    if "traceparent" in found and not _TRACE.fullmatch(found["traceparent"]):
+        del found["traceparent"]
     return found
+
+
+def _refuse_misleading(name: str) -> None:
+    """CGI, WSGI and PHP read ``x_road_client`` and ``x-road-client`` as one (RFC 3875 4.1.18)."""
+    plain = name.replace("_", "-")
+    if plain in _OVERRIDES:
+        raise Problem(
+            Code.INVALID_HEADER,
+            where=name[:80],
+            detail="it could make the backend take this for another request",
+        )
+    ours = plain in _OWN or plain in _NOT_FORWARDED or plain.startswith(("x-road-", "exchange-"))
+    if plain != name and ours:
+        raise Problem(
+            Code.INVALID_HEADER, where=name[:80], detail=f"the backend could take it for {plain}"
+        )

@@ -259,6 +259,16 @@ def test_what_no_signature_covers_does_not_reach_the_backend(shared_world: Small
     assert not {"date", "server"} & seen.headers.keys()
 
 
+@pytest.mark.parametrize("name", ["x_road_client", "x-http-method-override"])
+def test_a_peer_cannot_mislead_the_backend(shared_world: SmallWorld, name: str) -> None:
+    """A signed field that a backend could read as another caller or method is refused."""
+    since, seen = _since(), len(shared_world.backend.seen)
+    more = (("exchange-purpose", small.PURPOSE), (name, "DELETE"))
+    _check(peer.send(shared_world, peer.message(shared_world, more=more)), Code.INVALID_HEADER)
+    _recorded(shared_world, shared_world.mpi, Code.INVALID_HEADER, since)
+    assert len(shared_world.backend.seen) == seen
+
+
 def test_a_replayed_message_is_refused(shared_world: SmallWorld) -> None:
     """The second copy of the same signed bytes does not reach the backend."""
     since = _since()

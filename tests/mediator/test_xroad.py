@@ -180,6 +180,15 @@ def test_a_call_gets_a_message_id_when_it_brings_none() -> None:
         ("GET", (("x-road-id", "a b"),), Code.INVALID_HEADER),
         ("GET", (("x-road-id", "i" * 256),), Code.INVALID_HEADER),
         ("GET", (("exchange-purpose", "\xff"),), Code.INVALID_HEADER),
+        ("GET", (("exchange-purpose", "Somchai, born 1990"),), Code.INVALID_HEADER),
+        ("GET", (("exchange-agreement", "for Somchai"),), Code.INVALID_HEADER),
+        ("GET", (("x-road-request-id", "two words"),), Code.INVALID_HEADER),
+        ("GET", (("x_road_client", str(BUDGET)),), Code.INVALID_HEADER),
+        ("GET", (("x-road_represented-party", "COM/1"),), Code.INVALID_HEADER),
+        ("GET", (("content_length", "0"),), Code.INVALID_HEADER),
+        ("GET", (("x-http-method-override", "DELETE"),), Code.INVALID_HEADER),
+        ("GET", (("x_http_method_override", "DELETE"),), Code.INVALID_HEADER),
+        ("GET", (("x-original-url", "/admin"),), Code.INVALID_HEADER),
         ("GET", (("x-road-security-server", "LA/GOV/MPI"),), Code.INVALID_IDENTIFIER),
     ],
 )
@@ -187,3 +196,23 @@ def test_a_malformed_call_is_refused(method: str, headers: xroad.Headers, code: 
     """Unknown methods and malformed context headers are named."""
     arguments = (method, f"/r1/{SERVICE}", (SERVICE, "", ""), headers, b"", BUDGET, "r")
     assert _code_of(*arguments, call=xroad.call_of) is code
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        ),
+        ("about Somchai", ""),
+    ],
+)
+def test_a_trace_is_recorded_only_if_it_is_one(given: str, kept: str) -> None:
+    """What is not W3C Trace Context is ignored, so that no text gets into the entries that way."""
+    assert xroad.own_fields((("traceparent", given),)).get("traceparent", "") == kept
+
+
+def test_other_fields_with_underscores_are_the_applications_own() -> None:
+    """Only what imitates our fields is refused."""
+    assert xroad.own_fields((("session_id", "1"), ("x-own", "2"))) == {}

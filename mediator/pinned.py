@@ -73,12 +73,19 @@ class PinnedAgreements:
         return self._list() != self._listing
 
     async def watch(self, authorities: Sequence[x509.Certificate]) -> None:
-        """Reload on change until cancelled."""
+        """Reload on change until cancelled; a folder that cannot be read leaves all as it was."""
+        unreadable = False
         while True:
             await asyncio.sleep(POLL_S)
-            if await asyncio.to_thread(self.changed):
-                await asyncio.to_thread(self.load, authorities)
-                log.info("agreements_loaded", count=len(self.agreements))
+            try:
+                if await asyncio.to_thread(self.changed):
+                    await asyncio.to_thread(self.load, authorities)
+                    log.info("agreements_loaded", count=len(self.agreements))
+                unreadable = False
+            except OSError as error:
+                if not unreadable:
+                    log.error("agreements_unreadable", why=str(error))
+                unreadable = True
 
     def allow(
         self,

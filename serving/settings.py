@@ -15,6 +15,7 @@ import types
 import typing
 from collections.abc import Mapping
 from enum import Enum
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -149,7 +150,7 @@ def _convert(hint: Any, value: object, place: str, folder: Path) -> Any:
             raise _bad(place, "must be a whole number")
         return value
     if hint is float:
-        if not isinstance(value, int | float) or isinstance(value, bool):
+        if not isinstance(value, int | float) or isinstance(value, bool) or not isfinite(value):
             raise _bad(place, "must be a number")
         return float(value)
     if dataclasses.is_dataclass(hint) and _is_settings(cast("type[Any]", hint)):

@@ -65,7 +65,10 @@ class Listener:
         self._sweep(loop)
 
     async def stop(self) -> None:
-        """Stop accepting, close idle connections, wait for running requests; idempotent."""
+        """Stop accepting, close idle connections, let running requests end; idempotent.
+
+        A request under way is answered, and its client has ``drain_s`` to take the reply.
+        """
         if self._server is None:
             return
         server, self._server = self._server, None

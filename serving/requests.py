@@ -5,42 +5,51 @@ counterpart of :mod:`serving.client` for the message path, where a framework's s
 three times as much as all that it does here (docs/benchmarks.md).
 
 Invariants:
-- requests of a connection are answered one by one, in order; what a client sends ahead waits in
-  the socket, not in memory;
+- requests of a connection are answered one by one, in order; what a client sends ahead waits, one
+  read of the socket of it at most, and is not parsed before its turn;
 - the body is read only when the handler asks for it, up to the handler's bound; a body that nobody
   read ends the connection, so that it is never taken for the next request (RFC 9112 section 9.3);
 - what llhttp refuses (both lengths, bare CR, obs-fold, illegal characters) is answered once, with
-  a problem, and ends the connection; so does anything that asks for another protocol;
+  a problem, and ends the connection; another protocol is not taken up (RFC 9110 section 7.8);
 - every wait ends: for the first byte, for the head, for the body, for the client to take a reply;
-- a client that hangs up does not cancel the handler: what was begun is finished and recorded.
+  nothing that a client sends is kept without a bound, finished or not;
+- a client that hangs up does not cancel the handler: what was begun is finished and recorded;
+- a connection is closed so that the client can still read the reply (RFC 9112 section 9.6).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 import structlog
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from exchange.problems import Code, Problem
 from serving.backends import Headers
+from serving.field_names import FIELD_NAMES
 
 MAX_FIELDS: Final = 100
 MAX_HEAD_BYTES: Final = 64 * 1024
 MAX_UNREAD_BYTES: Final = 256 * 1024
+LINGER_S: Final = 2.0
+"""For how long the rest of a body that nobody reads is taken and dropped."""
+STALL_S: Final = 20.0
+"""For how long a client may take nothing of a reply."""
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-_REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
+_STATUS_LINES: Final = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}" for status in HTTPStatus
+}
 _BODILESS: Final = frozenset({204, 304})
+_HEAD_END: Final = b"\r\n\r\n"
+_JOIN_BELOW_BYTES: Final = 64 * 1024
 log = structlog.get_logger("serving.requests")
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """What a handler answers: end-to-end fields with lower-case names, and the whole body."""
 
     status: int
@@ -53,40 +62,54 @@ class Request:
 
     __slots__ = (
         "_body",
-        "_complete",
-        "_connection",
         "_expects_continue",
         "_failure",
-        "_size",
         "_waiter",
+        "complete",
+        "connection",
         "headers",
         "keep_alive",
+        "length",
         "method",
+        "size",
         "target",
     )
 
-    def __init__(self, connection: Connection) -> None:
-        self.method = ""
-        self.target = ""
-        self.headers: Headers = ()
-        self.keep_alive = True
-        self._connection = connection
+    def __init__(
+        self,
+        connection: Connection,
+        method: str,
+        target: str,
+        headers: Headers,
+        *,
+        length: int | None,
+        keep_alive: bool,
+        expects_continue: bool,
+    ) -> None:
+        self.connection = connection
+        self.method = method
+        self.target = target
+        self.headers = headers
+        self.length = length
+        """The announced length of the body; None when it ends with its last chunk."""
+        self.keep_alive = keep_alive
+        self.size = 0
+        """The bytes of the body that have come."""
+        self.complete = False
         self._body: list[bytes] = []
-        self._size = 0
-        self._complete = False
-        self._expects_continue = False
+        self._expects_continue = expects_continue
         self._failure: Problem | None = None
         self._waiter: asyncio.Future[None] | None = None
 
     @property
     def transport(self) -> asyncio.Transport | None:
         """The connection's transport; None when the client is gone."""
-        return self._connection.transport
+        return self.connection.transport
 
     @property
     def remote(self) -> str:
         """The client's address, or empty."""
-        return self._connection.remote
+        return self.connection.remote
 
     async def read(self, max_bytes: int, timeout_s: float) -> bytes:
         """The whole body.
@@ -96,24 +119,24 @@ class Request:
                 ``InvalidRequest`` (408) when the body is not there within ``timeout_s``, or (400)
                 when it ends early or is malformed.
         """
-        announced = next((v for name, v in self.headers if name == "content-length"), "")
-        if announced and int(announced) > max_bytes:
-            raise _too_large(int(announced), max_bytes)
-        if not self._complete:
+        if self.length is not None and self.length > max_bytes:
+            raise _too_large(self.length, max_bytes)
+        if not self.complete:
             await self._gather(max_bytes, timeout_s)
-        if self._size > max_bytes:
-            raise _too_large(self._size, max_bytes)
+        if self.size > max_bytes:
+            raise _too_large(self.size, max_bytes)
         return self._body[0] if len(self._body) == 1 else b"".join(self._body)
 
     async def _gather(self, max_bytes: int, timeout_s: float) -> None:
+        connection = self.connection
         if self._expects_continue:
-            self._connection.write_interim(_CONTINUE)
+            connection.write_interim(_CONTINUE)
             self._expects_continue = False
         try:
             async with asyncio.timeout(timeout_s):
-                while not self._complete and self._failure is None and self._size <= max_bytes:
-                    self._connection.resume()
-                    self._waiter = self._connection.loop.create_future()
+                while not self.complete and self._failure is None and self.size <= max_bytes:
+                    connection.resume()
+                    self._waiter = connection.loop.create_future()
                     await self._waiter
         except TimeoutError as error:
             raise Problem(
@@ -129,27 +152,23 @@ class Request:
 
     # --- what the connection tells ---------------------------------------------------------------
 
-    def began(self, expects_continue: bool) -> None:
-        self._expects_continue = expects_continue
-
-    def came(self, data: bytes) -> int:
-        """A piece of the body; returns how much waits unread."""
+    def came(self, data: bytes) -> bool:
+        """A piece of the body; returns whether too much of it waits for a reader."""
         self._body.append(data)
-        self._size += len(data)
-        self._wake()
-        return self._size
+        self.size += len(data)
+        if self._waiter is not None:
+            self._wake()
+            return False
+        return self.size > MAX_UNREAD_BYTES
 
     def ended(self) -> None:
-        self._complete = True
+        self.complete = True
         self._wake()
 
     def failed(self, problem: Problem) -> None:
-        self._failure = problem
-        self._wake()
-
-    @property
-    def complete(self) -> bool:
-        return self._complete
+        if not self.complete:
+            self._failure = problem
+            self._wake()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -180,21 +199,28 @@ class Owner(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """One connection of a client; made by :mod:`serving.listener`."""
+    """One connection of a client; made by :mod:`serving.listener`.
+
+    ``judged`` belongs to the handler: what it has found out about this connection.
+    """
 
     __slots__ = (
         "_ahead",
-        "_closing",
+        "_deaf",
+        "_eof",
         "_fields",
-        "_head_bytes",
+        "_gone",
         "_owner",
         "_parser",
         "_paused",
+        "_raw_bytes",
         "_request",
         "_target",
         "_task",
+        "_unsent",
         "_unwritable",
         "deadline",
+        "judged",
         "loop",
         "remote",
         "transport",
@@ -206,16 +232,20 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.remote = ""
         self.deadline = 0.0
-        self._parser = HttpRequestParser(self)
+        self.judged: Any = None
+        self._parser: Any = HttpRequestParser(self)
         self._request: Request | None = None
         self._task: asyncio.Task[None] | None = None
-        self._ahead: deque[bytes] = deque()
+        self._ahead = b""
         self._fields: list[tuple[str, str]] = []
         self._target = b""
-        self._head_bytes = 0
+        self._raw_bytes = 0  # of the head, and of a chunked body with its framing
         self._paused = False
-        self._closing = False
+        self._deaf = False  # whatever still comes is dropped
+        self._eof = False
+        self._unsent: float = math.inf
         self._unwritable: asyncio.Future[None] | None = None
+        self._gone: asyncio.Future[None] | None = None
 
     @property
     def busy(self) -> bool:
@@ -225,9 +255,7 @@ class Connection(asyncio.Protocol):
     # --- asyncio ---------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if not isinstance(transport, asyncio.Transport) and not hasattr(transport, "write"):
-            raise TypeError("a stream transport is needed")
-        self.transport = transport  # type: ignore[assignment]
+        self.transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         self.remote = str(peer[0]) if isinstance(peer, tuple) and peer else ""
         self.deadline = self.loop.time() + self._owner.head_s
@@ -235,22 +263,27 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
-        if self._request is not None and not self._request.complete:
+        self._deaf = True
+        if self._request is not None:
             self._request.failed(_malformed("the connection ended before the body", 400))
         if self._unwritable is not None and not self._unwritable.done():
             self._unwritable.set_result(None)
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
         self._owner.closed(self)
 
     def data_received(self, data: bytes) -> None:
         if self._request is not None and self._request.complete:
-            # A request sent ahead: it waits until the one before is answered.
-            self._ahead.append(data)
-            self.pause()
-            return
-        self._feed(data)
+            self._wait_its_turn(data)
+        else:
+            self._feed(data)
 
     def eof_received(self) -> bool:
-        return self._task is not None  # keep the way back open while an answer is made
+        self._eof = True
+        if self._request is not None:
+            self._request.failed(_malformed("the connection ended before the body", 400))
+        # The way back stays open while an answer is made; over TLS it cannot (RFC 8446 6.1).
+        return self._task is not None and extra_info(self.transport, "ssl_object") is None
 
     def pause_writing(self) -> None:
         self._unwritable = self.loop.create_future()
@@ -263,32 +296,117 @@ class Connection(asyncio.Protocol):
     # --- llhttp ----------------------------------------------------------------------------------
 
     def _feed(self, data: bytes) -> None:
-        if self._closing:
-            return
+        """Parse, one message at a time: llhttp cannot be told to stop behind one."""
+        while data and not self._deaf:
+            request = self._request
+            if request is None:
+                if not self._raw_bytes:
+                    self.deadline = self.loop.time() + self._owner.head_s
+                cut = data.find(_HEAD_END) + 4
+                if cut == 3:  # not found
+                    cut = len(data)
+                self._raw_bytes += cut if cut < len(data) else len(data)
+                if self._raw_bytes > MAX_HEAD_BYTES:
+                    self._refuse(_too_long_head())
+                    return
+            elif request.complete:
+                self._wait_its_turn(data)
+                return
+            elif request.length is None:
+                cut = len(data)
+                self._raw_bytes += cut
+            else:
+                cut = request.length - request.size
+            if cut >= len(data):
+                piece, data = data, b""
+            else:
+                piece, data = data[:cut], data[cut:]
+            if not self._parse(piece):
+                return
+
+    def _parse(self, data: bytes) -> bool:
+        """Give llhttp a piece; False when nothing more may follow."""
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade:
-            self._refuse(_malformed("another protocol is not spoken here", 400))
-        except _Refused as refused:
-            self._refuse(refused.problem)
+            self._hear_no_more()
+            return False
         except HttpParserError as error:
             cause = error.__context__
-            self._refuse(
-                cause.problem
-                if isinstance(cause, _Refused)
-                else _malformed(str(error)[:200] or "not a well-formed HTTP/1.1 message", 400)
-            )
+            if isinstance(cause, _SentAhead):
+                self._hear_no_more()
+            elif isinstance(cause, _Refused):
+                self._refuse(cause.problem)
+            else:
+                text = str(error)[:200]
+                self._refuse(_malformed(text or "not a well-formed HTTP/1.1 message", 400))
+            return False
+        request = self._request
+        if (
+            request is not None
+            and request.length is None
+            and self._raw_bytes > 2 * MAX_HEAD_BYTES + 8 * request.size
+        ):
+            # Chunk extensions and trailers without end; eight bytes frame a chunk of one byte.
+            self._refuse(_malformed("the chunks carry too little", 400))
+            return False
+        return True
 
-    def on_message_begin(self) -> None:
+    def _hear_no_more(self) -> None:
+        """Answer the request under way, and end the connection behind it."""
+        self._deaf = True
         if self._request is not None:
-            # llhttp goes on to the next request in the same bytes; it must wait its turn.
-            raise _Refused(_malformed("requests sent ahead in one packet are not taken", 400))
-        self._fields, self._target, self._head_bytes = [], b"", 0
-        self.deadline = self.loop.time() + self._owner.head_s
+            self._request.keep_alive = False
+            self._request.failed(_malformed("the body does not end", 400))
+
+    def _wait_its_turn(self, data: bytes) -> None:
+        self._ahead += data
+        self.pause()
 
     def on_url(self, url: bytes) -> None:
+        if self._request is not None:
+            raise _SentAhead
         self._target += url
-        if len(self._target) > self._owner.max_line_bytes:
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._request is None:  # and not in a trailer, which is dropped
+            self._fields.append((FIELD_NAMES[name], value.decode("latin-1").strip(" \t")))
+
+    def on_headers_complete(self) -> None:
+        if self._request is not None:
+            raise _SentAhead
+        parser = self._parser
+        target, self._target = self._target, b""
+        fields, self._fields = tuple(self._fields), []
+        names = [name for name, _ in fields]
+        version = parser.get_http_version()
+        self._judge(version, target, names)
+        length: int | None = 0
+        if "content-length" in names:
+            length = int(fields[names.index("content-length")][1])
+        elif "transfer-encoding" in names:
+            length = None
+            codings = [value.lower() for name, value in fields if name == "transfer-encoding"]
+            if codings != ["chunked"]:
+                raise _Refused(_malformed("no transfer coding but chunked is taken", 501))
+        self._request = request = Request(
+            self,
+            parser.get_method().decode("ascii"),
+            target.decode("latin-1"),
+            fields,
+            length=length,
+            keep_alive=version == "1.1" and parser.should_keep_alive(),
+            expects_continue="expect" in names
+            and version == "1.1"
+            and fields[names.index("expect")][1].lower() == "100-continue",
+        )
+        self.deadline = math.inf
+        self._task = self.loop.create_task(self._answer(request))
+
+    def _judge(self, version: str, target: bytes, names: list[str]) -> None:
+        if version not in ("1.1", "1.0"):
+            raise _Refused(_malformed("only HTTP/1.1 is spoken here", 505))
+        if len(target) > self._owner.max_line_bytes:
             raise _Refused(
                 Problem(
                     Code.INVALID_REQUEST,
@@ -297,41 +415,15 @@ class Connection(asyncio.Protocol):
                     status=414,
                 )
             )
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_bytes += len(name) + len(value) + 4
-        fields = self._fields
-        if self._head_bytes > MAX_HEAD_BYTES or len(fields) >= MAX_FIELDS:
-            raise _Refused(
-                Problem(
-                    Code.INVALID_HEADER,
-                    where="header block",
-                    detail=f"more than {MAX_FIELDS} fields or {MAX_HEAD_BYTES} bytes",
-                    status=431,
-                )
-            )
-        fields.append((name.decode("latin-1").lower(), value.decode("latin-1").strip(" \t")))
-
-    def on_headers_complete(self) -> None:
-        parser = self._parser
-        if parser.get_http_version() not in ("1.1", "1.0"):
-            raise _Refused(_malformed("only HTTP/1.1 is spoken here", 505))
-        fields = self._fields
-        hosts = sum(name == "host" for name, _ in fields)
-        if hosts != 1 and (hosts > 1 or parser.get_http_version() == "1.1"):
+        if len(names) > MAX_FIELDS:
+            raise _Refused(_too_long_head())
+        hosts = names.count("host")
+        if hosts != 1 and (hosts > 1 or version == "1.1"):
             raise _Refused(_malformed("exactly one Host field is needed", 400))
-        request = Request(self)
-        request.method = parser.get_method().decode("ascii")
-        request.target = self._target.decode("latin-1")
-        request.headers = tuple(fields)
-        request.keep_alive = parser.should_keep_alive()
-        request.began(any(n == "expect" and v.lower() == "100-continue" for n, v in fields))
-        self._request = request
-        self._task = self.loop.create_task(self._answer(request))
 
     def on_body(self, body: bytes) -> None:
         request = self._request
-        if request is not None and request.came(body) > MAX_UNREAD_BYTES:
+        if request is not None and request.came(body):
             self.pause()
 
     def on_message_complete(self) -> None:
@@ -341,44 +433,67 @@ class Connection(asyncio.Protocol):
     # --- answering -------------------------------------------------------------------------------
 
     async def _answer(self, request: Request) -> None:
+        owner = self._owner
         try:
-            reply = await self._owner.handler(request)
+            reply = await owner.handler(request)
         except Exception:
             log.exception("handler_failed")
-            reply = self._owner.failure()
+            reply = owner.failure()
             request.keep_alive = False
+        except asyncio.CancelledError:
+            self.abort()
+            raise
         if self._unwritable is not None:
+            # The reply before this one is not taken yet: the client reads too slowly.
+            self._unsent, self.deadline = math.inf, self.loop.time() + STALL_S
             await self._unwritable
-        keep = request.keep_alive and request.complete and not self._owner.stopping
-        self._write(request.method, reply, keep)
-        self._request = None
-        self._task = None
-        if not keep or self._closing:
-            self.close()
+        keep = request.keep_alive and request.complete and not owner.stopping and not self._eof
+        try:
+            self._write(request.method, reply, keep)
+        except ValueError:
+            log.exception("reply_cannot_be_written")
+            keep = False
+            self._write(request.method, owner.failure(), keep)
+        self._request = self._task = None
+        if not keep:
+            self._leave(drained=request.complete and not self._ahead and not self._deaf)
             return
-        self.deadline = self.loop.time() + self._owner.keepalive_s
-        if self._ahead:
-            self._feed(b"".join(self._ahead))
-            self._ahead.clear()
-        self.resume()
+        self._raw_bytes = 0
+        self._unsent, self.deadline = math.inf, self.loop.time() + owner.keepalive_s
+        if self._ahead or self._paused:
+            ahead, self._ahead = self._ahead, b""
+            self.resume()
+            self._feed(ahead)
 
     def _write(self, method: str, reply: Reply, keep: bool) -> None:
+        """Write a reply.
+
+        Raises:
+            ValueError: a field that would be read as something else; nothing was written.
+        """
         transport = self.transport
         if transport is None or transport.is_closing():
             return
-        status = reply.status
-        lines = [f"HTTP/1.1 {status} {_REASONS.get(status, '')}\r\n"]
-        lines += [f"{name}: {value}\r\n" for name, value in reply.headers]
-        body = reply.body
+        status, headers, body = reply
+        lines = [
+            _STATUS_LINES.get(status) or f"HTTP/1.1 {status} ",
+            *map(": ".join, headers),
+        ]
         if status in _BODILESS:
             body = b""
-        else:
-            lines.append(f"content-length: {len(body)}\r\n")
-        lines.append("\r\n" if keep else "connection: close\r\n\r\n")
-        head = "".join(lines).encode("latin-1")
+        elif body or method != "HEAD":
+            # Of HEAD without a body it is not known (RFC 9110 section 8.6).
+            lines.append(f"content-length: {len(body)}")
+        if not keep:
+            lines.append("connection: close")
+        text = "\r\n".join(lines)
+        breaks = len(lines) - 1
+        if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text:
+            raise ValueError("a field of the reply contains a line break or NUL")
+        head = f"{text}\r\n\r\n".encode("latin-1")
         if method == "HEAD" or not body:
             transport.write(head)
-        elif len(body) < 65536:
+        elif len(body) < _JOIN_BELOW_BYTES:
             transport.write(head + body)
         else:
             transport.write(head)
@@ -391,18 +506,32 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, problem: Problem) -> None:
         """Answer what is not HTTP, once, and end the connection."""
-        if self._closing:
-            return
+        self._deaf = True
         reply = self._owner.refusal(problem)
         if self._request is not None:
             # In the body of a request under way: its handler is told, and answers for it.
             self._request.keep_alive = False
             self._request.failed(problem)
-            self._closing = True
             return
-        self._closing = True
         self._write("", reply, keep=False)
-        self.close()
+        self._leave(drained=False)
+
+    # --- ending ----------------------------------------------------------------------------------
+
+    def _leave(self, *, drained: bool) -> None:
+        """End the connection behind the last reply.
+
+        A socket that is closed while something unread is in it resets the connection, and the
+        client may lose the reply: take and drop what comes, for a while (RFC 9112 section 9.6).
+        """
+        if drained or self._eof or self._owner.stopping or self.transport is None:
+            self.close()
+            return
+        self._deaf, self._ahead = True, b""
+        self._unsent, self.deadline = math.inf, self.loop.time() + LINGER_S
+        self.resume()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
 
     def pause(self) -> None:
         if not self._paused and self.transport is not None and not self.transport.is_closing():
@@ -416,25 +545,41 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close after what is written has gone out."""
-        self._closing = True
+        self._deaf = True
+        self._unsent, self.deadline = math.inf, self.loop.time() + STALL_S
         if self.transport is not None:
             self.transport.close()
 
     def abort(self) -> None:
         """Close at once."""
-        self._closing = True
+        self._deaf = True
         if self.transport is not None:
             self.transport.abort()
 
     def expire(self, now: float) -> None:
-        """Close when a wait is over: for a head, or for the next request."""
-        if self._task is None and now > self.deadline:
+        """End what waits for too long: for a head, the next request, a reply to be taken."""
+        transport = self.transport
+        if now <= self.deadline or transport is None:
+            return
+        unsent = transport.get_write_buffer_size()
+        if 0 < unsent < self._unsent:
+            self._unsent, self.deadline = unsent, now + STALL_S  # it goes on, slowly
+        elif self._task is None and not unsent and not transport.is_closing():
             self.close()
+        else:
+            self.abort()
 
     async def finished(self) -> None:
-        """Wait until the request under way is answered."""
+        """Wait until the request under way is answered and the connection has ended."""
         if self._task is not None:
             await asyncio.wait([self._task])
+        if self.transport is not None:
+            self._gone = self._gone or self.loop.create_future()
+            await asyncio.wait([self._gone])
+
+
+class _SentAhead(Exception):
+    """The next request behind this one, in a piece that could not be cut between them."""
 
 
 class _Refused(Exception):
@@ -447,6 +592,15 @@ class _Refused(Exception):
 
 def _malformed(detail: str, status: int) -> Problem:
     return Problem(Code.INVALID_REQUEST, where="HTTP message", detail=detail, status=status)
+
+
+def _too_long_head() -> Problem:
+    return Problem(
+        Code.INVALID_HEADER,
+        where="header block",
+        detail=f"more than {MAX_FIELDS} fields or {MAX_HEAD_BYTES} bytes",
+        status=431,
+    )
 
 
 def _too_large(size: int, limit: int) -> Problem:

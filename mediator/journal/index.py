@@ -4,7 +4,8 @@ Rows go in by one statement for many rows: sqlite3 gives up and takes back the i
 at every step, so a row at a time would wait for a busy event loop at each of them. Texts that
 repeat are numbers in the rows (table ``words``). Identifiers that never repeat are found by a
 checksum within parts of 32,768 entries, so that inserting stays local however large the log is;
-a look-up makes one probe a part.
+a look-up makes one probe a part. Part, checksum and place in the part are one number, and a
+transaction inserts its numbers sorted: the larger it is, the fewer pages each entry costs.
 
 The index answers questions; it proves nothing. What it finds is shown from the log.
 """
@@ -28,8 +29,11 @@ from exchange.problems import Code, Problem
 from mediator.journal.tiles import TileFolder
 
 FILE = "index.sqlite"
-_VERSION = 1
+_VERSION = 2
 _PART_BITS = 15  # also in _KEY
+_PLACE_MASK = (1 << _PART_BITS) - 1
+_PART_SHIFT = 32  # what lifts an index without its place behind a CRC-32 and a place
+_WAL_PAGES = 4000
 _WORDS = (
     "kind", "side", "client", "service", "peer", "method", "endpoint", "problem", "agreement",
     "purpose",
@@ -43,12 +47,12 @@ CREATE TABLE IF NOT EXISTS entries (
   id TEXT, request_id TEXT, trace TEXT, {", ".join(f"{name} INTEGER" for name in _WORDS)}
 );
 CREATE INDEX IF NOT EXISTS entries_at ON entries (at);
-CREATE TABLE IF NOT EXISTS keys (
-  part INTEGER, checksum INTEGER, idx INTEGER, PRIMARY KEY (part, checksum, idx)
-) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS keys (key INTEGER PRIMARY KEY);
 PRAGMA user_version = {_VERSION};
 """
-_CHUNKS = (256, 32, 4, 1)  # rows in a statement; few sizes, so that they stay prepared
+# Rows in a statement; few sizes, so that they stay prepared.
+_ENTRY_CHUNKS = (256, 32, 4, 1)
+_KEY_CHUNKS = (2048, 256, 16, 1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CATCH_UP = 4096
 
@@ -58,8 +62,8 @@ def _insert(table: str, columns: int, rows: int) -> str:
     return f"INSERT OR REPLACE INTO {table} VALUES {','.join([row] * rows)}"  # noqa: S608
 
 
-_INSERT_ENTRIES = {rows: _insert("entries", len(_COLUMNS), rows) for rows in _CHUNKS}
-_INSERT_KEYS = {rows: _insert("keys", 3, rows) for rows in _CHUNKS}
+_INSERT_ENTRIES = {rows: _insert("entries", len(_COLUMNS), rows) for rows in _ENTRY_CHUNKS}
+_INSERT_KEYS = {rows: _insert("keys", 1, rows) for rows in _KEY_CHUNKS}
 
 
 def to_milliseconds(at: datetime) -> int:
@@ -67,7 +71,8 @@ def to_milliseconds(at: datetime) -> int:
 
 
 def _checksum(text: str) -> int:
-    return zlib.crc32(text.encode())
+    """The part of a key that depends on the text."""
+    return zlib.crc32(text.encode()) << _PART_BITS
 
 
 class _Words(dict[str | None, int | None]):
@@ -86,11 +91,12 @@ class _Words(dict[str | None, int | None]):
 class IndexWriter:
     """Adds entries to an index file; used by one thread at a time."""
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, start: int = 0) -> None:
         self.path = path
+        self.size = start
+        self._start = start  # of an empty index: one that holds the rest of another
         self._connection: sqlite3.Connection | None = None
         self._words = _Words()
-        self.size = 0
 
     def open(self) -> sqlite3.Connection:
         """Open the index; one that is damaged or of another version is made anew."""
@@ -111,11 +117,12 @@ class IndexWriter:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = OFF")  # derived: a broken one is made anew
             connection.execute("PRAGMA cache_size = -8192")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
             connection.executescript(_SCHEMA)
             self._words = _Words(connection.execute("SELECT text, number FROM words"))
             self._words[None] = None
             (last,) = connection.execute("SELECT max(idx) FROM entries").fetchone()
-            self.size = 0 if last is None else last + 1
+            self.size = self._start if last is None else last + 1
         except BaseException:
             connection.close()
             raise
@@ -138,7 +145,8 @@ class IndexWriter:
             connection.execute("BEGIN")
             rows, keys = self._rows(connection, first, entries)
             _insert_all(connection, _INSERT_ENTRIES, rows, len(_COLUMNS))
-            _insert_all(connection, _INSERT_KEYS, keys, 3)
+            keys.sort()
+            _insert_all(connection, _INSERT_KEYS, keys, 1)
             connection.execute("COMMIT")
             self.size = first + len(entries)
         except sqlite3.DatabaseError as error:
@@ -153,26 +161,30 @@ class IndexWriter:
         keys: list[int] = []
         words = self._words
         words.connection = connection
-        loads, parse_time, crc32 = orjson.loads, datetime.fromisoformat, zlib.crc32
+        loads, crc32 = orjson.loads, zlib.crc32
+        second, second_ms = "", 0
         for index, entry in enumerate(entries, first):
             document = loads(entry)
-            get = document.get
+            get, at = document.get, document["at"]
+            if not at.startswith(second) or not second:
+                second = at[:19]
+                second_ms = to_milliseconds(datetime.fromisoformat(f"{second}Z"))
             message_id, request_id, trace = get("id"), get("request_id"), get("trace")
             rows += (
-                index, round(parse_time(document["at"]).timestamp() * 1000), get("status"),
-                message_id, request_id, trace,
+                index, second_ms + int(at[20:23]), get("status"), message_id, request_id, trace,
                 words[document["kind"]], words[document["side"]], words[get("client")],
                 words[get("service")], words[get("peer")], words[get("method")],
                 words[get("endpoint")], words[get("problem")], words[get("agreement")],
                 words[get("purpose")],
             )  # fmt: skip
-            part = index >> _PART_BITS
+            place = index & _PLACE_MASK
+            part = index - place << _PART_SHIFT | place
             if message_id is not None:
-                keys += (part, crc32(message_id.encode()), index)
+                keys.append(crc32(message_id.encode()) << _PART_BITS | part)
             if request_id is not None:
-                keys += (part, crc32(request_id.encode()), index)
+                keys.append(crc32(request_id.encode()) << _PART_BITS | part)
             if trace is not None:
-                keys += (part, crc32(trace.encode()), index)
+                keys.append(crc32(trace.encode()) << _PART_BITS | part)
         return rows, keys
 
     def catch_up(self, folder: TileFolder, size: int) -> None:
@@ -196,10 +208,10 @@ def _insert_all(
     connection: sqlite3.Connection, statements: dict[int, str], values: list[Any], columns: int
 ) -> None:
     at, rows = 0, len(values) // columns
-    for chunk in _CHUNKS:
+    for chunk, statement in statements.items():
         while rows - at >= chunk:
             part = values[at * columns : (at + chunk) * columns]
-            connection.execute(statements[chunk], part)
+            connection.execute(statement, part)
             at += chunk
 
 
@@ -300,7 +312,8 @@ _KEY = """idx IN (
     SELECT 0 UNION ALL SELECT part + 1 FROM parts
     WHERE part < (SELECT max(idx) >> 15 FROM entries)
   )
-  SELECT k.idx FROM parts CROSS JOIN keys k ON k.part = parts.part AND k.checksum = ?
+  SELECT (parts.part << 15) + (k.key & 32767) FROM parts CROSS JOIN keys k
+    ON k.key BETWEEN (parts.part << 47) + ? AND (parts.part << 47) + ? + 32767
 )"""
 
 
@@ -311,7 +324,7 @@ def _conditions(query: Query) -> tuple[list[str], list[Any]]:
         value = getattr(query, name)
         if value is not None:
             conditions += [_KEY, f"{name} = ?"]
-            values += [_checksum(value), value]
+            values += [_checksum(value), _checksum(value), value]
     for name in ("client", "service", "endpoint", "kind", "problem", "agreement", "purpose"):
         value = getattr(query, name)
         if value is not None:
@@ -339,21 +352,25 @@ def _conditions(query: Query) -> tuple[list[str], list[Any]]:
 
 
 class IndexReader:
-    """Answers queries over one journal's index."""
+    """Answers queries over one journal's index, and over what it does not have yet (``rest``)."""
 
-    def __init__(self, connection: sqlite3.Connection, origin: str) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, origin: str, rest: IndexReader | None = None
+    ) -> None:
         self._connection = connection
         self.origin = origin
+        self.rest = rest
 
     @classmethod
     def open(cls, path: Path, origin: str) -> IndexReader:
-        """Open an index for reading only.
+        """Open an index for reading only; what is added to it meanwhile is not seen.
 
         Raises:
             OSError: when there is none, or it is damaged or of another version.
         """
         try:
             connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+            connection.execute("BEGIN")
             (version,) = connection.execute("PRAGMA user_version").fetchone()
         except sqlite3.DatabaseError as error:
             raise OSError(f"{path}: {error}") from error
@@ -364,7 +381,9 @@ class IndexReader:
 
     @property
     def size(self) -> int:
-        """How many entries the index knows."""
+        """How many entries are known."""
+        if self.rest is not None:
+            return self.rest.size
         (last,) = self._connection.execute("SELECT max(idx) FROM entries").fetchone()
         return 0 if last is None else int(last) + 1
 
@@ -394,7 +413,12 @@ class IndexReader:
             rows = self._connection.execute(sql, [*values, limit]).fetchall()
         except sqlite3.DatabaseError as error:
             raise _damaged(error) from error
-        return [self._hit(row) for row in rows]
+        hits = [self._hit(row) for row in rows]
+        if self.rest is not None:
+            hits += self.rest.search(query, limit, cursor)
+            hits.sort(key=lambda hit: hit.order, reverse=True)
+            del hits[limit:]
+        return hits
 
     def of_message(self, message_id: str) -> list[int]:
         """The indexes of all entries of a message id, in order.
@@ -404,10 +428,12 @@ class IndexReader:
         """
         sql = f"SELECT idx FROM entries WHERE {_KEY} AND id = ? ORDER BY idx"  # noqa: S608
         try:
-            rows = self._connection.execute(sql, (_checksum(message_id), message_id)).fetchall()
+            key = _checksum(message_id)
+            rows = self._connection.execute(sql, (key, key, message_id)).fetchall()
         except sqlite3.DatabaseError as error:
             raise _damaged(error) from error
-        return [row[0] for row in rows]
+        found = [row[0] for row in rows]
+        return found if self.rest is None else found + self.rest.of_message(message_id)
 
     def _hit(self, row: Sequence[Any]) -> Hit:
         plain = len(_COLUMNS) - len(_WORDS)
@@ -422,6 +448,8 @@ class IndexReader:
 
     def close(self) -> None:
         self._connection.close()
+        if self.rest is not None:
+            self.rest.close()
 
 
 def _damaged(error: sqlite3.DatabaseError) -> Problem:

@@ -1,15 +1,18 @@
-"""Intake: group commit. One thread; what arrived while a commit ran is the next group.
+"""Intake: group commit. The event loop makes the groups; one thread writes them.
 
-When many exchanges run at once, a group waits a moment for company (PostgreSQL's ``commit_delay``
-with ``commit_siblings``): a commit costs a few hundred microseconds of processor whatever it holds.
-A lone exchange never waits.
+While a group is written, the next one fills. When many exchanges run at once, a group waits a
+moment for company (PostgreSQL's ``commit_delay`` with ``commit_siblings``), but never once every
+running exchange is in it: a commit costs a few hundred microseconds of processor whatever it
+holds. A lone exchange never waits.
 
 Invariants:
-- a record is acknowledged only after one ``write`` and one ``fdatasync`` of its whole group;
+- a record is acknowledged only after its whole group was written and synced;
+- at most one group is being written, so groups are durable in their order;
 - a group succeeds or fails whole. When it fails, the segment is cut back to the last durable byte
   and nothing is accepted until a probe (at most one per ``probe_interval_s``) could be written,
   synced and taken back;
-- the thread speaks to the event loop once per group.
+- the thread takes the interpreter's lock twice a group: when the group is handed over, and when it
+  is durable. Whatever can be done on the loop is done there.
 """
 
 from __future__ import annotations
@@ -21,11 +24,10 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from time import monotonic, sleep
-from typing import TypeAlias
+from time import monotonic
 
 from exchange.problems import Code, Problem
 from mediator.journal import segments
@@ -33,8 +35,7 @@ from mediator.journal.files import Files
 from mediator.journal.segments import Position
 
 _PROBE = bytes(4096)
-
-Pending: TypeAlias = "tuple[bytes, asyncio.Future[int]]"
+KEPT_ENTRIES = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,25 @@ class GroupLimits:
     gather_siblings: int = 5
 
 
+@dataclass(slots=True)
+class _Group:
+    """Records that become durable together: their bytes, and who waits for each."""
+
+    size: int = 0
+    parts: list[bytes] = field(default_factory=list)
+    entries: list[bytes] = field(default_factory=list)
+    waiters: list[asyncio.Future[int]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The entries of a group that is durable, and where it ends."""
+
+    first: int
+    entries: list[bytes]
+    end: Position
+
+
 class Intake:
     """Takes records from the event loop and makes them durable in their order."""
 
@@ -60,19 +80,28 @@ class Intake:
         limits: GroupLimits,
         loop: asyncio.AbstractEventLoop,
         siblings: Callable[[], int] = lambda: 0,
+        committed: deque[Committed] | None = None,
     ) -> None:
+        """``committed`` is given each group that is durable, so that publication need not read it
+        back; the oldest are dropped when nobody takes them."""
         self.durable = start
+        self._committed = deque[Committed]() if committed is None else committed
         self.problem: Problem | None = None
+        self.pending = 0
+        """How many records wait for the commit that runs now."""
         self.pending_bytes = 0
         self._directory = directory
         self._files = files
         self._limits = limits
         self._loop = loop
         self._siblings = siblings
-        self._waiting: deque[Pending] = deque()
-        self._wake: SimpleQueue[None] = SimpleQueue()
-        self._wake_scheduled = False
-        self._closing = False
+        self._filling = _Group()
+        self._full: deque[_Group] = deque()
+        self._writing: _Group | None = None
+        self._scheduled: asyncio.Handle | None = None
+        self._wanted = 0  # how many records are company enough
+        self._drained: asyncio.Event | None = None
+        self._work: SimpleQueue[_Group | None] = SimpleQueue()
         self._descriptor: int | None = None
         self._open_segment = -1
         self._dirty = False  # a failed group may still stand behind the last durable byte
@@ -82,45 +111,90 @@ class Intake:
 
     # On the event loop
 
-    def submit(self, record: bytes) -> asyncio.Future[int]:
+    def submit(self, entry: bytes, sealed: bytes) -> asyncio.Future[int]:
         """Queue a record; the future gives its index once it is durable."""
-        future: asyncio.Future[int] = self._loop.create_future()
-        self._waiting.append((record, future))
-        self.pending_bytes += len(record)
-        if not self._wake_scheduled:
-            # At the end of this turn of the loop: what the turn brings goes into one group.
-            self._wake_scheduled = True
-            self._loop.call_soon(self._wake_up)
-        return future
+        group, limits = self._filling, self._limits
+        size = segments.HEADER_SIZE + len(entry) + len(sealed)
+        if len(group.waiters) >= limits.group_records or (
+            group.size and group.size + size > limits.group_bytes
+        ):
+            self._full.append(group)
+            group = self._filling = _Group()
+        waiter: asyncio.Future[int] = self._loop.create_future()
+        group.size += size
+        group.parts += (segments.format_header(entry, sealed), entry, sealed)
+        group.entries.append(entry)
+        group.waiters.append(waiter)
+        self.pending += 1
+        self.pending_bytes += size
+        if self._writing is None:
+            if self._scheduled is None:
+                self._schedule()
+            elif len(group.waiters) == self._wanted:
+                self._scheduled.cancel()
+                self._scheduled = self._loop.call_soon(self._hand_over)
+        return waiter
 
-    @property
-    def pending(self) -> int:
-        return len(self._waiting)
+    def _schedule(self) -> None:
+        """Have a group handed over: at the end of this turn of the loop, or a moment later."""
+        limits, loop = self._limits, self._loop
+        siblings = self._siblings() if limits.gather_s and self._drained is None else 0
+        if siblings < limits.gather_siblings or self._full:
+            self._wanted = 0
+            self._scheduled = loop.call_soon(self._hand_over)
+        else:
+            self._wanted = siblings
+            self._scheduled = loop.call_later(limits.gather_s, self._hand_over)
 
-    def _wake_up(self) -> None:
-        self._wake_scheduled = False
-        self._wake.put(None)
+    def _hand_over(self) -> None:
+        if self._scheduled is not None:
+            self._scheduled.cancel()
+            self._scheduled = None
+        if self._full:
+            group = self._full.popleft()
+        else:
+            group, self._filling = self._filling, _Group()
+        self.pending -= len(group.waiters)
+        self._writing = group
+        self._work.put(group)
 
-    def _acknowledge(self, group: list[Pending], first: int) -> None:
-        taken = 0
-        for record, future in group:
-            taken += len(record)
-            if not future.done():  # the one who waited may have been cancelled
-                future.set_result(first)
-            first += 1
-        self.pending_bytes -= taken
+    def _acknowledge(self, group: _Group, first: int) -> None:
+        for index, waiter in enumerate(group.waiters, first):
+            if not waiter.done():  # the one who waited may have been cancelled
+                waiter.set_result(index)
+        self._written(group)
 
-    def _refuse(self, group: list[Pending], problem: Problem) -> None:
-        for record, future in group:
-            self.pending_bytes -= len(record)
-            if not future.done():
-                future.set_exception(renewed(problem))
+    def _refuse(self, group: _Group, problem: Problem) -> None:
+        for waiter in group.waiters:
+            if not waiter.done():
+                waiter.set_exception(renewed(problem))
+        self._written(group)
 
-    def close(self) -> None:
-        """Write what waits, then end the thread. Blocks; submit nothing afterwards."""
-        self._closing = True
-        self._wake.put(None)
-        self._thread.join()
+    def _written(self, group: _Group) -> None:
+        self._writing = None
+        self.pending_bytes -= group.size
+        if self.pending:
+            self._schedule()
+        elif self._drained is not None:
+            self._drained.set()
+
+    def _give_up(self, problem: Problem) -> None:
+        """The thread is gone: refuse everything that waits for it."""
+        groups = [self._writing, *self._full, self._filling]
+        self._full, self._filling, self.pending = deque(), _Group(), 0
+        for group in groups:
+            if group is not None and group.waiters:
+                self._refuse(group, problem)
+
+    async def close(self) -> None:
+        """Write what waits, then end the thread; submit nothing afterwards."""
+        self._drained = asyncio.Event()
+        if self._writing is None and self.pending:
+            self._hand_over()
+        if self._writing is not None:
+            await self._drained.wait()
+        self._work.put(None)
+        await asyncio.to_thread(self._thread.join)
 
     # In the thread
 
@@ -129,12 +203,10 @@ class Intake:
             while True:
                 timeout = None if self.problem is None else self._limits.probe_interval_s
                 with contextlib.suppress(Empty):
-                    self._wake.get(timeout=timeout)
-                while self._waiting:
-                    self._gather()
-                    self._commit(self._take_group())
-                if self._closing:
-                    break
+                    group = self._work.get(timeout=timeout)
+                    if group is None:
+                        break
+                    self._commit(group)
                 if self.problem is not None and monotonic() >= self._next_probe:
                     self._probe()
         except Exception as error:
@@ -142,58 +214,46 @@ class Intake:
             self.problem = Problem(
                 Code.LOGGING_FAILED, where="journal", detail=f"the intake stopped: {error!r}"
             )
-            self._tell(self._refuse, list(self._waiting), self.problem)
+            self._tell(self._give_up, self.problem)
             raise
         finally:
             if self._descriptor is not None:
                 os.close(self._descriptor)
                 self._descriptor = None
 
-    def _gather(self) -> None:
-        """Wait for company where company is likely."""
-        limits = self._limits
-        if limits.gather_s and not self._closing and self._siblings() >= limits.gather_siblings:
-            sleep(limits.gather_s)
-
-    def _take_group(self) -> list[Pending]:
-        waiting, limits = self._waiting, self._limits
-        count = min(len(waiting), limits.group_records)
-        group = [waiting.popleft()]
-        size = len(group[0][0])
-        while len(group) < count and size + len(waiting[0][0]) <= limits.group_bytes:
-            group.append(waiting.popleft())
-            size += len(group[-1][0])
-        return group
-
-    def _commit(self, group: list[Pending]) -> None:
+    def _commit(self, group: _Group) -> None:
         if self.problem is not None:
             self._tell(self._refuse, group, self.problem)
             return
         first = self.durable.index
         try:
-            end = self._write(first, [record for record, _ in group])
+            end = self._write(first, group)
         except OSError as error:
             self.problem = logging_failed(error, self._directory)
             self._next_probe = monotonic() + self._limits.probe_interval_s
             self._cut_back()
             self._tell(self._refuse, group, self.problem)
             return
+        self._committed.append(Committed(first, group.entries, end))
         self.durable = end
         self._tell(self._acknowledge, group, first)
+        with contextlib.suppress(IndexError):  # publication took them meanwhile
+            while end.index - self._committed[0].first > KEPT_ENTRIES:
+                self._committed.popleft()
 
-    def _write(self, first: int, records: list[bytes]) -> Position:
+    def _write(self, first: int, group: _Group) -> Position:
         segment, offset = self.durable.segment, self.durable.offset
         if offset >= self._limits.segment_bytes:
             segment, offset = first, 0
         descriptor = self._open(segment)
         head = segments.HEADER if offset == 0 else b""
-        data = b"".join((head, segments.format_mark(first, len(records)), *records))
+        count = len(group.waiters)
+        data = b"".join((head, segments.format_mark(first, count), *group.parts))
         if self._dirty:
             self._files.truncate(descriptor, offset)
             self._dirty = False
-        self._files.write(descriptor, data, offset)
-        self._files.sync(descriptor)
-        return Position(first + len(records), segment, offset + len(data))
+        self._files.write_durably(descriptor, data, offset)
+        return Position(first + count, segment, offset + len(data))
 
     def _open(self, segment: int) -> int:
         if self._descriptor is not None and self._open_segment == segment:
@@ -224,8 +284,7 @@ class Intake:
             segment, offset = self.durable.segment, self.durable.offset
             descriptor = self._open(segment)
             self._files.truncate(descriptor, offset)
-            self._files.write(descriptor, _PROBE, offset)
-            self._files.sync(descriptor)
+            self._files.write_durably(descriptor, _PROBE, offset)
             self._files.truncate(descriptor, offset)
         except OSError as error:
             self.problem = logging_failed(error, self._directory)

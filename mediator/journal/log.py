@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,7 +31,7 @@ from mediator.journal import recovery, segments
 from mediator.journal.files import Files, RealFiles
 from mediator.journal.index import FILE as INDEX_FILE
 from mediator.journal.index import IndexWriter
-from mediator.journal.intake import GroupLimits, Intake, logging_failed, renewed
+from mediator.journal.intake import Committed, GroupLimits, Intake, logging_failed, renewed
 from mediator.journal.keyring import KeyRing, MemberKey
 from mediator.journal.publication import PublicationThread, Publisher
 from mediator.journal.signed import FILE as SIGNED_FILE
@@ -154,6 +155,7 @@ class Journal:
             index = IndexWriter(directory / INDEX_FILE) if settings.index else None
             if index is not None:
                 stack.callback(index.close)
+            committed: deque[Committed] = deque()
             publisher = Publisher(
                 directory,
                 files,
@@ -164,6 +166,7 @@ class Journal:
                 found.published,
                 found.signed,
                 index,
+                committed,
             )
             limits = GroupLimits(
                 settings.segment_max_bytes,
@@ -173,7 +176,9 @@ class Journal:
                 settings.gather_s,
                 settings.gather_siblings,
             )
-            intake = Intake(directory / "segments", files, found.durable, limits, loop, siblings)
+            intake = Intake(
+                directory / "segments", files, found.durable, limits, loop, siblings, committed
+            )
             publication = PublicationThread(publisher, intake, settings.publish_interval_s)
             return cls(directory, settings, keyring, intake, publication, stack.pop_all())
 
@@ -200,7 +205,7 @@ class Journal:
             key = self._keyring.current(member, entry.at) or await self._make_key(member, entry.at)
             sealed, record = key.seal(format_part(part))
             data = format_sealed(entry, sealed, commitment(part))
-        return Receipt(await intake.submit(segments.format_record(data, record)), data)
+        return Receipt(await intake.submit(data, record), data)
 
     def _check_open(self) -> None:
         intake, settings = self._intake, self._settings
@@ -261,7 +266,7 @@ class Journal:
         if self._closed:
             return
         self._closed = True
-        await asyncio.to_thread(self._intake.close)
+        await self._intake.close()
         await asyncio.to_thread(self._publication.close)
         self._closing.close()
 

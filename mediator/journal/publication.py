@@ -9,8 +9,13 @@ after each step means:
    the log has this head; a crash leaves ``log/checkpoint`` one behind, and the next start, like
    the next round, publishes it first;
 3. ``log/checkpoint`` is replaced;
-4. the index takes the new entries: it is derived, and catches up from the bundles;
-5. partial tiles whose full ones are there are removed.
+4. partial tiles whose full ones are there are removed.
+
+The search index follows at its own pace, many entries at once: it is derived, and catches up from
+the bundles after a crash. Whenever everything that is durable is published, the index has it too.
+
+Under load a round ends with a full bundle: partial tiles and bundles, which the next round would
+write anew, are written only when less than a bundle is new.
 
 Invariant: a checkpoint is signed only for a tree that extends the one in the store.
 """
@@ -19,23 +24,30 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from time import monotonic
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from exchange.checkpoint import Checkpoint, sign_checkpoint
 from exchange.problems import Code, Problem
-from exchange.tiles import Tile
+from exchange.tiles import WIDTH, Tile
 from mediator.journal import segments
 from mediator.journal.files import Files
 from mediator.journal.index import IndexWriter
-from mediator.journal.intake import Intake
+from mediator.journal.intake import KEPT_ENTRIES, Committed, Intake
 from mediator.journal.segments import Position
 from mediator.journal.signed import SignedStore
 from mediator.journal.tiles import Edge, TileFolder
 
 ROUND_ENTRIES = 8192
+INDEX_ENTRIES = 4096
+"""So many entries go into the search index at once under load ..."""
+INDEX_INTERVAL_S = 2.0
+"""... or those of so many seconds."""
 CHECKPOINT = "checkpoint"
 
 
@@ -53,6 +65,7 @@ class Publisher:
         position: Position,
         signed: bytes | None,
         index: IndexWriter | None,
+        committed: deque[Committed] | None = None,
     ) -> None:
         self.position = position
         self.signed = signed
@@ -65,6 +78,11 @@ class Publisher:
         self._origin = origin
         self._key = key
         self._index = index
+        self._committed = deque[Committed]() if committed is None else committed
+        self._recent: deque[Committed] = deque()
+        self._unindexed: list[bytes] = []
+        self._unindexed_from = 0
+        self._indexed_at = 0.0
         self._shown: bytes | None = None
         self._attempt: tuple[Edge, Position, bytes] | None = None
 
@@ -73,8 +91,12 @@ class Publisher:
         """The size of the last signed checkpoint."""
         return self.edge.size
 
-    def publish(self, durable: Position) -> None:
-        """Publish everything up to ``durable``, in rounds.
+    def publish(self, durable: Position, *, whole: bool = False) -> None:
+        """Publish what is durable, in rounds; up to the last full bundle when more than one is new.
+
+        Args:
+            durable: where the records end that are durable.
+            whole: publish all of it in any case.
 
         Raises:
             OSError: the disk failed; the next call goes on from there.
@@ -83,10 +105,32 @@ class Publisher:
         """
         self._settle()
         self._show()
-        while self.position.index < durable.index:
-            self._round(durable)
-        if self._index is not None and self._index.size < self.size:
-            self._index.catch_up(self.folder, self.size)
+        target = durable.index - durable.index % WIDTH
+        if whole or target - self.size < WIDTH:
+            target = durable.index
+        while self.size < target:
+            self._round(durable, min(target, self.size - self.size % WIDTH + ROUND_ENTRIES))
+
+    def index(self, *, now: bool) -> None:
+        """Have the search index take what was published: now, or when it is worth a transaction.
+
+        Raises:
+            OSError, Problem: as :meth:`IndexWriter.add` and when a bundle cannot be read.
+        """
+        index, waiting = self._index, self._unindexed
+        if index is None:
+            return
+        if (
+            not now
+            and len(waiting) < INDEX_ENTRIES
+            and (monotonic() < self._indexed_at + INDEX_INTERVAL_S)
+        ):
+            return
+        self._unindexed = []
+        index.add(self._unindexed_from, waiting)
+        if index.size < self.size:
+            index.catch_up(self.folder, self.size)
+        self._indexed_at = monotonic()
 
     def _settle(self) -> None:
         """Find out what became of a swap that failed: taken effect or not."""
@@ -115,16 +159,22 @@ class Publisher:
         self._files.sync_directory(self.folder.directory)
         self._shown = self.signed
 
-    def _round(self, durable: Position) -> None:
+    def _round(self, durable: Position, target: int) -> None:
+        """Publish the first ``target`` entries."""
         old_size = self.edge.size
         edge, position = self.edge.copy(), self.position
         tiles: list[tuple[Tile, bytes]] = []
-        entries: list[bytes] = []
-        for group in segments.read_between(self._segments, position, durable):
-            tiles += edge.append(group.entries)
-            entries += group.entries
-            position = segments.behind(group, position)
-            if len(entries) >= ROUND_ENTRIES:
+        new: list[bytes] = []
+        for entries, end in self._groups(position, durable):
+            # The end of the last round and of this one may fall within a group.
+            first = end.index - len(entries)
+            taken = entries[edge.size - first : target - first]
+            tiles += edge.append(taken)
+            new += taken
+            if end.index > target:
+                break
+            position = end
+            if edge.size == target:
                 break
         tiles += edge.partial()
         self.folder.write(self._files, self._staging, tiles)
@@ -134,9 +184,36 @@ class Publisher:
         self._store.swap(self.signed, note)
         self._settle()
         self._show()
-        if self._index is not None:
-            self._index.add(old_size, entries)
+        self._keep_for_index(old_size, new)
         self.folder.drop_partials(self._files, old_size, self.size)
+
+    def _groups(
+        self, position: Position, durable: Position
+    ) -> Iterator[tuple[list[bytes], Position]]:
+        """The entries from ``position`` on, group by group: from memory, or read back."""
+        recent, committed = self._recent, self._committed
+        with contextlib.suppress(IndexError):  # at the end, or the intake dropped old ones
+            while True:
+                recent.append(committed.popleft())
+        while recent and (
+            recent[0].end.index <= position.index
+            or recent[-1].end.index - recent[0].first > KEPT_ENTRIES
+        ):
+            recent.popleft()
+        for group in tuple(recent):
+            if group.first != position.index or position.index >= durable.index:
+                break
+            yield group.entries, group.end
+            position = group.end
+        for read in segments.read_between(self._segments, position, durable):
+            position = segments.behind(read, position)
+            yield read.entries, position
+
+    def _keep_for_index(self, first: int, entries: list[bytes]) -> None:
+        if self._unindexed_from + len(self._unindexed) != first:
+            self._unindexed_from, self._unindexed = first, []
+        if self._index is not None:
+            self._unindexed += entries
 
 
 class PublicationThread:
@@ -163,13 +240,15 @@ class PublicationThread:
             with contextlib.suppress(Empty):
                 self._stop.get(timeout=self._interval_s)
                 stopping = True
-            self._publish()
+            self._publish(stopping)
 
-    def _publish(self) -> None:
+    def _publish(self, stopping: bool) -> None:
         if self.problem is not None and self.problem.code is Code.JOURNAL_FORKED:
             return  # never sign again: a person must look
+        publisher, intake = self._publisher, self._intake
         try:
-            self._publisher.publish(self._intake.durable)
+            publisher.publish(intake.durable, whole=stopping)
+            publisher.index(now=publisher.size == intake.durable.index)
             self.problem = None
         except Problem as problem:
             self.problem = problem
@@ -179,4 +258,4 @@ class PublicationThread:
                 where="publication",
                 detail=f"the journal's checkpoint and tiles cannot be published: {error}",
             )
-        self.published_size = self._publisher.size
+        self.published_size = publisher.size

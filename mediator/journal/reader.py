@@ -6,7 +6,9 @@ made for its size.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +48,6 @@ class JournalReader:
         self.key: VerifierKey = description.key
         self._folder = TileFolder(directory / "log")
         self._keyring = KeyRing(directory / "keys")
-        self._writer: IndexWriter | None = None
         try:
             self.checkpoint_note = (directory / "log" / CHECKPOINT).read_bytes()
         except FileNotFoundError:
@@ -114,18 +115,22 @@ class JournalReader:
         return Opened(part, key.record_key(entry.sealed))
 
     def index(self) -> IndexReader:
-        """The search index; made anew in memory when the file is missing, damaged or behind."""
-        try:
-            reader = IndexReader.open(self.directory / INDEX_FILE, self.origin)
-            if reader.size >= self.checkpoint.size:
-                return reader
-            reader.close()
-        except OSError:
-            pass
-        writer = IndexWriter(":memory:")
-        writer.catch_up(self._folder, self.checkpoint.size)
-        self._writer = writer
-        return IndexReader(writer.open(), self.origin)
+        """The search index; what the file lacks (all of it, if need be) is added in memory."""
+        size = self.checkpoint.size
+        reader, start = None, 0
+        with contextlib.suppress(OSError, sqlite3.DatabaseError):
+            opened = IndexReader.open(self.directory / INDEX_FILE, self.origin)
+            start = opened.size
+            reader = opened
+        if reader is not None and start >= size:
+            return reader
+        writer = IndexWriter(":memory:", start)
+        writer.catch_up(self._folder, size)
+        rest = IndexReader(writer.open(), self.origin)
+        if reader is None:
+            return rest
+        reader.rest = rest
+        return reader
 
     def of_message(self, message_id: str) -> Iterator[tuple[int, Entry]]:
         """The published entries of a message id (X-Road-Id), oldest first."""

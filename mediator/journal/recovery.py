@@ -104,7 +104,7 @@ def recover(
     _describe(directory, Description(origin, verifier), files)
     signed, head = _last_signed(directory, store, verifier)
     durable, published = _positions(directory / "segments", head, files)
-    edge = _edge(directory, head, published, files)
+    edge = _edge(directory, head, durable, files)
     return Recovered(durable, published, edge, signed)
 
 
@@ -177,7 +177,7 @@ def _cut(path: Path, end: Position, files: Files) -> None:
 
 
 def _place_of(records: Path, firsts: list[int], size: int) -> Position:
-    """The position with ``size`` records before it; groups are published whole."""
+    """The end of the last group that is wholly among the first ``size`` records."""
     position = Position(0, 0, 0)
     for at, first in enumerate(firsts):
         following = firsts[at + 1] if at + 1 < len(firsts) else None
@@ -185,16 +185,14 @@ def _place_of(records: Path, firsts: list[int], size: int) -> Position:
             continue
         position = Position(first, first, 0)
         for group in segments.read_groups(segments.path_of(records, first), first):
-            if position.index >= size or isinstance(group, Broken):
+            if isinstance(group, Broken) or group.next > size:
                 break
             position = Position(group.next, first, group.end)
         break
-    if position.index != size:
-        raise _forked("segments", f"no commit ended with the {size} published entries")
     return position
 
 
-def _edge(directory: Path, head: Checkpoint, published: Position, files: Files) -> Edge:
+def _edge(directory: Path, head: Checkpoint, durable: Position, files: Files) -> Edge:
     """The right edge of the published tree: from the tiles, or derived anew.
 
     Raises:
@@ -205,20 +203,27 @@ def _edge(directory: Path, head: Checkpoint, published: Position, files: Files) 
         edge = folder.edge(head.size)
         if edge.root() == head.root and _last_segment_fits(folder, records, head.size):
             return edge
-    start = Position(0, 0, 0)
     edge = Edge.empty()
-    for group in segments.read_between(records, start, published):
-        for _ in edge.append(group.entries):
+    for entries in _published(records, head.size, durable):
+        for _ in edge.append(entries):
             pass
     if edge.root() != head.root:
         raise _forked(
             "segments", f"the first {head.size} records do not give the root that was signed"
         )
     again = Edge.empty()
-    for group in segments.read_between(records, start, published):
-        folder.write(files, directory / "staging", again.append(group.entries))
+    for entries in _published(records, head.size, durable):
+        folder.write(files, directory / "staging", again.append(entries))
     folder.write(files, directory / "staging", again.partial())
     return edge
+
+
+def _published(records: Path, size: int, durable: Position) -> Iterator[list[bytes]]:
+    """The first ``size`` entries, group by group; a checkpoint may end within a group."""
+    for group in segments.read_between(records, Position(0, 0, 0), durable):
+        yield group.entries[: size - group.first]
+        if group.next >= size:
+            break
 
 
 def _last_segment_fits(folder: TileFolder, records: Path, size: int) -> bool:

@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import os
 import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from zlib import crc32
 
 from exchange.problems import Code, Problem
 
@@ -31,6 +31,7 @@ _MARK = struct.Struct(">4sIQI")
 _MARK_BODY = struct.Struct(">QI")
 _RECORD = struct.Struct(">IIH")
 _LENGTHS = struct.Struct(">IH")
+HEADER_SIZE = _RECORD.size
 _CHUNK = 1 << 20
 SUFFIX = ".seg"
 
@@ -105,21 +106,26 @@ def segments_in(directory: Path) -> list[int]:
     return sorted(found)
 
 
+def format_header(entry: bytes, sealed: bytes) -> bytes:
+    """What stands in front of entry and sealed part in a record."""
+    size = len(entry)
+    lengths = _LENGTHS.pack(size + len(sealed), size)
+    return crc32(sealed, crc32(entry, crc32(lengths))).to_bytes(4, "big") + lengths
+
+
 def format_record(entry: bytes, sealed: bytes) -> bytes:
     """The bytes of one record."""
-    lengths = _LENGTHS.pack(len(entry) + len(sealed), len(entry))
-    crc = zlib.crc32(sealed, zlib.crc32(entry, zlib.crc32(lengths)))
-    return b"".join((crc.to_bytes(4, "big"), lengths, entry, sealed))
+    return b"".join((format_header(entry, sealed), entry, sealed))
 
 
 def format_mark(first: int, count: int) -> bytes:
     """The mark in front of a group."""
-    return _MARK.pack(_MAGIC, zlib.crc32(_MARK_BODY.pack(first, count)), first, count)
+    return _MARK.pack(_MAGIC, crc32(_MARK_BODY.pack(first, count)), first, count)
 
 
 def _parse_mark(data: bytes, at: int) -> tuple[int, int] | None:
     magic, crc, first, count = _MARK.unpack_from(data, at)
-    if magic != _MAGIC or crc != zlib.crc32(data[at + 8 : at + _MARK.size]):
+    if magic != _MAGIC or crc != crc32(data[at + 8 : at + _MARK.size]):
         return None
     return first, count
 
@@ -217,7 +223,7 @@ def _read_group(window: _Window, first: int, start: int, check: bool) -> Group |
         if at is None:
             return Broken(index, first, start, "the record is not whole")
         data = window.data
-        if check and zlib.crc32(data[at + 4 : at + size]) != crc:
+        if check and crc32(data[at + 4 : at + size]) != crc:
             return Broken(index, first, start, "the checksum of the record is wrong")
         body = at + header_size
         middle = body + entry_length

@@ -40,10 +40,10 @@ class GatedFiles(RealFiles):
         self.gate = threading.Semaphore(0)
         self.syncs = 0
 
-    def sync(self, descriptor: int) -> None:
+    def write_durably(self, descriptor: int, data: bytes, offset: int) -> None:
         self.gate.acquire()
         self.syncs += 1
-        super().sync(descriptor)
+        super().write_durably(descriptor, data, offset)
 
 
 async def test_a_record_is_on_disk_when_it_is_acknowledged(tmp_path: Path) -> None:

@@ -166,6 +166,10 @@ class FailingFiles(RealFiles):
     def sync(self, descriptor: int) -> None:
         self._run("sync", descriptor)
 
+    def write_durably(self, descriptor: int, data: bytes, offset: int) -> None:
+        self.write(descriptor, data, offset)
+        self.sync(descriptor)
+
     def truncate(self, descriptor: int, size: int) -> None:
         self._run("truncate", descriptor, size)
 

@@ -32,6 +32,7 @@ from mediator.stages import (
     Routed,
     SealedCall,
 )
+from serving import replies
 from serving.clock import Clock
 from serving.randomness import random_token
 from serving.requests import Reply
@@ -71,6 +72,8 @@ class Consumer:
         except Problem as problem:
             await self.recorder.failed_call(recorded, problem, answered)
             raise
+        except Exception as error:
+            raise await self._failed(recorded, error, answered) from error
         await self.recorder.answer(opened)
         return reply_of(opened)
 
@@ -114,7 +117,12 @@ class Consumer:
         """Seal, record and send, to the next server where a connection could not be made."""
         last = Problem(Code.PEER_UNREACHABLE, where=str(routed.call.service))
         for server in routed.servers:
-            recorded = await self.recorder.call(self.seal(routed, server))
+            try:
+                sealed = self.seal(routed, server)
+            except Problem as problem:
+                await self.recorder.refused_call(routed.call, problem)
+                raise
+            recorded = await self.recorder.call(sealed)
             try:
                 return recorded, await self.link.send(recorded)
             except NotConnected as failure:
@@ -123,7 +131,19 @@ class Consumer:
             except Problem as problem:
                 await self.recorder.failed_call(recorded, problem, None)
                 raise
+            except Exception as error:
+                raise await self._failed(recorded, error, None) from error
         raise last
+
+    async def _failed(
+        self, recorded: RecordedCall, error: Exception, answered: Answered | None
+    ) -> Problem:
+        """Record that a fault of our own ended a recorded call."""
+        trace = recorded.sealed.routed.call.request_id
+        log.error("call_failed", trace=trace, exc_info=error)
+        problem = replies.internal()
+        await self.recorder.failed_call(recorded, problem, answered)
+        return problem
 
     def seal(self, routed: Routed, server: ServerRecord) -> SealedCall:
         """Sign the call for one server (RFC 9421)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from exchange.problems import Code, Problem
@@ -18,6 +18,8 @@ class Gate:
         self._empty = asyncio.Event()
         self._empty.set()
         self.inside = 0
+        self.on_refused: Callable[[Problem], None] | None = None
+        """Is told of each refusal before it is raised, so that it can be counted and recorded."""
 
     @property
     def closed(self) -> bool:
@@ -31,13 +33,15 @@ class Gate:
             Problem: ``ShuttingDown`` after :meth:`close`; ``ServerOverloaded`` when full.
         """
         if self._closed:
-            raise Problem(Code.SHUTTING_DOWN, where="server")
+            raise self._refused(Problem(Code.SHUTTING_DOWN, where="server"))
         if self.inside >= self._limit:
-            raise Problem(
-                Code.OVERLOADED,
-                where="server",
-                detail=f"{self._limit} exchanges are running",
-                facts={"retry_after_s": 1},
+            raise self._refused(
+                Problem(
+                    Code.OVERLOADED,
+                    where="server",
+                    detail=f"{self._limit} exchanges are running",
+                    facts={"retry_after_s": 1},
+                )
             )
         self.inside += 1
         self._empty.clear()
@@ -47,6 +51,11 @@ class Gate:
             self.inside -= 1
             if not self.inside:
                 self._empty.set()
+
+    def _refused(self, problem: Problem) -> Problem:
+        if self.on_refused is not None:
+            self.on_refused(problem)
+        return problem
 
     def close(self) -> None:
         """Refuse new exchanges from now on."""

@@ -26,7 +26,7 @@ def remember(journal: Journal, directory: Path, clock: Clock) -> tuple[ReplayMem
 
     The day's use of quotas is noted every second (:func:`note_quotas`), so that only the entries
     since then are counted; without a note, those since midnight. A call that was under way when
-    the note was written may count twice, never not at all.
+    the note was written may count twice; one that was under way at a kill does not count.
     """
     replays, quotas = ReplayMemory(), QuotaBook()
     now = clock.now()
@@ -42,7 +42,7 @@ def remember(journal: Journal, directory: Path, clock: Clock) -> tuple[ReplayMem
                 at = datetime.fromisoformat(entry["at"]).timestamp()
                 replays.restore(entry["certificate"], entry["nonce"], at)
         elif "agreement" in entry and entry["at"] >= counted:
-            quotas.restore(entry["agreement"], now)
+            quotas.restore(entry["agreement"].partition("/")[0], now)
     return replays, quotas
 
 

@@ -48,9 +48,26 @@ from serving.clock import Clock
 log = structlog.get_logger("mediator.provider")
 
 # What the backend's answer says of a body that was cut down, or of its connection to us.
-_NOT_RELEASED = frozenset({"content-length", "date", "server", "x-road-error"})
+# and what this server says itself: a backend cannot speak for the exchange.
+_NOT_RELEASED = frozenset(
+    {
+        "content-digest",
+        "content-length",
+        "date",
+        "server",
+        "signature",
+        "signature-input",
+        "x-road-client",
+        "x-road-error",
+        "x-road-id",
+        "x-road-request-id",
+        "x-road-service",
+    }
+)
 _OF_THE_WHOLE_BODY = frozenset({"etag", "content-md5", "digest", "repr-digest", "accept-ranges"})
-_NOT_DELIVERED = frozenset({"content-digest", "signature", "signature-input"})
+_NOT_DELIVERED = frozenset({"content-digest", "signature", "signature-input", "x-road-service"})
+# What an error of the backend may say under an agreement that releases some fields only.
+_OF_A_PROBLEM = frozenset({"type", "title", "status", "detail"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +116,17 @@ class Provider:
         agreement = endpoint = ""
         try:
             allowed = self.allow(recorded)
-            agreement, endpoint = allowed.agreement.id, allowed.match.operation.template
-            released = self.minimise(await self.deliver(allowed))
+            agreement, endpoint = allowed.agreement.reference, allowed.match.operation.template
+            sealed = self.seal(recorded, self.minimise(await self.deliver(allowed)))
+            stopped = None
         except Problem as problem:
-            sealed = self.seal_problem(recorded, problem)
-            return await self.recorder.reply(recorded, sealed, problem, agreement, endpoint)
-        sealed = self.seal(recorded, released)
-        return await self.recorder.reply(recorded, sealed, None, agreement, endpoint)
+            stopped, sealed = problem, self.seal_problem(recorded, problem)
+        except Exception:
+            # A fault of ours, or of an adapter: the caller gets a signed answer all the same.
+            log.exception("message_failed", trace=call.request_id)
+            stopped = replies.internal()
+            sealed = self.seal_problem(recorded, stopped)
+        return await self.recorder.reply(recorded, sealed, stopped, agreement, endpoint)
 
     def open(self, received: Received) -> OpenedCall:
         """Prove a message: signature, certificate, sender, freshness, digest, first time seen.
@@ -225,7 +246,8 @@ class Provider:
     def minimise(self, delivered: Delivered) -> Released:
         """Cut the answer down to the fields that the agreement releases.
 
-        Errors of the backend (4xx, 5xx) pass whole: they describe the failure, not the record.
+        Where fields are restricted, an error of the backend (4xx, 5xx) passes as the members of
+        RFC 9457 that describe a failure, and nothing else of its body does.
 
         Raises:
             Problem: ``BackendProtocolError`` when the fields are restricted and the answer is
@@ -237,8 +259,10 @@ class Provider:
             if name not in _NOT_RELEASED and name not in HOP_BY_HOP
         )
         projection = self.projection(delivered.allowed.grant.fields)
-        if projection.everything or not delivered.body or delivered.status >= 400:
+        if projection.everything or not delivered.body:
             return Released(delivered, headers, delivered.body)
+        if delivered.status >= 400:
+            return Released(delivered, _of_json(headers), _problem_details(delivered.body))
         document = delivered.document
         if document is None:
             try:
@@ -255,8 +279,18 @@ class Provider:
         )
 
     def seal(self, recorded: RecordedOpening, released: Released) -> SealedReply:
-        """Sign the answer, bound to the request."""
-        return self._seal(recorded, released.delivered.status, released.headers, released.body)
+        """Sign the answer, bound to the request.
+
+        Raises:
+            Problem: ``BackendProtocolError`` when the backend's header fields cannot be signed:
+                too many, too long or malformed.
+        """
+        try:
+            return self._seal(recorded, released.delivered.status, released.headers, released.body)
+        except Problem as problem:
+            raise Problem(
+                Code.BACKEND_NONSENSE, where="backend answer, header fields", detail=problem.detail
+            ) from problem
 
     def seal_problem(self, recorded: RecordedOpening, problem: Problem) -> SealedReply:
         """Sign a refusal, so that it is evidence too."""
@@ -282,9 +316,9 @@ class Provider:
         self, match: Match, query: str, projection: Projection, agreement_id: str
     ) -> None:
         parameter = match.operation.selects
-        if parameter is None or projection.everything or parameter not in query:
+        if parameter is None or projection.everything or not query:
             return
-        for name, value in parse_qsl(query, keep_blank_values=True, max_num_fields=100):
+        for name, value in parse_qsl(query, keep_blank_values=True):
             if name != parameter:
                 continue
             for wanted in value.split(","):
@@ -351,4 +385,30 @@ def _delivered_headers(headers: Headers, plain: bool) -> Headers:
         item
         for item in headers
         if item[0] not in _NOT_DELIVERED and not (plain and item[0] == "accept-encoding")
+    )
+
+
+def _of_json(headers: Headers) -> Headers:
+    """The same fields for a body that this server wrote anew."""
+    kept = tuple(
+        item
+        for item in headers
+        if item[0] not in _OF_THE_WHOLE_BODY and item[0] not in ("content-type", "content-encoding")
+    )
+    return (*kept, ("content-type", "application/problem+json"))
+
+
+def _problem_details(body: bytes) -> bytes:
+    """The members of RFC 9457 in an error of the backend; empty ones when it is none."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        document = None
+    members = document if isinstance(document, dict) else {}
+    return orjson.dumps(
+        {
+            name: value
+            for name, value in members.items()
+            if name in _OF_A_PROBLEM and isinstance(value, str | int)
+        }
     )

@@ -84,7 +84,9 @@ async def open_server(
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
         directory = settings.directory
-        directory.mkdir(parents=True, exist_ok=True)
+        # What is in it tells who asked whom, and holds keys: nobody else on this machine reads it.
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        directory.chmod(0o700)
         metrics = Metrics()
         view = await RegistryView.open(
             settings.registry.url,
@@ -147,6 +149,7 @@ async def open_server(
             clock=clock,
         )
         watcher = Handshakes(recorder, metrics, background)
+        gate.on_refused = watcher.malformed("gate")
         listeners = await _listen(
             settings, stack, provider, consumer, recorder, gate, metrics, watcher, view, authorities
         )

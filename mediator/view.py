@@ -155,6 +155,9 @@ class RegistryView:
                     log.info("registry_state", version=self._version, age_s=0)
             except Problem as problem:
                 self._alarm(problem)
+            except Exception:
+                # Whatever the registry sends, exchanges go on from the last good copy.
+                log.exception("registry_poll_failed")
             await asyncio.sleep(self._poll_s * random.uniform(1 - _JITTER, 1 + _JITTER))
 
     async def close(self) -> None:

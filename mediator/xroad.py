@@ -24,6 +24,8 @@ from serving.randomness import random_uuid
 METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
 CLIENT_HEADERS = ("x-road-client", "x-govstack-client")
 MAX_MESSAGE_ID = 255
+# Fewer than a message between servers may have: this server adds its own.
+MAX_FIELDS = 85
 
 # RFC 3986 section 3.3: pchar, with percent-encoding in whole triplets.
 _PATH = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*", re.ASCII)
@@ -70,6 +72,12 @@ _NOT_FORWARDED = frozenset(
         *CLIENT_HEADERS,
         "host",
         "content-length",
+        # where the user's browser is, is nobody's business at the provider, and can be forged
+        "forwarded",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-real-ip",
         "user-agent",
         "server",
         "date",
@@ -268,6 +276,13 @@ def call_of(
             Code.INVALID_REQUEST, where="method", detail=f"{method[:20]!r} is not taken", status=501
         )
     service, path, query = named
+    if len(headers) > MAX_FIELDS:
+        raise Problem(
+            Code.INVALID_HEADER,
+            where="header block",
+            detail=f"{len(headers)} fields, at most {MAX_FIELDS} are taken",
+            status=431,
+        )
     own = own_fields(headers)
     wanted = own.get("x-road-security-server", "")
     identifier = own.get("x-road-id") or f"{service.instance}-{random_uuid()}"

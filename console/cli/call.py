@@ -70,7 +70,7 @@ def call(
     if as_json:
         document = {
             "status": answer.status,
-            "headers": dict(answer.headers),
+            "headers": [list(field) for field in answer.headers],
             "body": _readable(answer.body),
         }
         click.echo(orjson.dumps(document).decode())

@@ -116,7 +116,7 @@ def prove(world: World, sealed: Agreements, asked: Asked) -> Proven:
     evidence.mkdir()
     found = _search(journals, Query(id=exchange.message_id))
     require(len(found) >= 4, "search", f"found {len(found)} entries, not both sides' four")
-    agreement = sealed.agreements[0].id
+    agreement = sealed.agreements[0].reference
     involved = [journals[laos.MOF_SERVER], journals[laos.MPI_SERVER]]
     return Proven(
         exchange=exchange.message_id,

@@ -125,6 +125,7 @@ class Agreed:
     """An agreement that both parties sealed."""
 
     id: str
+    reference: str
     provider: str
     consumer: str
     title: Text
@@ -175,6 +176,7 @@ def _agreed(world: World, document: Mapping[str, Any]) -> Agreed:
     purpose = document["purposes"][0]
     return Agreed(
         id=document["id"],
+        reference=f"{document['id']}/{document['version']}",
         provider=document["provider"],
         consumer=document["consumer"],
         title=Text(**document["title"]),

@@ -73,6 +73,8 @@ def _recorded(world: SmallWorld, server: RunningServer, code: Code, since: datet
         ({"client": str(small.VAULT)}, Code.TLS_REQUIRED, 403),
         ({"client": str(small.WEB)}, Code.TLS_REQUIRED, 403),
         ({"headers": {"X-Road-Id": "two words"}}, Code.INVALID_HEADER, 400),
+        ({"headers": {"X-Long": "y" * 9000}}, Code.INVALID_HEADER, 400),
+        ({"headers": {f"X-N-{n}": "1" for n in range(90)}}, Code.INVALID_HEADER, 431),
         ({"headers": {"X-Road-Security-Server": "LA/GOV/MPI/ss9"}}, Code.UNKNOWN_SERVER, 404),
         ({"path": "/projects/P-1?fiscal_year=soon"}, Code.SCHEMA_VIOLATION, 422),
         (
@@ -391,6 +393,8 @@ def test_plain_text_on_the_link_is_not_answered(shared_world: SmallWorld) -> Non
         ({"purpose": None}, Code.PURPOSE_NOT_ALLOWED),
         ({"purpose": "curiosity"}, Code.PURPOSE_NOT_ALLOWED),
         ({"path": "/projects/P-1?fields=code,amount"}, Code.FIELD_NOT_RELEASED),
+        ({"path": "/projects/P-1?f%69elds=amount"}, Code.FIELD_NOT_RELEASED),
+        ({"path": f"/projects/P-1?{'z=1&' * 150}fields=amount"}, Code.FIELD_NOT_RELEASED),
         ({"service": small.CLOSED}, Code.SERVICE_DISABLED),
     ],
 )
@@ -483,6 +487,8 @@ def _wait_for_agreements(
         ({"path": "/projects/HTML"}, Code.RESPONSE_SCHEMA_VIOLATION),
         ({"path": "/projects/BROKEN"}, Code.RESPONSE_SCHEMA_VIOLATION),
         ({"path": "/projects/BIG"}, Code.RESPONSE_TOO_LARGE),
+        ({"path": "/projects/CHATTY"}, Code.BACKEND_NONSENSE),
+        ({"path": "/projects/LONGWINDED"}, Code.BACKEND_NONSENSE),
     ],
 )
 def test_a_bad_answer_is_stopped_at_the_provider(
@@ -495,6 +501,21 @@ def test_a_bad_answer_is_stopped_at_the_provider(
     assert b"a lot" not in answer.body
     _recorded(shared_world, shared_world.mpi, code, since)
     _recorded(shared_world, shared_world.mof, code, since)
+
+
+def test_a_backend_cannot_speak_for_the_exchange(shared_world: SmallWorld) -> None:
+    """X-Road fields, signatures and digests of the backend are not taken for the server's own."""
+    answer = shared_world.call("/projects/FORGER", headers={"X-Road-Id": "forger-1"})
+    assert answer.status == 200, answer.body
+    assert answer.headers["x-road-id"] == "forger-1"
+    assert not answer.code
+
+
+def test_an_error_of_the_backend_is_no_way_around_the_agreement(shared_world: SmallWorld) -> None:
+    """Of an error's body only the members of RFC 9457 pass where fields are restricted."""
+    answer = shared_world.call("/projects/CONFLICT")
+    assert answer.status == 409
+    assert answer.json == {"title": "It exists", "detail": "see code P-1"}
 
 
 def test_a_service_may_only_report(shared_world: SmallWorld) -> None:

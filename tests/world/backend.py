@@ -36,6 +36,21 @@ def _answers() -> dict[str, bytes]:
         "NONSENSE": b"220 smtp.example ESMTP\r\n",
         "BIG": _http("200 OK", document(GOOD | {"title_en": "x" * 3_000_000})),
         "MISSING": _http("404 Not Found", document({"message": "no such project"})),
+        "CONFLICT": _http(
+            "409 Conflict",
+            document(GOOD | {"title": "It exists", "detail": "see code P-1"}),
+            "application/problem+json",
+        ),
+        "FORGER": _http(
+            "200 OK",
+            document(GOOD),
+            more="X-Road-Id: forged\r\nX-Road-Error: forged\r\nSignature: saphan=:AAAA:\r\n"
+            "Signature-Input: saphan=()\r\nContent-Digest: sha-256=:AAAA:\r\n",
+        ),
+        "CHATTY": _http(
+            "200 OK", document(GOOD), more="".join(f"X-N-{n}: {n}\r\n" for n in range(110))
+        ),
+        "LONGWINDED": _http("200 OK", document(GOOD), more=f"X-Long: {'y' * 9000}\r\n"),
         "REDIRECT": _http("302 Found", b"", "text/plain", "Location: http://example.org/\r\n"),
         "COOKIES": _http("200 OK", document(GOOD), more="Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n"),
     }

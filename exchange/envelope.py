@@ -16,6 +16,10 @@ Invariants:
   that lines cannot be merged or split under the signature;
 - the algorithm must be that of the key, whatever the message says (section 7.3.6).
 
+A head whose form is known and whose values are plain (:mod:`exchange.forms`), with signature
+fields as sealing writes them, is sealed and opened by its form; any other line by line. The two
+ways accept and refuse the same, which the tests hold against each other.
+
 Opening judges cheap things first: lengths, grammar, parameters, time, coverage; then the key, then
 the signature. It does *not* compare ``content-digest`` with a body (:mod:`exchange.digest`), does
 not remember nonces, and does not ask who may use a key.
@@ -26,10 +30,23 @@ from __future__ import annotations
 import re
 from binascii import b2a_base64
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import NoReturn, TypeAlias
+from typing import Final, NamedTuple, NoReturn, TypeAlias
 
+from exchange.forms import (
+    BOUND,
+    BOUND_FIELDS,
+    DERIVED_OF_REQUEST,
+    DERIVED_OF_RESPONSE,
+    HOP_BY_HOP,
+    LABEL,
+    MAX_VALUE_LENGTH,
+    NOT_COVERED,
+    Form,
+    component_of,
+    form_of,
+    is_plain,
+    plain_values,
+)
 from exchange.heads import Headers, RequestHead, ResponseHead
 from exchange.keys import SigningKey, VerifyingKey
 from exchange.problems import Code, Problem
@@ -37,6 +54,7 @@ from exchange.signature import (
     SignatureInput,
     format_signature,
     malformed,
+    own_signature,
     parse_signature,
     parse_signature_input,
     signature_base,
@@ -56,55 +74,37 @@ __all__ = [
     "seal_response",
 ]
 
-LABEL = "saphan"
 REQUEST_TAG = "saphan-request"
 RESPONSE_TAG = "saphan-response"
 
 MAX_HEADERS = 100
-MAX_VALUE_LENGTH = 8 * 1024
 MAX_SKEW_S = 5
 MAX_AGE_S = 60
 
-# RFC 9110 section 7.6.1, and the fields that X-Road drops on its way.
-HOP_BY_HOP = frozenset(
-    {
-        "connection",
-        "expect",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
-# Each server writes these for itself, so they are neither signed nor ever forwarded.
-NOT_COVERED = HOP_BY_HOP | {
-    "content-length",
-    "date",
-    "host",
-    "server",
-    "signature",
-    "signature-input",
-}
-
 FindKey: TypeAlias = Callable[[str], VerifyingKey]
 
-_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]{1,256}", re.ASCII)
 _NONCE = re.compile(r"[!#-\[\]-~]{22,128}", re.ASCII)
 # RFC 9110 section 5.5: visible characters, obs-text, and spaces or tabs between them.
 _VALUE = re.compile(r"(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?")
+# The parameters as sealing writes them; what is written otherwise is read line by line.
+_WRITTEN_STRING = r'"([ !#-\[\]-~]{1,128}+)"'
+_WRITTEN_TIME = r"([1-9][0-9]{0,14}+)"
+_WRITTEN_REQUEST: Final = re.compile(
+    rf";created={_WRITTEN_TIME};expires={_WRITTEN_TIME};nonce={_WRITTEN_STRING}"
+    rf';keyid={_WRITTEN_STRING};alg={_WRITTEN_STRING};tag="{REQUEST_TAG}"',
+    re.ASCII,
+)
+_WRITTEN_RESPONSE: Final = re.compile(
+    rf';created={_WRITTEN_TIME};keyid={_WRITTEN_STRING};alg={_WRITTEN_STRING};tag="{RESPONSE_TAG}"',
+    re.ASCII,
+)
 _REQUEST_PARAMETERS = frozenset({"created", "expires", "nonce", "keyid", "alg", "tag"})
 _RESPONSE_PARAMETERS = frozenset({"created", "keyid", "alg", "tag"})
 _DIGEST = '"content-digest"'
 _MESSAGE_ID = '"x-road-id"'
-_BOUND_FIELDS = ("content-digest", "x-road-id", "signature-input")
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
+class Signed(NamedTuple):
     """What sealing makes.
 
     Attributes:
@@ -120,8 +120,7 @@ class Signed:
     signature_input: str
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """What opening found: this key signed this base.
 
     Attributes:
@@ -162,14 +161,16 @@ def seal_request(
     """
     if not _NONCE.fullmatch(nonce):
         raise ValueError("a nonce is 22 to 128 visible ASCII characters without quote or backslash")
-    lines = {'"@method"': head.method, '"@target-uri"': head.target_uri}
-    _cover_unsigned(lines, head.headers, (_DIGEST, _MESSAGE_ID))
-    return _seal(
-        lines,
-        key,
+    tail = (
         f';created={created};expires={expires};nonce="{nonce}"'
-        f';keyid="{key.keyid}";alg="{key.algorithm.value}";tag="{REQUEST_TAG}"',
+        f';keyid="{key.keyid}";alg="{key.algorithm.value}";tag="{REQUEST_TAG}"'
     )
+    found = _unsigned_form(head.headers)
+    if found is None or not found[0].has_id:
+        return _seal_request_line_by_line(head, key, tail)
+    form, covered = found
+    params = f"({DERIVED_OF_REQUEST}{form.listed}){tail}"
+    return _sign(_base_of_request(form, covered, head, params), params, key)
 
 
 def seal_response(
@@ -186,14 +187,16 @@ def seal_response(
         Problem: ``InvalidHeader`` if a header line cannot be signed, the response is signed
             already, or a field that must be bound is missing or repeated.
     """
-    lines = {'"@status"': str(response.status)}
-    _cover_unsigned(lines, response.headers, (_DIGEST,))
-    _bind(lines, request)
-    return _seal(
-        lines,
-        key,
-        f';created={created};keyid="{key.keyid}";alg="{key.algorithm.value}";tag="{RESPONSE_TAG}"',
+    tail = (
+        f';created={created};keyid="{key.keyid}";alg="{key.algorithm.value}";tag="{RESPONSE_TAG}"'
     )
+    found = _unsigned_form(response.headers)
+    bound = _bound_values(request)
+    if found is None or bound is None:
+        return _seal_response_line_by_line(request, response, key, tail)
+    form, covered = found
+    params = f"({DERIVED_OF_RESPONSE}{form.listed} {BOUND}){tail}"
+    return _sign(_base_of_response(form, covered, response, request, bound, params), params, key)
 
 
 def open_request(
@@ -219,26 +222,19 @@ def open_request(
             from the future, lives too long), ``InvalidSignatureValue`` (changed on its way or
             another algorithm than the key's), or what ``find_key`` raises.
     """
-    lines = {'"@method"': head.method, '"@target-uri"': head.target_uri}
-    field, signature_field = _cover(lines, head.headers)
-    member, signature = _select(field, signature_field, REQUEST_TAG)
-    parameters = member.parameters
-    _require_parameters(parameters.keys(), _REQUEST_PARAMETERS)
-    created, expires, nonce = parameters["created"], parameters["expires"], parameters["nonce"]
-    if not isinstance(created, int) or not isinstance(expires, int) or not isinstance(nonce, str):
-        raise malformed("signature-input", "created, expires or nonce is of the wrong type")
-    if not _NONCE.fullmatch(nonce):
-        raise malformed("signature-input", "the nonce has not 22 to 128 visible characters")
-    if expires <= created or expires - created > max_age_s:
-        raise _stale(
-            f"it lives {expires - created} s, at most {max_age_s} s are accepted", now, created
-        )
-    if now > expires + max_skew_s:
-        raise _stale("it has expired", now, created)
-    if created > now + max_skew_s:
-        raise _stale("it is from the future", now, created)
-    _require_fields(lines, (_DIGEST, _MESSAGE_ID))
-    keyid, base = _verify(lines, member, signature, find_key)
+    found = _own_writing(head.headers, of_request=True)
+    if found is None or not found[0].has_id:
+        return _open_request_line_by_line(head, find_key, now, max_skew_s, max_age_s)
+    form, covered, field, signature = found
+    match = _WRITTEN_REQUEST.fullmatch(field, len(form.begins_request))
+    if match is None or not _NONCE.fullmatch(match[3]):
+        return _open_request_line_by_line(head, find_key, now, max_skew_s, max_age_s)
+    stated_created, stated_expires, nonce, keyid, algorithm = match.groups()
+    created, expires = int(stated_created), int(stated_expires)
+    _judge_request_times(created, expires, now, max_skew_s, max_age_s)
+    key = _key_of(keyid, algorithm, find_key)
+    base = _base_of_request(form, covered, head, field[len(LABEL) + 1 :])
+    key.verify(signature, base)
     return Opened(keyid, created, expires, nonce, base, signature, field)
 
 
@@ -263,6 +259,144 @@ def open_response(
         Problem: as :func:`open_request`, and ``InconsistentResponse`` if the signature does not
             bind the request, or the response names the id of another message.
     """
+    found = _own_writing(response.headers, of_request=False)
+    bound = _bound_values(request)
+    if found is None or bound is None:
+        return _open_response_line_by_line(request, response, find_key, now, max_skew_s, max_age_s)
+    form, covered, field, signature = found
+    match = _WRITTEN_RESPONSE.fullmatch(field, len(form.begins_response))
+    if match is None or (form.has_id and not _names_id(response, bound[1])):
+        return _open_response_line_by_line(request, response, find_key, now, max_skew_s, max_age_s)
+    stated_created, keyid, algorithm = match.groups()
+    created = int(stated_created)
+    _judge_response_times(created, now, max_skew_s, max_age_s)
+    key = _key_of(keyid, algorithm, find_key)
+    base = _base_of_response(form, covered, response, request, bound, field[len(LABEL) + 1 :])
+    key.verify(signature, base)
+    return Opened(keyid, created, created + max_age_s, "", base, signature, field)
+
+
+# --- by the form of the head -----------------------------------------------------------------
+
+
+def _unsigned_form(headers: Headers) -> tuple[Form, tuple[str, ...]] | None:
+    """The form and covered values of a head to be sealed; None if it has no plain form."""
+    found = form_of(headers)
+    if found is None:
+        return None
+    form, values = found
+    if form.signature_input >= 0 or form.signature >= 0 or not form.has_digest:
+        return None
+    covered = plain_values(form, values)
+    return None if covered is None else (form, covered)
+
+
+def _own_writing(
+    headers: Headers, *, of_request: bool
+) -> tuple[Form, tuple[str, ...], str, bytes] | None:
+    """Form, covered values, Signature-Input and signature, where all are as sealing writes them."""
+    found = form_of(headers)
+    if found is None:
+        return None
+    form, values = found
+    if form.signature_input < 0 or form.signature < 0 or not form.has_digest:
+        return None
+    field, signature_field = values[form.signature_input], values[form.signature]
+    if not field.startswith(form.begins_request if of_request else form.begins_response):
+        return None
+    covered = plain_values(form, values)
+    if covered is None:
+        return None
+    signature = own_signature(LABEL, signature_field)
+    return None if signature is None else (form, covered, field, signature)
+
+
+def _bound_values(request: RequestHead) -> tuple[str, ...] | None:
+    """Digest, id and Signature-Input of a request; None if one is missing, repeated or strange."""
+    found = form_of(request.headers)
+    if found is None:
+        return None
+    form, values = found
+    if form.bound is None:
+        return None
+    bound = form.bound(values)
+    text = "".join(bound)
+    return bound if text.isascii() and text.isprintable() else None
+
+
+def _base_of_request(form: Form, covered: tuple[str, ...], head: RequestHead, params: str) -> bytes:
+    return (
+        f'"@method": {head.method}\n"@target-uri": {head.target_uri}\n'
+        f'{form.rows % covered}"@signature-params": {params}'
+    ).encode()
+
+
+def _base_of_response(
+    form: Form,
+    covered: tuple[str, ...],
+    response: ResponseHead,
+    request: RequestHead,
+    bound: tuple[str, ...],
+    params: str,
+) -> bytes:
+    digest, message_id, signature_input = bound
+    return (
+        f'"@status": {response.status}\n{form.rows % covered}'
+        f'"@method";req: {request.method}\n"@target-uri";req: {request.target_uri}\n'
+        f'"content-digest";req: {digest}\n"x-road-id";req: {message_id}\n'
+        f'"signature-input";req: {signature_input}\n"@signature-params": {params}'
+    ).encode()
+
+
+def _names_id(response: ResponseHead, message_id: str) -> bool:
+    return ("x-road-id", message_id) in response.headers
+
+
+# --- line by line ----------------------------------------------------------------------------
+
+
+def _seal_request_line_by_line(head: RequestHead, key: SigningKey, tail: str) -> Signed:
+    lines = {'"@method"': head.method, '"@target-uri"': head.target_uri}
+    _cover_unsigned(lines, head.headers, (_DIGEST, _MESSAGE_ID))
+    return _seal(lines, key, tail)
+
+
+def _seal_response_line_by_line(
+    request: RequestHead, response: ResponseHead, key: SigningKey, tail: str
+) -> Signed:
+    lines = {'"@status"': str(response.status)}
+    _cover_unsigned(lines, response.headers, (_DIGEST,))
+    _bind(lines, request)
+    return _seal(lines, key, tail)
+
+
+def _open_request_line_by_line(
+    head: RequestHead, find_key: FindKey, now: int, max_skew_s: int, max_age_s: int
+) -> Opened:
+    lines = {'"@method"': head.method, '"@target-uri"': head.target_uri}
+    field, signature_field = _cover(lines, head.headers)
+    member, signature = _select(field, signature_field, REQUEST_TAG)
+    parameters = member.parameters
+    _require_parameters(parameters.keys(), _REQUEST_PARAMETERS)
+    created, expires, nonce = parameters["created"], parameters["expires"], parameters["nonce"]
+    if not isinstance(created, int) or not isinstance(expires, int) or not isinstance(nonce, str):
+        raise malformed("signature-input", "created, expires or nonce is of the wrong type")
+    if not _NONCE.fullmatch(nonce):
+        raise malformed("signature-input", "the nonce has not 22 to 128 visible characters")
+    _judge_request_times(created, expires, now, max_skew_s, max_age_s)
+    _require_fields(lines, (_DIGEST, _MESSAGE_ID))
+    keyid, base = _verify(lines, member, signature, find_key)
+    return Opened(keyid, created, expires, nonce, base, signature, field)
+
+
+def _open_response_line_by_line(
+    request: RequestHead,
+    response: ResponseHead,
+    find_key: FindKey,
+    now: int,
+    max_skew_s: int,
+    max_age_s: int,
+) -> Opened:
     lines = {'"@status"': str(response.status)}
     field, signature_field = _cover(lines, response.headers)
     member, signature = _select(field, signature_field, RESPONSE_TAG)
@@ -271,10 +405,7 @@ def open_response(
     created = member.parameters["created"]
     if not isinstance(created, int):
         raise malformed("signature-input", "created is of the wrong type")
-    if now > created + max_age_s + max_skew_s:
-        raise _stale(f"it is older than {max_age_s} s", now, created)
-    if created > now + max_skew_s:
-        raise _stale("it is from the future", now, created)
+    _judge_response_times(created, now, max_skew_s, max_age_s)
     _require_fields(lines, (_DIGEST,))
     if lines.get(_MESSAGE_ID, lines['"x-road-id";req']) != lines['"x-road-id";req']:
         raise Problem(
@@ -286,9 +417,32 @@ def open_response(
     return Opened(keyid, created, created + max_age_s, "", base, signature, field)
 
 
+def _judge_request_times(
+    created: int, expires: int, now: int, max_skew_s: int, max_age_s: int
+) -> None:
+    if expires <= created or expires - created > max_age_s:
+        raise _stale(
+            f"it lives {expires - created} s, at most {max_age_s} s are accepted", now, created
+        )
+    if now > expires + max_skew_s:
+        raise _stale("it has expired", now, created)
+    if created > now + max_skew_s:
+        raise _stale("it is from the future", now, created)
+
+
+def _judge_response_times(created: int, now: int, max_skew_s: int, max_age_s: int) -> None:
+    if now > created + max_age_s + max_skew_s:
+        raise _stale(f"it is older than {max_age_s} s", now, created)
+    if created > now + max_skew_s:
+        raise _stale("it is from the future", now, created)
+
+
 def _seal(lines: dict[str, str], key: SigningKey, tail: str) -> Signed:
     params = f"({' '.join(lines)}){tail}"
-    base = signature_base(lines, lines, params)
+    return _sign(signature_base(lines, lines, params), params, key)
+
+
+def _sign(base: bytes, params: str, key: SigningKey) -> Signed:
     signature = key.sign(base)
     field = f"{LABEL}={params}"
     added = (("signature-input", field), ("signature", format_signature(LABEL, signature)))
@@ -305,6 +459,13 @@ def _verify(
     keyid, algorithm = member.parameters["keyid"], member.parameters["alg"]
     if not isinstance(keyid, str) or not isinstance(algorithm, str):
         raise malformed("signature-input", "keyid or alg is of the wrong type")
+    key = _key_of(keyid, algorithm, find_key)
+    base = signature_base(components, lines, member.text)
+    key.verify(signature, base)
+    return keyid, base
+
+
+def _key_of(keyid: str, algorithm: str, find_key: FindKey) -> VerifyingKey:
     key = find_key(keyid)
     if key.algorithm.value != algorithm:
         raise Problem(
@@ -313,9 +474,7 @@ def _verify(
             detail=f"alg is {algorithm[:40]!r}, but the key is for {key.algorithm.value}",
             facts={"keyid": keyid, "algorithm": key.algorithm.value},
         )
-    base = signature_base(components, lines, member.text)
-    key.verify(signature, base)
-    return keyid, base
+    return key
 
 
 def _refuse_coverage(components: list[str], lines: dict[str, str]) -> NoReturn:
@@ -409,7 +568,7 @@ def _cover(lines: dict[str, str], headers: Headers) -> tuple[str, str]:
     signature_input: str | None = None
     signature: str | None = None
     for name, value in headers:
-        component = _component(name)
+        component = component_of(name)
         if component:
             lines[component] = value
             expected += 1
@@ -422,22 +581,9 @@ def _cover(lines: dict[str, str], headers: Headers) -> tuple[str, str]:
                 raise malformed(name, "the field appears twice")
             signature = value
     text = "\n".join(lines.values())
-    if len(lines) != expected or not _is_plain(text, expected):
+    if len(lines) != expected or not is_plain(text, expected):
         _cover_wrapped(lines, headers, derived)
     return signature_input or "", signature or ""
-
-
-def _is_plain(text: str, lines: int) -> bool:
-    """Whether no value in ``text``, one a line, can need wrapping or refusal: a quick sieve."""
-    return (
-        text.isascii()
-        and len(text) <= MAX_VALUE_LENGTH
-        and text.count("\n") == lines - 1
-        and text.replace("\n", "").isprintable()
-        and "\n " not in text
-        and " \n" not in text
-        and text[-1:] != " "
-    )
 
 
 def _cover_wrapped(lines: dict[str, str], headers: Headers, derived: int) -> None:
@@ -446,7 +592,7 @@ def _cover_wrapped(lines: dict[str, str], headers: Headers, derived: int) -> Non
         del lines[component]
     values: dict[str, list[str]] = {}
     for name, value in headers:
-        component = _component(name)
+        component = component_of(name)
         if component:
             if len(value) > MAX_VALUE_LENGTH or not _VALUE.fullmatch(value):
                 raise Problem(
@@ -466,25 +612,11 @@ def _cover_wrapped(lines: dict[str, str], headers: Headers, derived: int) -> Non
             )
 
 
-@lru_cache(maxsize=1024)
-def _component(name: str) -> str:
-    """The component identifier of a header name; empty if the field is not covered."""
-    if name in NOT_COVERED:
-        return ""
-    if not _NAME.fullmatch(name):
-        raise Problem(
-            Code.INVALID_HEADER,
-            where=name[:80],
-            detail="the header name is not a lower-case token of at most 256 characters",
-        )
-    return f'"{name}"'
-
-
 def _bind(lines: dict[str, str], request: RequestHead) -> None:
     """Add the components of the request that its response covers."""
     found: dict[str, str] = {}
     for name, value in request.headers:
-        if name in _BOUND_FIELDS:
+        if name in BOUND_FIELDS:
             if name in found or not (value.isascii() and value.isprintable()):
                 raise Problem(
                     Code.INVALID_HEADER,
@@ -494,7 +626,7 @@ def _bind(lines: dict[str, str], request: RequestHead) -> None:
             found[name] = value
     lines['"@method";req'] = request.method
     lines['"@target-uri";req'] = request.target_uri
-    for name in _BOUND_FIELDS:
+    for name in BOUND_FIELDS:
         if name not in found:
             raise Problem(
                 Code.INVALID_HEADER, where=name, detail=f"the request to be answered has no {name}"

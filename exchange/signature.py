@@ -147,6 +147,19 @@ def parse_signature(field: str) -> dict[str, bytes]:
         position += 2
 
 
+def own_signature(label: str, field: str) -> bytes | None:
+    """The signature in a field that :func:`format_signature` writes; None for any other field."""
+    start = len(label) + 2
+    if field.startswith(f"{label}=:") and field[-1] == ":" and len(field) <= MAX_FIELD_LENGTH:
+        try:
+            signature = a2b_base64(field[start:-1], strict_mode=True)
+        except (Error, ValueError):
+            return None
+        if signature and format_signature(label, signature) == field:
+            return signature
+    return None
+
+
 def _decode(text: str) -> bytes:
     """Canonical base64 only: the unused bits of the last character must be zero."""
     try:

@@ -15,17 +15,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
-from cryptography.hazmat.primitives.asymmetric.utils import (
-    decode_dss_signature,
-    encode_dss_signature,
-)
 
 from exchange.problems import Code, Problem
 
@@ -86,13 +82,16 @@ class SigningKey:
 
     def sign(self, data: bytes) -> bytes:
         """Sign ``data`` as RFC 9421 section 3.3 says for the key's algorithm."""
-        private_key = self.private_key
-        if isinstance(private_key, ec.EllipticCurvePrivateKey):
-            r, s = decode_dss_signature(private_key.sign(data, _ECDSA))
-            return r.to_bytes(32, "big") + s.to_bytes(32, "big")
-        if isinstance(private_key, ed25519.Ed25519PrivateKey):
-            return private_key.sign(data)
-        return private_key.sign(data, _PSS, _SHA512)
+        algorithm = self.algorithm
+        private_key: Any = self.private_key  # whose kind the algorithm tells; asking it is slow
+        signature: bytes
+        if algorithm is Algorithm.ECDSA_P256_SHA256:
+            return raw_of_der(private_key.sign(data, _ECDSA))
+        if algorithm is Algorithm.ED25519:
+            signature = private_key.sign(data)
+        else:
+            signature = private_key.sign(data, _PSS, _SHA512)
+        return signature
 
     def __repr__(self) -> str:
         return f"SigningKey(keyid={self.keyid!r}, algorithm={self.algorithm.value!r})"
@@ -112,14 +111,14 @@ class VerifyingKey:
         Raises:
             Problem: ``InvalidSignatureValue`` if it is not, whatever the reason.
         """
-        public_key = self.public_key
+        algorithm = self.algorithm
+        public_key: Any = self.public_key
         try:
-            if isinstance(public_key, ec.EllipticCurvePublicKey):
+            if algorithm is Algorithm.ECDSA_P256_SHA256:
                 if len(signature) != 64:
                     raise InvalidSignature
-                r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
-                public_key.verify(encode_dss_signature(r, s), data, _ECDSA)
-            elif isinstance(public_key, ed25519.Ed25519PublicKey):
+                public_key.verify(der_of_raw(signature), data, _ECDSA)
+            elif algorithm is Algorithm.ED25519:
                 public_key.verify(signature, data)
             else:
                 public_key.verify(signature, data, _PSS, _SHA512)
@@ -131,6 +130,28 @@ class VerifyingKey:
                 f"{self.keyid[:16]}",
                 facts={"keyid": self.keyid, "algorithm": self.algorithm.value},
             ) from error
+
+
+def raw_of_der(signature: bytes) -> bytes:
+    """``r || s``, 64 bytes, of a P-256 signature that OpenSSL made (SEQUENCE of two INTEGERs).
+
+    Not for DER from outside: nothing is checked.
+    """
+    end_of_r = 4 + signature[3]
+    r, s = signature[4:end_of_r], signature[end_of_r + 2 :]
+    return r[-32:].rjust(32, b"\0") + s[-32:].rjust(32, b"\0")
+
+
+def der_of_raw(signature: bytes) -> bytes:
+    """The DER form of ``r || s``, 64 bytes, as OpenSSL verifies it (RFC 3279 section 2.2.3)."""
+    r = signature[:32].lstrip(b"\0") or b"\0"
+    s = signature[32:].lstrip(b"\0") or b"\0"
+    if r[0] > 127:
+        r = b"\0" + r
+    if s[0] > 127:
+        s = b"\0" + s
+    of_r, of_s = len(r), len(s)
+    return b"0%c\2%c%b\2%c%b" % (of_r + of_s + 4, of_r, r, of_s, s)
 
 
 def signing_key(private_key: PrivateKey, certificate: x509.Certificate) -> SigningKey:

@@ -30,7 +30,6 @@ from exchange.envelope import (
     MAX_AGE_S,
     MAX_HEADERS,
     MAX_SKEW_S,
-    MAX_VALUE_LENGTH,
     NOT_COVERED,
     Headers,
     RequestHead,
@@ -40,6 +39,7 @@ from exchange.envelope import (
     seal_request,
     seal_response,
 )
+from exchange.forms import MAX_VALUE_LENGTH
 from exchange.keys import Algorithm
 from exchange.problems import Code, Problem
 from exchange.signature import MAX_FIELD_LENGTH, parse_signature_base, parse_signature_input

@@ -10,11 +10,21 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa, x25519
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import given
+from hypothesis import strategies as st
 from sealed_messages import signing_key_of, verifying
 
 from exchange.certificates import fingerprint
-from exchange.keys import Algorithm, algorithm_of, signing_key, verifying_key
+from exchange.keys import (
+    Algorithm,
+    algorithm_of,
+    der_of_raw,
+    raw_of_der,
+    signing_key,
+    verifying_key,
+)
 from exchange.problems import Code, Problem
 
 DATA = b'"@method": GET\n"@signature-params": ("@method")'
@@ -147,3 +157,14 @@ def test_a_certificate_of_another_kind_of_key_gives_no_key() -> None:
 def test_a_printed_signing_key_says_nothing_of_the_private_key() -> None:
     """repr is safe in logs."""
     assert "PrivateKey" not in repr(signing_key_of(Algorithm.ED25519))
+
+
+_NUMBER = st.integers(0, 2**256 - 1) | st.integers(0, 300) | st.integers(2**247, 2**249)
+
+
+@given(_NUMBER, _NUMBER)
+def test_the_two_forms_of_a_p256_signature(r: int, s: int) -> None:
+    """Raw and DER, as the foreign library writes and reads DER; leading zeros and ones included."""
+    raw = r.to_bytes(32, "big") + s.to_bytes(32, "big")
+    assert der_of_raw(raw) == encode_dss_signature(r, s)
+    assert raw_of_der(encode_dss_signature(r, s)) == raw

@@ -17,11 +17,12 @@ fields are read and dropped. The parser is llhttp (httptools).
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from serving.field_names import FIELD_NAMES
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -116,8 +117,7 @@ class PoolClosed(ExchangeFailed):
         super().__init__("the pool is closed", sent=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A whole answer.
 
     ``headers`` are in order, with lower-case names, stripped values (ISO 8859-1) and repeats.
@@ -248,9 +248,7 @@ class AnswerReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._final:
-            self._headers.append(
-                (name.decode("latin-1").lower(), value.decode("latin-1").strip(" \t"))
-            )
+            self._headers.append((FIELD_NAMES[name], value.decode("latin-1").strip(" \t")))
 
     def on_headers_complete(self) -> None:
         if self._whole:
@@ -273,13 +271,12 @@ class AnswerReader:
 
     def _judge_framing(self, status: int) -> None:
         """RFC 9112 section 6.3: how the body will end."""
+        fields = self._headers
+        names = [name for name, _ in fields]
+        length = fields[names.index("content-length")][1] if "content-length" in names else None
         codings = []
-        length = None
-        for name, value in self._headers:
-            if name == "content-length":
-                length = value
-            elif name == "transfer-encoding":
-                codings.append(value.lower())
+        if "transfer-encoding" in names:
+            codings = [value.lower() for name, value in fields if name == "transfer-encoding"]
         if self._head_only:
             self._whole = True
             self.keep_alive = self._parser.should_keep_alive()

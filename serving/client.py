@@ -16,6 +16,7 @@ what that is worth.
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import ssl as tls
 from collections import deque
@@ -62,7 +63,7 @@ IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE
 _WITHOUT_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "DELETE"})
 _METHOD: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _TARGET: Final = re.compile(r"[!-~]+").fullmatch
-_FRAMING: Final = frozenset({"content-length", "transfer-encoding"})
+_FRAMING: Final = ("\ncontent-length:", "\ntransfer-encoding:")
 _TLS_SHUTDOWN_S: Final = 1.0
 
 
@@ -122,6 +123,8 @@ class Pool:
         self._open: set[Connection] = set()
         self._waiters: deque[asyncio.Future[Connection | None]] = deque()
         self._reaper: asyncio.TimerHandle | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = math.inf
         self._closing = False
         self._aborting = False
         self._emptied: asyncio.Event = asyncio.Event()
@@ -182,34 +185,33 @@ class Pool:
             repeatable = verb in IDEMPOTENT
         head_only = verb == "HEAD"
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout_s
+        now = loop.time()
+        deadline = now + timeout_s
         if self._closing:
             raise PoolClosed
-        connection = self._take_idle(loop.time())
+        connection = self._take_idle(now)
         if connection is None:
             connection = await self._take_place(loop, deadline)
         # from here on one place in the pool is ours
-        timer: asyncio.TimerHandle | None = None
         try:
             if connection is None or not connection.usable:
                 connection = await self._connect(loop, deadline)
-            timer = loop.call_at(deadline, connection.expire)
+            if deadline < self._alarm_at:
+                self._set_alarm(loop, deadline)
             try:
-                return await connection.ask(head, body, head_only=head_only)
+                return await connection.ask(head, body, head_only=head_only, deadline=deadline)
             except Disconnected as lost:
                 if not repeatable or lost.answered or connection.uses == 0:
                     raise
-            timer.cancel()
             connection = await self._connect(loop, deadline)
-            timer = loop.call_at(deadline, connection.expire)
-            return await connection.ask(head, body, head_only=head_only)
+            if deadline < self._alarm_at:
+                self._set_alarm(loop, deadline)
+            return await connection.ask(head, body, head_only=head_only, deadline=deadline)
         except BaseException:
             if connection is not None:
                 connection.abandon()
             raise
         finally:
-            if timer is not None:
-                timer.cancel()
             self._give_back(connection, loop)
 
     def retire(self) -> None:
@@ -244,6 +246,9 @@ class Pool:
         for connection in tuple(self._open):
             connection.abandon()
         await self._wait_until_empty(_TLS_SHUTDOWN_S)
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
 
     async def _wait_until_empty(self, timeout_s: float) -> None:
         deadline = asyncio.get_running_loop().time() + timeout_s
@@ -254,6 +259,25 @@ class Pool:
                     await self._emptied.wait()
             except TimeoutError:
                 return
+
+    # deadlines: one timer for all exchanges, at the earliest deadline or before it
+
+    def _set_alarm(self, loop: asyncio.AbstractEventLoop, at: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = at
+        self._alarm = loop.call_at(at, self._ring, loop)
+
+    def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Expire what is due; comes back as long as exchanges are under way."""
+        self._alarm, self._alarm_at = None, math.inf
+        now = loop.time()
+        for connection in tuple(self._open):
+            if connection.deadline <= now:
+                connection.expire()
+        first = min((connection.deadline for connection in self._open), default=math.inf)
+        if first < math.inf:
+            self._set_alarm(loop, first)
 
     # places: at most max_connections exchanges and idle connections hold one each
 
@@ -426,15 +450,14 @@ def _format_head(
         raise ValueError("the method is not a token that this client can send")
     if not _TARGET(target):
         raise ValueError("the target has characters that a request line cannot carry")
-    lines = [f"{method} {target} HTTP/1.1"]
-    for name, value in headers:
-        lines.append(f"{name}: {value}")
-        if name.lower() in _FRAMING:
-            raise ValueError(f"{name} is set by the client, not by its caller")
-    if body_size or method not in _WITHOUT_BODY:
-        lines.append(f"Content-Length: {body_size}")
+    lines = [f"{method} {target} HTTP/1.1", *map(": ".join, headers)]
     text = "\r\n".join(lines)
+    lowered = text.lower()
+    if any(name in lowered for name in _FRAMING):
+        raise ValueError("the fields of framing are set by the client, not by its caller")
     breaks = len(lines) - 1
     if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text:
         raise ValueError("a header field contains a line break or NUL")
+    if body_size or method not in _WITHOUT_BODY:
+        return f"{text}\r\nContent-Length: {body_size}\r\n\r\n".encode("latin-1")
     return f"{text}\r\n\r\n".encode("latin-1")

@@ -14,6 +14,7 @@ Does not reconnect, repeat or time out by itself: :mod:`serving.client` does.
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 from typing import Any, Final, Protocol, cast
 
@@ -50,6 +51,7 @@ class Connection(asyncio.Protocol):
         "_reader",
         "_transport",
         "certificate",
+        "deadline",
         "fault",
         "generation",
         "idle_since",
@@ -72,6 +74,8 @@ class Connection(asyncio.Protocol):
         self.made_at = loop.time()
         self.idle_since = self.made_at
         self.uses = 0
+        self.deadline = math.inf
+        """When the exchange under way expires."""
 
     @property
     def usable(self) -> bool:
@@ -79,12 +83,18 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         return self._open and transport is not None and not transport.is_closing()
 
-    def ask(self, head: bytes, body: bytes, *, head_only: bool) -> asyncio.Future[Answer]:
-        """Write a request on a usable connection; the future brings the answer or the failure."""
+    def ask(
+        self, head: bytes, body: bytes, *, head_only: bool, deadline: float
+    ) -> asyncio.Future[Answer]:
+        """Write a request on a usable connection; the future brings the answer or the failure.
+
+        The owner calls :meth:`expire` when ``deadline`` has come.
+        """
         transport = self._transport
         assert transport is not None  # noqa: S101 (a usable connection has one)
         self._reader.begin(head_only=head_only)
         self._future = future = self._loop.create_future()
+        self.deadline = deadline
         if not body:
             transport.write(head)
         elif len(body) <= _JOIN_BELOW_BYTES:
@@ -166,6 +176,7 @@ class Connection(asyncio.Protocol):
 
     def _finish(self) -> None:
         future, self._future = self._future, None
+        self.deadline = math.inf
         transport = self._transport
         reader = self._reader
         reused = self.uses > 0
@@ -182,6 +193,7 @@ class Connection(asyncio.Protocol):
 
     def _fail(self, failure: ExchangeFailed) -> None:
         future, self._future = self._future, None
+        self.deadline = math.inf
         if self.fault is None:
             self.fault = failure
         self.abandon()

@@ -8,13 +8,14 @@ Exit codes: 0 done, 1 a problem (its code, cause and remedy on standard error), 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import Any
 
 import click
 import orjson
 
-from exchange.problems import Problem
+from exchange.problems import Code, Problem
 
 # name -> (module, attribute, one line of help)
 COMMANDS = {
@@ -82,8 +83,29 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except Problem as problem:
-            raise ProblemShown(problem, as_json="--json" in sys.argv) from problem
+        except (Problem, ExceptionGroup, OSError) as error:
+            problem = _problem_of(error)
+            if problem is None:
+                raise
+            raise ProblemShown(problem, as_json="--json" in sys.argv) from error
+
+
+def _problem_of(error: BaseException) -> Problem | None:
+    """What a person can mend: a problem, one alone in a group, or a file that is not as it must be.
+
+    A server that cannot start fails inside the group of its background tasks.
+    """
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, OSError) and error.filename is not None:
+        return Problem(
+            Code.INVALID_SETTINGS,
+            where=os.fsdecode(error.filename),
+            detail=os.strerror(error.errno) if error.errno else str(error),
+        )
+    return None
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -40,7 +40,12 @@ def serve_command(settings: Path) -> None:
 @SETTINGS
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def check_command(settings: Path, as_json: bool) -> None:
-    """Start with SETTINGS, say what would be served, and stop."""
+    """Start with SETTINGS, say what would be served, and stop.
+
+    It listens and writes its journal as the server does, so the server must not be running. When
+    the registry cannot be reached, the last good copy is used; /healthz of the running server
+    tells. An adapter's source is not asked: saphan adapter check does that.
+    """
     loaded = read(ServerSettings, settings)
     logs.configure("error")
 
@@ -59,7 +64,8 @@ def check_command(settings: Path, as_json: bool) -> None:
         click.echo(orjson.dumps(report).decode())
     else:
         for name, value in report.items():
-            click.echo(f"{name}: {', '.join(value) if isinstance(value, list) else value}")
+            text = ", ".join(value) or "none" if isinstance(value, list) else value
+            click.echo(f"{name}: {text}")
         click.echo(f"Good. Next: saphan mediator serve {settings}")
 
 

@@ -98,8 +98,11 @@ def draft(
     text = orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n"
     parse_agreement(text)
     _write(output, text)
+    released = (
+        "" if fields else " It releases every field; name each with --field to release fewer."
+    )
     click.echo(
-        f"{output}: agreement {name}.\n"
+        f"{output}: agreement {name}.{released}\n"
         f"Next: both parties seal it: saphan agreement seal {output} --certificate … --key … -o …"
     )
 
@@ -164,15 +167,22 @@ def seal(file: Path, certificate: Path, key: Path, output: Path) -> None:
 def pin(file: Path, folder: Path, ca: Path) -> None:
     """Verify both seals of FILE and place it in FOLDER, where the provider's server obeys it."""
     sealed = _read(file)
-    found = open_agreement(sealed, _authorities(ca), datetime.now(UTC))
+    now = datetime.now(UTC)
+    found = open_agreement(sealed, _authorities(ca), now)
+    if found.valid_until <= now:
+        raise Problem(
+            Code.AGREEMENT_EXPIRED,
+            where=str(file),
+            detail=f"it ended at {_moment(found.valid_until)}; nothing was pinned",
+        )
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{found.id}.jws"
     temporary = folder / f".{found.id}.tmp"
     _write(temporary, sealed)
     os.replace(temporary, target)
     click.echo(
-        f"{target}: in force for {found.consumer} until {_moment(found.valid_until)}; "
-        "the server takes it within a second."
+        f"{target}: in force for {found.consumer} {_period(found, now)}; "
+        "the server that reads this folder takes it within a second."
     )
 
 
@@ -208,7 +218,14 @@ def _print(found: Agreement) -> None:
         click.echo(f"  fields: {', '.join(grant.fields)}")
     for purpose in found.purposes:
         click.echo(f"purpose:  {purpose.code}: {purpose.legal_basis.en}")
-    click.echo(f"valid:    {_moment(found.valid_from)} to {_moment(found.valid_until)}")
+    now = datetime.now(UTC)
+    state = "; not yet" if found.valid_from > now else "; ended" if found.valid_until <= now else ""
+    click.echo(f"valid:    {_moment(found.valid_from)} to {_moment(found.valid_until)}{state}")
+
+
+def _period(found: Agreement, now: datetime) -> str:
+    begins = f"from {_moment(found.valid_from)} " if found.valid_from > now else ""
+    return f"{begins}until {_moment(found.valid_until)}"
 
 
 def _endpoint(text: str) -> dict[str, str]:

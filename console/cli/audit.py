@@ -125,7 +125,11 @@ def audit() -> None:
 @click.option("--member", help="Member on either side: LA/GOV/MPI.")
 @click.option("--endpoint", help="Path template: /projects/{id}.")
 @click.option("--kind", type=click.Choice([kind.value for kind in Kind]), help="Kind of entry.")
-@click.option("--outcome", type=click.Choice(index.OUTCOMES), help="How it ended.")
+@click.option(
+    "--outcome",
+    type=click.Choice(index.OUTCOMES),
+    help="How it ended: refused here; failed, or answered with a problem.",
+)
 @click.option("--status", type=click.IntRange(100, 599), help="HTTP status.")
 @click.option("--problem", help="Problem code: AccessDenied.")
 @click.option("--id", "message_id", help="Message id (X-Road-Id).")
@@ -194,6 +198,8 @@ def search(
         click.echo(_line(hit, where[hit.origin]))
     if not page.hits:
         click.echo("No entry fits. Try fewer conditions, or a longer time.")
+        if query.problem is not None and query.problem not in set(Code):
+            click.echo(f"Saphan has no problem {query.problem}; docs/problems.md lists all.")
     elif page.next:
         click.echo(f"Next page: the same command with --cursor {page.next}")
     else:

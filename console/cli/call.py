@@ -51,6 +51,8 @@ def call(
 
     Prints the answer's body. A status of 400 or more ends with exit code 1.
     """
+    if path and not path.startswith(("/", "?")):
+        raise click.UsageError(f"PATH {path!r} must begin with /")
     target = f"/r1/{ServiceId.parse(service)}{path}"
     fields = [
         ("x-road-client", str(ApplicationId.parse(caller))),
@@ -120,7 +122,10 @@ async def _exchange(
         )
     except client.ExchangeFailed as failure:
         raise Problem(
-            Code.PEER_UNREACHABLE, where=via, detail=f"your security server: {failure.detail}"
+            Code.PEER_UNREACHABLE,
+            where=via,
+            detail=f"your own security server: {failure.detail}; see that it runs, and that its"
+            " setting listen.http or listen.https is this address",
         ) from failure
     except ValueError as error:
         raise Problem(Code.INVALID_REQUEST, where="arguments", detail=str(error)) from error

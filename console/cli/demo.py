@@ -6,6 +6,7 @@ way, a second one at once; in any case every process that was started is ended b
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import signal
@@ -185,7 +186,7 @@ def _keep(world: World, teller: _Teller, stop: _Stop) -> None:
     teller.end(
         f"Running until Ctrl-C · ກົດ Ctrl-C ເພື່ອຢຸດ. Where everything is: {path}",
         f"Next: curl {headers} '{url}{example['path']}'",
-        f"      saphan audit search {shlex.quote(f'{world.directory}/servers')}",
+        f"      {_saphan()} audit search {shlex.quote(f'{world.directory}/servers')}",
     )
     stop.wait()
     teller.say("Stopping · ກຳລັງຢຸດ")
@@ -197,9 +198,19 @@ def _keep(world: World, teller: _Teller, stop: _Stop) -> None:
 
 def _next_steps(directory: Path | None) -> tuple[str, ...]:
     if directory is None:
-        return ("Next: saphan demo --dir world --keep-running, and try calls of your own.",)
+        return (
+            "Its folder was temporary and is gone.",
+            f"Next: {_saphan()} demo --dir world --keep-running, and try calls of your own.",
+        )
     servers = shlex.quote(f"{directory}/servers")
-    return (f"Next: saphan audit search {servers}; saphan audit verify {servers}",)
+    return (f"Next: {_saphan()} audit search {servers}; {_saphan()} audit verify {servers}",)
+
+
+def _saphan() -> str:
+    """The command as this person can call it: by its path when PATH does not lead to it."""
+    if shutil.which("saphan") is not None:
+        return "saphan"
+    return shlex.quote(os.path.relpath(sys.argv[0]))
 
 
 def _folder(directory: Path | None) -> Path:

@@ -54,8 +54,9 @@ def _client_options(command: Command) -> Command:
             "url",
             envvar="SAPHAN_REGISTRY",
             required=True,
+            show_envvar=True,
             metavar="URL",
-            help="Address of the registry; else SAPHAN_REGISTRY.",
+            help="Address of the registry.",
         ),
     ):
         command = option(command)
@@ -495,7 +496,7 @@ def submit(
     result = client.submit(folder.sign(described, published, _now(), note))
     if result["state"] == "submitted":
         keys = "" if result["kind"] == Kind.UPDATE else " --keys DIR/offline"
-        after = f"Next, the operator: saphan registry approve {result['id']}{keys}"
+        after = f"Next, the operator: saphan registry approve {result['id']}{keys} --api-key KEY"
     else:
         after = "It is published."
     _show(

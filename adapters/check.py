@@ -123,7 +123,8 @@ async def against_source(mapping: Map, source: Source, given: Mapping[str, str])
         await source.run(lambda connection: None, timeout_s=CHECK_TIMEOUT_S)
     except Problem as problem:
         where = problem.where if problem.where != "source" else mapping.source.where
-        raise Problem(problem.code, where=where, detail=_words(problem)) from problem
+        file = f" ({source.file})" if source.file is not None else ""
+        raise Problem(problem.code, where=where, detail=_words(problem) + file) from problem
     findings = []
     for service in mapping.services.values():
         for endpoint in service.endpoints:

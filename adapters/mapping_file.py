@@ -323,7 +323,11 @@ def _check_filter(field: Field, comparison: Comparison, place: Node) -> None:
         return
     ordered = (Kind.INTEGER, Kind.DECIMAL, Kind.DATE, Kind.DATETIME)
     if field.kind not in ordered or field.format is not None:
-        place.refuse(f"{field.name} is stored in a way that has no order")
+        form = f" ({field.format})" if field.format is not None else ""
+        place.refuse(
+            f"{field.name} is stored in a way that has no order{form}: filter a column of the query"
+            " that has one"
+        )
 
 
 def _order(node: Node | None) -> tuple[Key, ...]:

@@ -107,7 +107,9 @@ class Node:
         Raises:
             Problem: ``InvalidMapping`` when it is not a scalar, too long or not of the pattern.
         """
-        if not isinstance(self.node, yaml.ScalarNode) or self.is_null:
+        if self.is_null:
+            self.refuse("must be a text; a word that YAML reads as nothing needs quotes")
+        if not isinstance(self.node, yaml.ScalarNode):
             self.refuse("must be a text")
         value = str(self.node.value)
         if len(value) > longest:
@@ -138,8 +140,8 @@ class Node:
         return value == "true"
 
     def choice(self, kind: type[E]) -> E:
-        """One of the words of an enumeration."""
-        value = self.text(longest=80)
+        """One of the words of an enumeration, ``null`` as it is written."""
+        value = str(self.node.value) if self.is_null else self.text(longest=80)
         try:
             return kind(value)
         except ValueError:

@@ -87,7 +87,9 @@ def find(service: Service, path: str) -> tuple[Endpoint, dict[str, str]]:
         if best is None or rank < best[0]:
             best = (rank, endpoint, variables)
     if best is None:
-        raise bad("path", "there is no such path in this service", Code.UNKNOWN_ENDPOINT, 404)
+        known = ", ".join(endpoint.path for endpoint in service.endpoints)
+        detail = f"there is no such path in this service; known: {known}"
+        raise bad("path", detail, Code.UNKNOWN_ENDPOINT, 404)
     return best[1], best[2]
 
 

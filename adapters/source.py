@@ -67,6 +67,7 @@ class Source:
     def __init__(self, settings: SourceSettings, environ: Mapping[str, str], folder: Path) -> None:
         self._limits = settings.limits
         self._snapshot: Snapshot | None = None
+        self.file: Path | None = None  # of a SQLite database, for who checks the mapping
         if settings.kind is SourceKind.CSV:
             files = [
                 SnapshotFile(table, folder / resolve(table.file, environ, table.where))
@@ -76,7 +77,7 @@ class Source:
             self.dialect = "sqlite"
             self._engine = sql.open_sqlite(self._snapshot, self._limits)
         else:
-            self.dialect, self._engine = _open(settings, environ, folder)
+            self.dialect, self._engine, self.file = _open(settings, environ, folder)
         self._threads = ThreadPoolExecutor(
             self._limits.max_connections, thread_name_prefix="saphan-source"
         )
@@ -174,17 +175,20 @@ class Source:
             raise problem from error
 
 
-def _open(settings: SourceSettings, environ: Mapping[str, str], folder: Path) -> tuple[str, Engine]:
+def _open(
+    settings: SourceSettings, environ: Mapping[str, str], folder: Path
+) -> tuple[str, Engine, Path | None]:
     url = sql.parse_url(resolve(settings.url, environ, settings.where), settings.where)
     dialect = url.get_backend_name()
     if dialect != "sqlite":
-        return dialect, sql.open_server(url, settings.limits)
+        return dialect, sql.open_server(url, settings.limits), None
     if not url.database or url.database.startswith(("file:", ":")):
         detail = "a SQLite address names a file, such as sqlite:///data/register.db"
         raise Problem(Code.INVALID_MAPPING, where=settings.where, detail=detail)
     # A path from the environment is relative to where the process runs, as paths there are.
     base = Path() if _VARIABLE.search(settings.url) else folder
-    return dialect, sql.open_sqlite(sql.SqliteFile(base / url.database), settings.limits)
+    file = base / url.database
+    return dialect, sql.open_sqlite(sql.SqliteFile(file), settings.limits), file
 
 
 def _too_late(detail: str) -> Problem:

@@ -146,7 +146,7 @@ def test_a_source_that_is_down_is_a_problem_with_the_driver_s_words(mapping: Pat
     result = saphan("check", mapping)
     assert result.exit_code == 1
     assert "SourceFailed at legacy.yaml:6 /source" in result.stderr
-    assert "unable to open database file" in result.stderr
+    assert f"unable to open database file ({mapping.parent / 'legacy.db'})" in result.stderr
 
 
 def test_a_bad_sheet_is_named_by_its_place(tmp_path: Path) -> None:

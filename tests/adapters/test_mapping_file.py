@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from adapters.fields import Kind
+from adapters.fields import Kind, Null
 from adapters.mapping import SourceKind
 from adapters.mapping_file import load_mapping, parse_mapping
 from exchange.problems import Code, Problem
@@ -85,6 +85,14 @@ def test_words_stay_words() -> None:
     field = mapping.records["item"].field("kind")
     assert field is not None
     assert field.table == {"01": "one", "no": "none"}
+
+
+def test_null_may_be_written_plainly() -> None:
+    """What becomes of a null is one of three words, and ``null`` needs no quotes."""
+    text = GOOD.replace("trim: true", "null: null")
+    field = parse_mapping(text.encode(), "m.yaml").records["item"].field("name")
+    assert field is not None
+    assert field.null is Null.NULL
 
 
 def test_a_csv_source_is_read() -> None:

@@ -146,6 +146,12 @@ class DevelopmentAuthority:
                 it is damaged.
         """
         record = directory / "authority.json"
+        if not record.exists():
+            raise Problem(
+                Code.NOT_FOUND,
+                where=str(directory),
+                detail="there is no authority here; saphan certs create makes one",
+            )
         instance = _instance_of(read_file(record), str(record))
         pem = read_file(directory / "authorities.pem")
         authorities = parse_certificates(pem, str(directory / "authorities.pem"))

@@ -33,7 +33,9 @@ class RegistryClient:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise Problem(
-                Code.INVALID_SETTINGS, where="registry", detail=f"{url[:200]!r} is no http address"
+                Code.INVALID_SETTINGS,
+                where="--registry",
+                detail=f"{url[:200]!r} is not an address such as http://127.0.0.1:8800",
             )
         self._parts = parts
         self._api_key = api_key

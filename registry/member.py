@@ -217,6 +217,13 @@ def describe_value(value: object, where: str, folder: Path) -> Described:
         files[source.name] = _read(source, f"{where}#{node.pointer}")
     # Through the registry's own parser: what it would refuse is refused here already.
     record = parse_member(format_document(document), member)
+    described = {server.id for server in record.servers}
+    for application in record.applications:
+        for server_id in application.servers:
+            if server_id.member == member and server_id not in described:
+                raise invalid(
+                    where, "/servers", f"{server_id} of {application.id} is not described"
+                )
     return Described(member, {**files, MEMBER_FILE: format_member(record)})
 
 

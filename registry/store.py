@@ -113,7 +113,11 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
-            raise Problem(Code.NOT_FOUND, where=str(path), detail="there is no registry here")
+            raise Problem(
+                Code.NOT_FOUND,
+                where=str(path),
+                detail="there is no registry here; saphan registry init makes one",
+            )
         self._lock = threading.RLock()
         self._connection = _connect(path)
 

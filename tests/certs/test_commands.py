@@ -146,6 +146,13 @@ def test_issue_explains_problems(pki: Path, arguments: tuple[str, ...], code: st
     assert not (pki.parent / "out").exists()
 
 
+def test_a_folder_without_authority_points_to_create(tmp_path: Path) -> None:
+    """A mistyped --pki is told as that, with the command that makes one."""
+    result = run("issue", "seal", "LA/GOV/MPI", "--pki", tmp_path / "pk", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "saphan certs create" in result.stderr
+
+
 def test_issue_never_overwrites(pki: Path, sealed: Path) -> None:
     """A second issue into the same folder is refused and points to renew."""
     before = sealed.read_bytes()

@@ -128,6 +128,11 @@ def drop(key: str) -> Callable[[dict[str, Any]], None]:
             Code.NOT_FOUND,
             "member.yaml#/services/0/openapi",
         ),
+        (
+            lambda value: value["applications"][0].update(servers=["LA/GOV/MPI/ss9"]),
+            Code.INVALID_DOCUMENT,
+            "member.yaml#/servers",
+        ),
         (lambda value: value.update(acl=[]), Code.INVALID_DOCUMENT, "member.yaml#"),
         (lambda value: value.update(servers=[1]), Code.INVALID_DOCUMENT, "member.yaml#/servers/0"),
     ],

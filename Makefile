@@ -33,6 +33,8 @@ COMPILE := --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-
 	--strip-extras --allow-unsafe --no-header --no-annotate
 
 $(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Saphan needs Python 3.11 or later. Next: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/runtime: requirements.lock pyproject.toml | $(VENV)/bin/python

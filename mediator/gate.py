@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from exchange.problems import Code, Problem
 
 
 class Gate:
-    """Bounds concurrency with an honest 503 instead of a queue, and drains at a stop."""
+    """Bounds concurrency with an honest 503 instead of a queue, and drains at a stop.
+
+    A context: one exchange runs within it.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._closed = False
-        self._empty = asyncio.Event()
-        self._empty.set()
+        self._emptied: asyncio.Event | None = None
         self.inside = 0
         self.on_refused: Callable[[Problem], None] | None = None
         """Is told of each refusal before it is raised, so that it can be counted and recorded."""
@@ -25,8 +26,7 @@ class Gate:
     def closed(self) -> bool:
         return self._closed
 
-    @contextmanager
-    def enter(self) -> Iterator[None]:
+    def __enter__(self) -> None:
         """Hold a place for one exchange.
 
         Raises:
@@ -44,13 +44,11 @@ class Gate:
                 )
             )
         self.inside += 1
-        self._empty.clear()
-        try:
-            yield
-        finally:
-            self.inside -= 1
-            if not self.inside:
-                self._empty.set()
+
+    def __exit__(self, *raised: object) -> None:
+        self.inside -= 1
+        if not self.inside and self._emptied is not None:
+            self._emptied.set()
 
     def _refused(self, problem: Problem) -> Problem:
         if self.on_refused is not None:
@@ -65,7 +63,9 @@ class Gate:
         """Wait until no exchange runs; False when ``timeout_s`` was not enough."""
         try:
             async with asyncio.timeout(timeout_s):
-                await self._empty.wait()
+                while self.inside:
+                    self._emptied = asyncio.Event()
+                    await self._emptied.wait()
         except TimeoutError:
             return False
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 import structlog
@@ -40,7 +41,7 @@ class Inlet:
         started = self.metrics.start()
         request_id = xroad.new_request_id()
         try:
-            with self.gate.enter():
+            with self.gate:
                 call = await self._call(request, request_id)
                 reply = await self.consumer.exchange(call)
                 self.metrics.done("consumer", reply.status, started)
@@ -85,11 +86,16 @@ class Inlet:
             raise
 
     def _is_near(self, remote: str) -> bool:
-        """Whether an address is on loopback or in a network from which plain text is allowed."""
-        if not remote:
-            return False
-        address = ip_address(remote)
-        return address.is_loopback or any(address in network for network in self.plain_networks)
+        return _is_near(remote, self.plain_networks)
+
+
+@lru_cache(maxsize=4096)
+def _is_near(remote: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
+    """Whether an address is on loopback or in a network from which plain text is allowed."""
+    if not remote:
+        return False
+    address = ip_address(remote)
+    return address.is_loopback or any(address in network for network in networks)
 
 
 def _problem_reply(problem: Problem, request: Request, request_id: str) -> Reply:

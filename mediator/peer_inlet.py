@@ -45,7 +45,7 @@ class PeerInlet:
         started = self.metrics.start()
         fields = request.headers
         try:
-            with self.gate.enter():
+            with self.gate:
                 received = await self._receive(request)
                 recorded = await self.provider.exchange(received)
                 sealed = recorded.sealed
@@ -64,12 +64,7 @@ class PeerInlet:
     async def _receive(self, request: Request) -> Received:
         target, fields = request.target, request.headers
         try:
-            certificate = Connection.of(request.transport).certificate
-            if certificate is None:
-                raise Problem(
-                    Code.PEER_CERTIFICATE_UNTRUSTED, where="TLS", detail="no certificate shown"
-                )
-            peer: ServerId = self.state().auth_server(fingerprint(certificate))
+            peer = self._peer(request)
             body = await request.read(self.limits.request_max_bytes, self.limits.read_s)
         except Problem as problem:
             await self.recorder.refused_link(problem, request.method, target, fields)
@@ -77,9 +72,29 @@ class PeerInlet:
         head = RequestHead(
             request.method,
             self.provider.address + target,
-            tuple(item for item in fields if item[0] not in _UNSIGNED),
+            tuple([item for item in fields if item[0] not in _UNSIGNED]),
         )
         return Received(peer, head, target, body)
+
+    def _peer(self, request: Request) -> ServerId:
+        """Whose connection this is; judged anew after every change of the registry.
+
+        Raises:
+            Problem: ``PeerCertificateUntrusted``.
+        """
+        state = self.state()
+        judged = request.connection.judged
+        if judged is not None and judged[0] is state:
+            known: ServerId = judged[1]
+            return known
+        certificate = Connection.of(request.transport).certificate
+        if certificate is None:
+            raise Problem(
+                Code.PEER_CERTIFICATE_UNTRUSTED, where="TLS", detail="no certificate shown"
+            )
+        peer = state.auth_server(fingerprint(certificate))
+        request.connection.judged = (state, peer)
+        return peer
 
 
 def _trace(fields: Headers) -> str:

@@ -13,11 +13,11 @@ from mediator.gate import Gate
 async def test_more_than_the_limit_is_an_honest_503() -> None:
     """Above the limit there is no queue but a refusal that says when to come again."""
     gate = Gate(1)
-    with gate.enter(), pytest.raises(Problem) as caught, gate.enter():
+    with gate, pytest.raises(Problem) as caught, gate:
         pass
     assert caught.value.code is Code.OVERLOADED
     assert caught.value.facts["retry_after_s"] == 1
-    with gate.enter():
+    with gate:
         assert gate.inside == 1
 
 
@@ -27,13 +27,13 @@ async def test_a_closed_gate_drains_what_is_inside() -> None:
     leave = asyncio.Event()
 
     async def exchange() -> None:
-        with gate.enter():
+        with gate:
             await leave.wait()
 
     task = asyncio.create_task(exchange())
     await asyncio.sleep(0)
     gate.close()
-    with pytest.raises(Problem) as caught, gate.enter():
+    with pytest.raises(Problem) as caught, gate:
         pass
     assert caught.value.code is Code.SHUTTING_DOWN
     assert not await gate.drained(0.01)

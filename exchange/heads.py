@@ -54,7 +54,11 @@ class RequestHead:
 
     def with_headers(self, added: Headers) -> RequestHead:
         """The same head with more header lines at its end."""
-        return RequestHead(self.method, self.target_uri, self.headers + added)
+        head = object.__new__(RequestHead)  # method and target are checked already
+        object.__setattr__(head, "method", self.method)
+        object.__setattr__(head, "target_uri", self.target_uri)
+        object.__setattr__(head, "headers", self.headers + added)
+        return head
 
 
 @dataclass(frozen=True, slots=True)

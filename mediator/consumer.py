@@ -104,7 +104,8 @@ class Consumer:
                 where="path",
                 detail=f"no security server hosts {call.service.application}",
             )
-        random.shuffle(servers)
+        if len(servers) > 1:
+            random.shuffle(servers)
         endpoint = ""
         contract = await self.contracts.get(state, call.service)
         if contract is not None:
@@ -165,7 +166,7 @@ class Consumer:
             expires=created + SIGNATURE_LIFETIME_S,
             nonce=nonce,
         )
-        sent = RequestHead(head.method, head.target_uri, (*headers, *signed.headers_to_add))
+        sent = head.with_headers(signed.headers_to_add)
         return SealedCall(routed, server, sent, signed, nonce)
 
     def open(self, answered: Answered) -> OpenedAnswer:
@@ -193,7 +194,7 @@ def reply_of(opened: OpenedAnswer) -> Reply:
     answered = opened.answered
     return Reply(
         answered.head.status,
-        tuple(field for field in answered.head.headers if field[0] not in _NOT_ANSWERED),
+        tuple([field for field in answered.head.headers if field[0] not in _NOT_ANSWERED]),
         answered.body,
     )
 

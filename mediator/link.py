@@ -132,7 +132,7 @@ class Link:
 
 
 def _end_to_end(headers: Headers) -> Headers:
-    return tuple(item for item in headers if item[0] not in _UNSIGNED)
+    return tuple([item for item in headers if item[0] not in _UNSIGNED])
 
 
 def _translate(failure: client.ExchangeFailed, server: ServerRecord) -> Exception:

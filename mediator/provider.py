@@ -254,9 +254,11 @@ class Provider:
                 not readable JSON, so that nothing leaves that cannot be cut.
         """
         headers = tuple(
-            (name, value)
-            for name, value in delivered.headers
-            if name not in _NOT_RELEASED and name not in HOP_BY_HOP
+            [
+                item
+                for item in delivered.headers
+                if item[0] not in _NOT_RELEASED and item[0] not in HOP_BY_HOP
+            ]
         )
         projection = self.projection(delivered.allowed.grant.fields)
         if projection.everything or not delivered.body:
@@ -382,9 +384,11 @@ class Provider:
 def _delivered_headers(headers: Headers, plain: bool) -> Headers:
     """What the backend sees: every signed field; uncoded content when it must be read here."""
     return tuple(
-        item
-        for item in headers
-        if item[0] not in _NOT_DELIVERED and not (plain and item[0] == "accept-encoding")
+        [
+            item
+            for item in headers
+            if item[0] not in _NOT_DELIVERED and not (plain and item[0] == "accept-encoding")
+        ]
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
+from cryptography import x509
+
 from exchange.certificates import fingerprint_of, judge_seal
 from exchange.identifiers import MemberId
 from exchange.keys import VerifyingKey
@@ -35,7 +37,8 @@ def signer_of(
                 where="Signature-Input keyid",
                 detail=f"the key of {member} signed in the name of {expected}",
             )
-        if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
+        begins, ends = _validity(keyid, certificate)
+        if not begins <= now <= ends:
             raise Problem(
                 Code.CERTIFICATE_EXPIRED,
                 where="Signature-Input keyid",
@@ -44,6 +47,21 @@ def signer_of(
         return key
 
     return find
+
+
+_VALIDITIES: dict[str, tuple[datetime, datetime]] = {}
+_MAX_VALIDITIES = 10_000
+
+
+def _validity(keyid: str, certificate: x509.Certificate) -> tuple[datetime, datetime]:
+    """From when to when; the key id is the certificate's fingerprint, so it is looked up by it."""
+    found = _VALIDITIES.get(keyid)
+    if found is None:
+        if len(_VALIDITIES) >= _MAX_VALIDITIES:
+            _VALIDITIES.clear()
+        found = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        _VALIDITIES[keyid] = found
+    return found
 
 
 def _explain(state: RegistryState, expected: MemberId, keyid: str, now: datetime) -> None:

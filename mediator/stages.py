@@ -1,14 +1,14 @@
 """The stages of a message as frozen values: the order of the steps is held by their types.
 
 A function that needs a durable record takes a ``Recorded…``; mypy refuses a call with anything
-earlier. Consumer: Call → Routed → SealedCall → RecordedCall → Answered → OpenedAnswer.
+earlier. They are named tuples because one is made for every step of every message, and a tuple
+is made by one call. Consumer: Call → Routed → SealedCall → RecordedCall → Answered → OpenedAnswer.
 Provider: Received → OpenedCall → RecordedOpening → Allowed → Delivered → Released → RecordedReply.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from exchange.agreements import Agreement, Grant
 from exchange.contracts import Match
@@ -21,8 +21,7 @@ from serving.backends import Headers
 # --- the consumer's side ---------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """What an application asked its own server to do.
 
     ``target`` is the path and query as they came (percent-encoded, beginning ``/r1/``),
@@ -46,8 +45,7 @@ class Call:
     accept: str
 
 
-@dataclass(frozen=True, slots=True)
-class Routed:
+class Routed(NamedTuple):
     """A call whose provider is known; ``endpoint`` is the template when the contract is known."""
 
     call: Call
@@ -55,8 +53,7 @@ class Routed:
     endpoint: str
 
 
-@dataclass(frozen=True, slots=True)
-class SealedCall:
+class SealedCall(NamedTuple):
     """A call signed for one server; ``head`` is exactly what goes over the wire."""
 
     routed: Routed
@@ -66,16 +63,14 @@ class SealedCall:
     nonce: str
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedCall:
+class RecordedCall(NamedTuple):
     """A sealed call that is durable in the journal: only this may be sent."""
 
     sealed: SealedCall
     receipt: Receipt
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(NamedTuple):
     """What the other server sent back, unproven."""
 
     recorded: RecordedCall
@@ -83,8 +78,7 @@ class Answered:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedAnswer:
+class OpenedAnswer(NamedTuple):
     """An answer whose signature, binding and digest hold."""
 
     answered: Answered
@@ -94,8 +88,7 @@ class OpenedAnswer:
 # --- the provider's side ---------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(NamedTuple):
     """A message from another server, unproven; ``peer`` is who TLS says it is."""
 
     peer: ServerId
@@ -104,8 +97,7 @@ class Received:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedCall:
+class OpenedCall(NamedTuple):
     """A message whose signature, freshness, sender and digest hold."""
 
     received: Received
@@ -121,16 +113,14 @@ class OpenedCall:
     agreement: str
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedOpening:
+class RecordedOpening(NamedTuple):
     """An opened message that is durable in the journal: only this may be acted upon."""
 
     call: OpenedCall
     receipt: Receipt
 
 
-@dataclass(frozen=True, slots=True)
-class Allowed:
+class Allowed(NamedTuple):
     """A recorded message that an agreement allows and whose request keeps the contract."""
 
     recorded: RecordedOpening
@@ -139,8 +129,7 @@ class Allowed:
     match: Match
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(NamedTuple):
     """What the backend answered; ``document`` is its JSON when the contract's check parsed it."""
 
     allowed: Allowed
@@ -150,8 +139,7 @@ class Delivered:
     document: Any | None
 
 
-@dataclass(frozen=True, slots=True)
-class Released:
+class Released(NamedTuple):
     """An answer that keeps its contract, cut down to the fields of the agreement."""
 
     delivered: Delivered
@@ -159,8 +147,7 @@ class Released:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class SealedReply:
+class SealedReply(NamedTuple):
     """A signed answer, bound to its request."""
 
     member: MemberId
@@ -169,8 +156,7 @@ class SealedReply:
     signed: Signed
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedReply:
+class RecordedReply(NamedTuple):
     """A signed answer that is durable in the journal: only this may be sent."""
 
     sealed: SealedReply

@@ -216,3 +216,26 @@ def test_a_trace_is_recorded_only_if_it_is_one(given: str, kept: str) -> None:
 def test_other_fields_with_underscores_are_the_applications_own() -> None:
     """Only what imitates our fields is refused."""
     assert xroad.own_fields((("session_id", "1"), ("x-own", "2"))) == {}
+
+
+_FIELD = st.tuples(
+    st.sampled_from(
+        "accept exchange-purpose exchange-agreement x-road-id traceparent x_road_client "
+        "x-method-override x_other x-road-request-id a".split()
+    ),
+    st.sampled_from(["", "a", "b c", "national-budget", "\xe4", "\x7f", "x" * 600, "x" * 1100])
+    | st.just("00-" + "0" * 32 + "-" + "1" * 16 + "-01"),
+)
+
+
+@given(st.lists(_FIELD, max_size=8).map(tuple))
+def test_remembered_names_change_no_judgement(headers: xroad.Headers) -> None:
+    """A head whose names were seen before is judged as one that is read field by field."""
+    longer = (*headers, *((f"z{number}", "") for number in range(60)))
+    found: list[object] = []
+    for each in (headers, longer):
+        try:
+            found.append(xroad.own_fields(each))
+        except Problem as problem:
+            found.append((problem.code, problem.where))
+    assert found[0] == found[1]

@@ -176,9 +176,14 @@ def verifying_key(certificate: x509.Certificate) -> VerifyingKey:
     """The verifying key inside ``certificate``.
 
     Raises:
-        Problem: ``CertValidation`` if a key of this kind cannot seal.
+        Problem: ``CertValidation`` if the key cannot be read, or one of this kind cannot seal.
     """
-    public_key = certificate.public_key()
+    try:
+        public_key = certificate.public_key()
+    except ValueError as error:  # a certificate is read lazily: this part may be damaged
+        raise Problem(
+            Code.CERTIFICATE_UNTRUSTED, where="certificate", detail="its key cannot be read"
+        ) from error
     algorithm = algorithm_of(public_key)
     return VerifyingKey(_keyid(certificate), algorithm, cast(PublicKey, public_key))
 

@@ -52,7 +52,14 @@ def own_keys(
                 where=f"seal of {member.id}",
                 detail=f"the certificate names {named}",
             )
-        keys[member.id] = signing_key(_private_key(member.seal), certificate)
+        try:
+            keys[member.id] = signing_key(_private_key(member.seal), certificate)
+        except Problem as problem:
+            raise Problem(
+                Code.INVALID_SETTINGS,
+                where=f"seal of {member.id}",
+                detail=f"{member.seal.key}: {problem.detail}",
+            ) from problem
         watched.append((f"seal {member.id}", certificate))
     return keys, watched
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa, x25519
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 from sealed_messages import signing_key_of, verifying
@@ -168,3 +168,14 @@ def test_the_two_forms_of_a_p256_signature(r: int, s: int) -> None:
     raw = r.to_bytes(32, "big") + s.to_bytes(32, "big")
     assert der_of_raw(raw) == encode_dss_signature(r, s)
     assert raw_of_der(encode_dss_signature(r, s)) == raw
+
+
+def test_a_certificate_whose_key_is_damaged_is_a_problem() -> None:
+    """A flipped byte in an exported certificate is told, not thrown."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    der = certificate_of(key).public_bytes(Encoding.DER)
+    point = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    damaged = bytes(point[:-1]) + bytes([point[-1] ^ 1])
+    with pytest.raises(Problem) as caught:
+        verifying_key(x509.load_der_x509_certificate(der.replace(point, damaged, 1)))
+    assert caught.value.code is Code.CERTIFICATE_UNTRUSTED

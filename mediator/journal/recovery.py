@@ -75,6 +75,8 @@ class Description:
             description = cls(document["origin"], VerifierKey.parse(document["vkey"]))
             if bytes(description) != data:
                 raise ValueError("not in its canonical form")
+            if description.origin != description.key.name:
+                raise ValueError("the origin is not the name of the key")
         except (OSError, ValueError, KeyError, TypeError, AttributeError, Problem) as error:
             raise Problem(
                 Code.JOURNAL_CORRUPT,
@@ -214,7 +216,7 @@ def _edge(directory: Path, head: Checkpoint, durable: Position, files: Files) ->
     again = Edge.empty()
     for entries in _published(records, head.size, durable):
         folder.write(files, directory / "staging", again.append(entries))
-    folder.write(files, directory / "staging", again.partial())
+    folder.write_edge(files, directory / "staging", again)
     return edge
 
 

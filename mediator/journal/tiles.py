@@ -9,6 +9,8 @@ Invariants:
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from hashlib import sha256
@@ -156,6 +158,19 @@ class TileFolder:
             entries = parse_bundle(self.read(bundle), width, str(bundle))
         return Edge(size, levels, entries)
 
+    def partials(self, tile: Tile) -> list[Tile]:
+        """The partial tiles or bundles that are there of a tile's index, of whatever size."""
+        whole = self.directory / str(Tile(tile.level, tile.index))
+        try:
+            names = sorted(os.listdir(whole.with_name(f"{whole.name}.p")))
+        except OSError:
+            return []
+        found: list[Tile] = []
+        for name in names:
+            with contextlib.suppress(Problem):  # another file: no proof rests on it
+                found.append(Tile.parse(f"{Tile(tile.level, tile.index)}.p/{name}"))
+        return found
+
     def write(self, files: Files, staging: Path, tiles: Iterable[tuple[Tile, bytes]]) -> None:
         """Put tiles in their places, durably.
 
@@ -175,6 +190,25 @@ class TileFolder:
             files.rename(draft, target)
         for folder in sorted(folders):
             files.sync_directory(folder)
+
+    def write_edge(self, files: Files, staging: Path, edge: Edge) -> None:
+        """Put the partial tiles of an edge in place, and right what is left of other sizes.
+
+        Raises:
+            OSError: as :meth:`write`.
+        """
+        tiles: list[tuple[Tile, bytes]] = []
+        for tile, data in edge.partial():
+            tiles.append((tile, data))
+            for other in self.partials(tile):
+                if other.width > tile.width:  # of a size that no checkpoint names
+                    files.remove(self.directory / str(other))
+                elif other.width < tile.width and tile.level != ENTRIES:
+                    tiles.append((other, data[: other.width * HASH_SIZE]))
+                elif other.width < tile.width:
+                    entries = parse_bundle(data, tile.width)[: other.width]
+                    tiles.append((other, format_bundle(entries)))
+        self.write(files, staging, tiles)
 
     def drop_partials(self, files: Files, old_size: int, size: int) -> None:
         """Remove the partial tiles of ``old_size`` whose full ones are there at ``size``."""

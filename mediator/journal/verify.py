@@ -5,6 +5,8 @@ What is checked, and against what:
 - the checkpoint against the verifier key, the store of the last signed checkpoint, and a
   checkpoint that somebody remembered: a log that was set back, cut or forked is refused;
 - every tile against the tiles below it and the checkpoint above; every entry against its leaf;
+  partial tiles and bundles of earlier sizes, which stay until the full one is there, against the
+  present ones;
 - every record of the segments against its checksum and its leaf; every sealed part against the
   digest in its entry; where the member's key is here, its content, the commitment and the body's
   digest. A key that was destroyed never breaks anything.
@@ -316,6 +318,9 @@ class _Tree:
                 suspects.add(index)
                 good = self._judge_leaves(tile, bundle, stored, computed)
             hashes = good or bytes(tile.width * HASH_SIZE)
+            if good is not None:
+                self._check_earlier(tile, hashes)
+                self._check_earlier(bundle, hashes)
             if tile.full:
                 above.append(merkle.root_of_hashes(hashes))
             else:
@@ -409,11 +414,34 @@ class _Tree:
                             first,
                             f"the hash over the {1 << 8 * level} entries from {first} is wrong",
                         )
+            self._check_earlier(tile, expected)
             if tile.full:
                 above.append(merkle.root_of_hashes(expected))
             else:
                 edge = expected
         return _Row(b"".join(above), edge), suspects_above
+
+    def _check_earlier(self, tile: Tile, hashes: bytes) -> None:
+        """Check what is left of this tile or bundle of other sizes against the right hashes.
+
+        A wider one is of a size that no checkpoint names (a crash): what both hold is compared.
+        """
+        for earlier in self._folder.partials(tile):
+            if earlier == tile:
+                continue
+            found = self._read(earlier) if tile.level != ENTRIES else self._leaf_hashes(earlier)
+            if found is None:
+                continue
+            for at in range(0, min(len(found), len(hashes)), HASH_SIZE):
+                if found[at : at + HASH_SIZE] != hashes[at : at + HASH_SIZE]:
+                    number = tile.first + at // HASH_SIZE
+                    self._findings.add(
+                        Code.JOURNAL_CORRUPT,
+                        f"log/{earlier}",
+                        number << 8 * max(tile.level, 0),
+                        "is not what the tree holds",
+                    )
+                    break
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,7 +177,6 @@ def test_a_flipped_bit_in_an_entry_bundle_is_named(history: History) -> None:
         assert (f"log/{tile}", entry) in named, (tile, at, bit, found)
 
 
-@pytest.mark.xfail(strict=True, reason="verification looks at the tiles of the last size only")
 def test_a_flipped_bit_in_a_tile_of_an_earlier_size_is_named(history: History) -> None:
     """The partial tiles and bundles of heads that were published before."""
     log = history.whole / "log"
@@ -225,18 +224,7 @@ def record_bounds(path: Path) -> list[tuple[int, int, int]]:
     return found
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "log/checkpoint",
-        pytest.param(
-            "journal.json",
-            marks=pytest.mark.xfail(
-                strict=True, reason="the origin is not compared with the key's name"
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("name", ["log/checkpoint", "journal.json"])
 def test_a_flipped_bit_in_a_signed_statement_is_named(history: History, name: str) -> None:
     """Any bit of the checkpoint, and of the description with the key that proves it."""
     for path, at, bit in random_places([history.whole / name], name):

@@ -95,6 +95,33 @@ def test_a_flipped_bit_in_the_published_log_is_named(journal: Path, seed: int) -
         assert found.index == index
 
 
+@pytest.mark.parametrize("level", [ENTRIES, 0, 1])
+async def test_a_tile_of_an_earlier_size_is_verified(tmp_path: Path, level: int) -> None:
+    """Partial tiles and bundles of heads that were published before are prefixes of the present
+    ones: a flipped bit is named with its file and the entry."""
+    for start, end in ((0, 300), (300, 400), (400, 600), (600, 700)):
+        await write(tmp_path, range(start, end), settings=STILL)
+    tile = Tile(level, 0, 1) if level == 1 else Tile(level, 2, 88)
+    path = tmp_path / "log" / str(tile)
+    assert_good(tmp_path, 700)
+    at = path.stat().st_size // 2
+    index = entry_at(tmp_path, tile, at) if level == ENTRIES else tile.first + at // 32
+    flipped(path, at, 3)
+    (finding,) = verify(tmp_path).findings
+    assert (finding.file, finding.index) == (f"log/{tile}", index)
+
+
+async def test_the_origin_is_the_name_of_the_key(tmp_path: Path) -> None:
+    """journal.json names one log, not two."""
+    await write(tmp_path, range(2))
+    path = tmp_path / "journal.json"
+    path.write_bytes(path.read_bytes().replace(b'"origin": "j', b'"origin": "k'))
+    with pytest.raises(Problem) as caught:
+        verify(tmp_path)
+    assert caught.value.code is Code.JOURNAL_CORRUPT
+    assert verify(tmp_path, key=VERIFIER).findings[0].file == "journal.json"
+
+
 @pytest.mark.parametrize("seed", range(24))
 def test_a_flipped_bit_in_a_segment_is_named(journal: Path, seed: int) -> None:
     """One flipped bit anywhere in a segment is found, in that file and at that record."""

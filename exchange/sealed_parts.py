@@ -14,10 +14,9 @@ from __future__ import annotations
 
 import struct
 from base64 import b64decode, b64encode
-from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from cryptography.exceptions import InvalidTag
@@ -41,8 +40,7 @@ _INNER = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER = bytes(byte ^ 0x5C for byte in range(256))
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """The head of a message as it was signed: method and target, or status; and headers."""
 
     headers: Headers = ()
@@ -51,8 +49,7 @@ class Head:
     status: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SealedPart:
+class SealedPart(NamedTuple):
     """What a record keeps encrypted. ``salt`` is 16 to 64 random bytes, used once."""
 
     base: bytes

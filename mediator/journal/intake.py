@@ -1,9 +1,9 @@
 """Intake: group commit. The event loop makes the groups; one thread writes them.
 
 While a group is written, the next one fills. When many exchanges run at once, a group waits a
-moment for company (PostgreSQL's ``commit_delay`` with ``commit_siblings``), but never once every
-running exchange is in it: a commit costs a few hundred microseconds of processor whatever it
-holds. A lone exchange never waits.
+moment for company (PostgreSQL's ``commit_delay`` with ``commit_siblings``), until half of them are
+in it: a commit costs a few hundred microseconds of processor whatever it holds. A lone exchange
+never waits.
 
 Invariants:
 - a record is acknowledged only after its whole group was written and synced;
@@ -143,7 +143,7 @@ class Intake:
             self._wanted = 0
             self._scheduled = loop.call_soon(self._hand_over)
         else:
-            self._wanted = siblings
+            self._wanted = siblings // 2
             self._scheduled = loop.call_later(limits.gather_s, self._hand_over)
 
     def _hand_over(self) -> None:

@@ -64,8 +64,8 @@ class JournalSettings:
         "seconds between two publications of tiles and checkpoint", default=0.5, low=0.01
     )
     gather_s: float = setting(
-        "seconds that a commit waits for company when many exchanges run",
-        default=0.0015,
+        "seconds that a commit waits at most for company when many exchanges run",
+        default=0.003,
         low=0,
         high=0.1,
     )

@@ -54,6 +54,8 @@ class SqliteSignedStore:
         self.path = path
         try:
             self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            # As durable as deleting the rollback journal each time, at half the work.
+            self._connection.execute("PRAGMA journal_mode = TRUNCATE")
             self._connection.execute("PRAGMA synchronous = EXTRA")
             self._connection.execute(
                 "CREATE TABLE IF NOT EXISTS signed (one INTEGER PRIMARY KEY CHECK (one = 1),"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import zipfile
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -68,8 +67,8 @@ class World:
                 for number in range(4):
                     for kind in (Kind.REQUEST, Kind.RESPONSE):
                         base = f'"@signature-params": ();created=1;keyid="{self.key.keyid}"'
-                        sealed = replace(
-                            part(number), base=base.encode(), signature=self.key.sign(base.encode())
+                        sealed = part(number)._replace(
+                            base=base.encode(), signature=self.key.sign(base.encode())
                         )
                         value = entry(
                             number, side=side, kind=kind, certificate=self.key.keyid,

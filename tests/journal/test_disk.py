@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from exchange.entries import parse_entry
 from exchange.problems import Code, Problem
+from mediator.journal.files import RealFiles
 from mediator.journal.log import Journal
 from mediator.journal.reader import JournalReader
 from tests.journal.world import (
@@ -116,6 +119,36 @@ async def test_a_failing_publication_is_said_and_made_up_for(tmp_path: Path) -> 
         await healed(journal)
         assert journal.published_size == 2
     assert_good(tmp_path, 2)
+
+
+class OldKernel(RealFiles):
+    """A kernel or file system that knows no durable write in one call."""
+
+    calls: ClassVar[list[str]] = []
+
+    def write(self, descriptor: int, data: bytes, offset: int) -> None:
+        self.calls.append("write")
+        super().write(descriptor, data, offset)
+
+    def sync(self, descriptor: int) -> None:
+        self.calls.append("sync")
+        super().sync(descriptor)
+
+
+def test_a_durable_write_where_the_kernel_has_none(tmp_path: Path) -> None:
+    """It falls back to write and sync, and does not try again; the flag of a foreign bit is what
+    a kernel refuses that does not know it."""
+    files = OldKernel()
+    OldKernel._dsync = 1 << 30
+    descriptor = files.open(tmp_path / "file")
+    try:
+        files.write_durably(descriptor, b"abc", 0)
+        assert OldKernel._dsync == 0
+        files.write_durably(descriptor, b"def", 3)
+    finally:
+        os.close(descriptor)
+    assert files.calls == ["write", "sync"] * 2
+    assert (tmp_path / "file").read_bytes() == b"abcdef"
 
 
 CHILD = """

@@ -200,3 +200,23 @@ async def test_the_index_is_made_anew(tmp_path: Path, how: str) -> None:
     assert opened.size == 301
     assert opened.of_message("LA-299") == [299]
     opened.close()
+
+
+async def test_what_the_index_lacks_is_found_too(tmp_path: Path) -> None:
+    """A search of an index that is behind gives what a whole one gives, page by page."""
+    await write(tmp_path, range(300))
+    query = Query(client="LA/GOV/MOF/budget")
+    whole = index.search([JournalReader(tmp_path).index()], query, 1000)
+    with sqlite3.connect(tmp_path / index.FILE) as connection:
+        connection.execute("DELETE FROM entries WHERE idx >= 130")
+    connection.close()
+    found: list[index.Hit] = []
+    cursor: Cursor | None = None
+    while not found or cursor is not None:
+        reader = JournalReader(tmp_path).index()
+        page = index.search([reader], query, 70, cursor)
+        reader.close()
+        found += page.hits
+        cursor = page.next
+    assert found == whole.hits
+    assert len(found) == 300

@@ -17,6 +17,7 @@ from exchange.problems import Code, Problem
 from mediator.journal import segments
 from mediator.journal.files import RealFiles
 from mediator.journal.index import FILE as INDEX_FILE
+from mediator.journal.index import IndexReader
 from mediator.journal.log import JournalSettings
 from mediator.journal.reader import JournalReader
 from tests.journal.world import (
@@ -92,6 +93,35 @@ async def test_what_arrives_during_a_commit_is_the_next_group(tmp_path: Path) ->
         await asyncio.gather(*more)
         assert files.syncs == 2
         files.gate.release(100)
+
+
+async def test_a_busy_server_waits_for_company(tmp_path: Path) -> None:
+    """With eight exchanges running, four records make a group; a lone exchange waits for none."""
+    running = 8
+    files = GatedFiles()
+    files.gate.release(100)
+    settings = JournalSettings(publish_interval_s=1000, gather_s=1000)
+    async with journal_in(tmp_path, settings, files=files, siblings=lambda: running) as journal:
+        records = []
+        for number in range(4):
+            records.append(asyncio.create_task(journal.record(entry(number), MPI)))
+            await asyncio.sleep(0.001)
+        await asyncio.gather(*records)
+        assert files.syncs == 1
+        running = 1
+        await journal.record(entry(4), MPI)
+        assert files.syncs == 2
+
+
+async def test_a_group_has_its_limits(tmp_path: Path) -> None:
+    """More than fits one group becomes several, in order."""
+    files = GatedFiles()
+    files.gate.release(100)
+    settings = JournalSettings(publish_interval_s=1000, group_max_records=10)
+    async with journal_in(tmp_path, settings, files=files) as journal:
+        receipts = await asyncio.gather(*(journal.record(entry(n), MPI) for n in range(35)))
+        assert [receipt.index for receipt in receipts] == list(range(35))
+        assert files.syncs == 4
 
 
 async def test_a_cancelled_caller_does_not_undo_its_record(tmp_path: Path) -> None:
@@ -277,6 +307,19 @@ async def test_the_index_can_be_left_out(tmp_path: Path) -> None:
     await write(tmp_path, range(5), settings=JournalSettings(index=False))
     assert not (tmp_path / INDEX_FILE).exists()
     assert JournalReader(tmp_path).index().size == 5
+
+
+async def test_what_is_all_published_is_all_indexed(tmp_path: Path) -> None:
+    """As soon as every durable record is published, a search in the index file finds it."""
+    async with journal_in(tmp_path, QUICK) as journal:
+        for start in range(0, 900, 300):
+            await asyncio.gather(
+                *(journal.record(entry(n), MPI) for n in range(start, start + 300))
+            )
+            await until(lambda: journal.published_size == journal.size)
+            reader = IndexReader.open(tmp_path / INDEX_FILE, "o")
+            assert reader.size == start + 300
+            reader.close()
 
 
 async def test_publication_keeps_up_by_itself(tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ tree must verify and extend every checkpoint that was ever published or signed.
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import tempfile
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ from exchange.merkle import root_of_hashes
 from exchange.problems import Code, Problem
 from exchange.tiles import Tile, bundles_of, tiles_of
 from mediator.journal import recovery, segments
+from mediator.journal.intake import Committed
 from mediator.journal.publication import Publisher
 from mediator.journal.segments import Position
 from mediator.journal.signed import FILE as SIGNED_FILE
@@ -40,7 +43,7 @@ from tests.journal.world import (
     write,
 )
 
-BATCHES = (3, 254)  # over the border of a tile
+BATCHES = (3, 600)  # over the borders of tiles: the first round of these ends within a group
 
 
 @dataclass
@@ -83,7 +86,9 @@ def append(directory: Path, end: Position, count: int) -> Position:
 class Process:
     """One life of a publisher, from recovery to its death."""
 
-    def __init__(self, directory: Path, files: FailingFiles) -> None:
+    def __init__(
+        self, directory: Path, files: FailingFiles, committed: deque[Committed] | None = None
+    ) -> None:
         for name in ("log", "segments", "staging"):
             (directory / name).mkdir(parents=True, exist_ok=True)
         self.store = FailingStore(SqliteSignedStore(directory / SIGNED_FILE), files)
@@ -95,11 +100,12 @@ class Process:
         self.durable = found.durable
         self.publisher = Publisher(
             directory, files, self.store, ORIGIN, KEY, found.edge, found.published,
-            found.signed, None,
+            found.signed, None, committed,
         )  # fmt: skip
 
     def publish(self) -> None:
         self.publisher.publish(self.durable)
+        self.publisher.publish(self.durable, whole=True)
 
     def die(self) -> None:
         self.store.close()
@@ -169,6 +175,52 @@ def test_every_operation_may_fail(memory: Path, persisted: bool, goes_on: bool) 
     assert total > 30
     for at in range(1, total + 1):
         play(memory / str(at), FailingFiles(at=at, persisted=persisted), goes_on)
+
+
+def test_under_load_a_round_ends_with_a_full_bundle(memory: Path) -> None:
+    """More than a bundle is published without partial tiles; the next start goes on from there."""
+    process = Process(memory, FailingFiles())
+    process.durable = append(memory, process.durable, 700)
+    process.publisher.publish(process.durable)
+    assert process.publisher.size == 512
+    assert not list((memory / "log").rglob("entries/*.p/*"))
+    process.die()
+    assert assert_good(memory, 512).unpublished == 188
+    process = Process(memory, FailingFiles())
+    assert process.publisher.size == 512
+    process.durable = append(memory, process.durable, 100)
+    process.publisher.publish(process.durable)
+    assert process.publisher.size == 768
+    process.publisher.publish(process.durable)
+    process.die()
+    assert_good(memory, 800)
+
+
+def test_lost_tiles_of_a_round_that_ended_within_a_group(memory: Path) -> None:
+    """Deriving the tree anew takes exactly the records that were published."""
+    process = Process(memory, FailingFiles())
+    process.durable = append(memory, process.durable, 700)
+    process.publisher.publish(process.durable)
+    process.die()
+    shutil.rmtree(memory / "log" / "tile")
+    Process(memory, FailingFiles()).die()
+    assert_good(memory, 512)
+
+
+@pytest.mark.parametrize("missing", [0, 1, 2])
+def test_what_is_not_in_memory_is_read_back(memory: Path, missing: int) -> None:
+    """Publication from memory, from the segments, and from both gives one tree."""
+    committed: deque[Committed] = deque()
+    process = Process(memory, FailingFiles(), committed)
+    for group in range(5):
+        first = process.durable.index
+        process.durable = append(memory, process.durable, 60)
+        entries = [format_entry(entry(number)) for number in range(first, first + 60)]
+        if group != missing:
+            committed.append(Committed(first, entries, process.durable))
+    process.publish()
+    process.die()
+    assert_good(memory, 300)
 
 
 @pytest.mark.parametrize("steps", [(1,), (256,), (255, 1), (1, 65_535), (70_000,), (3, 300, 513)])

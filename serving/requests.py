@@ -524,14 +524,21 @@ class Connection(asyncio.Protocol):
         A socket that is closed while something unread is in it resets the connection, and the
         client may lose the reply: take and drop what comes, for a while (RFC 9112 section 9.6).
         """
-        if drained or self._eof or self._owner.stopping or self.transport is None:
+        transport = self.transport
+        if (
+            drained
+            or self._eof
+            or self._owner.stopping
+            or transport is None
+            or transport.is_closing()
+        ):
             self.close()
             return
         self._deaf, self._ahead = True, b""
         self._unsent, self.deadline = math.inf, self.loop.time() + LINGER_S
         self.resume()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
+        if transport.can_write_eof():
+            transport.write_eof()
 
     def pause(self) -> None:
         if not self._paused and self.transport is not None and not self.transport.is_closing():

@@ -31,10 +31,10 @@ from exchange.sealed_parts import Head, SealedPart
 from exchange.tiles import Tile, subtree_reader
 from mediator.journal.keyring import KeyRing
 from mediator.journal.log import Journal
-from serving.randomness import random_bytes
 from mediator.journal.segments import format_record
 from mediator.journal.tiles import Edge
 from mediator.journal.verify import verify
+from serving.randomness import random_bytes
 
 CONCURRENCY = (1, 16, 256)
 TREE_SIZES = (10_000, 1_000_000)

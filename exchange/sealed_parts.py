@@ -13,7 +13,8 @@ Invariants:
 from __future__ import annotations
 
 import struct
-from base64 import b64decode, b64encode
+from base64 import b64decode
+from binascii import b2a_base64
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -196,7 +197,7 @@ def encrypt(plaintext: bytes, record_key: bytes, key_name: str) -> bytes:
 def wrap_key(record_key: bytes, member_key: AESGCM, key_name: str, nonce: bytes) -> str:
     """Wrap a record's key, in base64; ``nonce`` must never repeat under ``member_key``."""
     wrapped = nonce + member_key.encrypt(nonce, record_key, _wrap_context(key_name))
-    return b64encode(wrapped).decode("ascii")
+    return b2a_base64(wrapped, newline=False).decode("ascii")
 
 
 def unwrap_key(wrapped: str, member_key: AESGCM, key_name: str) -> bytes:

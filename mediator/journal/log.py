@@ -197,15 +197,15 @@ class Journal:
                 much waits; ``ShuttingDown`` after :meth:`close`; ``InvalidDocument`` when the
                 entry or the part is too large to be written.
         """
-        intake = self._intake
         self._check_open()
         if part is None:
             data, record = format_sealed(entry, None, None), b""
         else:
-            key = self._keyring.current(member, entry.at) or await self._make_key(member, entry.at)
+            at = entry.at
+            key = self._keyring.current(member, at) or await self._make_key(member, at)
             sealed, record = key.seal(format_part(part))
             data = format_sealed(entry, sealed, commitment(part))
-        return Receipt(await intake.submit(data, record), data)
+        return Receipt(await self._intake.submit(data, record), data)
 
     def _check_open(self) -> None:
         intake, settings = self._intake, self._settings

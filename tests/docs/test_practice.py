@@ -110,6 +110,18 @@ class Terminal:
             time.sleep(0.1)  # between two looks
         raise AssertionError("the servers did not take up the registrations")
 
+    def wait_until_published(self) -> None:
+        """Until both journals have published what they hold, as a reader's pause lets them."""
+        deadline = time.monotonic() + DEADLINE_S
+        while time.monotonic() < deadline:
+            journals = [
+                self._ask(port, "healthz")["checks"]["journal"] for port in ("4601", "4602")
+            ]
+            if all(journal["published"] == journal["entries"] for journal in journals):
+                return
+            time.sleep(0.1)  # between two looks
+        raise AssertionError("the journals did not publish")
+
     def _ask(self, port: str, path: str) -> Any:
         connection = http.client.HTTPConnection("127.0.0.1", int(self._ports[port]), timeout=5)
         try:
@@ -160,6 +172,8 @@ def test_the_pages_lead_from_nothing_to_evidence(
         elif mark == "sh":
             if "saphan call" in text:
                 terminal.wait_until_known()
+            if "saphan audit" in text:
+                terminal.wait_until_published()
             done = terminal.run(text)
             assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
             if "saphan call" in text:

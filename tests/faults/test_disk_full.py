@@ -21,7 +21,7 @@ from tests.world import small
 from tests.world.fixtures import small_world
 from tests.world.small import SmallWorld
 
-SIZE = 8 * 1024 * 1024
+SIZE = 48 * 1024 * 1024
 SIDES = ["provider", "consumer"]
 # What may be said honestly while one of the two disks is full.
 HONEST = {"LoggingFailed"}
@@ -99,7 +99,7 @@ def fail_once(world: SmallWorld) -> small.Answer:
 def await_recovery(world: SmallWorld, server: RunningServer) -> float:
     """Wait until a call succeeds and the server says that it is well; how long it took."""
     start = time.monotonic()
-    while time.monotonic() < start + 10:
+    while time.monotonic() < start + 30:
         if world.call().status == 200 and said(server)["status"] == "ok":
             return time.monotonic() - start
         time.sleep(0.05)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
+import structlog
 from hypothesis import settings
 
 pytest_plugins = ["tests.services", "tests.world.fixtures"]
@@ -9,3 +13,10 @@ pytest_plugins = ["tests.services", "tests.world.fixtures"]
 # No test is timed: a busy machine must not fail what is right.
 settings.register_profile("saphan", deadline=None, print_blob=True)
 settings.load_profile("saphan")
+
+
+@pytest.fixture(autouse=True)
+def _plain_logs() -> Iterator[None]:
+    """A command that a test runs in its own process sets up logging; the next test has it anew."""
+    yield
+    structlog.reset_defaults()

@@ -112,6 +112,12 @@ class Provider:
         except Problem as problem:
             await self.recorder.refused_message(received, problem)
             raise
+        except Exception as error:
+            # A fault of ours is a refusal too: it is recorded like any other.
+            log.exception("message_not_opened", peer=str(received.peer))
+            fault = replies.internal()
+            await self.recorder.refused_message(received, fault)
+            raise fault from error
         recorded = await self.recorder.opening(call)
         agreement = endpoint = ""
         try:

@@ -32,6 +32,7 @@ from mediator.stages import (
     Routed,
     SealedCall,
 )
+from mediator.turns import Turns
 from serving import replies
 from serving.clock import Clock
 from serving.randomness import random_token
@@ -54,6 +55,7 @@ class Consumer:
     recorder: Recorder
     link: Link
     clock: Clock
+    turns: Turns
 
     async def exchange(self, call: Call) -> Reply:
         """Make the call and return what the application gets.
@@ -61,12 +63,14 @@ class Consumer:
         Raises:
             Problem: whatever stopped it; it is recorded already, except ``LoggingFailed``.
         """
+        await self.turns.next()
         try:
             routed = await self.find(call)
         except Problem as problem:
             await self.recorder.refused_call(call, problem)
             raise
         recorded, answered = await self.carry(routed)
+        await self.turns.next()
         try:
             opened = self.open(answered)
         except Problem as problem:

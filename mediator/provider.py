@@ -41,6 +41,7 @@ from mediator.stages import (
     Released,
     SealedReply,
 )
+from mediator.turns import Turns
 from serving import replies
 from serving.backends import Backend, BackendRequest, Headers
 from serving.clock import Clock
@@ -97,6 +98,7 @@ class Provider:
     replays: ReplayMemory
     recorder: Recorder
     clock: Clock
+    turns: Turns
     max_url_bytes: int
     _projections: dict[tuple[str, ...], Projection] = field(default_factory=dict)
 
@@ -107,6 +109,7 @@ class Provider:
             Problem: where no signed answer can be given: the message could not be opened (then
                 its refusal is recorded), or the journal cannot be written.
         """
+        await self.turns.next()
         try:
             call = self.open(received)
         except Problem as problem:
@@ -123,7 +126,8 @@ class Provider:
         try:
             allowed = self.allow(recorded)
             agreement, endpoint = allowed.agreement.reference, allowed.match.operation.template
-            sealed = self.seal(recorded, self.minimise(await self.deliver(allowed)))
+            delivered = await self.deliver(allowed)
+            sealed = self.seal(recorded, self.minimise(delivered))
             stopped = None
         except Problem as problem:
             stopped, sealed = problem, self.seal_problem(recorded, problem)
@@ -232,6 +236,7 @@ class Provider:
             ),
             timeout_s=offered.timeout_s,
         )
+        await self.turns.next()
         if len(answer.body) > offered.response_max_bytes:
             raise Problem(
                 Code.RESPONSE_TOO_LARGE,

@@ -22,8 +22,8 @@ from tests.world.fixtures import small_world
 from tests.world.small import SmallWorld
 
 # Room for all that these tests write: the applications go on calling while one disk is full, each
-# refusal is a record on the other, and until a bundle is full each publication leaves a partial one.
-# A disk of 8 MB was full of that now and then, for good.
+# refusal is a record on the other, and until a bundle is full each publication leaves a partial
+# one. A disk of 8 MB was full of that now and then, for good.
 SIZE = 48 * 1024 * 1024
 SIDES = ["provider", "consumer"]
 # What may be said honestly while one of the two disks is full.

@@ -19,7 +19,7 @@ HANDSHAKES_RECORDED_PER_S = 10
 
 
 class Handshakes:
-    """Counts failed TLS handshakes and records some of them: a flood must not fill the journal."""
+    """Counts all, logs and records some: a flood must fill neither the journal nor the logs."""
 
     def __init__(self, recorder: Recorder, metrics: Metrics, background: Background) -> None:
         self._recorder = recorder
@@ -45,16 +45,23 @@ class Handshakes:
         return failed
 
     def malformed(self, listener: str) -> Callable[[Problem], None]:
-        """The callback for messages of one listener that are not HTTP."""
-        return lambda problem: self._note(listener, problem)
+        """The callback for what one listener refuses before it is a request."""
+
+        def refused(problem: Problem) -> None:
+            self._metrics.turned_away.labels(listener, problem.code.value).inc()
+            self._note(listener, problem)
+
+        return refused
 
     def _note(self, listener: str, problem: Problem) -> None:
-        log.warning("connection_refused", listener=listener, code=problem.code, why=problem.detail)
         second = int(asyncio.get_running_loop().time())
         if second != self._second:
             self._second, self._recorded = second, 0
         self._recorded += 1
         if self._recorded <= HANDSHAKES_RECORDED_PER_S:
+            log.warning(
+                "connection_refused", listener=listener, code=problem.code, why=problem.detail
+            )
             self._background.start(record_quietly(self._recorder, "connection refused", problem))
 
 

@@ -93,6 +93,13 @@ class Metrics:
             ("listener",),
             registry=self.registry,
         )
+        self.turned_away = Counter(
+            "saphan_turned_away",
+            "What was refused before it was an exchange: connections too many, what is not HTTP, "
+            "requests at a full or closed gate; by listener and problem code.",
+            ("listener", "code"),
+            registry=self.registry,
+        )
         self.inside = Gauge(
             "saphan_exchanges_running", "Exchanges running now.", registry=self.registry
         )

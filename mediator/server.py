@@ -51,12 +51,15 @@ from serving import tls
 from serving.backends import Backend
 from serving.clock import Clock, SystemClock
 from serving.listener import Listener, is_loopback, listen, split_address
-from serving.runtime import settle
+from serving.runtime import allow_files, settle
 
 log = structlog.get_logger("mediator.server")
 
 # Measured at 32 connections: 4 is better than 1, 2 and 8.
 MESSAGES_A_TURN = 4
+
+# Of the journal, the registry's copy, adapters and the administration, with room.
+OWN_FILES = 512
 
 AdapterFactory = Callable[[Path, ServiceId], tuple[Backend, bytes]]
 """From a mapping file and one of its services to a running adapter and its OpenAPI document
@@ -196,6 +199,12 @@ async def serve(
     settings: ServerSettings, make_adapter: AdapterFactory, stop: asyncio.Event
 ) -> None:
     """Run a server until ``stop`` is set."""
+    limits = settings.limits
+    allow_files(
+        3 * limits.listener_connections
+        + (1 + len(settings.services)) * limits.connections
+        + OWN_FILES
+    )
     async with open_server(settings, make_adapter) as server:
         log.info(
             "ready",
@@ -253,6 +262,7 @@ async def _listen(
         drain_s=2.0,
         keepalive_s=limits.keepalive_s,
         max_line_bytes=limits.url_max_bytes,
+        max_connections=limits.listener_connections,
     )
     found: dict[str, Listener] = {}
     found["peer"] = await start(

@@ -10,6 +10,7 @@ from pathlib import Path
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.problems import Code, Problem
 from mediator.journal.log import JournalSettings
+from serving.listener import MAX_CONNECTIONS
 from serving.settings import setting
 
 
@@ -137,6 +138,11 @@ class LimitSettings:
         "seconds for the other server's whole answer", default=60.0, low=0.1
     )
     concurrent: int = setting("exchanges at the same time", default=4000, low=1)
+    listener_connections: int = setting(
+        "connections to one listener at the same time; more are turned away",
+        default=MAX_CONNECTIONS,
+        low=1,
+    )
     connections: int = setting("pooled connections to one server or backend", default=64, low=1)
     low_disk_bytes: int = setting(
         "free bytes on the journal's disk below which health says failing",

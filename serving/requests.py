@@ -474,23 +474,8 @@ class Connection(asyncio.Protocol):
         transport = self.transport
         if transport is None or transport.is_closing():
             return
-        status, headers, body = reply
-        lines = [
-            _STATUS_LINES.get(status) or f"HTTP/1.1 {status} ",
-            *map(": ".join, headers),
-        ]
-        if status in _BODILESS:
-            body = b""
-        elif body or method != "HEAD":
-            # Of HEAD without a body it is not known (RFC 9110 section 8.6).
-            lines.append(f"content-length: {len(body)}")
-        if not keep:
-            lines.append("connection: close")
-        text = "\r\n".join(lines)
-        breaks = len(lines) - 1
-        if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text:
-            raise ValueError("a field of the reply contains a line break or NUL")
-        head = f"{text}\r\n\r\n".encode("latin-1")
+        head = format_head(method, reply, keep=keep)
+        body = b"" if reply.status in _BODILESS else reply.body
         if method == "HEAD" or not body:
             transport.write(head)
         elif len(body) < _JOIN_BELOW_BYTES:
@@ -583,6 +568,29 @@ class Connection(asyncio.Protocol):
         if self.transport is not None:
             self._gone = self._gone or self.loop.create_future()
             await asyncio.wait([self._gone])
+
+
+def format_head(method: str, reply: Reply, *, keep: bool) -> bytes:
+    """Status line and fields of a reply to a request of this method.
+
+    Raises:
+        ValueError: a field that would be read as something else.
+    """
+    status, headers, body = reply
+    lines = [
+        _STATUS_LINES.get(status) or f"HTTP/1.1 {status} ",
+        *map(": ".join, headers),
+    ]
+    if status not in _BODILESS and (body or method != "HEAD"):
+        # Of HEAD without a body it is not known (RFC 9110 section 8.6).
+        lines.append(f"content-length: {len(body)}")
+    if not keep:
+        lines.append("connection: close")
+    text = "\r\n".join(lines)
+    breaks = len(lines) - 1
+    if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text:
+        raise ValueError("a field of the reply contains a line break or NUL")
+    return f"{text}\r\n\r\n".encode("latin-1")
 
 
 class _SentAhead(Exception):

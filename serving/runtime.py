@@ -8,10 +8,36 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import resource
 import signal
 from collections.abc import Awaitable, Callable
 
+import structlog
 import uvloop
+
+log = structlog.get_logger("serving.runtime")
+
+
+def allow_files(wanted: int) -> None:
+    """See to it that this process may open so many files, as far as it is allowed to.
+
+    When descriptors run out, it is not only clients that are turned away: the journal cannot
+    begin its next file either.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if allowed > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        log.warning(
+            "few_files",
+            allowed=allowed,
+            wanted=wanted,
+            remedy="raise the limit of open files (LimitNOFILE), or lower "
+            "limits.listener_connections",
+        )
 
 
 def settle() -> None:

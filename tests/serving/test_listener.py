@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
+import socket
 import ssl
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -261,4 +264,127 @@ async def test_a_handshake_that_fails_leaves_nothing(server_context: ssl.SSLCont
     await read_all(reader)
     writer.close()
     assert not listener._connections
+    await listener.stop()
+
+
+async def until_open(listener: Listener, number: int) -> None:
+    """Wait until it counts so many connections."""
+    async with asyncio.timeout(5):
+        while len(listener._connections) != number:  # noqa: ASYNC110 (no event tells)
+            await asyncio.sleep(0.002)
+
+
+async def test_one_connection_too_many_gets_a_503() -> None:
+    """At once and without a request, in the shape of all problems; a place that is given back is
+    taken by the next."""
+    refused: list[Problem] = []
+    listener = await started(max_connections=2, on_malformed=refused.append)
+    clients = [await asyncio.open_connection(listener.host, listener.port) for _ in range(2)]
+    await until_open(listener, 2)
+    reader, writer = await asyncio.open_connection(listener.host, listener.port)
+    await asyncio.sleep(0.05)
+    writer.write(GET)
+    answer = await read_all(reader)
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nx-road-error: Server.ClientProxy.ServerOverloaded\r\n" in answer
+    assert b"\r\nretry-after: " in answer
+    assert b"\r\nconnection: close\r\n" in answer
+    assert [problem.code for problem in refused] == [Code.OVERLOADED]
+    writer.close()
+    clients[0][1].write(GET)
+    await read_reply(clients[0][0], b"hello")
+    clients[0][1].close()
+    await until_open(listener, 1)
+    reader, writer = await asyncio.open_connection(listener.host, listener.port)
+    writer.write(GET)
+    await read_reply(reader, b"hello")
+    for _, one in (*clients, (reader, writer)):
+        one.close()
+    await listener.stop()
+
+
+@pytest.mark.usefixtures("swept_often")
+async def test_a_crowd_that_is_turned_away_holds_nothing() -> None:
+    """Neither a place nor, for longer than a moment, a socket."""
+    listener = await started(max_connections=1)
+    first, first_writer = await asyncio.open_connection(listener.host, listener.port)
+    await until_open(listener, 1)
+    crowd = [await asyncio.open_connection(listener.host, listener.port) for _ in range(200)]
+    for reader, writer in crowd:
+        assert (await read_all(reader)).startswith(b"HTTP/1.1 503 ")
+        writer.close()
+    async with asyncio.timeout(5):
+        while listener._leaving or listener._left:  # noqa: ASYNC110 (no event tells)
+            await asyncio.sleep(0.002)
+    first_writer.write(GET)
+    await read_reply(first, b"hello")
+    first_writer.close()
+    await listener.stop()
+
+
+async def test_handshakes_that_never_end_count_as_connections(
+    server_context: ssl.SSLContext,
+    client_context: ssl.SSLContext,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While they last, nobody more is let in; they last ``_TLS_HANDSHAKE_S`` at most, and one
+    that fails gives its place back at once."""
+    monkeypatch.setattr(listeners, "_TLS_HANDSHAKE_S", 0.5)
+    listener = await started(max_connections=2, context=server_context)
+    silent = [await asyncio.open_connection(listener.host, listener.port) for _ in range(2)]
+    await until_open(listener, 2)
+    with pytest.raises(OSError):  # noqa: PT011 (the connection ends: in which way, TCP decides)
+        await asyncio.open_connection(listener.host, listener.port, ssl=client_context)
+    silent[0][1].write(GET)
+    await until_open(listener, 1)
+    reader, writer = await asyncio.open_connection(listener.host, listener.port, ssl=client_context)
+    writer.write(GET)
+    await read_reply(reader, b"hello")
+    await until_open(listener, 1)
+    for _, one in (*silent, (reader, writer)):
+        one.close()
+    await listener.stop()
+
+
+async def test_a_handshake_under_way_ends_with_the_listener(
+    server_context: ssl.SSLContext, client_context: ssl.SSLContext
+) -> None:
+    """It does not become a connection that nobody looks after."""
+    listener = await started(context=server_context)
+    reader, writer = await asyncio.open_connection(listener.host, listener.port)
+    await until_open(listener, 1)
+    async with asyncio.timeout(5):
+        await listener.stop()
+    assert await read_all(reader) == b""
+    assert not listener._connections
+    writer.close()
+
+
+async def test_without_descriptors_it_waits_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A process that may open no more files serves those who are there, and the others later."""
+    monkeypatch.setattr(listeners, "_ACCEPT_AGAIN_S", 0.05)
+    listener = await started()
+    first, first_writer = await asyncio.open_connection(listener.host, listener.port)
+    await until_open(listener, 1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    second = socket.socket()
+    second.setblocking(False)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        await asyncio.get_running_loop().sock_connect(second, (listener.host, listener.port))
+        await asyncio.sleep(0.1)
+        first_writer.write(GET)
+        await read_reply(first, b"hello")
+        assert len(listener._connections) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    reader, writer = await asyncio.open_connection(sock=second)
+    writer.write(GET)
+    await read_reply(reader, b"hello")
+    for one in (first_writer, writer):
+        one.close()
     await listener.stop()

@@ -91,8 +91,8 @@ def said(server: RunningServer) -> dict[str, Any]:
 
 
 def fail_once(world: SmallWorld) -> small.Answer:
-    """Call until the call is refused: what is left of the last block may hold a record or two."""
-    for _ in range(20):
+    """Call until the call is refused: what is written ahead holds some hundred records."""
+    for _ in range(1000):
         answer = world.call()
         if answer.status != 200:
             return answer

@@ -15,8 +15,9 @@ import pytest
 
 from exchange.entries import parse_entry
 from exchange.problems import Code, Problem
+from mediator.journal import segments
 from mediator.journal.files import RealFiles
-from mediator.journal.log import Journal
+from mediator.journal.log import Journal, JournalSettings
 from mediator.journal.reader import JournalReader
 from tests.journal.world import (
     MPI,
@@ -119,6 +120,41 @@ async def test_a_failing_publication_is_said_and_made_up_for(tmp_path: Path) -> 
         await healed(journal)
         assert journal.published_size == 2
     assert_good(tmp_path, 2)
+
+
+class AlmostFull(RealFiles):
+    """A disk that takes small writes only."""
+
+    def write_durably(self, descriptor: int, data: bytes, offset: int) -> None:
+        if len(data) > 100_000:
+            super().write_durably(descriptor, data[:50_000], offset)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super().write_durably(descriptor, data, offset)
+
+
+async def test_a_record_that_still_fits_is_taken(tmp_path: Path) -> None:
+    """A disk without room to write ahead refuses no record that it has room for."""
+    async with journal_in(tmp_path, STILL, files=AlmostFull()) as journal:
+        for number in range(20):
+            await journal.record(entry(number), MPI, part(number))
+        assert journal.healthy is None
+    assert_good(tmp_path, 20)
+
+
+async def test_a_segment_ends_with_its_last_group(tmp_path: Path) -> None:
+    """Nothing that was written ahead stays when the next segment begins or the journal closes."""
+    settings = JournalSettings(publish_interval_s=1000, segment_max_bytes=8192)
+    folder = tmp_path / "segments"
+    async with journal_in(tmp_path, settings) as journal:
+        for number in range(30):
+            await journal.record(entry(number), MPI, part(number))
+        *ended, current = segments.segments_in(folder)
+        assert len(ended) >= 2
+        assert segments.path_of(folder, current).stat().st_size >= 8192
+        for first in ended:
+            assert segments.find_end(folder, first)[1] is None
+    assert segments.find_end(folder, current)[1] is None
+    assert_good(tmp_path, 30)
 
 
 class OldKernel(RealFiles):

@@ -62,7 +62,8 @@ async def test_a_torn_tail_is_cut_at_every_byte(tmp_path: Path) -> None:
     end = segments.find_end(original / "segments", 0)[0]
     async with journal_in(original, STILL) as journal:
         await journal.record(entry(3), MPI, part(3))
-        whole = (original / SEGMENT).read_bytes()
+        last = segments.find_end(original / "segments", 0)[0]
+        whole = (original / SEGMENT).read_bytes()[: last.offset]
         copy = tmp_path / "copy"
         shutil.copytree(original, copy)
     assert end.offset == published
@@ -74,6 +75,23 @@ async def test_a_torn_tail_is_cut_at_every_byte(tmp_path: Path) -> None:
     (copy / SEGMENT).write_bytes(whole)
     async with journal_in(copy) as journal:
         assert journal.size == 4
+    assert_good(copy, 4)
+
+
+async def test_a_crash_leaves_a_segment_that_was_written_ahead(tmp_path: Path) -> None:
+    """Zeros that no group used are cut off at the next start, and the journal goes on there."""
+    async with journal_in(tmp_path / "original", STILL) as journal:
+        for number in range(3):
+            await journal.record(entry(number), MPI, part(number))
+        shutil.copytree(tmp_path / "original", tmp_path / "copy")
+    copy = tmp_path / "copy"
+    end = segments.find_end(copy / "segments", 0)[0]
+    assert (copy / SEGMENT).stat().st_size == 1 << 20
+    assert not any((copy / SEGMENT).read_bytes()[end.offset :])
+    async with journal_in(copy) as journal:
+        assert journal.size == 3
+        assert (copy / SEGMENT).stat().st_size == end.offset
+        await journal.record(entry(3), MPI, part(3))
     assert_good(copy, 4)
 
 

@@ -69,6 +69,8 @@ class Consumer:
         except Problem as problem:
             await self.recorder.refused_call(call, problem)
             raise
+        except Exception as error:
+            raise await self._refused(call, error) from error
         recorded, answered = await self.carry(routed)
         await self.turns.next()
         try:
@@ -127,6 +129,8 @@ class Consumer:
             except Problem as problem:
                 await self.recorder.refused_call(routed.call, problem)
                 raise
+            except Exception as error:
+                raise await self._refused(routed.call, error) from error
             recorded = await self.recorder.call(sealed)
             try:
                 return recorded, await self.link.send(recorded)
@@ -139,6 +143,13 @@ class Consumer:
             except Exception as error:
                 raise await self._failed(recorded, error, None) from error
         raise last
+
+    async def _refused(self, call: Call, error: Exception) -> Problem:
+        """Record that a fault of our own stopped a call before it was recorded."""
+        log.error("call_failed", trace=call.request_id, exc_info=error)
+        problem = replies.internal()
+        await self.recorder.refused_call(call, problem)
+        return problem
 
     async def _failed(
         self, recorded: RecordedCall, error: Exception, answered: Answered | None

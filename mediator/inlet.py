@@ -42,19 +42,33 @@ class Inlet:
         request_id = xroad.new_request_id()
         try:
             with self.gate:
-                call = await self._call(request, request_id)
-                reply = await self.consumer.exchange(call)
+                reply = await self._exchange(request, request_id)
                 self.metrics.done("consumer", reply.status, started)
                 return reply
         except Problem as problem:
             self.metrics.refused("consumer", problem, started)
             log.info("call_refused", trace=request_id, code=problem.code, why=str(problem))
             return _problem_reply(problem, request, request_id)
-        except Exception:
+
+    async def _exchange(self, request: Request, request_id: str) -> Reply:
+        try:
+            call = await self._call(request, request_id)
+            return await self.consumer.exchange(call)
+        except Problem:
+            raise
+        except Exception as error:
+            # A fault of ours that no step has recorded is a refusal too.
             log.exception("call_failed", trace=request_id)
-            own = replies.internal()
-            self.metrics.refused("consumer", own, started)
-            return _problem_reply(own, request, request_id)
+            fault = replies.internal()
+            await self.recorder.refused_request(
+                fault,
+                request.method,
+                request.target,
+                request.headers,
+                xroad.client_named(request.headers),
+                request_id,
+            )
+            raise fault from error
 
     async def _call(self, request: Request, request_id: str) -> Call:
         client: ApplicationId | None = None

@@ -17,7 +17,7 @@ from mediator.metrics import Metrics
 from mediator.provider import Provider
 from mediator.records import Recorder
 from mediator.settings import LimitSettings
-from mediator.stages import Received
+from mediator.stages import Received, RecordedReply
 from mediator.xroad import Connection
 from serving import replies
 from serving.backends import Headers
@@ -46,8 +46,7 @@ class PeerInlet:
         fields = request.headers
         try:
             with self.gate:
-                received = await self._receive(request)
-                recorded = await self.provider.exchange(received)
+                recorded = await self._exchange(request)
                 sealed = recorded.sealed
                 self.metrics.done("provider", sealed.head.status, started)
                 return Reply(sealed.head.status, sealed.head.headers, sealed.body)
@@ -55,25 +54,33 @@ class PeerInlet:
             self.metrics.refused("provider", problem, started)
             log.info("message_refused", trace=_trace(fields), code=problem.code, why=str(problem))
             return _unsigned(problem, fields)
-        except Exception:
-            log.exception("message_failed", trace=_trace(fields))
-            own = replies.internal()
-            self.metrics.refused("provider", own, started)
-            return _unsigned(own, fields)
+
+    async def _exchange(self, request: Request) -> RecordedReply:
+        try:
+            received = await self._receive(request)
+            return await self.provider.exchange(received)
+        except Problem:
+            raise
+        except Exception as error:
+            # A fault of ours that no step has recorded is a refusal too.
+            log.exception("message_failed", trace=_trace(request.headers))
+            fault = replies.internal()
+            await self.recorder.refused_link(fault, request.method, request.target, request.headers)
+            raise fault from error
 
     async def _receive(self, request: Request) -> Received:
         target, fields = request.target, request.headers
         try:
             peer = self._peer(request)
             body = await request.read(self.limits.request_max_bytes, self.limits.read_s)
+            head = RequestHead(
+                request.method,
+                self.provider.address + target,
+                tuple([item for item in fields if item[0] not in _UNSIGNED]),
+            )
         except Problem as problem:
             await self.recorder.refused_link(problem, request.method, target, fields)
             raise
-        head = RequestHead(
-            request.method,
-            self.provider.address + target,
-            tuple([item for item in fields if item[0] not in _UNSIGNED]),
-        )
         return Received(peer, head, target, body)
 
     def _peer(self, request: Request) -> ServerId:

@@ -34,6 +34,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from urllib.parse import quote
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from securesystemslib.exceptions import UnverifiedSignatureError, VerificationError
 from securesystemslib.signer import Key, Signature, Signer, SSlibKey
@@ -368,7 +369,7 @@ def _is_canonical(key: Key) -> bool:
         return _ED25519.fullmatch(public) is not None
     try:
         known = SSlibKey.from_crypto(load_pem_public_key(public.encode()))
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         return False
     return bool(known.keyval["public"] == public)
 

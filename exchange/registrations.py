@@ -27,6 +27,7 @@ from urllib.parse import urlsplit
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from exchange.certificates import parse_certificates
 from exchange.documents import Node, format_document, parse_document
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId, check_code
 from exchange.problems import Problem, Text
@@ -347,12 +348,12 @@ def _certificates(node: Node, *, least: int, most: int) -> tuple[x509.Certificat
 def _certificate(node: Node) -> x509.Certificate:
     text = node.text(MAX_CERTIFICATE_CHARS)
     try:
-        certificate = x509.load_pem_x509_certificate(text.encode())
-    except ValueError as error:
-        raise node.refuse(f"not a certificate in PEM: {str(error)[:120]}") from error
-    if pem(certificate) != text:
+        certificates = parse_certificates(text.encode())
+    except Problem as problem:
+        raise node.refuse(problem.detail) from problem
+    if len(certificates) != 1 or pem(certificates[0]) != text:
         raise node.refuse("must be exactly one certificate in the customary PEM form")
-    return certificate
+    return certificates[0]
 
 
 def _own(kind: type[Identifier], node: Node, member: MemberId) -> Identifier:

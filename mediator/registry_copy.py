@@ -10,9 +10,12 @@ What lies in the folder:
 - ``files/{sha256}``: target files by their content;
 - ``accepted.json``: what was accepted last, as names and digests, and the pins of all members ever
   seen. It is replaced in one rename, after everything that it names is on disk: a crash leaves the
-  old copy or the new one.
+  old copy or the new one. It carries its own SHA-256, so that damage is not taken for a change.
 
 Invariants:
+- the version of the snapshot, and that of each member's role, never falls, also when the TUF
+  client's own cache was lost; new online keys, which the offline root alone can give, may begin
+  the snapshots anew;
 - a member whose new state fails in any way (continuity, form, missing file) keeps its last good
   state and is told in ``complaints``; the others move on;
 - pins are never lost: if ``accepted.json`` is damaged, the copy refuses to open, because trusting
@@ -92,6 +95,9 @@ ACCEPTED = "accepted.json"
 MAX_ACCEPTED_BYTES = 64 << 20
 MAX_ROLE_BYTES = 5_000_000
 MAX_MEMBERS = 100_000
+MAX_VERSION = 1 << 53
+MAX_MEMBER_FILES_BYTES = 32 << 20
+MAX_PREFETCH_BYTES = 64 << 20
 _BATCH = 64
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -114,6 +120,7 @@ class _Member:
 class _Accepted:
     """The last good copy in memory."""
 
+    root_version: int = 0
     version: int = 0
     expires: datetime = _NEVER
     checked_at: datetime = _NEVER
@@ -190,11 +197,12 @@ class RegistryCopy:
                 self._verified(Snapshot, "snapshot"),
                 self._verified(Targets, "targets"),
             )
+            self._refuse_rollback(root, snapshot)
             same = snapshot.version == self._accepted.version
             changed = not (same and self._is_followed and not self._unfinished)
             if changed:
                 self._follow(updater, root, snapshot, targets, at)
-            self._accept(snapshot.version, timestamp.expires, at)
+            self._accept(root.version, snapshot.version, timestamp.expires, at)
             if changed:
                 self._sweep()
         if changed:
@@ -238,6 +246,19 @@ class RegistryCopy:
         if not isinstance(signed, kind):
             raise _untrusted(role, "not metadata of this role")
         return signed
+
+    def _refuse_rollback(self, root: Root, snapshot: Snapshot) -> None:
+        # The TUF client compares with its cache only, which it does not flush to disk.
+        accepted = self._accepted
+        if snapshot.version > MAX_VERSION:
+            raise _untrusted("snapshot", f"its version is higher than {MAX_VERSION}")
+        if root.version <= accepted.root_version and snapshot.version < accepted.version:
+            raise Problem(
+                Code.ROLLBACK_DETECTED,
+                where="registry",
+                detail=f"snapshot {snapshot.version} is older than {accepted.version}, "
+                "which was accepted before",
+            )
 
     def _follow(
         self, updater: Updater, root: Root, snapshot: Snapshot, targets: Targets, at: datetime
@@ -342,8 +363,25 @@ class RegistryCopy:
             role = self._verified(Targets, role_name(member))
             for file in role.targets.values():
                 _digest(file)
+            self._judge_role(member, role)
             return role
         return None
+
+    def _judge_role(self, member: MemberId, role: Targets) -> None:
+        known = self._accepted.members.get(member)
+        if known is not None and role.version < known.version:
+            raise Problem(
+                Code.ROLLBACK_DETECTED,
+                where=str(member),
+                detail=f"version {role.version} of its role is older than {known.version}, "
+                "which was accepted before",
+            )
+        if role.version > MAX_VERSION:
+            raise _untrusted(str(member), f"its role's version is higher than {MAX_VERSION}")
+        if sum(file.length for file in role.targets.values()) > MAX_MEMBER_FILES_BYTES:
+            raise _untrusted(
+                str(member), f"its files are larger than {MAX_MEMBER_FILES_BYTES} bytes together"
+            )
 
     def _take_member(
         self,
@@ -398,10 +436,12 @@ class RegistryCopy:
 
     # ----------------------------------------------------------------------- the state in force
 
-    def _accept(self, version: int, expires: datetime, at: datetime) -> None:
+    def _accept(self, root_version: int, version: int, expires: datetime, at: datetime) -> None:
         accepted = self._accepted
-        is_new = (accepted.version, accepted.expires) != (version, expires) or self._unfinished
-        accepted.version, accepted.expires, accepted.checked_at = version, expires, at
+        known = (accepted.root_version, accepted.version, accepted.expires)
+        is_new = known != (root_version, version, expires) or self._unfinished
+        accepted.root_version, accepted.version = root_version, version
+        accepted.expires, accepted.checked_at = expires, at
         if is_new or not self._is_followed:
             self._write_accepted()
         if self.state is not None and self.state.expires != expires:
@@ -446,6 +486,7 @@ class RegistryCopy:
         accepted = self._accepted
         document = {
             "format": 1,
+            "root_version": accepted.root_version,
             "version": accepted.version,
             "expires": accepted.expires.isoformat(),
             "checked_at": accepted.checked_at.isoformat(),
@@ -463,16 +504,22 @@ class RegistryCopy:
                 for member, pin in accepted.pins.items()
             },
         }
-        _replace_file(self._directory / ACCEPTED, format_document(document))
+        digest = sha256(format_document(document)).hexdigest()
+        _replace_file(self._directory / ACCEPTED, format_document({**document, "sha256": digest}))
 
     def _read_accepted(self, data: bytes, at: datetime) -> _Accepted:
         where = f"{self._directory / ACCEPTED}"
-        fields = parse_document(data, MAX_ACCEPTED_BYTES, where).members(
-            frozenset({"format", "version", "expires", "checked_at", "shared", "members", "pins"})
+        document = parse_document(data, MAX_ACCEPTED_BYTES, where)
+        fields = document.members(
+            frozenset({"format", "version", "expires", "checked_at", "shared", "members", "pins"}),
+            frozenset({"root_version", "sha256"}),  # earlier releases wrote neither
         )
         fields["format"].integer(1, 1)
+        _check_digest(document, fields.get("sha256"))
+        root_version = fields.get("root_version")
         accepted = _Accepted(
-            version=fields["version"].integer(0, 1 << 53),
+            root_version=0 if root_version is None else root_version.integer(0, MAX_VERSION),
+            version=fields["version"].integer(0, MAX_VERSION),
             expires=_moment(fields["expires"]),
             checked_at=_moment(fields["checked_at"]),
             shared_files={path: node.text(64) for path, node in fields["shared"].entries(10_000)},
@@ -481,8 +528,8 @@ class RegistryCopy:
         try:
             instance = self._read_shared(accepted)
         except Problem:
-            # A file is damaged: the pins are safe, the rest is fetched again.
-            return _Accepted(pins=accepted.pins)
+            # A file is damaged: pins and versions are safe, the rest is fetched again.
+            return _Accepted(accepted.root_version, accepted.version, pins=accepted.pins)
         accepted.instance = instance
         for name, node in fields["members"].entries(MAX_MEMBERS):
             member = MemberId.parse(name)
@@ -513,7 +560,7 @@ class RegistryCopy:
                 if service.openapi_target is not None
             },
             files=files,
-            version=fields["version"].integer(0, 1 << 53),
+            version=fields["version"].integer(0, MAX_VERSION),
             expires=_moment(fields["expires"]),
             admitted=admit_member(record, instance, at),
         )
@@ -551,10 +598,12 @@ class _Reader:
         self._targets_url = targets_url
 
     def prefetch(self, files: Iterable[TargetFile]) -> None:
-        """Fetch side by side what is not on disk yet."""
-        wanted = {}
+        """Fetch side by side what is not on disk yet, as much as memory may hold at a time."""
+        wanted: dict[str, int] = {}
+        left = MAX_PREFETCH_BYTES
         for file in files:
-            if not (self._files / _digest(file)).exists() and file.length <= MAX_OPENAPI_BYTES:
+            if not (self._files / _digest(file)).exists() and file.length <= left:
+                left -= file.length
                 folder, _, name = file.path.rpartition("/")
                 path = f"{folder}/{_digest(file)}.{name}" if folder else f"{_digest(file)}.{name}"
                 wanted[f"{self._targets_url}{path}"] = file.length
@@ -609,6 +658,13 @@ def _digest(file: TargetFile) -> str:
     if not _SHA256.fullmatch(digest) or len(file.hashes) != 1:
         raise _untrusted(file.path, "must have a SHA-256 in lower-case hexadecimal, alone")
     return digest
+
+
+def _check_digest(document: Node, digest: Node | None) -> None:
+    if digest is not None:
+        rest = {key: value for key, value in document.value.items() if key != "sha256"}
+        if sha256(format_document(rest)).hexdigest() != digest.value:
+            raise digest.refuse("is not the digest of the rest: the file is damaged")
 
 
 def _read_pin(name: str, node: Node) -> tuple[MemberId, Pin]:

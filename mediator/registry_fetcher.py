@@ -11,11 +11,14 @@ Invariants:
 from __future__ import annotations
 
 import http.client
+import io
+import socket
 import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from urllib.parse import urlsplit
 
 from tuf.api.exceptions import (
@@ -27,6 +30,36 @@ from tuf.ngclient import FetcherInterface
 
 _CHUNK = 1 << 16
 _Connection = http.client.HTTPConnection
+
+
+class _Timed(io.RawIOBase):
+    """What comes from a socket until a deadline.
+
+    Heads, lengths of chunks and trailers are read where nobody looks at the clock between the
+    bytes, so every wait of the socket ends at the deadline.
+    """
+
+    def __init__(self, sock: socket.socket, silence_s: float, deadline: float) -> None:
+        self._sock, self._silence_s, self._deadline = sock, silence_s, deadline
+        self._file = sock.makefile("rb", buffering=0)
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        """The one thing that a response wants of a socket."""
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left_s = self._deadline - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("the deadline is over")
+        self._sock.settimeout(min(left_s, self._silence_s))
+        return self._file.readinto(buffer)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 class RegistryFetcher(FetcherInterface):
@@ -101,7 +134,7 @@ class RegistryFetcher(FetcherInterface):
 
     def _stream(self, url: str) -> Iterator[bytes]:
         deadline = time.monotonic() + self._total_s
-        origin, connection, response = self._ask(url)
+        origin, connection, response = self._ask(url, deadline)
         if response.status != 200:
             self._drain(origin, connection, response)
             raise DownloadHTTPError(f"{url}: HTTP status {response.status}", response.status)
@@ -127,34 +160,49 @@ class RegistryFetcher(FetcherInterface):
             response.close()  # read to its end, so the connection is free for the next request
             whole = True
         except TimeoutError as error:
-            raise SlowRetrievalError(f"{url}: silent for {self._silence_s} s") from error
+            raise self._slow(url, deadline) from error
         except (OSError, http.client.HTTPException) as error:
             raise DownloadError(f"{url}: {error or type(error).__name__}") from error
         finally:
             self._give_back(origin, connection, keep=whole and not response.will_close)
 
-    def _ask(self, url: str) -> tuple[str, _Connection, http.client.HTTPResponse]:
+    def _slow(self, url: str, deadline: float) -> SlowRetrievalError:
+        if time.monotonic() >= deadline:
+            return SlowRetrievalError(f"{url}: not finished in {self._total_s} s")
+        return SlowRetrievalError(f"{url}: silent for {self._silence_s} s")
+
+    def _ask(self, url: str, deadline: float) -> tuple[str, _Connection, http.client.HTTPResponse]:
         parts = urlsplit(url)
         origin = f"{parts.scheme}://{parts.netloc}"
         connection, is_kept = self._take(origin)
         try:
-            return origin, connection, self._request(connection, parts.path)
-        except (OSError, http.client.HTTPException) as error:
+            return origin, connection, self._request(connection, parts.path, deadline)
+        except (OSError, http.client.HTTPException, UnicodeError) as error:
             connection.close()
             if isinstance(error, TimeoutError):
-                raise SlowRetrievalError(f"{url}: silent for {self._silence_s} s") from error
-            if not is_kept:
+                raise self._slow(url, deadline) from error
+            if not is_kept or isinstance(error, UnicodeError):
                 raise DownloadError(f"{url}: {error or type(error).__name__}") from error
         connection = self._connection(origin)
         try:
-            return origin, connection, self._request(connection, parts.path)
+            return origin, connection, self._request(connection, parts.path, deadline)
         except (OSError, http.client.HTTPException) as error:
             connection.close()
+            if isinstance(error, TimeoutError):
+                raise self._slow(url, deadline) from error
             raise DownloadError(f"{url}: {error or type(error).__name__}") from error
 
-    def _request(self, connection: _Connection, path: str) -> http.client.HTTPResponse:
+    def _request(
+        self, connection: _Connection, path: str, deadline: float
+    ) -> http.client.HTTPResponse:
         with self._lock:
             self.requests += 1
+
+        def response(sock: Any, **more: Any) -> http.client.HTTPResponse:
+            timed: Any = _Timed(sock, self._silence_s, deadline)
+            return http.client.HTTPResponse(timed, **more)
+
+        connection.response_class = response  # type: ignore[assignment]
         connection.request("GET", path, headers={"User-Agent": "saphan"})
         return connection.getresponse()
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tuf.api.metadata import DelegatedRole, Targets
+from tuf.api.metadata import DelegatedRole, TargetFile, Targets
 
 from exchange.certificates import fingerprint_of
 from exchange.continuity import Statement, continuity_target, format_statements, role_name
@@ -26,6 +27,7 @@ from tests.registry.simulator import (
     SimulatedRegistry,
     auth_certificate,
     instance_record,
+    member_files,
     member_record,
     seal_certificate,
 )
@@ -244,6 +246,19 @@ def test_a_damaged_record_is_refused_because_pins_would_be_lost(
     assert caught.value.code is Code.INVALID_DOCUMENT
 
 
+def test_a_flipped_digit_in_the_record_is_damage_and_not_a_change_of_keys(
+    registry: SimulatedRegistry, copy: RegistryCopy, folder: Path
+) -> None:
+    """The record carries its own digest, so that no member is cut off by a bad disk."""
+    public = registry.members[MPI].signers[0].public_key.keyval["public"]
+    other = public[:-1] + ("0" if public[-1] != "0" else "1")
+    text = (folder / ACCEPTED).read_text()
+    (folder / ACCEPTED).write_text(text.replace(public, other))
+    with pytest.raises(Problem) as caught:
+        copy_of(registry, folder)
+    assert caught.value.code is Code.INVALID_DOCUMENT
+
+
 def test_files_that_nothing_names_are_removed(
     registry: SimulatedRegistry, copy: RegistryCopy, folder: Path
 ) -> None:
@@ -270,6 +285,74 @@ def test_a_rolled_back_timestamp_is_refused(
     registry.files.update(old)
     assert refusal(copy, registry) is Code.ROLLBACK_DETECTED
     assert name_of(copy, MPI) == "Newer"
+
+
+@pytest.mark.parametrize("lost", [("timestamp", "snapshot"), ("timestamp", "snapshot", "targets")])
+@pytest.mark.parametrize("content", [None, b""])
+def test_an_old_state_is_refused_though_the_clients_cache_was_lost(
+    registry: SimulatedRegistry, folder: Path, lost: tuple[str, ...], content: bytes | None
+) -> None:
+    """The record of what was accepted is the anchor; a crash may empty the TUF client's cache."""
+    old = registry.files["/metadata/timestamp.json"]
+    registry.update(MPI, "New name")
+    registry.publish()
+    copy_of(registry, folder).synchronise(NOW)
+    for name in lost:
+        path = folder / "metadata" / f"{name}.json"
+        path.unlink()
+        if content is not None:
+            path.write_bytes(content)
+    registry.files["/metadata/timestamp.json"] = old
+    copy = copy_of(registry, folder)
+    assert refusal(copy, registry) is Code.ROLLBACK_DETECTED
+    assert name_of(copy, MPI) == "New name"
+
+
+def with_new_online_keys(registry: SimulatedRegistry) -> None:
+    """The root gives new online keys, and the snapshots begin anew."""
+    for role in ("snapshot", "timestamp"):
+        new = new_signer()
+        registry.root.revoke_key(registry.root.roles[role].keyids[0], role)
+        registry.root.add_key(new.public_key, role)
+        setattr(registry, f"{role}_signer", new)
+    registry.root.version += 1
+    registry.files[f"/metadata/{registry.root.version}.root.json"] = sign(
+        registry.root, registry.root_signers
+    )
+    registry.snapshot = registry.timestamp = None
+
+
+def test_new_online_keys_recover_from_versions_run_ahead(
+    registry: SimulatedRegistry, folder: Path
+) -> None:
+    """Who stole the online keys may run versions ahead; the root's new keys begin anew."""
+    for _ in range(5):
+        registry.publish()
+    copy_of(registry, folder).synchronise(NOW)
+    with_new_online_keys(registry)
+    registry.update(MPI, "New name")
+    registry.publish()
+    copy = copy_of(registry, folder)
+    assert copy.synchronise(NOW)
+    assert copy.state is not None
+    assert copy.state.version == 1
+    assert name_of(copy, MPI) == "New name"
+
+
+def test_new_online_keys_do_not_roll_a_member_back(
+    registry: SimulatedRegistry, folder: Path
+) -> None:
+    """A member's version is its own word: no key of the registry takes it back."""
+    registry.update(MPI, "New name")
+    registry.publish()
+    copy = copy_of(registry, folder)
+    copy.synchronise(NOW)
+    with_new_online_keys(registry)
+    registry.members[MPI].version = 1
+    registry.publish()
+    copy.synchronise(NOW)
+    assert complaints(copy) == [Code.ROLLBACK_DETECTED]
+    assert name_of(copy, MPI) == "New name"
 
 
 def test_a_rolled_back_member_is_refused(registry: SimulatedRegistry, copy: RegistryCopy) -> None:
@@ -507,6 +590,74 @@ def test_a_digest_is_never_a_path(
     assert complaints(copy) == [Code.UNTRUSTED_METADATA]
     assert name_of(copy, MPI) == "Ministry"
     assert name_of(copy, MOF) == "Finance"
+
+
+def other_version_of_x509(certificate: str) -> str:
+    der = b64decode("".join(certificate.splitlines()[1:-1]))
+    der = der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x05", 1)
+    lines = [b64encode(der).decode()[at : at + 64] for at in range(0, len(b64encode(der)), 64)]
+    return "\n".join(["-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""])
+
+
+def test_an_unreadable_certificate_stays_the_trouble_of_its_member(
+    registry: SimulatedRegistry, copy: RegistryCopy
+) -> None:
+    """A certificate that the library cannot read does not stop the others from being followed."""
+    files = member_files(member_record(MPI))
+    document = json.loads(files[member_target(MPI)])
+    document["seal_certificates"] = [other_version_of_x509(document["seal_certificates"][0])]
+    files[member_target(MPI)] = json.dumps(document).encode()
+    registry.update(MPI, "Evil")
+    registry.members[MPI].files = files
+    registry.update(MOF, "Finance")
+    registry.publish()
+    assert copy.synchronise(NOW)
+    assert complaints(copy) == [Code.INVALID_DOCUMENT]
+    assert name_of(copy, MPI) == "Ministry"
+    assert name_of(copy, MOF) == "Finance"
+
+
+def beyond_every_version(role: Targets) -> None:
+    role.version = 1 << 70
+
+
+def more_files_than_memory_holds(role: Targets) -> None:
+    for number in range(20):
+        path = f"LA/GOV/MPI/openapi.{number}.json"
+        role.targets[path] = TargetFile(2 << 20, {"sha256": f"{number:064x}"}, path)
+
+
+@pytest.mark.parametrize("change", [beyond_every_version, more_files_than_memory_holds])
+def test_a_role_beyond_all_limits_stays_the_trouble_of_its_member(
+    registry: SimulatedRegistry, copy: RegistryCopy, change: Callable[[Targets], None]
+) -> None:
+    """A version or files past the limits are refused before they are fetched or kept."""
+    registry.update(MPI, "Evil")
+    registry.update(MOF, "Finance")
+    registry.publish()
+    name = role_name(MPI)
+    role = Targets.from_dict(json.loads(registry.files[f"/metadata/2.{name}.json"])["signed"])
+    change(role)
+    registry.files[f"/metadata/{role.version}.{name}.json"] = sign(
+        role, registry.members[MPI].signers
+    )
+    registry.snapshot.meta[f"{name}.json"].version = role.version
+    registry.files[f"/metadata/{registry.snapshot.version}.snapshot.json"] = sign(
+        registry.snapshot, [registry.snapshot_signer]
+    )
+    assert copy.synchronise(NOW)
+    assert complaints(copy) == [Code.UNTRUSTED_METADATA]
+    assert name_of(copy, MPI) == "Ministry"
+    assert name_of(copy, MOF) == "Finance"
+
+
+def test_a_snapshot_beyond_every_version_is_refused(
+    registry: SimulatedRegistry, copy: RegistryCopy
+) -> None:
+    """A version that the record on disk cannot hold is not taken over."""
+    registry.snapshot.version = 1 << 70
+    registry.publish()
+    assert refusal(copy, registry) is Code.UNTRUSTED_METADATA
 
 
 # -------------------------------------------------------------------------- time and certificates

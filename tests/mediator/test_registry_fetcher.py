@@ -63,6 +63,12 @@ def answer(*parts: bytes, pause_s: float = 0.0, close: bool = False) -> Callable
     return handle
 
 
+def trickle(*parts: bytes) -> Callable[..., None]:
+    """Answer with ``parts``, the last of them byte by byte: never silent, never at an end."""
+    *whole, last = parts
+    return answer(*whole, *(bytes([byte]) for byte in last), pause_s=0.05)
+
+
 @pytest.fixture
 def fetcher() -> Iterator[RegistryFetcher]:
     fetcher = RegistryFetcher(silence_s=0.3, total_s=0.6)
@@ -124,6 +130,11 @@ def test_a_redirect_is_not_followed(fetcher: RegistryFetcher) -> None:
             SlowRetrievalError,
         ),
         (answer(OK.replace(b"5", b"9999999999999")), DownloadError),
+        (trickle(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 99), SlowRetrievalError),
+        (
+            trickle(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1;" + b"x" * 99),
+            SlowRetrievalError,
+        ),
     ],
 )
 def test_a_bad_server_ends_in_a_download_error_in_time(
@@ -134,6 +145,16 @@ def test_a_bad_server_ends_in_a_download_error_in_time(
     with server(handle) as url, pytest.raises(error):
         fetcher.download_bytes(url, 100)
     assert time.monotonic() - started < 2
+
+
+def test_an_address_that_http_cannot_carry_is_a_download_error(fetcher: RegistryFetcher) -> None:
+    """Names of files come from members; an odd one fails alone."""
+    with server(answer(OK)) as url:
+        for name in ("ກ.json", "a b.json"):
+            with pytest.raises(DownloadError):
+                fetcher.download_bytes(url.replace("x.json", name), 100)
+        fetcher.prefetch({url: 5, url.replace("x.json", "ກ.json"): 5})
+        assert fetcher.download_bytes(url, 100) == b"hello"
 
 
 def test_nobody_there_is_a_download_error(fetcher: RegistryFetcher) -> None:

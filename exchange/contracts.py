@@ -28,10 +28,12 @@ __all__ = ["Contract", "Headers", "Match", "Operation"]
 class Contract:
     """The operations of one service."""
 
-    __slots__ = ("_operations", "_table")
+    __slots__ = ("_operations", "_table", "weight")
 
-    def __init__(self, operations: tuple[Operation, ...]) -> None:
+    def __init__(self, operations: tuple[Operation, ...], weight: int = 0) -> None:
         self._operations = operations
+        self.weight = weight
+        """What it takes in memory; see :data:`exchange.schema_sets.MAX_WEIGHT`."""
         self._table: PathTable[dict[str, Operation]] = PathTable()
         by_template: dict[str, dict[str, Operation]] = {}
         for operation in operations:
@@ -56,7 +58,9 @@ class Contract:
         Raises:
             Problem: ``INVALID_DOCUMENT`` at the JSON pointer of what is not accepted.
         """
-        return cls(tuple(Reader(document, shared).operations()))
+        reader = Reader(document, shared)
+        operations = tuple(reader.operations())
+        return cls(operations, reader.weight)
 
     def find(self, method: str, path: str) -> Match:
         """The operation that a request means. HEAD is GET where it is not declared itself.

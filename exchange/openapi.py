@@ -82,6 +82,11 @@ class Reader:
             shared,
         )
 
+    @property
+    def weight(self) -> int:
+        """How much was compiled so far."""
+        return self._schemas.weight
+
     def operations(self) -> Iterator[Operation]:
         """Every operation, in the document's order.
 

@@ -69,6 +69,31 @@ def for_python(pattern: str) -> str:
     return spelling
 
 
+def size(pattern: str) -> int:
+    """How many atoms and bars a pattern has when its repetitions are written out.
+
+    An engine that matches in linear time writes them out, so this is what it takes in memory and
+    in time to compile. For a pattern that :func:`for_python` accepts.
+    """
+    groups, last = [0], 0
+    for token in _TOKEN.finditer(pattern):
+        kind, text = token.lastgroup, token.group()
+        if text.startswith("(") and kind == "group":
+            groups.append(0)
+            continue
+        if text == ")" and kind == "group":
+            last = groups.pop() if len(groups) > 1 else 0
+        elif kind == "repeat":
+            counts = [int(count) for count in re.findall("[0-9]+", text)]
+            groups[-1] += last * (max([*counts, 1]) - 1)
+            last = 0
+            continue
+        else:
+            last = 1
+        groups[-1] += last
+    return sum(groups)
+
+
 def _escape_for_python(escape: str) -> str:
     if escape.lower() in _CLASS_ESCAPES:
         inside = _CLASS_ESCAPES[escape.lower()]

@@ -26,6 +26,7 @@ from urllib.parse import unquote, urldefrag, urljoin
 
 import jsonschema
 import jsonschema_rs
+import orjson
 
 from exchange import formats, i_json, patterns
 from exchange.problems import Code, Problem
@@ -34,6 +35,13 @@ MAX_DOCUMENT_BYTES: Final = 2 * 1024 * 1024
 MAX_DOCUMENT_DEPTH: Final = 100
 MAX_SCHEMAS: Final = 5_000
 MAX_WORK: Final = 10_000
+MAX_PARTS: Final = 10_000
+"""Schemas in all, those inside others counted; the metaschema takes nearly 1 ms for each."""
+MAX_WEIGHT: Final = 50_000
+"""What the engine compiles for one document: about 1 KiB and 10 microseconds for each unit.
+
+Every operation's schemas are compiled with all that they refer to, once for each.
+"""
 DRAFT_2020_12: Final = "https://json-schema.org/draft/2020-12/schema"
 _DIALECTS: Final = frozenset({DRAFT_2020_12, "https://spec.openapis.org/oas/3.1/dialect/base"})
 _BUNDLE: Final = "urn:saphan:schema-set"
@@ -229,6 +237,11 @@ class SchemaSet:
         self._pending: list[tuple[Place, Direction | None]] = []
         self._registry: jsonschema_rs.Registry | None = None
         self._compiled: dict[str, CompiledSchema] = {}
+        self._parts = 0
+        self._weights: dict[str, int] = {}
+        self._links: dict[str, set[str]] = {}
+        self._current = ""
+        self.weight = 0
 
     # -- collecting ------------------------------------------------------------------------
 
@@ -244,7 +257,9 @@ class SchemaSet:
         while self._pending:
             at, way = self._pending.pop()
             node = self.resolve(at)
-            self._schemas[self._names[at, way]] = self._translate(node, at, way)
+            self._current = self._names[at, way]
+            self._weights[self._current], self._links[self._current] = 0, set()
+            self._schemas[self._current] = self._translate(node, at, way)
         return name
 
     def resolve(self, place: Place) -> Any:
@@ -317,6 +332,10 @@ class SchemaSet:
     # -- translating -----------------------------------------------------------------------
 
     def _translate(self, node: Any, place: Place, direction: Direction | None) -> Any:
+        self._parts += 1
+        self._weights[self._current] += 1
+        if self._parts > MAX_PARTS:
+            raise refuse(place, f"more than {MAX_PARTS} schemas, those inside others counted")
         if isinstance(node, bool) and (place.base or self._dialect is not Dialect.OPENAPI_3_0):
             return node
         if not isinstance(node, dict):
@@ -330,7 +349,9 @@ class SchemaSet:
             if keyword in _NEVER:
                 raise refuse(here, _NEVER[keyword])
             if keyword == "$ref":
-                out["$ref"] = f"#/$defs/{self._name(self.target(value, place), direction)}"
+                name = self._name(self.target(value, place), direction)
+                out["$ref"] = f"#/$defs/{name}"
+                self._links[self._current].add(name)
             elif keyword == "additionalProperties" and isinstance(value, bool):
                 out[keyword] = value
             elif keyword in _ONE:
@@ -346,6 +367,8 @@ class SchemaSet:
                 }
             elif keyword in _KEPT or (keyword == "format" and value in _FORMATS):
                 out[keyword] = value
+                if isinstance(value, list | dict):
+                    self._weights[self._current] += len(orjson.dumps(value)) // 100
         if direction is Direction.SELECTION and node.get("x-saphan-record") is True:
             out.pop("required", None)
         self._check_patterns(out, place)
@@ -370,6 +393,7 @@ class SchemaSet:
             if isinstance(pattern, str):
                 try:
                     patterns.for_python(pattern)
+                    self._weights[self._current] += patterns.size(pattern) // 2
                 except ValueError as error:
                     raise refuse(at, str(error)) from error
 
@@ -449,8 +473,23 @@ class SchemaSet:
         )
 
     def compiled(self, name: str) -> CompiledSchema:
-        """The compiled schema of a name that :meth:`add` gave."""
+        """The compiled schema of a name that :meth:`add` gave.
+
+        Raises:
+            Problem: ``INVALID_DOCUMENT`` when it cannot be compiled, or all that was compiled
+                is heavier than :data:`MAX_WEIGHT`.
+        """
+        while isinstance(schema := self._schemas[name], dict) and schema.keys() == {"$ref"}:
+            name = schema["$ref"].rpartition("/")[2]
         if name not in self._compiled:
+            self.weight += sum(self._weights[one] for one in self._reached(name))
+            if self.weight > MAX_WEIGHT:
+                raise refuse(
+                    self._origins[name],
+                    "the schemas of all operations, each with what it refers to, its lists and "
+                    f"the repetitions of its patterns, weigh more than {MAX_WEIGHT}; "
+                    "split the service or simplify its schemas",
+                )
             try:
                 engine = jsonschema_rs.Draft202012Validator(
                     {"$ref": f"{_BUNDLE}#/$defs/{name}"},
@@ -470,6 +509,15 @@ class SchemaSet:
                 self._has_alternatives(name),
             )
         return self._compiled[name]
+
+    def _reached(self, name: str) -> set[str]:
+        """A name and all that it refers to, however far."""
+        found, further = {name}, [name]
+        while further:
+            new = self._links[further.pop()] - found
+            found |= new
+            further += new
+        return found
 
     def _has_alternatives(self, name: str) -> bool:
         nodes, seen = [self._schemas[name]], {name}

@@ -13,11 +13,12 @@ from exchange.problems import Problem
 from exchange.trust import RegistryState
 
 MAX_COMPILED = 500
+MAX_WEIGHT = 100_000
 log = structlog.get_logger("mediator.contracts")
 
 
 class ContractCache:
-    """At most 500 compiled contracts; the least recently compiled goes first.
+    """At most 500 compiled contracts of some 100 MiB together; the least recently used goes first.
 
     A service without a document, or with one that does not compile, has no contract here: its
     provider still checks.
@@ -33,12 +34,18 @@ class ContractCache:
             return None
         found = self._compiled.get(service)
         if found is not None and found[0] is document:
+            self._compiled.move_to_end(service)
             return found[1]
         contract = await asyncio.to_thread(_compile, document, state, service)
         self._compiled[service] = (document, contract)
-        while len(self._compiled) > MAX_COMPILED:
+        self._compiled.move_to_end(service)
+        while len(self._compiled) > MAX_COMPILED or self._weight > MAX_WEIGHT:
             self._compiled.popitem(last=False)
         return contract
+
+    @property
+    def _weight(self) -> int:
+        return sum(contract.weight for _, contract in self._compiled.values() if contract)
 
 
 def _compile(document: bytes, state: RegistryState, service: ServiceId) -> Contract | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import orjson
@@ -243,3 +244,53 @@ def test_extensions_are_passed_over() -> None:
     found["paths"]["x-note"] = "text"
     found["x-d"] = []
     assert place(found) == ""
+
+
+def many_operations(schema: str) -> dict[str, Any]:
+    """900 operations that answer with the same web of schemas."""
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+    operation = {"responses": {"200": {"content": content}}}
+    web = {
+        f"s{i}": {
+            "properties": {f"p{j}": {"$ref": f"#/components/schemas/s{i + j}"} for j in range(9)}
+        }
+        for i in range(100)
+    }
+    return {
+        "openapi": "3.1.0",
+        "paths": {f"/p{number}": {"get": operation} for number in range(900)},
+        "components": {"schemas": {**web, **{f"s{i}": {"enum": [i]} for i in range(100, 109)}}},
+    }
+
+
+def of_each_operation() -> dict[str, Any]:
+    """As :func:`many_operations`, each with a schema of its own above the web."""
+    document = many_operations("s0")
+    for number, item in enumerate(document["paths"].values()):
+        own = {"properties": {f"q{number}": {"$ref": "#/components/schemas/s0"}}}
+        item["get"] = {"responses": {"200": {"content": {"application/json": {"schema": own}}}}}
+    return document
+
+
+HEAVY: dict[str, Any] = {
+    "many properties": with_schema({"properties": {f"p{i}": {} for i in range(10_001)}}),
+    "a web from every operation": of_each_operation(),
+    "long repetitions": with_schema(
+        {"properties": {f"p{i}": {"pattern": f"^.{{1,{900 + i}}}$"} for i in range(200)}}
+    ),
+    "repetitions in repetitions": with_schema({"pattern": "(?:a{1,999}){1,999}"}),
+}
+
+
+@pytest.mark.parametrize("name", HEAVY)
+def test_what_would_fill_the_memory_is_refused_in_time(name: str) -> None:
+    """A member's document costs those who call it a second and some 50 MiB at most."""
+    started = time.monotonic()
+    assert place(HEAVY[name]).startswith("#/paths/")
+    assert time.monotonic() - started < 20
+
+
+def test_one_web_of_schemas_is_weighed_once() -> None:
+    """Operations that share a schema share what is compiled of it."""
+    contract = Contract.compile(orjson.dumps(many_operations("s0")), {})
+    assert 900 < contract.weight < 2000

@@ -10,6 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from exchange.patterns import MAX_LENGTH, for_python
+from exchange.patterns import size as written_out
 
 REFUSED = [
     "(?=a)b", "(?!a)b", "(?<=a)b", r"(a)\1", r"\bກ", r"\B", r"\p{L}", r"\pL", "(?i)a", "(?P<n>a)",
@@ -73,3 +74,21 @@ def test_what_is_accepted_means_the_same(pattern: str, texts: list[str]) -> None
     validator = rust(pattern)
     for text in texts:
         assert bool(re.search(spelling, text)) == validator.is_valid(text)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "size"),
+    [
+        ("", 0),
+        ("abc", 3),
+        (r"^\d{13}$", 15),
+        ("a{2,5}b*", 6),
+        ("(?:ab){3}", 6),
+        ("(?:(?:a{10}){10}|b){10}", 1020),
+        ("[a-z]{1,1000}", 1000),
+        (r"\(a\){3}", 5),
+    ],
+)
+def test_the_size_is_that_of_the_pattern_written_out(pattern: str, size: int) -> None:
+    """Repetitions count as often as they may come, groups as a whole."""
+    assert written_out(pattern) == size

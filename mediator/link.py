@@ -145,15 +145,14 @@ def _translate(failure: client.ExchangeFailed, server: ServerRecord) -> Exceptio
                 else Code.PEER_CERTIFICATE_UNTRUSTED
             )
             return NotConnected(Problem(code, where=where, detail=tls.verify_message))
-        case client.ConnectFailed(tls=ssl.SSLError()):
-            return Problem(
-                Code.PEER_UNREACHABLE,
-                where=where,
-                detail=f"TLS could not be agreed, perhaps our certificate is not accepted there: "
-                f"{failure.reason}",
-            )
         case client.ConnectFailed():
-            problem = Problem(Code.PEER_UNREACHABLE, where=where, detail=failure.reason)
+            detail = failure.reason
+            if failure.tls is not None:
+                detail = (
+                    "TLS could not be agreed, perhaps our certificate is not accepted there: "
+                    + detail
+                )
+            problem = Problem(Code.PEER_UNREACHABLE, where=where, detail=detail)
             return problem if failure.sent else NotConnected(problem)
         case client.TimedOut(phase=client.Phase.CONNECT):
             return NotConnected(Problem(Code.PEER_UNREACHABLE, where=where, detail=failure.detail))

@@ -28,8 +28,8 @@ def remember(journal: Journal, directory: Path, clock: Clock) -> tuple[ReplayMem
     since then are counted; without a note, those since midnight. A call that was under way when
     the note was written may count twice; one that was under way at a kill does not count.
     """
-    replays, quotas = ReplayMemory(), QuotaBook()
     now = clock.now()
+    replays, quotas = ReplayMemory(since=now.timestamp()), QuotaBook()
     counted_until, used = _noted_quotas(directory / QUOTAS_FILE, now)
     for agreement, calls in used.items():
         quotas.restore(agreement, now, calls)

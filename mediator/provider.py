@@ -66,7 +66,12 @@ _NOT_RELEASED = frozenset(
     }
 )
 _OF_THE_WHOLE_BODY = frozenset({"etag", "content-md5", "digest", "repr-digest", "accept-ranges"})
-_NOT_DELIVERED = frozenset({"content-digest", "signature", "signature-input", "x-road-service"})
+_NOT_DELIVERED = xroad.OF_PROXIES | {
+    "content-digest",
+    "signature",
+    "signature-input",
+    "x-road-service",
+}
 # What an error of the backend may say under an agreement that releases some fields only.
 _OF_A_PROBLEM = frozenset({"type", "title", "status", "detail"})
 
@@ -164,7 +169,7 @@ class Provider:
             )
         own = xroad.own_fields(head.headers)
         check_content_digest(own.get("content-digest", ""), sha256(received.body).digest())
-        self.replays.remember(opened.keyid, opened.nonce, self.clock.unix())
+        self.replays.remember(opened.keyid, opened.nonce, opened.expires, self.clock.unix())
         return OpenedCall(
             received=received,
             opened=opened,
@@ -272,8 +277,12 @@ class Provider:
             ]
         )
         projection = self.projection(delivered.allowed.grant.fields)
-        if projection.everything or not delivered.body:
+        if projection.everything:
             return Released(delivered, headers, delivered.body)
+        # The digest of a record tells what the record says: of the answer to HEAD, too.
+        headers = tuple([item for item in headers if item[0] not in _OF_THE_WHOLE_BODY])
+        if not delivered.body:
+            return Released(delivered, headers, b"")
         if delivered.status >= 400:
             return Released(delivered, _of_json(headers), _problem_details(delivered.body))
         document = delivered.document
@@ -286,10 +295,7 @@ class Provider:
                     where="backend answer",
                     detail="the agreement releases some fields only, and the answer is not JSON",
                 ) from error
-        body = orjson.dumps(projection.project(document))
-        return Released(
-            delivered, tuple(item for item in headers if item[0] not in _OF_THE_WHOLE_BODY), body
-        )
+        return Released(delivered, headers, orjson.dumps(projection.project(document)))
 
     def seal(self, recorded: RecordedOpening, released: Released) -> SealedReply:
         """Sign the answer, bound to the request.
@@ -405,11 +411,7 @@ def _delivered_headers(headers: Headers, plain: bool) -> Headers:
 
 def _of_json(headers: Headers) -> Headers:
     """The same fields for a body that this server wrote anew."""
-    kept = tuple(
-        item
-        for item in headers
-        if item[0] not in _OF_THE_WHOLE_BODY and item[0] not in ("content-type", "content-encoding")
-    )
+    kept = tuple(item for item in headers if item[0] not in ("content-type", "content-encoding"))
     return (*kept, ("content-type", "application/problem+json"))
 
 

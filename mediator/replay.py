@@ -4,6 +4,9 @@ RFC 9421 section 7.2.2 leaves replay to the application: a (keyid, nonce) pair i
 its signature could no longer be fresh, :data:`KEEP_S` seconds. The durable copy is the journal:
 after a restart the memory is filled from the requests recorded in the last minutes
 (:func:`mediator.memory.remember`).
+
+Clocks are set back. What was forgotten before could then be fresh again, so the memory keeps until
+when it has forgotten, and takes no signature that ended before that.
 """
 
 from __future__ import annotations
@@ -20,10 +23,15 @@ for the greatest age, taken a skew after its end; and freshness is judged in who
 
 
 class ReplayMemory:
-    """Bounded by time and by number; not shared between processes."""
+    """Bounded by time and by number; not shared between processes.
 
-    def __init__(self, *, keep_s: float = KEEP_S) -> None:
+    ``since`` is when the memory begins: what is from before, :meth:`restore` brings in, and what
+    it does not bring in had ended by then.
+    """
+
+    def __init__(self, *, keep_s: float = KEEP_S, since: float = 0.0) -> None:
         self._keep_s = keep_s
+        self._forgotten_until = since
         self._seen: set[tuple[str, str]] = set()
         self._order: deque[tuple[float, tuple[str, str]]] = deque()
 
@@ -37,16 +45,29 @@ class ReplayMemory:
             self._seen.add(pair)
             self._order.append((at + self._keep_s, pair))
 
-    def remember(self, keyid: str, nonce: str, now: float) -> None:
-        """Note one accepted signature.
+    def remember(self, keyid: str, nonce: str, expires: float, now: float) -> None:
+        """Note one accepted signature, which says that it ends at ``expires``.
 
         Raises:
-            Problem: ``ReplayedMessage`` when it was noted before; ``ServerOverloaded`` when the
-                memory is full, since forgetting early would reopen the door.
+            Problem: ``ReplayedMessage`` when it was noted before; ``StaleSignature`` when it may
+                have been noted and forgotten, because the clock was set back meanwhile;
+                ``ServerOverloaded`` when the memory is full, since forgetting early would reopen
+                the door.
         """
         order = self._order
         while order and order[0][0] < now:
-            self._seen.discard(order.popleft()[1])
+            end, pair = order.popleft()
+            self._seen.discard(pair)
+            self._forgotten_until = max(self._forgotten_until, end)
+        # A second more, since freshness is judged in whole seconds.
+        if expires + MAX_SKEW_S + 1 <= self._forgotten_until:
+            raise Problem(
+                Code.STALE_SIGNATURE,
+                where="signature-input",
+                detail="the clock of this server was set back, to a time whose signatures it has "
+                "forgotten",
+                facts={"now": int(now), "forgotten_until": int(self._forgotten_until)},
+            )
         pair = (keyid, nonce)
         if pair in self._seen:
             raise Problem(

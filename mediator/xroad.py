@@ -34,6 +34,8 @@ _PLAIN_FIELDS = 48
 _PATH = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*", re.ASCII)
 _QUERY = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})*", re.ASCII)
 _MESSAGE_ID = re.compile(r"[!-~]{0,255}", re.ASCII)
+_USUAL_NAME = re.compile(r"[a-z0-9-]+", re.ASCII)
+_UNUSUAL = re.compile(r"[^a-z0-9-]", re.ASCII)
 _DOT_SEGMENT = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:/|$)", re.ASCII | re.IGNORECASE)
 
 # Fields that this server sets itself, or that belong to the connection; what an application
@@ -70,17 +72,16 @@ _OVERRIDES = frozenset(
         "x-rewrite-url",
     }
 )
+# Where the user's browser is, is nobody's business at the provider; and a backend could believe it.
+OF_PROXIES = frozenset(
+    {"forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"}
+)
 _NOT_FORWARDED = frozenset(
     {
         *CLIENT_HEADERS,
+        *OF_PROXIES,
         "host",
         "content-length",
-        # where the user's browser is, is nobody's business at the provider, and can be forged
-        "forwarded",
-        "x-forwarded-for",
-        "x-forwarded-host",
-        "x-forwarded-proto",
-        "x-real-ip",
         "user-agent",
         "server",
         "date",
@@ -320,7 +321,8 @@ def forwarded(headers: Headers) -> Headers:
             for field in headers
             if field[0] not in _NOT_FORWARDED
             and field[0] not in HOP_BY_HOP
-            and field[0] not in listed
+            # What the exchange itself goes by is recorded, so it goes on whatever is listed.
+            and (field[0] not in listed or field[0] in _OWN)
         ]
     )
 
@@ -345,7 +347,7 @@ def own_fields(headers: Headers) -> dict[str, str]:
         found = {}
         for name, value in headers:
             if name not in _OWN:
-                if "_" in name or name in _OVERRIDES:
+                if name in _OVERRIDES or not _USUAL_NAME.fullmatch(name):
                     _refuse_misleading(name)
                 continue
             if found.setdefault(name, value) != value:
@@ -386,7 +388,9 @@ def _own_of_plain(headers: Headers) -> dict[str, str] | None:
 @lru_cache(maxsize=256)
 def _places(names: tuple[str, ...]) -> tuple[tuple[str, int], ...] | None:
     """Where the own fields stand; None when a name repeats or could mislead a backend."""
-    if len(set(names)) < len(names) or any("_" in name or name in _OVERRIDES for name in names):
+    if len(set(names)) < len(names) or any(
+        name in _OVERRIDES or not _USUAL_NAME.fullmatch(name) for name in names
+    ):
         return None
     return tuple((name, place) for place, name in enumerate(names) if name in _OWN)
 
@@ -398,15 +402,23 @@ def _check_grammar(name: str, value: str) -> None:
 
 
 def _refuse_misleading(name: str) -> None:
-    """CGI, WSGI and PHP read ``x_road_client`` and ``x-road-client`` as one (RFC 3875 4.1.18)."""
-    plain = name.replace("_", "-")
+    """CGI, WSGI and PHP read ``x_road_client`` and ``x-road-client`` as one (RFC 3875 4.1.18).
+
+    Some servers before them make an underscore of every character that is no letter or digit.
+    """
+    plain = _UNUSUAL.sub("-", name)
     if plain in _OVERRIDES:
         raise Problem(
             Code.INVALID_HEADER,
             where=name[:80],
             detail="it could make the backend take this for another request",
         )
-    ours = plain in _OWN or plain in _NOT_FORWARDED or plain.startswith(("x-road-", "exchange-"))
+    ours = (
+        plain in _OWN
+        or plain in _NOT_FORWARDED
+        or plain in HOP_BY_HOP
+        or plain.startswith(("x-road-", "exchange-"))
+    )
     if plain != name and ours:
         raise Problem(
             Code.INVALID_HEADER, where=name[:80], detail=f"the backend could take it for {plain}"

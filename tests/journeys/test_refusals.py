@@ -261,13 +261,55 @@ def test_what_no_signature_covers_does_not_reach_the_backend(shared_world: Small
     assert not {"date", "server"} & seen.headers.keys()
 
 
-@pytest.mark.parametrize("name", ["x_road_client", "x-http-method-override"])
+def test_a_peer_cannot_say_where_a_request_comes_from(shared_world: SmallWorld) -> None:
+    """A backend that lets certain addresses in is not fooled by what a peer signs."""
+    forged = (
+        ("x-forwarded-for", "127.0.0.1"),
+        ("forwarded", "for=127.0.0.1"),
+        ("x-real-ip", "::1"),
+    )
+    more = (("exchange-purpose", small.PURPOSE), *forged)
+    sent = peer.message(shared_world, message_id="forwarded-1", more=more)
+    assert peer.send(shared_world, sent).status == 200
+    (seen,) = (s for s in shared_world.backend.seen if s.headers.get("x-road-id") == "forwarded-1")
+    assert not {name for name, _ in forged} & seen.headers.keys()
+
+
+@pytest.mark.parametrize("name", ["x_road_client", "x.road.client", "x-http-method-override"])
 def test_a_peer_cannot_mislead_the_backend(shared_world: SmallWorld, name: str) -> None:
     """A signed field that a backend could read as another caller or method is refused."""
     since, seen = _since(), len(shared_world.backend.seen)
     more = (("exchange-purpose", small.PURPOSE), (name, "DELETE"))
     _check(peer.send(shared_world, peer.message(shared_world, more=more)), Code.INVALID_HEADER)
     _recorded(shared_world, shared_world.mpi, Code.INVALID_HEADER, since)
+    assert len(shared_world.backend.seen) == seen
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ("M-SEARCH {}", 400),  # a method that cannot be signed
+        ("GET {}#part", 400),  # nor can this target
+        ("PURGE {}", 400),
+        ("OPTIONS *", 404),
+        ("GET http://elsewhere{}", 404),
+    ],
+)
+def test_a_strange_request_line_on_the_link_is_recorded(
+    shared_world: SmallWorld, line: str, status: int
+) -> None:
+    """Refused before its signature is looked at, and recorded with its method."""
+    since, seen = _since(), len(shared_world.backend.seen)
+    target = f"/r1/{small.PROJECTS}/projects/P-1"
+    request = f"{line.format(target)} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    plain = socket.create_connection(("127.0.0.1", shared_world.mpi.ports["peer"]), 10)
+    with peer.context(shared_world).wrap_socket(plain) as connection:
+        connection.sendall(request.encode())
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+    hits = shared_world.hits(shared_world.mpi, since=since)
+    method = line.partition(" ")[0]
+    assert ("refusal", method) in {(hit.kind, hit.method) for hit in hits}
     assert len(shared_world.backend.seen) == seen
 
 
@@ -516,6 +558,15 @@ def test_an_error_of_the_backend_is_no_way_around_the_agreement(shared_world: Sm
     answer = shared_world.call("/projects/CONFLICT")
     assert answer.status == 409
     assert answer.json == {"title": "It exists", "detail": "see code P-1"}
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_no_digest_of_the_whole_record_is_released(shared_world: SmallWorld, method: str) -> None:
+    """From it the fields that are not released could be guessed: HEAD is no way around."""
+    answer = shared_world.call("/projects/DIGESTED", method=method)
+    assert answer.status == 200, answer.body
+    assert answer.headers["x-kept"] == "1"
+    assert not {"etag", "repr-digest", "digest", "content-md5"} & answer.headers.keys()
 
 
 def test_a_service_may_only_report(shared_world: SmallWorld) -> None:

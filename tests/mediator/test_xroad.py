@@ -163,6 +163,13 @@ def test_fields_of_the_connection_and_of_the_server_are_not_forwarded() -> None:
     )
 
 
+def test_a_connection_field_cannot_hide_what_is_recorded() -> None:
+    """Purpose and agreement go on although Connection lists them: both journals tell the same."""
+    fields = (("exchange-purpose", "p"), ("exchange-agreement", "a"))
+    headers = (("connection", "Exchange-Purpose, exchange-agreement"), *fields)
+    assert xroad.forwarded(headers) == fields
+
+
 def test_a_call_gets_a_message_id_when_it_brings_none() -> None:
     """X-Road-Id is generated as {instance}-{uuid} (X-Road's ClientProxy)."""
     target = f"/r1/{SERVICE}/x"
@@ -186,6 +193,9 @@ def test_a_call_gets_a_message_id_when_it_brings_none() -> None:
         ("GET", (("x_road_client", str(BUDGET)),), Code.INVALID_HEADER),
         ("GET", (("x-road_represented-party", "COM/1"),), Code.INVALID_HEADER),
         ("GET", (("content_length", "0"),), Code.INVALID_HEADER),
+        ("GET", (("transfer_encoding", "chunked"),), Code.INVALID_HEADER),
+        ("GET", (("x.road.client", str(BUDGET)),), Code.INVALID_HEADER),
+        ("GET", (("exchange!purpose", "other"),), Code.INVALID_HEADER),
         ("GET", (("x-http-method-override", "DELETE"),), Code.INVALID_HEADER),
         ("GET", (("x_http_method_override", "DELETE"),), Code.INVALID_HEADER),
         ("GET", (("x-original-url", "/admin"),), Code.INVALID_HEADER),
@@ -215,7 +225,7 @@ def test_a_trace_is_recorded_only_if_it_is_one(given: str, kept: str) -> None:
 
 def test_other_fields_with_underscores_are_the_applications_own() -> None:
     """Only what imitates our fields is refused."""
-    assert xroad.own_fields((("session_id", "1"), ("x-own", "2"))) == {}
+    assert xroad.own_fields((("session_id", "1"), ("x-own", "2"), ("x.dotted", "3"))) == {}
 
 
 _FIELD = st.tuples(
@@ -227,6 +237,7 @@ _FIELD = st.tuples(
             "x-road-id",
             "traceparent",
             "x_road_client",
+            "x.road.id",
             "x-method-override",
             "x_other",
             "x-road-request-id",

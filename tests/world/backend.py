@@ -47,6 +47,12 @@ def _answers() -> dict[str, bytes]:
             more="X-Road-Id: forged\r\nX-Road-Error: forged\r\nSignature: saphan=:AAAA:\r\n"
             "Signature-Input: saphan=()\r\nContent-Digest: sha-256=:AAAA:\r\n",
         ),
+        "DIGESTED": _http(
+            "200 OK",
+            document(GOOD),
+            more='ETag: "a"\r\nRepr-Digest: sha-256=:AAAA:\r\nDigest: sha-256=AAAA\r\n'
+            "Content-MD5: AAAA\r\nX-Kept: 1\r\n",
+        ),
         "CHATTY": _http(
             "200 OK", document(GOOD), more="".join(f"X-N-{n}: {n}\r\n" for n in range(110))
         ),
@@ -124,7 +130,10 @@ class Backend:
             if line.startswith("POST"):
                 writer.write(_http("201 Created", body))
             else:
-                writer.write(answers.get(code, answers["P-1"]))
+                answer = answers.get(code, answers["P-1"])
+                if line.startswith("HEAD"):
+                    answer = answer[: answer.index(b"\r\n\r\n") + 4]
+                writer.write(answer)
             await writer.drain()
             if code == "NONSENSE":
                 return

@@ -127,7 +127,8 @@ class _Teller:
     "--dir",
     "directory",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the world, new or empty; it stays. Without it: a temporary one.",
+    help="Folder of the world, new or empty; it stays. With --keep-running it may hold a world "
+    "that ended: that is started again. Without this option: a temporary folder.",
 )
 @click.option(
     "--keep-running",
@@ -140,21 +141,37 @@ def demo(directory: Path | None, keep_running: bool, as_json: bool) -> None:
 
     Opens an instance, registers ministries with their legacy registers, seals agreements, asks
     once, shows what is refused, proves it all, and verifies every journal from its files alone.
-    Nothing leaves loopback. Exit codes: 0 everything was as it must be; 1 a problem; 130
-    interrupted.
+    Nothing leaves loopback. A world that is started again plays no story; its registry, servers
+    and journals go on where they were.
+
+    Exit codes: 0 everything was as it must be; 1 a problem; 2 wrong usage; 130 interrupted.
     """
-    folder = _folder(directory)
+    again = directory is not None and _is_world(directory)
+    if again and not keep_running:
+        raise Problem(
+            Code.CONFLICT,
+            where="--dir",
+            detail=f"{directory} holds a world already: add --keep-running to start it again, or "
+            "name a new folder to play the story anew",
+        )
+    folder = directory.resolve() if directory is not None and again else _folder(directory)
     world = World(folder, laos.INSTANCE)
     stop = _Stop()
     try:
         with _signals(stop), _closing(world):
             teller = _Teller(world, stop, as_json=as_json)
-            _play(world, teller)
+            if again:
+                world.reopen(laos.plans(folder / "legacy"))
+                world.wait_ready()
+                stop.check()
+            else:
+                _play(world, teller)
             if keep_running:
                 _keep(world, teller, stop)
             else:
                 known = evidence.checkpoints(world)
                 world.close()
+                world.write()
                 teller.verification(lambda: evidence.verify_all(world, known))
                 teller.end(*_next_steps(directory))
     except _Interrupted:
@@ -192,8 +209,10 @@ def _keep(world: World, teller: _Teller, stop: _Stop) -> None:
     teller.say("Stopping · ກຳລັງຢຸດ")
     known = evidence.checkpoints(world)
     world.close()
+    world.write()
     verified = evidence.verify_all(world, known)
     teller.say(f"Every process has ended; {len(verified)} journals verified in {world.directory}.")
+    teller.say(f"Next: {_again(world.directory)} starts it again, where it was.")
 
 
 def _next_steps(directory: Path | None) -> tuple[str, ...]:
@@ -203,7 +222,14 @@ def _next_steps(directory: Path | None) -> tuple[str, ...]:
             f"Next: {_saphan()} demo --dir world --keep-running, and try calls of your own.",
         )
     servers = shlex.quote(f"{directory}/servers")
-    return (f"Next: {_saphan()} audit search {servers}; {_saphan()} audit verify {servers}",)
+    return (
+        f"Next: {_saphan()} audit search {servers}; {_saphan()} audit verify {servers}",
+        f"      {_again(directory)} starts this world again.",
+    )
+
+
+def _again(directory: Path) -> str:
+    return f"{_saphan()} demo --dir {shlex.quote(str(directory))} --keep-running"
 
 
 def _saphan() -> str:
@@ -211,6 +237,11 @@ def _saphan() -> str:
     if shutil.which("saphan") is not None:
         return "saphan"
     return shlex.quote(os.path.relpath(sys.argv[0]))
+
+
+def _is_world(directory: Path) -> bool:
+    """A story was played to its end there."""
+    return (directory / "world.json").is_file()
 
 
 def _folder(directory: Path | None) -> Path:

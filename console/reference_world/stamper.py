@@ -29,6 +29,7 @@ class Stamper:
             raise ValueError("a time-stamp authority signs with ECDSA or RSA")
         self.certificate = issued.certificate
         self.url = ""
+        self._port = 0
         self._handler = stamper_handler(
             issued.private_key, issued.certificate, [issuer], SystemClock()
         )
@@ -37,12 +38,13 @@ class Stamper:
         self._listening: Future[str] = Future()
         self._thread = threading.Thread(target=self._run, name="time-stamp authority", daemon=True)
 
-    def start(self) -> str:
-        """Listen on a free port of loopback; returns the address.
+    def start(self, port: int = 0) -> str:
+        """Listen on a port of loopback, 0 for a free one; returns the address.
 
         Raises:
             OSError: it cannot listen.
         """
+        self._port = port
         self._thread.start()
         self.url = self._listening.result(START_TIMEOUT_S)
         return self.url
@@ -63,7 +65,7 @@ class Stamper:
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            await web.TCPSite(runner, "127.0.0.1", self._port).start()
             host, port = runner.addresses[0][:2]
             self._listening.set_result(f"http://{host}:{port}/")
             await self._stop.wait()

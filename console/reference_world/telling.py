@@ -28,13 +28,7 @@ TITLES = (
     Text("The State Inspection Authority proves it", "ອົງການກວດກາແຫ່ງລັດ ພິສູດ"),
 )
 VERIFICATION = Text("Every journal, verified from its files alone", "ກວດສອບບັນທຶກທັງໝົດຈາກໄຟລ໌ເທົ່ານັ້ນ")
-_COLUMNS = (
-    Text("Province", "ແຂວງ"),
-    Text("Sector", "ຂະແໜງການ"),
-    Text("ODA, USD", "ODA"),
-    Text("INGO, USD", "INGO"),
-    Text("Total, USD", "ລວມ"),
-)
+_COLUMNS = ("Province, sector · ແຂວງ, ຂະແໜງການ", "ODA, USD", "INGO, USD", "Total · ລວມ")
 
 
 def heading(number: int) -> str:
@@ -100,28 +94,22 @@ def tell_asked(asked: Asked) -> Iterator[str]:
         yield f"  message {exchange.message_id}, trace {exchange.trace}"
         yield from (f"  {line}" for line in _entries(exchange.entries))
     provinces, sectors = _code_list("province"), _code_list("sector_working_group")
-    rows = [
-        (
-            provinces[row.province],
-            sectors[row.sector].partition(" · ")[0],
-            _money(row.oda_usd),
-            _money(row.ingo_usd),
-            _money(row.total),
-        )
-        for row in asked.top
-    ]
+    rows: list[tuple[str, ...]] = []
+    for row in asked.top:
+        province, sector = provinces[row.province], sectors[row.sector]
+        amounts = _money(row.oda_usd), _money(row.ingo_usd), _money(row.total)
+        rows.append((f"{province.en}, {sector.en}", *amounts))
+        rows.append((f"  {province.lo}, {sector.lo}", "", "", ""))
     others = [row for row in asked.rows if row not in asked.top]
     if others:
-        rest_oda = sum((row.oda_usd for row in others), Decimal(0))
-        rest_ingo = sum((row.ingo_usd for row in others), Decimal(0))
-        rows.append(
-            (f"{len(others)} more", "", _money(rest_oda), _money(rest_ingo),
-             _money(rest_oda + rest_ingo))
-        )  # fmt: skip
+        oda = sum((row.oda_usd for row in others), Decimal(0))
+        ingo = sum((row.ingo_usd for row in others), Decimal(0))
+        label = f"{len(others)} more · ອີກ {len(others)} ລາຍການ"
+        rows.append((label, _money(oda), _money(ingo), _money(oda + ingo)))
     total = asked.oda_usd + asked.ingo_usd
-    rows.append(("Total · ລວມ", "", _money(asked.oda_usd), _money(asked.ingo_usd), _money(total)))
+    rows.append(("Total · ລວມ", _money(asked.oda_usd), _money(asked.ingo_usd), _money(total)))
     yield ""
-    yield from _table([f"{column.en} · {column.lo}" for column in _COLUMNS], rows, numbers=3)
+    yield from _table(_COLUMNS, rows, numbers=3)
 
 
 def tell_refused(refused: Sequence[Refused]) -> Iterator[str]:
@@ -141,6 +129,7 @@ def tell_proven(proven: Proven) -> Iterator[str]:
         f"Search     {len(proven.found)} entries of message {proven.exchange} in "
         f"{proven.journals_searched} journals; {proven.under_agreement} under the same agreement"
     )
+    yield (f"           ຄົ້ນຫາ: ພົບ {len(proven.found)} ລາຍການ ໃນບັນທຶກ {proven.journals_searched} ສະບັບ")
     for hit in proven.found:
         entry = _entry(hit.journal, hit.index, hit.side, hit.kind, hit.status, hit.problem)
         yield f"           {entry}"
@@ -149,11 +138,13 @@ def tell_proven(proven: Proven) -> Iterator[str]:
         f"Export     {exported.folder}: {exported.entries} entries, {exported.opened} opened, "
         f"{exported.signatures} signatures verified offline"
     )
+    yield f"           ສົ່ງອອກຫຼັກຖານ: ລາຍເຊັນຖືກຕ້ອງ {exported.signatures} ອັນ ກວດຈາກໄຟລ໌ເທົ່ານັ້ນ"
     for stamp in proven.stamps:
         yield f"Time       {stamp.journal}, {stamp.size} entries, existed at {stamp.time}"
-        yield f"           token checked: {stamp.token}"
+        yield f"           ມີຢູ່ແລ້ວໃນເວລານັ້ນ; token checked: {stamp.token}"
     changed = proven.changed
     yield f"Tampering  one byte of a copy changed: {changed.copy}/{changed.file}"
+    yield f"           ແກ້ໜຶ່ງໄບຕ໌ໃນສຳເນົາ: ການກວດສອບບອກວ່າ ລາຍການທີ {changed.index} ຖືກແກ້"
     yield f"           byte {changed.offset}, {changed.before} → {changed.after}"
     yield f"           the verification says: {changed.finding}"
 
@@ -162,7 +153,7 @@ def tell_verified(verified: Sequence[Verified]) -> Iterator[str]:
     """The end."""
     for each in verified:
         yield (
-            f"GOOD  {each.server}: {each.entries} entries, root {each.root[:16]}…, "
+            f"GOOD · ຖືກຕ້ອງ  {each.server}: {each.entries} entries, root {each.root[:16]}…, "
             f"{each.opened} of {each.sealed} sealed parts opened"
         )
         yield f"      {each.journal}"
@@ -181,10 +172,10 @@ def _entry(
     return f"{server} entry {index}: {side} {kind}{outcome}"
 
 
-def _code_list(name: str) -> dict[str, str]:
+def _code_list(name: str) -> dict[str, Text]:
     """The names of the codes of a shared code list."""
     found = orjson.loads(schemas.load("code-lists"))["$defs"][name]["x-enum-titles"]
-    return {code: f"{title['en']} · {title['lo']}" for code, title in found.items()}
+    return {code: Text(title["en"], title["lo"]) for code, title in found.items()}
 
 
 def _money(amount: Decimal) -> str:
@@ -193,15 +184,15 @@ def _money(amount: Decimal) -> str:
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int) -> Iterator[str]:
     """Aligned columns, the last ``numbers`` of them to the right."""
-    widths = [max(_width(row[at]) for row in (columns, *rows)) for at in range(len(columns))]
+    widths = [max(columns_of(row[at]) for row in (columns, *rows)) for at in range(len(columns))]
     for row in (columns, *rows):
         cells = []
         for at, (text, width) in enumerate(zip(row, widths, strict=True)):
-            blank = " " * (width - _width(text))
+            blank = " " * (width - columns_of(text))
             cells.append(blank + text if at >= len(columns) - numbers else text + blank)
         yield "  ".join(cells).rstrip()
 
 
-def _width(text: str) -> int:
+def columns_of(text: str) -> int:
     """Columns of a terminal: Lao vowels and tones above and below take none."""
     return sum(unicodedata.category(character) != "Mn" for character in text)

@@ -8,31 +8,35 @@ registry is a process of its own, started by the command that an operator types:
     DIR/members/{code}/          each member's registry key and description
     DIR/servers/{member}-{code}/ server.yaml, certificates, agreements/, data/ with the journal
     DIR/applications/            client certificates
-    DIR/world.json               where everything listens
+    DIR/world.json               where everything listens; :meth:`World.reopen` starts from it
 """
 
 from __future__ import annotations
 
 import json
+import os
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import orjson
 import yaml
+from cryptography import x509
 
 import schemas
 from certs.authority import DevelopmentAuthority, create_development_pki
-from certs.issue import Issued
+from certs.issue import Issued, parse_private_key
 from console.reference_world.plans import MemberPlan, ServerPlan
 from console.reference_world.processes import Process, free_ports, stop_all
 from console.reference_world.stamper import Stamper
 from exchange.agreements import seal_agreement
 from exchange.identifiers import ApplicationId, MemberId, ServerId
 from exchange.keys import signing_key
-from exchange.problems import Text
+from exchange.problems import Code, Problem, Text
 from exchange.trust import Environment, InstanceRecord, TimestampAuthority
 from registry.ceremony import Opened, Quorum, open_registry
 from registry.client import RegistryClient
@@ -105,7 +109,7 @@ class World:
     @property
     def anchor(self) -> Path:
         """The TUF root that every server is given."""
-        return _made(self._opened).anchor
+        return self.directory / "registry" / "root.json"
 
     def open_instance(
         self,
@@ -135,12 +139,80 @@ class World:
         self._opened = open_registry(
             folder, record, now, root=Quorum(3, 2), targets=Quorum(3, 2), schemas=_shared_schemas()
         )
-        (self._registry_port,) = free_ports(1)
+        (port,) = free_ports(1)
+        self._start_registry(port)
+
+    def reopen(self, plans: Sequence[ServerPlan]) -> None:
+        """Start a world that is in the folder already, each process where it listened before.
+
+        The servers are started, too; :meth:`wait_ready` waits for them.
+
+        Raises:
+            Problem: ``Conflict`` when the world runs, one of its ports is taken, its folder was
+                moved or its certificates have ended; ``InvalidDocument`` when it is damaged.
+        """
+        found = self._read_again(plans)
+        for server in self.servers.values():
+            self._check_certificate(server)
+        stamper_port = _port(found.get("timestamps"))
+        ports = [_port(found["registry"]["url"]), stamper_port]
+        ports += [port for server in self.servers.values() for port in server.ports.values()]
+        _check_free([port for port in ports if port])
+        if stamper_port:
+            self.stamper = Stamper(self._read_tsa(), self.pki.issuer.certificate)
+            self.stamper.start(stamper_port)
+        self._start_registry(ports[0])
+        self.launch()
+
+    def _read_again(self, plans: Sequence[ServerPlan]) -> Mapping[str, Any]:
+        """Take up `world.json` and the settings of the servers."""
+        path = self.directory / "world.json"
+        try:
+            found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+            if found["ca"] != str(self.authorities):
+                raise Problem(
+                    Code.CONFLICT,
+                    where=str(self.directory),
+                    detail=f"the world was built elsewhere, as {Path(found['ca']).parents[1]}; "
+                    "move it back, or name a new folder",
+                )
+            self._pki = DevelopmentAuthority.open(self.directory / "pki")
+            self.applications = {
+                ApplicationId.parse(item["id"]): item for item in found["applications"]
+            }
+            for plan in plans:
+                settings = yaml.safe_load((self._folder(plan) / "server.yaml").read_text("utf-8"))
+                ports = {name: _port(f"//{at}") for name, at in settings["listen"].items()}
+                self._place(plan, ports)
+        except (KeyError, TypeError, ValueError, AttributeError, yaml.YAMLError) as error:
+            raise Problem(
+                Code.INVALID_DOCUMENT,
+                where=str(path),
+                detail="is not that of a whole world; name a new folder",
+            ) from error
+        return found
+
+    def _check_certificate(self, server: RunningServer) -> None:
+        path = server.folder / "auth.pem"
+        ends = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+        if ends <= datetime.now(UTC):
+            raise Problem(
+                Code.CONFLICT,
+                where=str(path),
+                detail=f"the certificate ended on {ends:%Y-%m-%d}; servers of such a world have "
+                "a week: name a new folder",
+            )
+
+    def _start_registry(self, port: int) -> None:
+        self._registry_port = port
         self._registry = Process(
-            ["registry", "serve", str(folder), "--listen", f"127.0.0.1:{self._registry_port}"],
+            [
+                "registry", "serve", str(self.directory / "registry"),
+                "--listen", f"127.0.0.1:{port}",
+            ],
             f"{self.registry_url}/healthz",
             self.directory / "registry.log",
-        )
+        )  # fmt: skip
         self._registry.start()
         self._registry.wait_ready()
 
@@ -148,16 +220,9 @@ class World:
 
     def add_server(self, plan: ServerPlan) -> RunningServer:
         """Make keys and settings of a server, register its members, and approve them."""
-        folder = self.directory / "servers" / f"{plan.id.member_code}-{plan.id.server_code}"
+        folder = self._folder(plan)
         (folder / "agreements").mkdir(parents=True)
-        ports = dict(zip(LISTENERS, free_ports(len(LISTENERS)), strict=True))
-        process = Process(
-            ["mediator", "serve", str(folder / "server.yaml")],
-            f"http://127.0.0.1:{ports['admin']}/healthz",
-            folder / "server.log",
-        )
-        server = RunningServer(plan, folder, ports, process)
-        self.servers[plan.id] = server
+        server = self._place(plan, dict(zip(LISTENERS, free_ports(len(LISTENERS)), strict=True)))
         now = datetime.now(UTC)
         auth = self.pki.issue_auth(plan.id, ["127.0.0.1", "localhost"], at=now)
         auth.write(folder / "auth.pem", folder / "auth.key")
@@ -168,6 +233,20 @@ class World:
         )
         for member in plan.members:
             self._register(server, member)
+        return server
+
+    def _folder(self, plan: ServerPlan) -> Path:
+        return self.directory / "servers" / f"{plan.id.member_code}-{plan.id.server_code}"
+
+    def _place(self, plan: ServerPlan, ports: Mapping[str, int]) -> RunningServer:
+        """The server of a plan, not started."""
+        folder = self._folder(plan)
+        process = Process(
+            ["mediator", "serve", str(folder / "server.yaml")],
+            f"http://127.0.0.1:{ports['admin']}/healthz",
+            folder / "server.log",
+        )
+        server = self.servers[plan.id] = RunningServer(plan, folder, ports, process)
         return server
 
     def start(self, *servers: ServerId) -> None:
@@ -236,6 +315,7 @@ class World:
             "instance": self.instance,
             "ca": str(self.authorities),
             "registry": {"url": self.registry_url, "root": str(self.anchor)},
+            "timestamps": self.stamper.url if self.stamper is not None else None,
             "servers": [
                 {
                     "id": str(server.plan.id),
@@ -245,7 +325,7 @@ class World:
                     "peer_url": server.url("peer"),
                     "admin_url": server.url("admin"),
                     "journal": str(server.journal),
-                    "pid": server.process.pid,
+                    "pid": server.process.pid if server.process.running else None,
                 }
                 for server in self.servers.values()
             ],
@@ -270,10 +350,22 @@ class World:
 
     def _start_stamper(self, now: datetime) -> tuple[TimestampAuthority, ...]:
         issued = self.pki.issue_tsa(at=now)
-        folder = self.directory / "pki" / "tsa"
-        issued.write(folder / "tsa.pem", folder / "tsa.key.pem")
+        issued.write(self._tsa / "tsa.pem", self._tsa / "tsa.key.pem")
         self.stamper = Stamper(issued, self.pki.issuer.certificate)
         return (TimestampAuthority(self.stamper.start(), issued.certificate),)
+
+    @property
+    def _tsa(self) -> Path:
+        return self.directory / "pki" / "tsa"
+
+    def _read_tsa(self) -> Issued:
+        chain, key = self._tsa / "tsa.pem", self._tsa / "tsa.key.pem"
+        pem = chain.read_bytes()
+        return Issued(
+            x509.load_pem_x509_certificate(pem),
+            parse_private_key(key.read_bytes(), str(key)),
+            pem,
+        )
 
     def _issue(self, server: RunningServer, member: MemberPlan, now: datetime) -> None:
         code = member.id.member_code
@@ -393,6 +485,27 @@ def _shared_schemas() -> dict[str, bytes]:
         name, _, major = identifier.rpartition("/")
         found[f"schemas/{name.rpartition('/')[2]}.{major}.json"] = data
     return found
+
+
+def _port(address: str | None) -> int:
+    """The port of an address; 0 when it has none."""
+    return (urlsplit(address).port if address else None) or 0
+
+
+def _check_free(ports: Sequence[int]) -> None:
+    """See to it that nobody listens on any of these ports of loopback."""
+    for port in ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                raise Problem(
+                    Code.CONFLICT,
+                    where=f"127.0.0.1:{port}",
+                    detail=f"{os.strerror(error.errno or 0)}: the world runs already, or another "
+                    "program has this port of it; end that, or name a new folder",
+                ) from error
 
 
 def _made(value: T | None) -> T:

@@ -6,6 +6,7 @@ import csv
 import http.client
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import ssl
@@ -22,7 +23,7 @@ import pytest
 from click.testing import CliRunner
 
 from console.cli.main import main
-from console.reference_world import data
+from console.reference_world import data, telling
 
 DEMO = (sys.executable, "-m", "console.cli.main", "demo")
 TIMEOUT_S = 120.0
@@ -289,6 +290,75 @@ def test_world_json_says_where_everything_is(kept: Kept) -> None:
     assert modes["LA/GOV/MOF/budget"] == "http"
     hosted = [member for server in world["servers"] for member in server["members"]]
     assert len(hosted) == len(set(hosted)) == 14
+
+
+# --- a world that ended ----------------------------------------------------------------------
+
+
+def test_a_world_that_ended_is_started_again_where_it_was(kept: Kept) -> None:
+    """Same addresses, same journals, no story: the examples work, and the first entries stay."""
+    journals = [Path(server["journal"]) for server in kept.world["servers"]]
+    before = [(journal / "log" / "checkpoint").read_text().splitlines() for journal in journals]
+    with subprocess.Popen(
+        [*DEMO, "--dir", str(kept.folder), "--keep-running"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            said = []
+            for line in process.stdout:
+                said.append(line.decode())
+                if line.startswith(b"Running until"):
+                    break
+            world = json.loads((kept.folder / "world.json").read_text("utf-8"))
+            status, _ = send_example(kept.world, kept.world["services"][0]["example"])
+            second = CliRunner().invoke(main, ["demo", "--dir", str(kept.folder), "--keep-running"])
+        finally:
+            process.terminate()
+            process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0, "".join(said)
+    assert status == 200
+    assert not any(line.startswith("1  ") for line in said)
+    assert [without_pid(server) for server in world["servers"]] == [
+        without_pid(server) for server in kept.world["servers"]
+    ]
+    for journal, (origin, size, _, *_rest) in zip(journals, before, strict=True):
+        after = (journal / "log" / "checkpoint").read_text().splitlines()
+        assert after[0] == origin
+        assert int(after[1]) > int(size)
+    assert second.exit_code == 1
+    assert "the world runs already" in second.output
+    assert not processes_of(kept.folder)
+
+
+def without_pid(server: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in server.items() if name != "pid"}
+
+
+def test_a_world_is_not_played_over(kept: Kept) -> None:
+    """A folder with a world is refused without --keep-running, and told about it."""
+    done = CliRunner().invoke(main, ["demo", "--dir", str(kept.folder)])
+    assert done.exit_code == 1
+    assert "Conflict at --dir" in done.output
+    assert "--keep-running" in done.output
+
+
+def test_a_world_that_was_moved_is_refused(kept: Kept, tmp_path: Path) -> None:
+    """Its settings name files by the place where it was built."""
+    shutil.copytree(kept.folder, tmp_path / "moved")
+    done = CliRunner().invoke(main, ["demo", "--dir", str(tmp_path / "moved"), "--keep-running"])
+    assert done.exit_code == 1
+    assert str(kept.folder) in done.output
+
+
+def test_provinces_and_sectors_are_named_in_both_languages(kept: Kept) -> None:
+    """Who reads Lao only finds each row of the table, in 100 columns at most."""
+    table = kept.output[kept.output.index("Province, sector") :].split("\n\n")[0].splitlines()
+    named = [line.strip() for line in table[1:21]]
+    assert all(name.isascii() for name in named[::2])
+    assert all("\u0e80" <= name[0] <= "\u0eff" for name in named[1::2])
+    assert max(telling.columns_of(line) for line in table) <= 100
 
 
 # --- how it ends -----------------------------------------------------------------------------

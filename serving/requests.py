@@ -215,6 +215,7 @@ class Connection(asyncio.Protocol):
         "_paused",
         "_raw_bytes",
         "_request",
+        "_tail",
         "_target",
         "_task",
         "_unsent",
@@ -239,6 +240,7 @@ class Connection(asyncio.Protocol):
         self._ahead = b""
         self._fields: list[tuple[str, str]] = []
         self._target = b""
+        self._tail = b""  # of the pieces of a head that is not complete
         self._raw_bytes = 0  # of the head, and of a chunked body with its framing
         self._paused = False
         self._deaf = False  # whatever still comes is dropped
@@ -302,10 +304,8 @@ class Connection(asyncio.Protocol):
             if request is None:
                 if not self._raw_bytes:
                     self.deadline = self.loop.time() + self._owner.head_s
-                cut = data.find(_HEAD_END) + 4
-                if cut == 3:  # not found
-                    cut = len(data)
-                self._raw_bytes += cut if cut < len(data) else len(data)
+                cut = self._end_of_head(data)
+                self._raw_bytes += cut
                 if self._raw_bytes > MAX_HEAD_BYTES:
                     self._refuse(_too_long_head())
                     return
@@ -323,6 +323,21 @@ class Connection(asyncio.Protocol):
                 piece, data = data[:cut], data[cut:]
             if not self._parse(piece):
                 return
+
+    def _end_of_head(self, data: bytes) -> int:
+        """How much of this piece belongs to a head, whose end may be cut between two pieces."""
+        tail = self._tail
+        if tail:
+            place = (tail + data[:3]).find(_HEAD_END)
+            if place >= 0:
+                self._tail = b""
+                return place + len(_HEAD_END) - len(tail)
+        place = data.find(_HEAD_END)
+        if place >= 0:
+            self._tail = b""
+            return place + len(_HEAD_END)
+        self._tail = (tail + data[-3:])[-3:]
+        return len(data)
 
     def _parse(self, data: bytes) -> bool:
         """Give llhttp a piece; False when nothing more may follow."""

@@ -141,6 +141,19 @@ async def test_a_request_may_be_cut_anywhere(sent: bytes, body: bytes) -> None:
     assert not malformed
 
 
+@pytest.mark.parametrize("cut", [1, 2, 3, 4])
+async def test_the_end_of_a_head_may_come_with_a_large_body(cut: int) -> None:
+    """The bound of heads is for heads, wherever they are cut; a request behind is not lost."""
+    head = b"POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n"
+    async with serve() as (listener, malformed), connect(listener) as client:
+        await client.send(head[:-cut])
+        await asyncio.sleep(0.01)
+        await client.send(head[-cut:] + b"x" * 200_000 + GET)
+        assert (await client.reply())[0] == 200
+        assert (await client.reply())[2] == b"GET /a?b=c 1 "
+    assert not malformed
+
+
 @pytest.mark.parametrize("follower", [GET, POST, CHUNKED])
 @pytest.mark.parametrize("first", [GET, POST])
 async def test_requests_in_one_packet_are_answered_in_order(first: bytes, follower: bytes) -> None:

@@ -3,7 +3,8 @@
 What is checked, and against what:
 
 - the checkpoint against the verifier key, the store of the last signed checkpoint, and a
-  checkpoint that somebody remembered: a log that was set back, cut or forked is refused;
+  checkpoint that somebody remembered: a log that was set back, cut or forked is refused. The store
+  is read first, so that it may be behind a journal that is being written, and never ahead of it;
 - every tile against the tiles below it and the checkpoint above; every entry against its leaf;
   partial tiles and bundles of earlier sizes, which stay until the full one is there, against the
   present ones;
@@ -158,9 +159,9 @@ def verify(
         found = _check_head(directory, log, key, findings)
         if found is not None:
             head = found
+            if known is not None:  # before the tiles: a fork must be told however much is damaged
+                _check_known(known, "known checkpoint", key, head, log, findings)
             hashes = _Tree(log, head, directory, findings).check(progress)
-            if known is not None:
-                _check_known(known, key, head, log, findings)
             if not tree_only and log != directory:
                 _check_segments(directory, head, hashes, findings, counts, progress)
     return Verdict(
@@ -185,10 +186,13 @@ def _check_head(
     try:
         data = (log / CHECKPOINT).read_bytes()
     except FileNotFoundError:
-        if stored or not (directory / DESCRIPTION).exists():
+        if stored or not (directory / DESCRIPTION).exists() or (log / "tile").exists():
             findings.add(Code.JOURNAL_CORRUPT, file, None, "there is no checkpoint")
             return None
         return Checkpoint(key.name, 0, merkle.EMPTY_ROOT)
+    except IsADirectoryError:
+        findings.add(Code.JOURNAL_CORRUPT, file, None, "is a folder")
+        return None
     try:
         head = open_checkpoint(data, key, where=file)
     except Problem as problem:
@@ -197,16 +201,12 @@ def _check_head(
             return parse_text(parse_note(data).text)
         return None
     if stored and data not in stored:
-        findings.add(
-            Code.JOURNAL_FORKED,
-            file,
-            None,
-            f"is not the checkpoint that was signed last ({SIGNED_FILE})",
-        )
+        _check_known(stored[0], SIGNED_FILE, key, head, log, findings)
     return head
 
 
-def _last_signed(directory: Path, findings: _Findings) -> tuple[bytes | None, ...]:
+def _last_signed(directory: Path, findings: _Findings) -> tuple[bytes, ...]:
+    """The checkpoint that was signed last and the one before it, as far as they are here."""
     path = directory / SIGNED_FILE
     if not path.exists():
         return ()
@@ -219,37 +219,53 @@ def _last_signed(directory: Path, findings: _Findings) -> tuple[bytes | None, ..
     except sqlite3.DatabaseError as error:
         findings.add(Code.JOURNAL_CORRUPT, SIGNED_FILE, None, f"cannot be read: {error}")
         return ()
-    return () if row is None else tuple(row)
+    return tuple(note for note in row or () if isinstance(note, bytes))
 
 
 def _check_known(
-    known: bytes, key: VerifierKey, head: Checkpoint, log: Path, findings: _Findings
+    known: bytes, name: str, key: VerifierKey, head: Checkpoint, log: Path, findings: _Findings
 ) -> None:
+    """Hold the log to a checkpoint of an earlier time; ``name`` tells where that is from.
+
+    A root that the tiles give counts only when it is proven to be that of a prefix of the signed
+    tree: so a damaged tile is never taken for a fork.
+    """
     file = f"log/{CHECKPOINT}"
     try:
-        old = open_checkpoint(known, key, where="known checkpoint")
+        old = open_checkpoint(known, key, where=name)
     except Problem as problem:
-        findings.of(problem, "known checkpoint")
+        findings.of(problem, name)
         return
     if old.size > head.size:
         findings.add(
             Code.JOURNAL_FORKED,
             file,
             None,
-            f"the log was cut: it had {old.size} entries and says it has {head.size}",
+            f"the log was cut or set back: it had {old.size} entries ({name}) and says it has "
+            f"{head.size}",
         )
         return
-    try:
-        same = merkle.root(old.size, TileFolder(log).subtrees(head.size)) == old.root
-    except Problem as problem:
-        findings.of(problem, problem.where)
-        return
-    if not same:
+    read, root = TileFolder(log).subtrees(head.size), head.root
+    if old.size < head.size:
+        try:
+            root = merkle.root(old.size, read)
+            path = merkle.prove_consistency(old.size, head.size, read)
+            merkle.check_consistency(old.size, head.size, path, root, head.root)
+        except Problem:
+            findings.add(
+                Code.JOURNAL_CORRUPT,
+                name,
+                None,
+                "cannot be held against the log: its tiles are damaged",
+            )
+            return
+    if root != old.root:
         findings.add(
             Code.JOURNAL_FORKED,
             file,
             None,
-            f"the log was forked: its first {old.size} entries are not those of the known one",
+            f"the log was forked: its first {old.size} entries are not those that were signed "
+            f"({name})",
         )
 
 
@@ -464,6 +480,11 @@ def _check_segments(
     keyring = KeyRing(directory / "keys")
     bad_keys: set[str] = set()
     expected = 0
+    if not records.is_dir():
+        findings.add(
+            Code.JOURNAL_FORKED, "segments", 0, "is missing; --tree-only checks the log alone"
+        )
+        return
     for group, file in _groups(records, head, findings):
         if group.first != expected:
             findings.add(
@@ -514,7 +535,11 @@ def _groups(
             if broken is None:
                 break
             after = segments.next_mark(path, broken.offset, broken.group)
-            torn = after is None and number == len(firsts) - 1 and broken.group >= head.size
+            torn = number == len(firsts) - 1 and broken.group >= head.size
+            if torn and after is not None:  # or was it being written, and is whole by now?
+                again = segments.read_groups(path, broken.group, offset=broken.offset)
+                torn = isinstance(next(again, broken), segments.Group)
+                after = None if torn else after
             if not torn:
                 findings.add(Code.JOURNAL_CORRUPT, file, broken.index, broken.reason)
             if after is None:
@@ -529,6 +554,8 @@ def _check_sealed(
         document = orjson.loads(entry)
         named = document.get("sealed")
         sealed = None if named is None else Sealed(**named)
+        if sealed is not None and not type(sealed.key) is type(sealed.wrapped) is str:
+            raise TypeError("key")
     except (orjson.JSONDecodeError, AttributeError, TypeError) as error:
         raise Problem(Code.JOURNAL_CORRUPT, detail="the entry is no entry") from error
     if sealed is None:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import random
 import shutil
+from hashlib import sha256
 from pathlib import Path
 
+import orjson
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from exchange.checkpoint import Checkpoint, sign_checkpoint
 from exchange.notes import VerifierKey
 from exchange.problems import Code, Problem
 from exchange.tiles import ENTRIES, Tile
 from mediator.journal import segments
+from mediator.journal.files import RealFiles
 from mediator.journal.log import JournalSettings
+from mediator.journal.tiles import Edge, TileFolder
 from mediator.journal.verify import MAX_FINDINGS, Finding, verify
 from tests.journal.world import (
+    KEY,
     MPI,
     ORIGIN,
     STILL,
@@ -229,14 +235,140 @@ async def test_a_known_checkpoint_of_somebody_else_is_refused(tmp_path: Path) ->
     assert (found.code, found.file) == (Code.INVALID_NOTE, "known checkpoint")
 
 
-def test_an_older_checkpoint_than_was_signed_is_refused(journal: Path, original: Path) -> None:
-    """The store beside the log tells when log/ was set back."""
+def test_a_changed_store_of_the_last_checkpoint_is_named(journal: Path) -> None:
+    """The store beside the log counts only as it was signed."""
     store = journal / "last-checkpoint.sqlite"
     data = store.read_bytes()
     assert data.count(f"{ORIGIN}\n{SIZE}\n".encode()) == 1
     store.write_bytes(data.replace(f"{ORIGIN}\n{SIZE}\n".encode(), f"{ORIGIN}\n999\n".encode()))
     (found,) = verify(journal, tree_only=True).findings
-    assert (found.code, found.file) == (Code.JOURNAL_FORKED, "log/checkpoint")
+    assert (found.code, found.file) == (Code.INVALID_NOTE, "last-checkpoint.sqlite")
+
+
+async def test_an_older_log_than_was_signed_is_refused(tmp_path: Path) -> None:
+    """The store beside the log tells when log/ was set back or exchanged for another history."""
+    live, old, fork = tmp_path / "live", tmp_path / "old", tmp_path / "fork"
+    await write(live, range(20))
+    shutil.copytree(live, old)
+    for start in (20, 25, 30):
+        await write(live, range(start, start + 5))
+    shutil.copytree(old, fork)
+    await write(fork, range(70, 90))
+    for other, said in ((old, "cut or set back"), (fork, "forked")):
+        shutil.rmtree(live / "log")
+        shutil.copytree(other / "log", live / "log")
+        found = verify(live, tree_only=True).findings
+        assert [(one.code, one.file) for one in found] == [(Code.JOURNAL_FORKED, "log/checkpoint")]
+        assert said in found[0].detail
+
+
+async def test_a_store_that_is_behind_the_log_is_no_finding(tmp_path: Path) -> None:
+    """Between reading the store and the checkpoint a server may have published: no fork is told."""
+    live, old = tmp_path / "live", tmp_path / "old"
+    for end in (20, 30, 40):
+        await write(live, range(end - 20, end))
+        if end == 20:
+            shutil.copytree(live, old)
+    shutil.copy(old / "last-checkpoint.sqlite", live)
+    assert verify(live).good
+
+
+@pytest.mark.parametrize("size", [256, 300, 512])
+@pytest.mark.parametrize("name", ["log/tile/0/000", "log/tile/1/000.p/2", "log/tile/0/001"])
+async def test_a_damaged_tile_is_never_taken_for_a_fork(
+    tmp_path: Path, size: int, name: str
+) -> None:
+    """Against a known checkpoint, damage stays damage; and a fork is told beside damage."""
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    await write(ours, range(size), settings=STILL)
+    known = (ours / "log/checkpoint").read_bytes()
+    await write(ours, range(size, 600), settings=STILL)
+    await write(theirs, [*range(200), 777, *range(201, 600)], settings=STILL)
+    flipped(ours / name, 3, 3)
+    found = verify(ours, known=known).findings
+    assert {one.code for one in found} == {Code.JOURNAL_CORRUPT}
+    assert f"{name}" in {one.file for one in found}
+    for path in (theirs / "log/tile/entries").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"damaged")
+    found = verify(theirs, known=known).findings
+    assert found[0].code is Code.JOURNAL_FORKED
+
+
+def test_a_log_without_its_checkpoint_is_no_empty_log(journal: Path) -> None:
+    """Tiles that no checkpoint names, with the store gone too, are not passed as good."""
+    for name in ("log/checkpoint", "last-checkpoint.sqlite"):
+        (journal / name).unlink()
+    (found,) = verify(journal).findings
+    assert (found.code, found.file) == (Code.JOURNAL_CORRUPT, "log/checkpoint")
+
+
+def test_a_checkpoint_that_is_a_folder_is_named(journal: Path) -> None:
+    """What stands in a file's place is a finding like any other."""
+    (journal / "log/checkpoint").unlink()
+    (journal / "log/checkpoint").mkdir()
+    assert "log/checkpoint" in {found.file for found in verify(journal).findings}
+
+
+def test_the_tree_alone_needs_no_segments(journal: Path) -> None:
+    """Without segments the log verifies with tree_only, and else the way is told."""
+    shutil.rmtree(journal / "segments")
+    assert verify(journal, tree_only=True).good
+    (found,) = verify(journal).findings
+    assert found.file == "segments"
+    assert "--tree-only" in found.detail
+
+
+@pytest.mark.parametrize(
+    "sealed",
+    [
+        {"digest": "", "key": 7, "size": 0, "wrapped": ""},
+        {"digest": "", "key": ["x"], "size": 0, "wrapped": ""},
+        {"digest": "", "key": "LA/GOV/MPI 2026-11", "size": 0, "wrapped": 7},
+        {"digest": "", "key": "LA/GOV/../.. 2026-11", "size": 0, "wrapped": ""},
+        {"digest": ""},
+        7,
+    ],
+)
+def test_an_entry_that_is_none_is_a_finding(tmp_path: Path, sealed: object) -> None:
+    """Whoever has the signing key can put anything into a log; it does not stop the auditor."""
+    if isinstance(sealed, dict) and "digest" in sealed:
+        sealed["digest"] = sha256(b"").hexdigest()
+    data = orjson.dumps({"sealed": sealed})
+    edge = Edge.empty()
+    tiles = [*edge.append([data]), *edge.partial()]
+    (tmp_path / "staging").mkdir(parents=True)
+    (tmp_path / "segments").mkdir()
+    TileFolder(tmp_path / "log").write(RealFiles(), tmp_path / "staging", tiles)
+    note = sign_checkpoint(Checkpoint(ORIGIN, 1, edge.root()), KEY)
+    (tmp_path / "log/checkpoint").write_bytes(note)
+    segment = segments.HEADER + segments.format_mark(0, 1) + segments.format_record(data, b"")
+    segments.path_of(tmp_path / "segments", 0).write_bytes(segment)
+    (found,) = verify(tmp_path, key=VERIFIER).findings
+    assert found.index == 0
+
+
+async def test_a_group_that_is_being_written_is_no_damage(tmp_path: Path) -> None:
+    """What was torn when the segment was opened and is whole when it is looked at again."""
+    async with journal_in(tmp_path, STILL) as journal:
+        for number in range(3):
+            await journal.record(entry(number), MPI, part(number))
+        (path,) = (tmp_path / "segments").iterdir()
+        whole = path.read_bytes()
+        (_, second, *_) = segments.read_groups(path, 0)
+        assert isinstance(second, segments.Group)
+        path.write_bytes(whole[: second.end - 5])
+
+        def written_on(what: str, _done: int, _total: int) -> None:
+            if what == "sealed parts":
+                path.write_bytes(whole)
+
+        verdict = verify(tmp_path, progress=written_on)
+        assert verdict.findings == ()
+        assert verdict.unpublished == 1
+        path.write_bytes(whole[: second.end - 5] + b"?????" + whole[second.end :])
+        assert not verify(tmp_path).good
+        path.write_bytes(whole)
 
 
 def test_another_verifier_key_than_the_journal_s_is_refused(journal: Path) -> None:

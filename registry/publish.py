@@ -39,6 +39,8 @@ from exchange.problems import Code, Problem
 from exchange.registrations import MAX_OPENAPI_BYTES
 
 MAX_METADATA_BYTES = 5_000_000
+MAX_VERSION = 1 << 53
+MAX_MEMBER_FILES_BYTES = 32 << 20
 _SERIALIZER = JSONSerializer(compact=True)
 SignedT = TypeVar("SignedT", Root, Targets, Snapshot, Timestamp)
 
@@ -186,9 +188,9 @@ def judge_member_role(
     """A member's role, signed by enough of ``keys`` and newer than the published one.
 
     Raises:
-        Problem: ``InvalidDocument`` for form, foreign paths, delegations of its own, or an expiry
-            out of range; ``UntrustedMetadata`` for missing signatures; ``RollbackDetected`` (409)
-            for a version that is not newer.
+        Problem: ``InvalidDocument`` for form, foreign paths, delegations of its own, or an expiry,
+            a version or sizes out of range; ``UntrustedMetadata`` for missing signatures;
+            ``RollbackDetected`` (409) for a version that is not newer.
     """
     name = role_name(member)
     role, metadata = _decode(Targets, data, name)
@@ -205,6 +207,13 @@ def judge_member_role(
             detail=f"version {role.version} does not follow the published {published_version}",
             facts={"version": role.version, "published": published_version},
             status=409,
+        )
+    if role.version > MAX_VERSION:
+        raise _invalid(f"{name}#/signed/version", f"must be {MAX_VERSION} at most")
+    if sum(file.length for file in role.targets.values()) > MAX_MEMBER_FILES_BYTES:
+        raise _invalid(
+            f"{name}#/signed/targets",
+            f"its files are larger than {MAX_MEMBER_FILES_BYTES} bytes together",
         )
     if role.delegations is not None:
         raise _invalid(f"{name}#/signed/delegations", "a member's role may not delegate further")

@@ -216,6 +216,12 @@ class Registrar:
                 where="targets#/signed/delegations",
                 detail="a delegation changes only by approving a submission",
             )
+        if lost := {path for path in _gone(current, new) if not is_schema_target(path)}:
+            raise Problem(
+                Code.CONFLICT,
+                where="targets#/signed/targets",
+                detail=f"only schemas may be withdrawn; it lacks {min(lost)}",
+            )
         changed = _changed_files(current, new, files)
         for path, data in changed.items():
             self._judge_own_file(path, data)

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+import fcntl
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from registry.store import Store
 from registry.tree import Tree
 from serving.clock import Clock, SystemClock
 
+LOCK_FILE = "registry.lock"
 _PRUNE_EVERY = 3600
 
 log = structlog.get_logger(__name__)
@@ -41,6 +44,7 @@ class RunningRegistry:
     _runner: web.AppRunner
     _renewing: asyncio.Task[None]
     _store: Store
+    _open: contextlib.ExitStack
 
     async def stop(self) -> None:
         """Stop as the module says; idempotent."""
@@ -49,6 +53,7 @@ class RunningRegistry:
         with contextlib.suppress(asyncio.CancelledError):
             await self._renewing
         await asyncio.to_thread(self._store.close)
+        self._open.close()
 
 
 async def start(
@@ -62,13 +67,15 @@ async def start(
     """Open the registry in ``directory`` and listen; port 0 takes a free one.
 
     Raises:
-        Problem: ``NotFound`` when there is no registry, ``InvalidSettings`` for its settings or an
-            address that cannot be had.
+        Problem: ``NotFound`` when there is no registry, ``Conflict`` when another process serves
+            it, ``InvalidSettings`` for its settings or an address that cannot be had.
     """
     clock = clock or SystemClock()
     settings = settings or read_settings(directory)
     store = await asyncio.to_thread(Store, directory / DATABASE)
+    opened = contextlib.ExitStack()
     try:
+        opened.enter_context(_alone(directory))
         tree = Tree(directory / PUBLIC)
         registrar = Registrar(store, tree, online_keys(directory), settings.terms())
         await asyncio.to_thread(registrar.start, clock.now())
@@ -89,12 +96,30 @@ async def start(
             ) from error
     except BaseException:
         store.close()
+        opened.close()
         raise
     address = runner.addresses[0]
     renewing = asyncio.create_task(_renew(api, registrar, settings, clock), name="renew")
     url = f"http://{address[0]}:{address[1]}"
     log.info("registry_listens", url=url, directory=str(directory))
-    return RunningRegistry(url, registrar, runner, renewing, store)
+    return RunningRegistry(url, registrar, runner, renewing, store, opened)
+
+
+@contextlib.contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """One process at a time: each holds the directory in memory and signs what comes next."""
+    descriptor = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise Problem(
+            Code.CONFLICT,
+            where=str(directory),
+            detail="another process serves this registry; stop it first",
+        ) from error
+    finally:
+        os.close(descriptor)
 
 
 async def serve(

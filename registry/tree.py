@@ -35,22 +35,29 @@ class Tree:
         self._directory = directory
 
     def export(self, store: Store) -> None:
-        """Bring the whole tree up to the state of the database; idempotent."""
-        for version, metadata in store.roots().items():
-            self._put(self._role("root", version), metadata)
-        self.write(Publication(store.roles(), {"": store.files()}))
+        """Bring the whole tree up to the state of the database; idempotent.
 
-    def write(self, publication: Publication) -> None:
-        """Add what was published, in the order in which one thing names another; idempotent."""
+        A file that a lost power or a bad disk has damaged is written again.
+        """
+        for version, metadata in store.roots().items():
+            self._put(self._role("root", version), metadata, check=True)
+        self.write(Publication(store.roles(), {"": store.files()}), check=True)
+
+    def write(self, publication: Publication, *, check: bool = False) -> None:
+        """Add what was published, in the order in which one thing names another; idempotent.
+
+        Args:
+            check: whether files that are there already are read and compared.
+        """
         roles = dict(publication.roles)
         timestamp, snapshot = roles.pop("timestamp", None), roles.pop("snapshot", None)
         for files in publication.files.values():
             for path, data in files.items():
-                self._put(self._target(path, data), data)
+                self._put(self._target(path, data), data, check=check)
         for name, (version, metadata) in roles.items():
-            self._put(self._role(name, version), metadata)
+            self._put(self._role(name, version), metadata, check=check)
         if snapshot is not None:
-            self._put(self._role("snapshot", snapshot[0]), snapshot[1])
+            self._put(self._role("snapshot", snapshot[0]), snapshot[1], check=check)
         if timestamp is not None:
             self._replace(self._directory / "metadata" / TIMESTAMP, timestamp[1])
 
@@ -89,8 +96,8 @@ class Tree:
         prefixed = f"{hashlib.sha256(data).hexdigest()}.{name}"
         return self._directory.joinpath("targets", *folder.split("/"), prefixed)
 
-    def _put(self, path: Path, data: bytes) -> None:
-        if not path.exists():
+    def _put(self, path: Path, data: bytes, *, check: bool = False) -> None:
+        if not path.exists() or (check and path.read_bytes() != data):
             self._replace(path, data)
 
     def _replace(self, path: Path, data: bytes) -> None:

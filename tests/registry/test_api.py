@@ -13,6 +13,7 @@ import pytest
 
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
+from registry import service
 from registry.client import RegistryClient
 from registry.lifecycle import format_submission
 from tests.registry.simulator import MOF, MPI
@@ -114,6 +115,15 @@ async def test_every_act_is_recorded(world: World) -> None:
     ]
     assert acts[2]["detail"]["version"] == 1
     assert acts[2]["detail"]["keys"] == [key.keyid for key in world.folder(MPI).keys.keys]
+
+
+async def test_one_process_serves_a_registry(world: World) -> None:
+    """A second would sign from what it read before; it is told so, and the first goes on."""
+    with pytest.raises(Problem) as caught:
+        await service.start(world.directory, settings=world.settings, clock=world.clock)
+    assert caught.value.code is Code.CONFLICT
+    await world.register(MPI)
+    await world.restart()
 
 
 async def test_everything_survives_a_restart(world: World) -> None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tuf.api.metadata import Delegations, Targets
+from tuf.api.metadata import Delegations, TargetFile, Targets
 
 from exchange.continuity import delegated_role
 from exchange.identifiers import MemberId, ServerId
@@ -23,7 +23,7 @@ from exchange.registrations import (
 )
 from registry.ceremony import DATABASE, PUBLIC, Quorum, online_keys, open_registry
 from registry.lifecycle import Kind, Right, State, format_submission, parse_submission
-from registry.member import MemberFolder
+from registry.member import KEY_FILE, MemberFolder
 from registry.operator import OwnRole, SignedOwn, sign_delegation, sign_files
 from registry.publish import next_targets, read, sign
 from registry.registrar import OWN_ROLE, Registrar, Terms
@@ -207,6 +207,41 @@ def test_what_was_right_when_submitted_is_judged_again_at_approval(office: Offic
     assert code_of(lambda: office.approve(again)) is Code.ROLLBACK_DETECTED
 
 
+def beyond_every_version(role: Targets) -> None:
+    role.version = 1 << 70
+
+
+def larger_than_may_be(role: Targets) -> None:
+    for number in range(20):
+        path = f"LA/GOV/MPI/{number}.json"
+        role.targets[path] = TargetFile(2 << 20, {"sha256": f"{number:064x}"}, path)
+
+
+@pytest.mark.parametrize("change", [beyond_every_version, larger_than_may_be])
+def test_what_servers_could_not_keep_is_not_let_in(
+    office: Office, change: Callable[[Targets], None]
+) -> None:
+    """A version of 70 bits, or files of more than 32 MiB."""
+    submission = office.member.sign(described(member_record(MPI)), 0, NOW)
+    role = read(Targets, submission.role, "role")
+    change(role)
+    signer = read_signers([office.member.directory / KEY_FILE])
+    submission = replace(submission, role=sign(role, signer))
+    assert (
+        code_of(lambda: office.registrar.submit(format_submission(submission), OPERATOR, NOW))
+        is Code.INVALID_DOCUMENT
+    )
+
+
+def test_the_registry_does_not_lose_what_servers_need(office: Office) -> None:
+    """Its own next role may withdraw schemas, and neither the instance nor statements."""
+    targets = read(Targets, office.own().targets, "targets")
+    targets.version += 1
+    del targets.targets["instance.json"]
+    signed = sign(targets, office.targets_signers)
+    assert code_of(lambda: office.registrar.publish_own(signed, {}, OPERATOR, NOW)) is Code.CONFLICT
+
+
 def test_a_role_signed_by_another_key_is_refused(office: Office) -> None:
     """A key change without the old key's word waits, but targets keys alone cannot approve it."""
     office.approve(office.submit())
@@ -383,6 +418,23 @@ def test_a_crash_before_the_export_is_made_good_at_the_next_start(
     current = {path for path in before if path.name.split(".")[0] not in {"1"}}
     assert current <= after.keys()
     assert all(before[path] == after[path] for path in current)
+
+
+def test_damaged_files_are_written_again_at_the_next_start(office: Office, tmp_path: Path) -> None:
+    """A file that lost its content with the power is not served for ever."""
+    office.approve(office.submit())
+    office.store.close()
+    public = office.directory / PUBLIC
+    names = {"2.LA~GOV~MPI.json", "2.targets.json", "1.root.json"}
+    before = {
+        path: path.read_bytes()
+        for path in public.rglob("*.json")
+        if path.name in names or path.name.endswith("member.json")
+    }
+    for number, path in enumerate(before):
+        path.write_bytes(b"" if number % 2 else path.read_bytes()[:-1])
+    Office(tmp_path).store.close()
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_old_files_are_removed_after_a_day(office: Office) -> None:

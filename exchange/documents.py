@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, NoReturn
 
 import orjson
@@ -95,7 +96,12 @@ class Node:
         if missing := sorted(required - keys):
             raise self.refuse(f"lacks {', '.join(missing)}")
         if unknown := sorted(keys - required - optional):
-            raise self.refuse(f"unknown key {unknown[0][:80]!r}")
+            known = sorted(required | optional)
+            near = get_close_matches(unknown[0][:80], known, 1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise self.refuse(
+                f"unknown key {unknown[0][:80]!r}{hint}; the keys here are {', '.join(known)}"
+            )
         return Members(self)
 
     def entries(self, most: int) -> Iterator[tuple[str, Node]]:

@@ -1,12 +1,15 @@
 """Violations: how a broken schema is told, with the place and the rule and never the value.
 
-Invariants: a text made here holds names, numbers and patterns of the published schema and JSON
-types of the instance. Of the instance itself it holds only positions in arrays and names that the
-schema declares; any other name stands as ``*``, because a name can be personal data too.
+Invariants: a text made here holds names, values, numbers and patterns of the published schema and
+JSON types of the instance. Of the instance itself a place, which is journalled, holds only
+positions in arrays and names that the schema declares; any other name stands as ``*``, because a
+name can be personal data too. A sentence, which the sender and the operator's log get, also names
+what is not declared if it is spelled as programmers spell fields (``amount_usd``, ``nameLo``).
 """
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from itertools import islice
 from typing import Any, Final
@@ -18,6 +21,10 @@ from exchange.problems import Code, Fact, Problem
 from exchange.schema_sets import CompiledSchema, escape
 
 MAX_REPORTED: Final = 10
+MAX_NAMED: Final = 3
+MAX_LISTED: Final = 10
+MAX_LISTED_TEXT: Final = 40
+_FIELD_NAME: Final = re.compile(r"[a-z_][A-Za-z_-]*[0-9]{0,2}", re.ASCII)
 SMALL_BYTES: Final = 4096
 """Instances up to this size get all their violations told.
 
@@ -107,7 +114,11 @@ def _sentence(error: jsonschema_rs.ValidationError, names: frozenset[str]) -> st
         case rs.FalseSchema():
             return "is not allowed by the schema"
         case rs.Enum(options):
-            return f"is not one of the {len(options)} values that the schema lists"
+            return (
+                f"is not one of the {len(options)} values that the schema lists: {_list(options)}"
+            )
+        case rs.Constant(value):
+            return f"is not the one value that the schema allows: {_list([value])}"
         case rs.Format(name):
             return f"is not a valid {name}"
         case rs.Pattern(pattern):
@@ -130,6 +141,17 @@ def _sentence(error: jsonschema_rs.ValidationError, names: frozenset[str]) -> st
 
 def _undeclared(extra: list[str], names: frozenset[str]) -> str:
     near = sorted({n for name in extra[:5] for n in get_close_matches(name[:64], names, 1, 0.75)})
+    named = [name for name in extra if len(name) <= 40 and _FIELD_NAME.fullmatch(name)][:MAX_NAMED]
     count = "a property" if len(extra) == 1 else f"{len(extra)} properties"
+    which = f": {', '.join(named)}" if named else ""
+    more = ", …" if named and len(named) < len(extra) else ""
     hint = f"; declared names like it: {', '.join(near)}" if near else ""
-    return f"holds {count} that the schema does not declare{hint}"
+    return f"holds {count} that the schema does not declare{which}{more}{hint}"
+
+
+def _list(values: list[Any]) -> str:
+    texts = [orjson.dumps(value).decode() for value in values[:MAX_LISTED]]
+    short = [
+        text if len(text) <= MAX_LISTED_TEXT else f"{text[:MAX_LISTED_TEXT]}…" for text in texts
+    ]
+    return ", ".join(short) + (", …" if len(values) > MAX_LISTED else "")

@@ -87,3 +87,12 @@ def test_a_whole_number_is_no_bool_and_no_float(value: object) -> None:
     """Numbers are whole and within their bounds."""
     with pytest.raises(Problem):
         Node(value, "document", "").integer(1, 10)
+
+
+def test_an_unknown_key_is_told_with_those_that_are_known() -> None:
+    """A slip of the pen is mended without looking into the documentation."""
+    node = parse_document(b'{"sevice":1,"fields":2}', 100, "grant")
+    with pytest.raises(Problem) as caught:
+        node.members(frozenset({"fields"}), frozenset({"endpoints", "service"}))
+    assert "'sevice' (did you mean 'service'?)" in caught.value.detail
+    assert caught.value.detail.endswith("endpoints, fields, service")

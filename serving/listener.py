@@ -131,7 +131,7 @@ class Listener:
     def _accept(self, loop: asyncio.AbstractEventLoop, listening: socket.socket) -> None:
         for _ in range(_ACCEPTED_A_TURN):
             try:
-                client, _address = listening.accept()
+                client, address = listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
@@ -142,7 +142,7 @@ class Listener:
                 return
             client.setblocking(False)
             if len(self._connections) < self._max_connections:
-                connection = Connection(self, loop)
+                connection = Connection(self, loop, str(address[0]))
                 self._connections.add(connection)
                 task = loop.create_task(self._take_in(loop, connection, client))
                 self._arriving.add(task)

@@ -108,7 +108,7 @@ class Request:
 
     @property
     def remote(self) -> str:
-        """The client's address, or empty."""
+        """The client's address."""
         return self.connection.remote
 
     async def read(self, max_bytes: int, timeout_s: float) -> bytes:
@@ -227,11 +227,11 @@ class Connection(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop, remote: str) -> None:
         self._owner = owner
         self.loop = loop
         self.transport: asyncio.Transport | None = None
-        self.remote = ""
+        self.remote = remote  # as it was accepted: of a client that has left nobody can tell
         self.deadline = 0.0
         self.judged: Any = None
         self._parser: Any = HttpRequestParser(self)
@@ -258,8 +258,6 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        peer = transport.get_extra_info("peername")
-        self.remote = str(peer[0]) if isinstance(peer, tuple) and peer else ""
         self.deadline = self.loop.time() + self._owner.head_s
         self._owner.opened(self)
 

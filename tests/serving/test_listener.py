@@ -7,6 +7,7 @@ import os
 import resource
 import socket
 import ssl
+import struct
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -387,4 +388,22 @@ async def test_without_descriptors_it_waits_and_goes_on(
     await read_reply(reader, b"hello")
     for one in (first_writer, writer):
         one.close()
+    await listener.stop()
+
+
+async def test_a_client_that_has_left_still_has_its_address() -> None:
+    """Who sends a request and resets the connection is not taken for somebody from nowhere."""
+    came: asyncio.Queue[str] = asyncio.Queue()
+
+    async def note(request: Request) -> Reply:
+        await came.put(request.remote)
+        return Reply(200, (), b"")
+
+    listener = await started(note)
+    for _ in range(20):
+        with socket.create_connection((listener.host, listener.port)) as hasty:
+            hasty.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            hasty.sendall(GET)
+        async with asyncio.timeout(5):
+            assert await came.get() == "127.0.0.1"
     await listener.stop()

@@ -11,7 +11,7 @@ import structlog
 
 from exchange.entries import Kind, Side, format_time
 from mediator.journal.log import Journal
-from mediator.quota import QuotaBook
+from mediator.quota import QuotaBook, quota_key
 from mediator.replay import KEEP_S, ReplayMemory
 from serving.clock import Clock
 
@@ -31,8 +31,8 @@ def remember(journal: Journal, directory: Path, clock: Clock) -> tuple[ReplayMem
     now = clock.now()
     replays, quotas = ReplayMemory(since=now.timestamp()), QuotaBook()
     counted_until, used = _noted_quotas(directory / QUOTAS_FILE, now)
-    for agreement, calls in used.items():
-        quotas.restore(agreement, now, calls)
+    for key, calls in used.items():
+        quotas.restore(key, now, calls)
     fresh, counted = format_time(now - REPLAY_WINDOW), format_time(counted_until)
     for entry in journal.recent(min(counted_until, now - REPLAY_WINDOW)):
         if entry["side"] != Side.PROVIDER:
@@ -42,7 +42,9 @@ def remember(journal: Journal, directory: Path, clock: Clock) -> tuple[ReplayMem
                 at = datetime.fromisoformat(entry["at"]).timestamp()
                 replays.restore(entry["certificate"], entry["nonce"], at)
         elif "agreement" in entry and entry["at"] >= counted:
-            quotas.restore(entry["agreement"].partition("/")[0], now)
+            provider = entry["service"].rpartition("/")[0].rpartition("/")[0]
+            name = entry["agreement"].partition("/")[0]
+            quotas.restore(quota_key(provider, entry["client"], name), now)
     return replays, quotas
 
 

@@ -6,9 +6,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from exchange.agreements import Agreement
+from exchange.identifiers import ApplicationId, MemberId
 from exchange.problems import Code, Problem
 
 DAY_S = 86400
+
+
+def quota_key(provider: MemberId | str, consumer: ApplicationId | str, name: str) -> str:
+    """What a quota is counted by: two pairs of parties may call their agreements the same."""
+    return f"{provider} {consumer} {name}"
 
 
 @dataclass(slots=True)
@@ -26,13 +32,13 @@ class QuotaBook:
     _usage: dict[str, _Usage] = field(default_factory=dict)
 
     def snapshot(self, now: float) -> dict[str, int]:
-        """The calls of today by agreement."""
+        """The calls of today by :func:`quota_key`."""
         today = int(now) // DAY_S
         return {name: use.today for name, use in self._usage.items() if use.day == today}
 
-    def restore(self, agreement_id: str, at: datetime, calls: int = 1) -> None:
+    def restore(self, key: str, at: datetime, calls: int = 1) -> None:
         """Count calls that the journal holds from before this start."""
-        usage = self._usage.setdefault(agreement_id, _Usage())
+        usage = self._usage.setdefault(key, _Usage())
         day = int(at.timestamp()) // DAY_S
         if usage.day != day:
             usage.day, usage.today = day, 0
@@ -47,7 +53,8 @@ class QuotaBook:
         quota = agreement.quota
         if quota is None:
             return
-        usage = self._usage.setdefault(agreement.id, _Usage())
+        key = quota_key(agreement.provider, agreement.consumer, agreement.id)
+        usage = self._usage.setdefault(key, _Usage())
         day, into_day = divmod(now, DAY_S)
         if usage.day != int(day):
             usage.day, usage.today = int(day), 0

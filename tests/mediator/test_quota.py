@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import orjson
+
 from exchange.agreements import Agreement, Quota, parse_agreement
 from exchange.problems import Code, Problem
-from mediator.quota import DAY_S, QuotaBook
+from mediator.quota import DAY_S, QuotaBook, quota_key
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()
 
 
-def _agreement(quota: dict[str, int]) -> Agreement:
-    import orjson
-
+def _agreement(quota: dict[str, int], consumer: str = "LA/GOV/MOF/budget") -> Agreement:
     return parse_agreement(
         orjson.dumps(
             {
@@ -21,7 +21,7 @@ def _agreement(quota: dict[str, int]) -> Agreement:
                 "version": 1,
                 "title": {"en": "t", "lo": "ຕ"},
                 "provider": "LA/GOV/MPI",
-                "consumer": "LA/GOV/MOF/budget",
+                "consumer": consumer,
                 "grants": [
                     {
                         "service": "LA/GOV/MPI/oda-mis/projects",
@@ -61,8 +61,17 @@ def test_the_day_ends_at_midnight_utc() -> None:
 def test_calls_of_before_a_restart_count() -> None:
     """What the journal holds of today is part of today's use."""
     book, agreement = QuotaBook(), _agreement({"per_day": 2})
-    book.restore("a", datetime.fromtimestamp(NOON - 60, UTC), calls=2)
+    key = quota_key(agreement.provider, agreement.consumer, agreement.id)
+    book.restore(key, datetime.fromtimestamp(NOON - 60, UTC), calls=2)
     assert _spend(book, agreement, NOON) is not None
+
+
+def test_agreements_of_one_name_do_not_share_a_quota() -> None:
+    """Names are chosen by the parties: one consumer cannot use up what another was promised."""
+    book = QuotaBook()
+    assert _spend(book, _agreement({"per_day": 1}), NOON) is None
+    assert _spend(book, _agreement({"per_day": 1}), NOON) is not None
+    assert _spend(book, _agreement({"per_day": 1}, "LA/GOV/MOIC/trade"), NOON) is None
 
 
 def test_calls_a_second_are_a_bucket() -> None:

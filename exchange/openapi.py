@@ -83,6 +83,31 @@ class Reader:
         )
 
     @property
+    def schemas(self) -> SchemaSet:
+        """The schemas that were collected."""
+        return self._schemas
+
+    def answers(self) -> dict[tuple[str, str], tuple[str | None, ...]]:
+        """The schemas of the JSON answers of every operation that are no errors, by method and
+        template; None for an answer without a schema.
+
+        Raises:
+            Problem: ``INVALID_DOCUMENT`` at the place that is not accepted.
+        """
+        found = {
+            (draft.method, draft.template): tuple(
+                schema
+                for status, content in draft.responses.items()
+                if status[0] not in "45"
+                for kind, schema in content.schemas.items()
+                if is_json(kind) or kind.endswith("/*")
+            )
+            for draft in self._drafts()
+        }
+        self._schemas.close()
+        return found
+
+    @property
     def weight(self) -> int:
         """How much was compiled so far."""
         return self._schemas.weight

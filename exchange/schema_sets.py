@@ -535,6 +535,10 @@ class SchemaSet:
                 nodes.extend(node)
         return False
 
+    def schema(self, name: str) -> Any:
+        """The translated schema of a name; references in it are ``#/$defs/{name}``."""
+        return self._schemas[name]
+
     def says_only(self, name: str, kind: str) -> bool:
         """Whether the schema asks for a type and for nothing else."""
         return bool(self._schemas[name] == {"type": kind})

@@ -8,7 +8,7 @@ or removing a file takes effect without a restart. Nothing from the registry get
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias
@@ -19,6 +19,7 @@ from cryptography import x509
 from exchange.agreements import Agreement, Grant, open_agreement
 from exchange.identifiers import ApplicationId, MemberId, ServiceId
 from exchange.problems import Code, Problem
+from exchange.reach import idle_parts
 from serving.clock import Clock
 
 MAX_AGREEMENTS = 10_000
@@ -121,6 +122,27 @@ class PinnedAgreements:
             detail=f"{client} has no agreement for {service}"
             + (f" named {named!r}" if named else ""),
         )
+
+    def doubts(
+        self, documents: Mapping[ServiceId, bytes], schemas: Mapping[str, bytes]
+    ) -> list[str]:
+        """What was rejected, and what grants nothing: a service that is not offered here, an
+        endpoint or a field that its contract does not know.
+
+        Args:
+            documents: the OpenAPI documents of the services that are offered here.
+            schemas: the shared schemas.
+        """
+        found = [f"{name}: {problem}" for name, problem in self.rejected.items()]
+        for agreement in self.agreements:
+            for grant in agreement.grants:
+                document = documents.get(grant.service)
+                if document is None:
+                    idle = ["the service is not offered by this server"]
+                else:
+                    idle = idle_parts(grant, document, schemas)
+                found += [f"agreement {agreement.id}, {grant.service}: {part}" for part in idle]
+        return found
 
     def _list(self) -> _Listing:
         if self._folder is None or not self._folder.is_dir():

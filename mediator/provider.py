@@ -83,6 +83,7 @@ class OfferedService:
     id: ServiceId
     backend: Backend
     contract: Contract
+    document: bytes
     validation: Validation
     timeout_s: float
     response_max_bytes: int

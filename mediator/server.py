@@ -77,6 +77,7 @@ class Server:
     admin: Listener
     journal: Journal
     gate: Gate
+    provider: Provider
 
 
 @asynccontextmanager
@@ -191,6 +192,7 @@ async def open_server(
             admin_listener,
             journal,
             gate,
+            provider,
         )
         log.info("stopping", server=str(settings.server))
 
@@ -366,6 +368,7 @@ def _offer(
         id=offered.id,
         backend=backend,
         contract=Contract.compile(document, state.schemas),
+        document=document,
         validation=offered.validation,
         timeout_s=offered.timeout_s,
         response_max_bytes=offered.response_max_bytes,

@@ -42,6 +42,9 @@ def serve_command(settings: Path) -> None:
 def check_command(settings: Path, as_json: bool) -> None:
     """Start with SETTINGS, say what would be served, and stop.
 
+    It warns of pinned agreements that were rejected or that grant what no service offers: an
+    endpoint or a field that matches nothing in the contract.
+
     It listens and writes its journal as the server does, so the server must not be running. When
     the registry cannot be reached, the last good copy is used; /healthz of the running server
     tells. An adapter's source is not asked: saphan adapter check does that.
@@ -51,21 +54,37 @@ def check_command(settings: Path, as_json: bool) -> None:
 
     async def check() -> dict[str, object]:
         async with open_server(loaded, make_adapter) as server:
+            offered = server.provider.services
+            doubts = server.provider.agreements.doubts(
+                {identifier: service.document for identifier, service in offered.items()},
+                server.provider.state().schemas,
+            )
             return {
                 "server": str(loaded.server),
                 "members": [str(member.id) for member in loaded.members],
                 "applications": [str(item.id) for item in loaded.applications],
                 "services": [str(item.id) for item in loaded.services],
+                "agreements": [item.reference for item in server.provider.agreements.agreements],
                 "journal_entries": server.journal.size,
+                "warnings": doubts,
             }
 
     report = asyncio.run(check())
     if as_json:
         click.echo(orjson.dumps(report).decode())
     else:
+        warnings = report.pop("warnings")
         for name, value in report.items():
             text = ", ".join(value) or "none" if isinstance(value, list) else value
             click.echo(f"{name}: {text}")
+        for warning in warnings if isinstance(warnings, list) else ():
+            click.echo(f"warning: {warning}", err=True)
+        if warnings:
+            click.echo(
+                "It would run. Next: mend what is warned of (saphan agreement draft, seal, pin), "
+                f"or saphan mediator serve {settings}"
+            )
+            return
         click.echo(f"Good. Next: saphan mediator serve {settings}")
 
 

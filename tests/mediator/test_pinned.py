@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,14 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from exchange.agreements import parse_agreement
+from exchange.identifiers import ServiceId
+from exchange.problems import Code, Problem
 from mediator import pinned
 from mediator.background import background_tasks
 from mediator.pinned import PinnedAgreements
 from serving.clock import SystemClock
+from tests.world.small import agreement
 
 
 async def test_a_folder_that_cannot_be_read_does_not_end_the_server(
@@ -40,3 +45,24 @@ async def test_a_folder_that_cannot_be_read_does_not_end_the_server(
 
 def _told(logs: Sequence[Mapping[str, Any]]) -> int:
     return sum(line["event"] == "agreements_unreadable" for line in logs)
+
+
+def test_grants_that_open_nothing_are_told() -> None:
+    """A rejected file, a service of another server, an endpoint or field that is not there."""
+    pinned = PinnedAgreements(None, [], SystemClock())
+    content = {"application/json": {"schema": {"properties": {"code": {}}}}}
+    paths = {"/projects": {"get": {"responses": {"200": {"content": content}}}}}
+    document = json.dumps({"openapi": "3.1.0", "paths": paths}).encode()
+    endpoints = [{"method": "GET", "path": path} for path in ("/projects", "/project")]
+    grants = [
+        {"service": f"LA/GOV/MPI/oda-mis/{service}", "endpoints": endpoints, "fields": ["/cod"]}
+        for service in ("projects", "others")
+    ]
+    pinned.agreements = (parse_agreement(json.dumps(agreement("a", grants=grants)).encode()),)
+    pinned.rejected = {"b.jws": Problem(Code.AGREEMENT_INVALID, detail="no seal")}
+    doubts = pinned.doubts({ServiceId.parse("LA/GOV/MPI/oda-mis/projects"): document}, {})
+    assert [doubt.partition(": ")[0] for doubt in doubts] == [
+        "b.jws",
+        *["agreement a, LA/GOV/MPI/oda-mis/projects"] * 2,
+        "agreement a, LA/GOV/MPI/oda-mis/others",
+    ]

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import click
 import orjson
@@ -48,6 +48,7 @@ DIRECTORIES = click.argument(
 DIRECTORY = click.argument(
     "directory", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path)
 )
+_Parties: TypeAlias = tuple[ApplicationId | None, ServiceId | None]
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -59,9 +60,9 @@ class Moment(click.ParamType[datetime]):
     def convert(self, value: Any, param: Any, ctx: Any) -> datetime:
         try:
             moment = datetime.fromisoformat(value)
-        except ValueError:
+            return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        except (ValueError, OverflowError):  # the latter: before the year 1 or after 9999 in UTC
             self.fail(f"{value!r} is not a time such as 2026-11-21 or 2026-11-21T08:30:00Z")
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 class Progress:
@@ -90,22 +91,23 @@ def _print_json(document: object) -> None:
 
 
 class ReadingGroup(click.Group):
-    """A group whose commands read files that may be missing or not for this user."""
+    """A group whose conditions may be no text at all."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except OSError as error:
-            raise click.ClickException(
-                f"{error.filename or 'a file'} cannot be read or written: "
-                f"{error.strerror or error}.\nNext: run this as the user of the server, or on a "
-                "copy of the journal that you may read."
+        except UnicodeEncodeError as error:
+            raise click.UsageError(
+                f"{ascii(error.object)[:100]} is not UTF-8: no entry holds such a text."
             ) from error
 
 
 def _plain(text: str) -> str:
-    """Text from outside without what a terminal would obey."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
+    """Text from outside without what a terminal would obey.
+
+    The zero-width space stays: Lao text has it between words.
+    """
+    return "".join(c if c.isprintable() or c in "\n\t\u200b" else "\ufffd" for c in text)
 
 
 @click.group(cls=ReadingGroup)
@@ -186,9 +188,10 @@ def search(
         purpose=purpose,
     )
     place = Cursor.parse(cursor) if cursor else None
-    folders = find_journals(directories)
-    journals = [JournalReader(folder) for folder in folders]
-    page = index.search([journal.index() for journal in journals], query, limit, place)
+    journals = _journals(directories)
+    progress = Progress()
+    page = index.search([journal.index(progress) for journal in journals], query, limit, place)
+    progress.end()
     where = {journal.origin: str(journal.directory) for journal in journals}
     if as_json:
         hits = [{"journal": where[hit.origin], **_hit(hit)} for hit in page.hits]
@@ -216,9 +219,25 @@ def _line(hit: Hit, directory: str) -> str:
     parties = f"{hit.client or '?'} → {hit.service or '?'}" if hit.kind != "system" else "–"
     request = " ".join(filter(None, (hit.method, hit.endpoint)))
     result = " ".join(str(x) for x in (hit.status, hit.problem) if x is not None)
-    moment = hit.at.strftime("%Y-%m-%d %H:%M:%S")
+    moment = hit.at.strftime("%Y-%m-%d %H:%M:%SZ")
     begin = f"{moment}  {directory} {hit.index}  {hit.side} {hit.kind}  {parties}"
     return _plain("  ".join(filter(None, (begin, request, result, hit.id))))
+
+
+def _journals(directories: Sequence[Path]) -> list[JournalReader]:
+    """The journals among and below some folders; none may be there in two copies."""
+    found: dict[str, JournalReader] = {}
+    for folder in find_journals(directories):
+        journal = JournalReader(folder)
+        other = found.setdefault(journal.origin, journal)
+        if other is not journal:
+            raise Problem(
+                Code.CONFLICT,
+                where=str(folder),
+                detail=f"holds the same log as {other.directory} ({journal.origin}); name one of "
+                "the two",
+            )
+    return list(found.values())
 
 
 def _one_journal(directory: Path) -> JournalReader:
@@ -265,7 +284,7 @@ def show(directory: Path, number: int, as_json: bool) -> None:
             }
         )
         return
-    click.echo(orjson.dumps(orjson.loads(data), option=orjson.OPT_INDENT_2).decode())
+    click.echo(_plain(orjson.dumps(orjson.loads(data), option=orjson.OPT_INDENT_2).decode()))
     click.echo(
         f"\nProven: entry {number} is in {checkpoint.origin}, {checkpoint.size} entries, "
         f"root {checkpoint.root.hex()[:16]}…"
@@ -341,19 +360,27 @@ def export(
     output: Path,
     as_json: bool,
 ) -> None:
-    """Export all evidence of one exchange: that of entry INDEX in DIR, or of a message id."""
+    """Export all evidence of one exchange: that of entry INDEX in DIR, or of a message id.
+
+    Entries of the same message id, client and service belong together. The export holds their
+    content in clear and may be read by its owner alone.
+
+    Exit codes: 0 the export verifies; 1 it does not, or could not be made; 2 wrong usage.
+    """
     if (number is None) == (message_id is None):
         raise click.UsageError("Name the exchange by INDEX or by --id, one of the two.")
     if number is not None:
         first = _one_journal(directory)
-        message_id = parse_entry(first.entry(number), f"entry {number}").id
-        chosen = _of_message([first], message_id) if message_id else [Chosen(first, number)]
+        entry = parse_entry(first.entry(number), f"entry {number}")
+        message_id = entry.id
+        journals = _journals([first.directory, *also])
+        chosen = [Chosen(first, number)]
+        if message_id is not None:
+            parties = (entry.client, entry.service)
+            chosen = _exchange(journals, message_id, parties) or chosen
     else:
-        chosen = _of_message(
-            [JournalReader(path) for path in find_journals([directory])], message_id
-        )
-    if also:
-        chosen += _of_message([JournalReader(path) for path in find_journals(also)], message_id)
+        assert message_id is not None  # noqa: S101  # one of the two
+        chosen = _exchange(_journals([directory, *also]), message_id)
     if not chosen:
         raise Problem(
             Code.NOT_FOUND,
@@ -375,28 +402,61 @@ def export(
                 "verdict": _export_verdict(output, verdict),
             }
         )
+    elif not verdict.good:
+        _print_verdict(_export_verdict(output, verdict))
+    if not verdict.good:
+        sys.exit(1)
+    if as_json:
         return
     click.echo(
         f"{output}: {len(chosen)} entries of {message_id or 'one entry'}, {verdict.opened} with "
         f"their content, {verdict.signatures} signatures verified."
     )
+    if verdict.without_certificate:
+        click.echo(
+            f"{verdict.without_certificate} signatures could not be checked. Next: export again "
+            "with --certificates FOLDER (certificates in PEM of those who signed)."
+        )
+        return
     click.echo(f"Next: hand it over; anybody checks it with: saphan audit verify {output}")
 
 
-def _of_message(journals: Sequence[JournalReader], message_id: str | None) -> list[Chosen]:
-    if message_id is None:
-        return []
-    return [
-        Chosen(journal, number)
-        for journal in journals
-        for number, _ in journal.of_message(message_id)
-    ]
+def _exchange(
+    journals: Sequence[JournalReader], message_id: str, parties: _Parties | None = None
+) -> list[Chosen]:
+    """The entries of one exchange: of a message id, and of one client and one service.
+
+    A message id is what its sender makes it, so that two exchanges may have the same.
+
+    Raises:
+        Problem: ``Conflict`` when several exchanges have the id and ``parties`` names none.
+    """
+    progress = Progress()
+    found: dict[_Parties, list[Chosen]] = {}
+    for journal in journals:
+        for number, entry in journal.of_message(message_id, progress):
+            of = (entry.client, entry.service)
+            found.setdefault(of, []).append(Chosen(journal, number))
+    progress.end()
+    if parties is not None:
+        return found.get(parties, [])
+    if len(found) > 1:
+        places = (f"{chosen[0].journal.directory} {chosen[0].index}" for chosen in found.values())
+        raise Problem(
+            Code.CONFLICT,
+            where=f"message id {message_id!r}",
+            detail="several exchanges have it; name one by DIR and INDEX: "
+            + ", ".join([*places][:10]),
+        )
+    return [choice for chosen in found.values() for choice in chosen]
 
 
 def _certificates(folder: Path | None) -> dict[str, x509.Certificate]:
     found: dict[str, x509.Certificate] = {}
     for path in sorted(folder.rglob("*")) if folder else []:
-        if path.suffix in {".pem", ".crt", ".cer"} and path.stat().st_size <= 1 << 20:
+        if path.suffix not in {".pem", ".crt", ".cer"} or not path.is_file():
+            continue
+        if path.stat().st_size <= 1 << 20:
             try:
                 certificates = x509.load_pem_x509_certificates(path.read_bytes())
             except ValueError:
@@ -529,6 +589,8 @@ def _print_verdict(verdict: dict[str, Any]) -> None:
             f"{verdict['root'][:16]}…, {verdict['sealed']:,} sealed parts fit, of which "
             f"{verdict['opened']:,} were opened and {verdict['without_key']:,} have no key here."
         )
+        if verdict["unpublished"]:
+            click.echo(f"  {verdict['unpublished']:,} more are recorded and not published yet")
         click.echo(f"  signed by {verdict['vkey']}")
     else:
         click.echo(
@@ -542,6 +604,8 @@ def _print_verdict(verdict: dict[str, Any]) -> None:
         entry = "" if finding["index"] is None else f"entry {finding['index']}, "
         line = f"  {finding['code']}: {entry}{finding['file']}: {finding['detail']}"
         click.echo(_plain(line))
+    if verdict["good"] and verdict.get("without_certificate"):
+        click.echo("  Its signatures are not all checked: export it with --certificates FOLDER.")
     if verdict["good"]:
         click.echo("  Next: compare the key with the one that the registry lists.")
     else:

@@ -19,7 +19,9 @@ is a finding; the record's key opens this record and nothing else.
 from __future__ import annotations
 
 import io
+import os
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -198,6 +200,8 @@ def _keyid(base: bytes) -> str:
 def write_export(files: Mapping[str, bytes], target: Path) -> None:
     """Write an export to a new folder, or to a zip when the name ends in ``.zip``.
 
+    Only its owner may read it: it holds in clear what the journal keeps sealed.
+
     Raises:
         Problem: ``Conflict`` when the target exists.
     """
@@ -210,8 +214,11 @@ def write_export(files: Mapping[str, bytes], target: Path) -> None:
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
             for name in sorted(files):
                 archive.writestr(zipfile.ZipInfo(name), files[name], zipfile.ZIP_DEFLATED)
-        target.write_bytes(buffer.getvalue())
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(buffer.getvalue())
         return
+    target.mkdir(parents=True, mode=0o700)
     for name, data in files.items():
         path = target / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -245,7 +252,8 @@ def read_export(path: Path) -> dict[str, bytes]:
                     if info.filename in files:
                         raise zipfile.BadZipFile(f"{info.filename} is there twice")
                     files[info.filename] = archive.read(info)
-    except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
+    # RuntimeError (also NotImplementedError): encrypted, or packed in a way that is not known here
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError) as error:
         raise Problem(
             Code.INVALID_DOCUMENT, where=str(path), detail=f"cannot be read: {error}"
         ) from error
@@ -334,7 +342,9 @@ class _Verification:
             entry = parse_entry(data, f"{folder}/entry.json")
             proof = parse_proof(self._take(f"{folder}/{_PROOF}"), f"{folder}/{_PROOF}")
             key = self._logs[log]
-            if proof.index != index or proof.checkpoint != self._files[f"logs/{log}/checkpoint"]:
+            if proof.index != index or proof.checkpoint != self._files.get(
+                f"logs/{log}/checkpoint"
+            ):
                 raise Problem(
                     Code.INVALID_PROOF,
                     where=f"{folder}/{_PROOF}",
@@ -345,7 +355,7 @@ class _Verification:
             if entry.sealed is not None:
                 self._check_sealed(folder, entry)
         except Problem as problem:
-            file = problem.where if problem.where.startswith(folder) else folder
+            file = problem.where if problem.where in self._files else folder
             self._find(problem.code, file, index, problem.detail)
 
     def _check_sealed(self, folder: str, entry: Entry) -> None:

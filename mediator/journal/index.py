@@ -16,7 +16,7 @@ import base64
 import binascii
 import sqlite3
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -25,6 +25,7 @@ from typing import Any
 
 import orjson
 
+from exchange import merkle
 from exchange.problems import Code, Problem
 from mediator.journal.tiles import TileFolder
 
@@ -135,11 +136,18 @@ class IndexWriter:
     def add(self, first: int, entries: Sequence[bytes]) -> None:
         """Add entries that follow what is there; does nothing when they do not follow.
 
+        An index that has entries of these numbers already is of another log, or of this one before
+        it was set back: it is begun anew.
+
         Raises:
             OSError: when the index cannot be written; the journal itself is not touched by that.
         """
         try:
             connection = self.open()
+            if entries and first < self.size:
+                self.close()
+                self._remove()
+                connection = self.open()
             if first != self.size:
                 return
             connection.execute("BEGIN")
@@ -187,7 +195,12 @@ class IndexWriter:
                 keys.append(crc32(trace.encode()) << _PART_BITS | part)
         return rows, keys
 
-    def catch_up(self, folder: TileFolder, size: int) -> None:
+    def catch_up(
+        self,
+        folder: TileFolder,
+        size: int,
+        progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+    ) -> None:
         """Add what is missing up to ``size`` from the entry bundles.
 
         Raises:
@@ -197,6 +210,7 @@ class IndexWriter:
         while self.size < size:
             end = min(self.size + _CATCH_UP, size)
             self.add(self.size, [entry for _, entry in folder.entries(self.size, end, size)])
+            progress("search index", end, size)
 
     def close(self) -> None:
         if self._connection is not None:
@@ -355,15 +369,21 @@ class IndexReader:
     """Answers queries over one journal's index, and over what it does not have yet (``rest``)."""
 
     def __init__(
-        self, connection: sqlite3.Connection, origin: str, rest: IndexReader | None = None
+        self, connection: sqlite3.Connection, origin: str, published: int = merkle.MAX_SIZE
     ) -> None:
         self._connection = connection
+        self._published = published
         self.origin = origin
-        self.rest = rest
+        self.rest: IndexReader | None = None
 
     @classmethod
-    def open(cls, path: Path, origin: str) -> IndexReader:
+    def open(cls, path: Path, origin: str, published: int = merkle.MAX_SIZE) -> IndexReader:
         """Open an index for reading only; what is added to it meanwhile is not seen.
+
+        Args:
+            path: the file.
+            origin: of the log.
+            published: entries from this index on are left out: the checkpoint does not have them.
 
         Raises:
             OSError: when there is none, or it is damaged or of another version.
@@ -377,7 +397,7 @@ class IndexReader:
         if version != _VERSION:
             connection.close()
             raise OSError(f"{path}: version {version}")
-        return cls(connection, origin)
+        return cls(connection, origin, published)
 
     @property
     def size(self) -> int:
@@ -387,6 +407,18 @@ class IndexReader:
         (last,) = self._connection.execute("SELECT max(idx) FROM entries").fetchone()
         return 0 if last is None else int(last) + 1
 
+    def holds(self, index: int, entry: bytes) -> bool:
+        """Whether this entry is known under this index: not so in an index of another log.
+
+        Raises:
+            sqlite3.DatabaseError: when the index is damaged.
+        """
+        document = orjson.loads(entry)
+        sql = "SELECT at, id, request_id, trace FROM entries WHERE idx = ?"
+        row = self._connection.execute(sql, (index,)).fetchone()
+        at = to_milliseconds(datetime.fromisoformat(document["at"]))
+        return bool(row == (at, *(document.get(name) for name in _KEYS)))
+
     def search(self, query: Query, limit: int, cursor: Cursor | None = None) -> list[Hit]:
         """The newest entries that fit, newest first, at most ``limit``, from ``cursor`` on.
 
@@ -394,6 +426,8 @@ class IndexReader:
             Problem: ``JournalCorrupt`` when the index is damaged.
         """
         conditions, values = _conditions(query)
+        conditions.append("+idx < ?")  # the plus: this condition chooses no other index
+        values.append(self._published)
         if cursor is not None:
             if self.origin < cursor.origin:
                 conditions.append("at <= ?")
@@ -404,16 +438,15 @@ class IndexReader:
             else:
                 conditions.append("(at, idx) < (?, ?)")
                 values += [cursor.at, cursor.index]
-        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         sql = (
-            f"SELECT {', '.join(_COLUMNS)} FROM entries {where}"  # noqa: S608
-            " ORDER BY at DESC, idx DESC LIMIT ?"
+            f"SELECT {', '.join(_COLUMNS)} FROM entries"  # noqa: S608
+            f" WHERE {' AND '.join(conditions)} ORDER BY at DESC, idx DESC LIMIT ?"
         )
         try:
             rows = self._connection.execute(sql, [*values, limit]).fetchall()
-        except sqlite3.DatabaseError as error:
+            hits = [self._hit(row) for row in rows]
+        except (sqlite3.DatabaseError, TypeError, OverflowError) as error:
             raise _damaged(error) from error
-        hits = [self._hit(row) for row in rows]
         if self.rest is not None:
             hits += self.rest.search(query, limit, cursor)
             hits.sort(key=lambda hit: hit.order, reverse=True)
@@ -432,7 +465,7 @@ class IndexReader:
             rows = self._connection.execute(sql, (key, key, message_id)).fetchall()
         except sqlite3.DatabaseError as error:
             raise _damaged(error) from error
-        found = [row[0] for row in rows]
+        found = [row[0] for row in rows if row[0] < self._published]
         return found if self.rest is None else found + self.rest.of_message(message_id)
 
     def _hit(self, row: Sequence[Any]) -> Hit:
@@ -452,7 +485,7 @@ class IndexReader:
             self.rest.close()
 
 
-def _damaged(error: sqlite3.DatabaseError) -> Problem:
+def _damaged(error: Exception) -> Problem:
     return Problem(
         Code.JOURNAL_CORRUPT,
         where=FILE,

@@ -27,7 +27,7 @@ from mediator.journal.keyring import KeyRing
 from mediator.journal.publication import CHECKPOINT
 from mediator.journal.recovery import DESCRIPTION, Description
 from mediator.journal.tiles import TileFolder
-from mediator.journal.verify import check_part
+from mediator.journal.verify import Progress, check_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,9 @@ class JournalReader:
             raise Problem(
                 Code.NOT_FOUND,
                 where=f"entry {index}",
-                detail=f"the journal has published entries 0 to {self.checkpoint.size - 1}",
+                detail=f"the journal has published entries 0 to {self.checkpoint.size - 1}"
+                if self.checkpoint.size
+                else "the journal has published no entry yet",
             )
         ((_, entry),) = self._folder.entries(index, index + 1, self.checkpoint.size)
         return entry
@@ -85,12 +87,15 @@ class JournalReader:
         """The sealed part of an entry as it is stored; empty when it has none.
 
         Raises:
-            Problem: ``NotFound`` when no segment here holds the record.
+            Problem: ``NotFound`` when no segment here holds the record whole.
         """
         record = segments.find_record(self.directory / "segments", index)
         if record is None:
             raise Problem(
-                Code.NOT_FOUND, where=f"entry {index}", detail="no segment here holds its record"
+                Code.NOT_FOUND,
+                where=f"entry {index}",
+                detail="no segment here holds its record whole; saphan audit verify names what is "
+                "missing or broken",
             )
         return record.sealed
 
@@ -114,27 +119,43 @@ class JournalReader:
         check_part(part, entry.commitment, entry.size)
         return Opened(part, key.record_key(entry.sealed))
 
-    def index(self) -> IndexReader:
-        """The search index; what the file lacks (all of it, if need be) is added in memory."""
+    def index(self, progress: Progress = lambda what, done, total: None) -> IndexReader:
+        """The search index; what the file lacks (all of it, if need be) is added in memory.
+
+        A file that is missing, damaged, not to be read by this user or of another log counts as
+        none. ``progress`` is told (what, done, total) while entries are added.
+
+        Raises:
+            Problem: ``JournalCorrupt`` when entries have to be added that cannot be read.
+        """
         size = self.checkpoint.size
         reader, start = None, 0
-        with contextlib.suppress(OSError, sqlite3.DatabaseError):
-            opened = IndexReader.open(self.directory / INDEX_FILE, self.origin)
-            start = opened.size
-            reader = opened
+        with contextlib.suppress(OSError, sqlite3.DatabaseError, ValueError):
+            opened = IndexReader.open(self.directory / INDEX_FILE, self.origin, size)
+            known = opened.size
+            if self._is_ours(opened, min(known, size)):
+                reader, start = opened, known
         if reader is not None and start >= size:
             return reader
         writer = IndexWriter(":memory:", start)
-        writer.catch_up(self._folder, size)
+        writer.catch_up(self._folder, size, progress)
         rest = IndexReader(writer.open(), self.origin)
         if reader is None:
             return rest
         reader.rest = rest
         return reader
 
-    def of_message(self, message_id: str) -> Iterator[tuple[int, Entry]]:
+    def _is_ours(self, reader: IndexReader, known: int) -> bool:
+        """Whether the index is of this log, by its first and its last entry."""
+        with contextlib.suppress(Problem):  # a bundle is broken: verification names it
+            return all(reader.holds(at, self.entry(at)) for at in {0, known - 1} if at < known)
+        return True
+
+    def of_message(
+        self, message_id: str, progress: Progress = lambda what, done, total: None
+    ) -> Iterator[tuple[int, Entry]]:
         """The published entries of a message id (X-Road-Id), oldest first."""
-        reader = self.index()
+        reader = self.index(progress)
         for index in reader.of_message(message_id):
             if index < self.checkpoint.size:
                 yield index, parse_entry(self.entry(index))
@@ -146,15 +167,16 @@ def is_journal(directory: Path) -> bool:
 
 
 def find_journals(directories: Iterable[Path]) -> list[Path]:
-    """The journals among and below some folders, in order.
+    """The journals among and below some folders, in order, each once.
 
     Raises:
         Problem: ``NotFound`` when a folder is neither a journal nor holds one.
+        OSError: when a folder cannot be read: a journal in it must not be passed over in silence.
     """
-    found: list[Path] = []
+    found: dict[Path, Path] = {}
     for directory in directories:
         below: list[Path] = []
-        for folder, names, _ in os.walk(directory):
+        for folder, names, _ in os.walk(directory, onerror=_raise):
             if is_journal(Path(folder)):
                 below.append(Path(folder))
                 names.clear()
@@ -165,5 +187,10 @@ def find_journals(directories: Iterable[Path]) -> list[Path]:
                 where=str(directory),
                 detail=f"there is no {DESCRIPTION} here, nor in a folder below",
             )
-        found += below
-    return found
+        for journal in below:
+            found.setdefault(journal.resolve(), journal)
+    return list(found.values())
+
+
+def _raise(error: OSError) -> None:
+    raise error

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import json
+import os
+import random
+import shutil
 import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,11 +24,11 @@ from cryptography.x509.oid import NameOID
 
 from console.cli.main import main
 from exchange.entries import Kind, Side
-from exchange.identifiers import MemberId
+from exchange.identifiers import ApplicationId, MemberId
 from exchange.keys import signing_key
 from exchange.problems import Problem
-from mediator.journal.export import README
-from tests.journal.world import MPI, VERIFIER, entry, journal_in, part
+from mediator.journal.export import README, verify_export
+from tests.journal.world import CLIENT, MPI, STILL, VERIFIER, entry, journal_in, part
 
 MOF = MemberId.parse("LA/GOV/MOF")
 
@@ -234,6 +239,122 @@ def test_an_export_is_checked_against_the_registry_s_key(world: World, tmp_path:
     assert run("verify", target, "--vkey", str(VERIFIER)).exit_code == 1
 
 
+@pytest.mark.parametrize("name", ["logs/0/checkpoint", "logs/0/vkey"])
+def test_an_export_that_lacks_a_file_says_which(world: World, tmp_path: Path, name: str) -> None:
+    """A missing file of the log is a finding of that file."""
+    target = tmp_path / "evidence"
+    run("export", world.mpi, 3, "-o", target)
+    (target / name).unlink()
+    assert name in {finding.file for finding in verify_export(target).findings}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_damaged_zip_is_refused_or_found(world: World, tmp_path: Path, seed: int) -> None:
+    """Whatever is wrong with a zip is said; nothing of it gets past as another error."""
+    whole = tmp_path / "evidence.zip"
+    run("export", world.mpi, 3, "-o", whole)
+    data = whole.read_bytes()
+    source = random.Random(seed)
+    path = tmp_path / "changed.zip"
+    for _ in range(40):
+        changed = bytearray(data)
+        changed[source.randrange(len(data))] ^= 1 << source.randrange(8)
+        path.write_bytes(changed)
+        with contextlib.suppress(Problem):
+            verify_export(path)
+
+
+@pytest.mark.parametrize("name", ["evidence", "evidence.zip"])
+def test_an_export_is_for_its_owner_alone(world: World, tmp_path: Path, name: str) -> None:
+    """It holds in clear what the journal keeps sealed in a folder that nobody else may enter."""
+    run("export", world.mpi, 3, "-o", tmp_path / name)
+    assert (tmp_path / name).stat().st_mode & 0o077 == 0
+
+
+def test_an_export_that_does_not_verify_is_not_handed_over(fresh: World, tmp_path: Path) -> None:
+    """Made of a damaged journal it is written, but called bad, with exit code 1."""
+    path = fresh.mpi / "log/tile/0/000.p/9"
+    data = bytearray(path.read_bytes())
+    data[0] ^= 1
+    path.write_bytes(data)
+    result = run("export", fresh.mpi, 3, "-o", tmp_path / "evidence")
+    assert result.exit_code == 1
+    assert "NOT GOOD" in result.output
+    assert "hand it over" not in result.output
+    assert run("export", fresh.mpi, 3, "-o", tmp_path / "again", "--json").exit_code == 1
+
+
+def test_an_export_holds_nothing_of_others_with_the_same_id(tmp_path: Path) -> None:
+    """A message id is what its sender makes it: another client's exchange stays out, with its
+    keys; by the id alone, which of the two is meant must be said."""
+    other = ApplicationId.parse("LA/GOV/MOES/school")
+
+    async def fill() -> None:
+        async with journal_in(tmp_path / "journal") as journal:
+            for client in (CLIENT, other):
+                for kind in (Kind.REQUEST, Kind.RESPONSE):
+                    value = entry(1, client=client, kind=kind, id="same")
+                    await journal.record(value, MPI, part(1))
+
+    asyncio.run(fill())
+    made = as_json("export", tmp_path / "journal", 1, "-o", tmp_path / "evidence")
+    assert [item["index"] for item in made["entries"]] == [0, 1]
+    assert "MOES" not in "".join(
+        path.read_text() for path in (tmp_path / "evidence").rglob("entry.json")
+    )
+    result = run("export", tmp_path / "journal", "--id", "same", "-o", tmp_path / "by-id")
+    assert result.exit_code == 1
+    assert "several exchanges" in result.stderr
+
+
+def test_a_journal_counts_once(world: World, tmp_path: Path) -> None:
+    """Named twice it is searched once; two copies of one log are refused with both places."""
+    found = as_json("search", world.mpi, world.mpi.parent, "--id", "LA-2")
+    assert [hit["index"] for hit in found["hits"]] == [5, 4]
+    shutil.copytree(world.mpi, tmp_path / "copy")
+    for arguments in (
+        ("search", world.mpi, tmp_path / "copy"),
+        ("export", world.mpi, 3, "--also", tmp_path / "copy", "-o", tmp_path / "x"),
+    ):
+        result = run(*arguments)
+        assert result.exit_code == 1
+        assert str(tmp_path / "copy") in result.stderr
+
+
+def test_a_folder_that_cannot_be_read_is_not_passed_over(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A journal may be in it: to leave it out in silence would call it good."""
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    shutil.copytree(world.mpi, tmp_path / "open")
+    listing = os.scandir
+
+    def scandir(path: str) -> Any:  # who runs the tests as root may read any folder
+        if Path(path) == closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return listing(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    for command in ("verify", "search"):
+        result = run(command, tmp_path)
+        assert result.exit_code == 1
+        assert str(closed) in result.stderr
+
+
+def test_verify_tells_what_is_not_published(tmp_path: Path) -> None:
+    """A person reads how many records are behind the checkpoint."""
+
+    async def fill() -> Result:
+        async with journal_in(tmp_path / "journal", STILL) as journal:
+            await journal.record(entry(0), MPI, part(0))
+            return await asyncio.to_thread(run, "verify", tmp_path)
+
+    result = asyncio.run(fill())
+    assert result.exit_code == 0
+    assert "1 more are recorded and not published yet" in result.output
+
+
 def test_verify_says_which_entry(fresh: World) -> None:
     """Exit code 1 and the entry and file of a changed byte."""
     path = fresh.mpi / "log/tile/entries/000.p/9"
@@ -270,11 +391,41 @@ def test_verify_against_a_remembered_checkpoint(world: World, tmp_path: Path) ->
         ("export", ".", "1", "--id", "x", "-o", "x"),
         ("search", ".", "--from", "yesterday"),
         ("search", ".", "--limit", "0"),
+        ("search", ".", "--from", "0001-01-01T00:00:00+07:00"),
+        ("search", ".", "--until", "9999-12-31T23:59:59-07:00"),
     ],
 )
 def test_wrong_usage_is_exit_code_2(arguments: tuple[str, ...]) -> None:
     """What the command line cannot mean ends with 2."""
     assert run(*arguments).exit_code == 2
+
+
+@pytest.mark.parametrize("option", ["--id", "--purpose", "--endpoint"])
+def test_text_that_is_not_utf_8_is_wrong_usage(world: World, option: str) -> None:
+    """No entry holds such a text; that is said, and nothing else happens."""
+    assert run("search", world.mpi, option, "\udcff").exit_code == 2
+
+
+def test_times_may_be_given_in_any_zone(world: World) -> None:
+    """Vientiane is seven hours ahead of UTC; what is printed says that it is UTC."""
+    for since in ("2026-11-21T15:00:00.003+07:00", "2026-11-21T08:00:00.003"):
+        found = run("search", world.mpi, "--from", since, "--until", "2026-11-21T08:00:00.004Z")
+        assert found.output.count("2026-11-21 08:00:00Z") == 2
+
+
+def test_lao_text_is_found_and_shown(tmp_path: Path) -> None:
+    """Conditions are taken as they are written, vowel signs, tone marks, word spaces and all."""
+    purpose = "ແຜນ\u200bງົບປະມານ-ປີ-໒໐໒໖-ນ້ຳ"
+
+    async def fill() -> None:
+        async with journal_in(tmp_path / "journal") as journal:
+            await journal.record(entry(0, purpose=purpose, id=purpose), MPI, part(0))
+
+    asyncio.run(fill())
+    for option in ("--purpose", "--id"):
+        assert purpose in run("search", tmp_path, option, purpose).output
+        assert "No entry" in run("search", tmp_path, option, purpose[:-1]).output
+    assert purpose in run("show", tmp_path, 0).output
 
 
 def test_problems_say_the_next_step(world: World, tmp_path: Path) -> None:
@@ -300,11 +451,13 @@ def test_what_came_from_outside_cannot_command_the_terminal(tmp_path: Path) -> N
 
     async def fill() -> None:
         async with journal_in(tmp_path / "journal") as journal:
-            await journal.record(entry(0, id="\x1b[2Jgone"), MPI)
+            await journal.record(entry(0, id="\x1b[2Jgone\x9b2J"), MPI)
 
     asyncio.run(fill())
     result = run("search", tmp_path)
     assert "\x1b" not in result.output
+    for command in (("search", tmp_path), ("show", tmp_path, 0)):
+        assert "\x9b" not in run(*command).output
     assert "\ufffd[2Jgone" in result.output
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import sqlite3
 from collections.abc import Callable
 from datetime import timedelta
@@ -19,7 +20,7 @@ from exchange.problems import Code, Problem
 from mediator.journal import index
 from mediator.journal.index import Cursor, IndexReader, IndexWriter, Page, Query
 from mediator.journal.reader import JournalReader
-from tests.journal.world import START, entry, write
+from tests.journal.world import CLIENT, ORIGIN, START, entry, write
 
 CLIENTS = [ApplicationId.parse(f"LA/GOV/{code}/a") for code in ("MOF", "MOFA", "MOIC")]
 SERVICES = [ServiceId.parse(f"LA/GOV/{code}/a/s") for code in ("MPI", "MOF")]
@@ -174,6 +175,56 @@ def test_entries_that_do_not_follow_are_not_added() -> None:
     writer = IndexWriter(":memory:")
     writer.add(5, [format_entry(entry(5))])
     assert writer.size == 0
+
+
+@pytest.mark.parametrize("others", [range(1000, 1200), range(1000, 1400)])
+async def test_an_index_of_another_log_is_not_believed(tmp_path: Path, others: range) -> None:
+    """A search makes its own; a server's next records begin it anew if it is ahead of them."""
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    await write(ours, range(300))
+    await write(theirs, others)
+    shutil.copy(theirs / index.FILE, ours)
+    for wanted, found in (("LA-299", [299]), ("LA-1000", [])):
+        reader = JournalReader(ours)
+        hits = index.search([reader.index()], Query(id=wanted), 10).hits
+        assert [hit.index for hit in hits] == found
+        assert [number for number, _ in reader.of_message(wanted)] == found
+    if len(others) > 300:
+        await write(ours, range(300, 301))
+        opened = IndexReader.open(ours / index.FILE, ORIGIN)
+        assert (opened.size, opened.of_message("LA-1000")) == (301, [])
+        opened.close()
+
+
+async def test_what_the_checkpoint_does_not_have_is_not_found(tmp_path: Path) -> None:
+    """In a copy that began with the checkpoint the index may be ahead: no hit without a proof."""
+    await write(tmp_path, range(20))
+    early = (tmp_path / "log/checkpoint").read_bytes()
+    await write(tmp_path, range(20, 300))
+    (tmp_path / "log/checkpoint").write_bytes(early)
+    page = index.search([JournalReader(tmp_path).index()], Query(), 5)
+    assert [hit.index for hit in page.hits] == [19, 18, 17, 16, 15]
+
+
+async def test_a_damaged_index_is_named_or_passed_over(tmp_path: Path) -> None:
+    """Bytes changed anywhere in the index: it is not believed, or the search says what to do."""
+    await write(tmp_path, range(300))
+    path = tmp_path / index.FILE
+    data = path.read_bytes()
+    source = random.Random(5)
+    said: list[Problem] = []
+    for _ in range(120):
+        changed = bytearray(data)
+        for _ in range(30):
+            changed[source.randrange(len(data))] = source.randrange(256)
+        path.write_bytes(changed)
+        try:
+            index.search([JournalReader(tmp_path).index()], Query(client=str(CLIENT)), 400)
+            list(JournalReader(tmp_path).of_message("LA-5"))
+        except Problem as problem:
+            said.append(problem)
+    assert {problem.code for problem in said} == {Code.JOURNAL_CORRUPT}
+    assert all("delete it" in problem.detail for problem in said)
 
 
 @pytest.mark.parametrize("how", ["missing", "garbage", "behind", "old"])

@@ -10,6 +10,7 @@ import socket
 import ssl
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from console.reference_world.world import RunningServer
 from exchange.identifiers import ServiceId
 from exchange.problems import CATALOGUE, Code
 from tests.world import peer, small
+from tests.world.fixtures import small_world
 from tests.world.small import Answer, SmallWorld
 
 
@@ -163,6 +165,35 @@ def test_a_body_that_does_not_come_is_given_up(shared_world: SmallWorld) -> None
         answer = connection.recv(65536)
     assert answer.startswith(b"HTTP/1.1 408")
     assert time.monotonic() - started < 10
+
+
+def test_more_connections_than_allowed_are_turned_away_and_recorded() -> None:
+    """On every listener, before a request and before TLS; who is in stays in and is served."""
+    since = _since()
+    with small_world(listener_connections=5) as world, ExitStack() as stack:
+        for server, name in ((world.mof, "http"), (world.mpi, "peer")):
+            address = ("127.0.0.1", server.ports[name])
+            crowd = [
+                stack.enter_context(closing(socket.create_connection(address, 10)))
+                for _ in range(12)
+            ]
+            answers = [one.recv(65536) for one in crowd[5:]]
+            if name == "http":
+                assert {answer[:13] for answer in answers} == {b"HTTP/1.1 503 "}
+            else:
+                assert set(answers) == {b""}
+            _recorded(world, server, Code.OVERLOADED, since)
+            metrics = small.exchange(server.url("admin"), "GET", "/metrics", {}).body.decode()
+            turned_away = (
+                f'saphan_turned_away_total{{code="ServerOverloaded",listener="{name}"}} 7.0'
+            )
+            assert turned_away in metrics
+            for one in crowd:
+                one.close()
+        deadline = time.monotonic() + 10
+        while world.call().status != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 # --- the connection mode -----------------------------------------------------------------------

@@ -216,6 +216,7 @@ class _Sweep:
         indexes = [index for _, index in selected_columns(self.endpoint, None)]
         judge = self._judge()
         keys: set[tuple[Any, ...]] = set()
+        number = 0
         streamed = connection.execution_options(stream_results=True, yield_per=500)
         for number, row in enumerate(execute(streamed, asked, _NO_LIMIT), 1):
             key = tuple(row[len(indexes) :])
@@ -229,6 +230,7 @@ class _Sweep:
                 self.progress(500)
             if len(findings) >= MAX_FINDINGS:
                 break
+        self.progress(number % 500)
         return findings[:MAX_FINDINGS]
 
     def _judge(self) -> Callable[[bytes], tuple[str, str] | None]:

@@ -9,6 +9,7 @@ belongs on loopback or a network that only the mediator reaches.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from collections.abc import Mapping as Map
 
 import structlog
@@ -74,8 +75,16 @@ def application(
     return app
 
 
-async def serve(app: web.Application, host: str, port: int, stop: asyncio.Event) -> None:
+async def serve(
+    app: web.Application,
+    host: str,
+    port: int,
+    stop: asyncio.Event,
+    listening: Callable[[str], None] = lambda address: None,
+) -> None:
     """Serve ``app`` until ``stop`` is set, then finish what has begun.
+
+    ``listening`` is called with the address once it is there.
 
     Raises:
         OSError: when the address cannot be used.
@@ -86,7 +95,10 @@ async def serve(app: web.Application, host: str, port: int, stop: asyncio.Event)
         site = web.TCPSite(runner, host, port)
         await site.start()
         bound = runner.addresses[0]
-        _log.info("serving", address=f"http://{bound[0]}:{bound[1]}")
+        host = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+        address = f"http://{host}:{bound[1]}"
+        _log.info("serving", address=address)
+        listening(address)
         await stop.wait()
     finally:
         # aiohttp's order: no new connections, wait for running requests, then on_cleanup.

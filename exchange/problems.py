@@ -109,6 +109,8 @@ class Code(StrEnum):
     JOURNAL_FORKED = "JournalForked"
     SEALED_PART_UNREADABLE = "SealedPartUnreadable"
     # commands and settings
+    INVALID_USAGE = "InvalidUsage"
+    OWN_SERVER_UNREACHABLE = "OwnServerUnreachable"
     INVALID_SETTINGS = "InvalidSettings"
     INVALID_MAPPING = "InvalidMapping"
     DEVELOPMENT_ONLY = "DevelopmentOnly"
@@ -742,10 +744,10 @@ CATALOGUE: dict[Code, Entry] = {
     Code.CONFLICT: _entry(
         409,
         Blame.CALLER,
-        ("The request does not fit the present state.", "ຄຳຮ້ອງບໍ່ສອດຄ່ອງກັບສະຖານະປັດຈຸບັນ."),
+        ("What is there already does not allow this.", "ສິ່ງທີ່ມີຢູ່ແລ້ວ ບໍ່ອະນຸຍາດໃຫ້ເຮັດສິ່ງນີ້."),
         (
-            "Read the present state and send a request that fits it.",
-            "ກະລຸນາອ່ານສະຖານະປັດຈຸບັນ ແລ້ວສົ່ງຄຳຮ້ອງທີ່ສອດຄ່ອງກັນ.",
+            "Look at what is there: end what is in the way, or ask for something that fits it.",
+            "ກະລຸນາເບິ່ງສິ່ງທີ່ມີຢູ່: ຢຸດສິ່ງທີ່ກີດຂວາງ ຫຼື ຂໍສິ່ງທີ່ສອດຄ່ອງກັນ.",
         ),
     ),
     Code.INVALID_DOCUMENT: _entry(
@@ -822,6 +824,31 @@ CATALOGUE: dict[Code, Entry] = {
             "Look for the record of its erasure, or use the member's keys.",
             "ກະລຸນາຊອກລາຍການບັນທຶກການລຶບ ຫຼື ໃຊ້ກະແຈຂອງສະມາຊິກ.",
         ),
+    ),
+    Code.INVALID_USAGE: _entry(
+        400,
+        Blame.CALLER,
+        (
+            "An option, an argument or a file of the command cannot be used.",
+            "ຕົວເລືອກ, ຄ່າ ຫຼື ໄຟລ໌ຂອງຄຳສັ່ງນີ້ ໃຊ້ບໍ່ໄດ້.",
+        ),
+        (
+            "Correct what is named; the command with --help explains each option.",
+            "ກະລຸນາແກ້ສິ່ງທີ່ລະບຸໄວ້; ໃຊ້ --help ກັບຄຳສັ່ງນັ້ນ ເພື່ອເບິ່ງຄຳອະທິບາຍ.",
+        ),
+    ),
+    Code.OWN_SERVER_UNREACHABLE: _entry(
+        503,
+        Blame.OPERATOR,
+        (
+            "The security server of the caller itself gave no answer.",
+            "ເຄື່ອງແມ່ຂ່າຍຄວາມປອດໄພຂອງຜູ້ເອີ້ນໃຊ້ເອງ ບໍ່ຕອບ.",
+        ),
+        (
+            "See that it runs, and that its setting listen.http or listen.https is this address.",
+            "ກະລຸນາກວດວ່າເຄື່ອງແມ່ຂ່າຍເຮັດວຽກຢູ່ ແລະ ຄ່າຕັ້ງ listen.http ຫຼື listen.https ແມ່ນທີ່ຢູ່ນີ້.",
+        ),
+        retryable=True,
     ),
     Code.INVALID_SETTINGS: _entry(
         422,

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,23 +45,33 @@ def check(mapping: Path, each_row: bool, given: tuple[str, ...], as_json: bool) 
     the contract that the mediator will enforce; what breaks it is reported with the row's key, the
     place, the type of the value and the rule, but not the value.
 
-    Exit codes: 0 nothing found; 1 something found.
+    Exit codes: 0 nothing is wrong; 1 something is; 2 wrong usage.
     """
     _only_errors()
     values = dict(_pair(text) for text in given)
-    with _progress("rows read", hidden=as_json or not each_row) as progress:
+    progress = _Progress("rows read", hidden=as_json or not each_row)
+    try:
         findings = asyncio.run(_check(mapping, each_row, values, progress))
+    finally:
+        progress.end()
     if as_json:
-        _print_json({"mapping": str(mapping), "findings": [one.as_dict() for one in findings]})
+        _print_json(
+            {
+                "mapping": str(mapping),
+                "rows_read": progress.count,
+                "findings": [one.as_dict() for one in findings],
+            }
+        )
     else:
         for one in findings:
             _print_finding(one)
         if findings:
             click.echo(f"{len(findings)} finding(s). Correct the mapping or the records.")
         elif each_row:
-            click.echo("Nothing found. Next: saphan adapter openapi, then register the service.")
+            click.echo(f"{progress.count:,} rows read, all of each endpoint; nothing is wrong.")
+            click.echo("Next: saphan adapter openapi, then register the service.")
         else:
-            click.echo("Nothing found. Next: read every row too: saphan adapter check … --rows")
+            click.echo("Every query runs. Next: read every row too: saphan adapter check … --rows")
     if findings:
         sys.exit(1)
 
@@ -117,7 +126,7 @@ def try_(mapping: Path, target: str, service: str | None, timeout_s: float, as_j
     \b
     saphan adapter try oda-mis.yaml --service projects '/projects?sector=health'
 
-    Exit codes: 0 answered with 200; 1 anything else.
+    Exit codes: 0 answered with 200; 1 anything else; 2 wrong usage.
     """
     _only_errors()
     response = asyncio.run(_ask(mapping, service, target, timeout_s))
@@ -155,7 +164,13 @@ async def _ask(path: Path, service: str | None, target: str, timeout_s: float) -
 @adapter.command()
 @MAPPING
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", default=8090, show_default=True, help="The port; 0 takes a free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8090,
+    show_default=True,
+    help="The port; 0 takes a free one.",
+)
 @click.option("--timeout", "timeout_s", default=30.0, show_default=True, help="Seconds a request.")
 def serve(mapping: Path, host: str, port: int, timeout_s: float) -> None:
     """Serve all services of MAPPING over HTTP, each below its code.
@@ -177,13 +192,16 @@ def serve(mapping: Path, host: str, port: int, timeout_s: float) -> None:
         source = open_source(loaded, mapping)
         adapters = {code: Adapter(loaded, source, code) for code in loaded.services}
         app = http.application(adapters, source, schemas.load_all(), timeout_s=timeout_s)
-        for code in adapters:
-            click.echo(f"{loaded.services[code].id}: http://{host}:{port}/{code}", err=True)
+
+        def listening(address: str) -> None:
+            for code in adapters:
+                click.echo(f"{loaded.services[code].id}: {address}/{code}", err=True)
+
         try:
-            await http.serve(app, host, port, stop)
+            await http.serve(app, host, port, stop, listening)
         except OSError as error:
             raise Problem(
-                Code.INVALID_SETTINGS,
+                Code.INVALID_USAGE,
                 where=f"--host {host} --port {port}",
                 detail=f"cannot listen: {os.strerror(error.errno or 0)}",
             ) from error
@@ -216,18 +234,19 @@ def _print_finding(finding: Any) -> None:
     click.echo(f"{finding.where}{row}{place}{kind}: {finding.rule}")
 
 
-@contextmanager
-def _progress(what: str, *, hidden: bool) -> Iterator[Callable[[int], None]]:
-    """Count on standard error, when a person looks at it."""
-    count = 0
-    shown = sys.stderr.isatty() and not hidden
+class _Progress:
+    """Counts; on standard error, too, when a person looks at it."""
 
-    def advance(more: int) -> None:
-        nonlocal count
-        count += more
-        if shown:
-            click.echo(f"\r{count} {what}", nl=False, err=True)
+    def __init__(self, what: str, *, hidden: bool) -> None:
+        self.count = 0
+        self._what = what
+        self._shown = sys.stderr.isatty() and not hidden
 
-    yield advance
-    if shown and count:
-        click.echo("", err=True)
+    def __call__(self, more: int) -> None:
+        self.count += more
+        if self._shown:
+            click.echo(f"\r{self.count} {self._what}", nl=False, err=True)
+
+    def end(self) -> None:
+        if self._shown and self.count:
+            click.echo("", err=True)

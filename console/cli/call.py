@@ -6,7 +6,7 @@ import asyncio
 import ssl
 import sys
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import click
 import orjson
@@ -16,6 +16,9 @@ from exchange.problems import Code, Problem
 from serving import client
 
 MAX_BODY_BYTES = 256 * 1024 * 1024
+# All of ASCII that can be seen: what is encoded already stays as it is.
+_AS_IT_IS = "".join(map(chr, range(0x21, 0x7F)))
+_SECONDS = click.FloatRange(min=0, min_open=True)
 
 
 @click.command()
@@ -30,7 +33,9 @@ MAX_BODY_BYTES = 256 * 1024 * 1024
 @click.option("--cert", type=click.Path(path_type=Path), help="Client certificate (PEM).")
 @click.option("--key", type=click.Path(path_type=Path), help="Its private key (PEM).")
 @click.option("--ca", type=click.Path(path_type=Path), help="Authorities of the server (PEM).")
-@click.option("--timeout", "timeout_s", default=60.0, show_default=True, help="Seconds.")
+@click.option(
+    "--timeout", "timeout_s", type=_SECONDS, default=60.0, show_default=True, help="Seconds."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print status, headers and body as JSON.")
 def call(
     service: str,
@@ -49,11 +54,12 @@ def call(
 ) -> None:
     """Call SERVICE (LA/GOV/MPI/oda-mis/projects) at PATH (/projects?sector=health).
 
-    Prints the answer's body. A status of 400 or more ends with exit code 1.
+    Prints the answer's body; blanks and letters such as Lao in PATH are percent-encoded. A status
+    of 400 or more ends with exit code 1 and is explained on standard error.
     """
     if path and not path.startswith(("/", "?")):
         raise click.UsageError(f"PATH {path!r} must begin with /")
-    target = f"/r1/{ServiceId.parse(service)}{path}"
+    target = f"/r1/{ServiceId.parse(service)}{quote(path, safe=_AS_IT_IS)}"
     fields = [
         ("x-road-client", str(ApplicationId.parse(caller))),
         ("accept", "application/json"),
@@ -65,6 +71,9 @@ def call(
         if not separator:
             raise click.UsageError(f"--header {header!r} is not NAME:VALUE")
         fields.append((name.strip().lower(), value.strip()))
+    for name, value in fields:
+        if not (name + value).isascii():
+            raise click.UsageError(f"the header {name} has other letters than ASCII: {value!r}")
     body = _body(data)
     if body and not any(name == "content-type" for name, _ in fields):
         fields.append(("content-type", "application/json"))
@@ -79,9 +88,29 @@ def call(
     else:
         sys.stdout.buffer.write(answer.body + (b"" if answer.body.endswith(b"\n") else b"\n"))
     if answer.status >= 400:
-        error = dict(answer.headers).get("x-road-error", "")
-        click.echo(f"HTTP {answer.status} {error}".rstrip(), err=True)
+        if not as_json:
+            _explain(answer)
         sys.exit(1)
+
+
+def _explain(answer: client.Answer) -> None:
+    """What came instead of records: code, place, cause and next step, as far as it says so."""
+    code = dict(answer.headers).get("x-road-error", "")
+    document = _readable(answer.body)
+    said = document if isinstance(document, dict) else {}
+    code = code or f"{said.get('type', '')} (the service's own answer)".lstrip()
+    place = f" at {said['where']}" if said.get("where") else ""
+    detail = said.get("message") or said.get("detail") or ""
+    click.echo(_plain(f"HTTP {answer.status} {code}{place}: {detail}".rstrip(": ")), err=True)
+    remedy = said.get("remedy")
+    if isinstance(remedy, dict):
+        click.echo(_plain(f"  Next: {remedy.get('en')}"), err=True)
+        click.echo(_plain(f"  ຂັ້ນຕອນຕໍ່ໄປ: {remedy.get('lo')}"), err=True)
+
+
+def _plain(text: str) -> str:
+    """Text from outside on one line, without what a terminal would obey."""
+    return "".join(c if c.isprintable() or c == "\u200b" else "\ufffd" for c in text)
 
 
 async def _exchange(
@@ -95,10 +124,18 @@ async def _exchange(
     ca: Path | None,
     timeout_s: float,
 ) -> client.Answer:
-    parts = urlsplit(via)
+    try:
+        parts = urlsplit(via)
+        port = parts.port
+    except ValueError as error:
+        raise Problem(Code.INVALID_USAGE, where="--via", detail=f"{via!r}: {error}") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise Problem(
-            Code.INVALID_SETTINGS, where="--via", detail=f"{via!r} is not an http or https URL"
+            Code.INVALID_USAGE, where="--via", detail=f"{via!r} is not an http or https URL"
+        )
+    if parts.scheme == "http" and (cert or key or ca):
+        raise Problem(
+            Code.INVALID_USAGE, where="--via", detail="--cert, --key and --ca are for https"
         )
     context = None
     if parts.scheme == "https":
@@ -108,11 +145,11 @@ async def _exchange(
                 context.load_cert_chain(cert, key)
         except (OSError, ssl.SSLError) as error:
             raise Problem(
-                Code.INVALID_SETTINGS, where="--cert, --key, --ca", detail=str(error)
+                Code.INVALID_USAGE, where="--cert, --key, --ca", detail=str(error)
             ) from error
     pool = client.Pool(
         parts.hostname,
-        parts.port or (443 if context else 80),
+        port or (443 if context else 80),
         ssl=context,
         limits=client.PoolLimits(max_body_bytes=MAX_BODY_BYTES),
     )
@@ -122,13 +159,12 @@ async def _exchange(
         )
     except client.ExchangeFailed as failure:
         raise Problem(
-            Code.PEER_UNREACHABLE,
+            Code.OWN_SERVER_UNREACHABLE,
             where=via,
-            detail=f"your own security server: {failure.detail}; see that it runs, and that its"
-            " setting listen.http or listen.https is this address",
+            detail=f"your own security server: {failure.detail}",
         ) from failure
     except ValueError as error:
-        raise Problem(Code.INVALID_REQUEST, where="arguments", detail=str(error)) from error
+        raise Problem(Code.INVALID_USAGE, where="PATH or --header", detail=str(error)) from error
     finally:
         await pool.close()
 
@@ -143,7 +179,7 @@ def _body(data: str | None) -> bytes:
             return Path(data[1:]).read_bytes()
         except OSError as error:
             raise Problem(
-                Code.INVALID_SETTINGS, where="--data", detail=f"{data[1:]}: {error.strerror}"
+                Code.INVALID_USAGE, where="--data", detail=f"{data[1:]}: {error.strerror}"
             ) from error
     return data.encode()
 

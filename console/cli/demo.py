@@ -257,7 +257,7 @@ def _folder(directory: Path | None) -> Path:
         taken = any(directory.iterdir())
     except OSError as error:
         raise Problem(
-            Code.INVALID_SETTINGS, where="--dir", detail=f"{directory}: {error.strerror}"
+            Code.INVALID_USAGE, where="--dir", detail=f"{directory}: {error.strerror}"
         ) from error
     if taken:
         raise Problem(

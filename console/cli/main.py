@@ -7,9 +7,12 @@ Exit codes: 0 done, 1 a problem (its code, cause and remedy on standard error), 
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -31,15 +34,17 @@ COMMANDS = {
 }
 
 
+INTERRUPTED = 130
+
+
 class ProblemShown(click.ClickException):
     """A problem as a person reads it: code, place, cause, next step."""
 
-    exit_code = 1
-
-    def __init__(self, problem: Problem, *, as_json: bool) -> None:
+    def __init__(self, problem: Problem, *, exit_code: int = 1) -> None:
         super().__init__(str(problem))
         self.problem = problem
-        self.as_json = as_json
+        self.exit_code = exit_code  # type: ignore[misc]  # click: one per class
+        self.as_json = "--json" in sys.argv
 
     def show(self, file: Any = None) -> None:
         """Print to standard error."""
@@ -80,14 +85,46 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        with _shown():
+            return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _shown():
             return super().invoke(ctx)
-        except (Problem, ExceptionGroup, OSError) as error:
-            problem = _problem_of(error)
-            if problem is None:
-                raise
-            raise ProblemShown(problem, as_json="--json" in sys.argv) from error
+
+
+@contextmanager
+def _shown() -> Iterator[None]:
+    """Have what a person can mend shown as a problem, and an interruption as one."""
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        raise ProblemShown(_usage(error), exit_code=error.exit_code) from error
+    except KeyboardInterrupt:
+        click.echo("Interrupted · ຖືກຢຸດກາງຄັນ", err=True)
+        sys.exit(INTERRUPTED)
+    except (Problem, ExceptionGroup, OSError) as error:
+        problem = _problem_of(error)
+        if problem is None:
+            raise
+        raise ProblemShown(problem) from error
+
+
+def _usage(error: click.UsageError) -> Problem:
+    """Wrong usage, with the place and how the command is called."""
+    context = error.ctx
+    detail, where = error.format_message(), ""
+    if isinstance(error, click.BadParameter) and not isinstance(error, click.MissingParameter):
+        hint = error.param_hint or (error.param and error.param.get_error_hint(context))
+        where = (hint if isinstance(hint, str) else " ".join(hint or ())).replace("'", "")
+        detail = error.message
+    if context is not None:
+        where = where or context.command_path
+        detail = f"{detail.rstrip('.')}. {context.get_usage()}"
+    return Problem(Code.INVALID_USAGE, where=where, detail=" ".join(detail.split()))
 
 
 def _problem_of(error: BaseException) -> Problem | None:
@@ -99,10 +136,11 @@ def _problem_of(error: BaseException) -> Problem | None:
         error = error.exceptions[0]
     if isinstance(error, Problem):
         return error
-    if isinstance(error, OSError) and error.filename is not None:
+    if isinstance(error, OSError) and (error.filename is not None or error.errno == errno.ENOSPC):
+        file = error.filename
         return Problem(
-            Code.INVALID_SETTINGS,
-            where=os.fsdecode(error.filename),
+            Code.INVALID_USAGE,
+            where="" if file is None else os.fsdecode(file),
             detail=os.strerror(error.errno) if error.errno else str(error),
         )
     return None
@@ -113,7 +151,7 @@ def _problem_of(error: BaseException) -> Problem | None:
 def main() -> None:
     """Saphan (ສະພານ): exchange records between organisations, signed, recorded and provable.
 
-    Exit codes: 0 done; 1 a problem, explained on standard error; 2 wrong usage.
+    Exit codes: 0 done; 1 a problem, explained on standard error; 2 wrong usage; 130 interrupted.
     """
 
 

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from urllib.parse import quote
 
 import click
 import orjson
@@ -20,7 +27,7 @@ NO_RIGHT = PermissionError(13, "Permission denied", "/srv/data")
 
 
 def saphan(*words: object) -> Result:
-    return CliRunner().invoke(command_line.main, [*map(str, words)])
+    return CliRunner().invoke(command_line.main, [*map(str, words)], prog_name="saphan")
 
 
 @pytest.mark.parametrize(
@@ -29,7 +36,7 @@ def saphan(*words: object) -> Result:
         (PORT_IN_USE, "InvalidSettings at listen.peer: address already in use"),
         (ExceptionGroup("tasks", [PORT_IN_USE]), "InvalidSettings at listen.peer"),
         (ExceptionGroup("a", [ExceptionGroup("b", [NO_RIGHT])]), "at /srv/data: Permission denied"),
-        (NO_RIGHT, "InvalidSettings at /srv/data: Permission denied"),
+        (NO_RIGHT, "InvalidUsage at /srv/data: Permission denied"),
     ],
 )
 def test_what_stops_a_start_is_told(
@@ -60,6 +67,157 @@ def test_a_fault_of_the_program_is_not_dressed_up(monkeypatch: pytest.MonkeyPatc
     assert saphan("mediator").exception is fault
 
 
+@pytest.mark.parametrize(
+    ("words", "where"),
+    [
+        (["audit", "search", "/nowhere"], "DIR..."),
+        (["audit", "search"], "saphan audit search"),
+        (["audit", "show", "/", "one"], "INDEX"),
+        (["adapter", "check", "/nowhere.yaml"], "MAPPING"),
+        (["nothing"], "saphan"),
+        (["--nothing"], "saphan"),
+    ],
+)
+def test_wrong_usage_is_a_problem_too(words: list[str], where: str) -> None:
+    """It has code, place, how the command is called, a next step in both languages, exit code 2."""
+    result = saphan(*words)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"InvalidUsage at {where}: ")
+    assert "Usage: saphan" in result.stderr
+    assert "  Next: " in result.stderr
+    assert "  ຂັ້ນຕອນຕໍ່ໄປ: " in result.stderr
+
+
+def test_wrong_usage_is_told_as_json_when_json_was_asked_for() -> None:
+    """A program that reads --json never has to read prose."""
+    done = subprocess.run(
+        [sys.executable, "-m", "console.cli.main", "audit", "search", "/nowhere", "--json"],
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    told = orjson.loads(done.stderr)
+    assert (told["type"], told["where"]) == ("InvalidUsage", "DIR...")
+
+
+def test_an_interruption_is_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `saphan --help` says; whoever pressed Ctrl-C is not told of a problem."""
+
+    @click.command()
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command_line.LazyGroup, "get_command", lambda *_: interrupted)
+    result = saphan("mediator")
+    assert result.exit_code == 130
+    assert "Traceback" not in result.stderr
+
+
+def test_a_reader_that_had_enough_is_no_problem() -> None:
+    """`saphan … | head` ends without a word of its own."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "console.cli.main", "audit", "search", "--help"],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writer)
+    assert done.stderr == b""
+
+
+@pytest.mark.parametrize("via", ["http://127.0.0.1:port", "http://127.0.0.1:99999", "127.0.0.1:1"])
+def test_an_address_that_is_none_is_told(via: str) -> None:
+    """A port of letters or beyond 65535 is the caller's mistake, not a fault of the program."""
+    result = saphan(
+        "call", "LA/GOV/MOES/register/schools", "--as", "LA/GOV/LSB/laosis", "--via", via
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert "InvalidUsage at --via" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["--purpose", "ງົບ"], ["--header", "x-note: ລາວ"], ["--timeout", "0"]]
+)
+def test_what_no_header_can_carry_is_wrong_usage(words: list[str]) -> None:
+    """Named with its place, before anything is sent."""
+    result = saphan(
+        "call", "LA/GOV/MOES/register/schools", "--as", "LA/GOV/LSB/laosis",
+        "--via", "http://127.0.0.1:1", *words,
+    )  # fmt: skip
+    assert result.exit_code == 2
+    assert result.stderr.startswith("InvalidUsage at ")
+
+
+def test_a_certificate_is_not_left_out_in_silence() -> None:
+    """Over plain HTTP nobody would see it."""
+    result = saphan(
+        "call", "LA/GOV/MOES/register/schools", "--as", "LA/GOV/LSB/laosis",
+        "--via", "http://127.0.0.1:1", "--cert", "a.pem",
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert "are for https" in result.stderr
+
+
+class Service(BaseHTTPRequestHandler):
+    """Answers every call with its target, or with a problem below /refused."""
+
+    def do_GET(self) -> None:
+        refused = self.path.endswith("/refused")
+        remedy = {"en": "Ask for less.", "lo": "ຂໍໜ້ອຍລົງ."}
+        said = {"type": "T", "message": "too much", "where": "query", "remedy": remedy}
+        body = orjson.dumps(said if refused else self.path)
+        self.send_response(403 if refused else 200)
+        if refused:
+            self.send_header("X-Road-Error", "Server.ServerProxy.FieldNotReleased")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def service() -> Iterator[str]:
+    """The address of a server that answers to everything."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Service) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_letters_of_a_path_are_encoded(service: str) -> None:
+    """Lao and blanks are typed as they are; what is encoded already stays."""
+    result = saphan(
+        "call", "LA/GOV/MOES/register/schools", "/a?name=ບ້ານ ນາ&b=%20",
+        "--as", "LA/GOV/LSB/laosis", "--via", service,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    target = orjson.loads(result.stdout)
+    assert target == (
+        f"/r1/LA/GOV/MOES/register/schools/a?name={quote('ບ້ານ')}%20{quote('ນາ')}&b=%20"
+    )
+
+
+def test_a_refusal_is_explained_beside_its_body(service: str) -> None:
+    """Who sends the body to a file still reads code, place, reason and next step."""
+    result = saphan(
+        "call", "LA/GOV/MOES/register/schools", "/refused",
+        "--as", "LA/GOV/LSB/laosis", "--via", service,
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert orjson.loads(result.stdout)["type"] == "T"
+    assert result.stderr.splitlines() == [
+        "HTTP 403 Server.ServerProxy.FieldNotReleased at query: too much",
+        "  Next: Ask for less.",
+        "  ຂັ້ນຕອນຕໍ່ໄປ: ຂໍໜ້ອຍລົງ.",
+    ]
+
+
 def test_a_path_without_slash_is_wrong_usage() -> None:
     """It would run together with the service's code."""
     result = saphan(
@@ -77,7 +235,8 @@ def test_a_server_that_does_not_run_is_named_as_the_caller_s_own() -> None:
         "--as", "LA/GOV/LSB/laosis", "--via", "http://127.0.0.1:1",
     )  # fmt: skip
     assert result.exit_code == 1
-    assert "your own security server" in result.stderr
+    assert "OwnServerUnreachable" in result.stderr
+    assert "listen.http" in result.stderr
 
 
 @pytest.fixture

@@ -55,6 +55,7 @@ from exchange.registrations import (
 from registry.lifecycle import Submission
 from registry.publish import member_role, sign
 from registry.signers import key_set, new_signer, read_signer, write_signer
+from serving.yaml_files import read_yaml
 
 ROLE_VALIDITY = timedelta(days=365)
 MAX_DESCRIPTION_BYTES = 1 << 20
@@ -182,8 +183,8 @@ def describe(path: Path) -> Described:
     if len(data) > MAX_DESCRIPTION_BYTES:
         raise invalid(path.name, "", "longer than 1 MiB")
     try:
-        value = yaml.safe_load(data)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        value = read_yaml(data)
+    except yaml.YAMLError as error:
         raise invalid(path.name, "", f"not YAML: {error}") from error
     return describe_value(value, path.name, path.parent)
 
@@ -246,8 +247,8 @@ def _openapi(path: Path, where: str) -> bytes:
     if len(data) > MAX_OPENAPI_BYTES:
         raise invalid(where, "", f"{path.name} is longer than 2 MiB")
     try:
-        return format_document(yaml.safe_load(data))
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError) as error:
+        return format_document(read_yaml(data))
+    except (yaml.YAMLError, TypeError) as error:
         raise invalid(where, "", f"{path.name} is not YAML that JSON can hold: {error}") from error
 
 

@@ -22,6 +22,7 @@ from typing import Any, TypeVar, cast
 import yaml
 
 from exchange.problems import Code, Problem
+from serving.yaml_files import read_yaml
 
 MAX_SETTINGS_BYTES = 1 << 20
 T = TypeVar("T")
@@ -58,8 +59,8 @@ def read(cls: type[T], path: Path) -> T:
     if len(text) > MAX_SETTINGS_BYTES:
         raise _bad(str(path), "longer than 1 MiB")
     try:
-        document = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        document = read_yaml(text)
+    except yaml.YAMLError as error:
         raise _bad(str(path), f"is not YAML: {error}") from error
     return load(cls, document, where=path.name, folder=path.resolve().parent)
 

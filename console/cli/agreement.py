@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from exchange.agreements import (
+    MAX_QUOTA,
     Agreement,
     format_agreement,
     open_agreement,
@@ -25,6 +27,7 @@ from exchange.certificates import parse_certificates
 from exchange.identifiers import ApplicationId, ServiceId
 from exchange.keys import signing_key
 from exchange.problems import Code, Problem
+from serving.yaml_files import read_yaml
 
 FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 MAX_FILE_BYTES = 1 << 20
@@ -46,8 +49,14 @@ def agreement() -> None:
 )
 @click.option("--purpose", required=True, help="Purpose code, such as national-budget.")
 @click.option("--legal-basis", required=True, help="The law or decree behind it.")
-@click.option("--days", default=365, show_default=True, help="Validity from now.")
-@click.option("--per-day", type=int, help="Calls a day.")
+@click.option(
+    "--days",
+    type=click.IntRange(1, 36_500),
+    default=365,
+    show_default=True,
+    help="Validity from now.",
+)
+@click.option("--per-day", type=click.IntRange(1, MAX_QUOTA), help="Calls a day.")
 @click.option("--id", "identifier", help="Name; made from the parties if not given.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="Where to write."
@@ -67,9 +76,8 @@ def draft(
     """Write an agreement to OUTPUT, to be read, edited and sealed by both parties."""
     client, offered = ApplicationId.parse(consumer), ServiceId.parse(service)
     now = datetime.now(UTC).replace(microsecond=0)
-    name = identifier or (
-        f"{client.member_code}-{offered.member_code}-{offered.service_code}-{now.year}".lower()
-    )
+    codes = (client.member_code, offered.member_code, offered.service_code, str(now.year))
+    name = identifier or re.sub("[^a-z0-9]+", "-", "-".join(codes).lower())[-63:].strip("-")
     document = {
         "id": name,
         "version": 1,
@@ -129,7 +137,7 @@ def seal(file: Path, certificate: Path, key: Path, output: Path) -> None:
     document = _read(file)
     if file.suffix in (".yaml", ".yml"):
         try:
-            document = orjson.dumps(yaml.safe_load(document), default=_yaml_value)
+            document = orjson.dumps(read_yaml(document), default=_yaml_value)
         except (yaml.YAMLError, TypeError) as error:
             raise Problem(
                 Code.AGREEMENT_INVALID, where=str(file), detail=f"is not YAML: {error}"
@@ -177,6 +185,7 @@ def pin(file: Path, folder: Path, ca: Path) -> None:
         )
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{found.id}.jws"
+    _refuse_replacing(target, found)
     temporary = folder / f".{found.id}.tmp"
     _write(temporary, sealed)
     os.replace(temporary, target)
@@ -206,6 +215,30 @@ def show(file: Path, ca: Path | None, as_json: bool) -> None:
         return
     _print(found)
     click.echo(f"seals: {sealed_by}" + (", verified" if ca is not None and sealed_by else ""))
+
+
+def _refuse_replacing(target: Path, new: Agreement) -> None:
+    """A name that others chose too, or an older version, does not push out what is in force."""
+    if not target.exists():
+        return
+    try:
+        old, _ = read_agreement(_read(target))
+    except Problem:
+        return  # it opens nothing
+    if (old.provider, old.consumer) != (new.provider, new.consumer):
+        raise Problem(
+            Code.CONFLICT,
+            where=str(target),
+            detail=f"holds another agreement of this name, for {old.consumer}; nothing was pinned. "
+            "Have this one sealed under another id",
+        )
+    if old.version > new.version:
+        raise Problem(
+            Code.CONFLICT,
+            where=str(target),
+            detail=f"holds version {old.version}, this is {new.version}; nothing was pinned. "
+            "To go back, remove that file first",
+        )
 
 
 def _print(found: Agreement) -> None:

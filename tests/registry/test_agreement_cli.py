@@ -1,0 +1,95 @@
+"""`saphan agreement`, as a person types it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from certs.authority import create_development_pki
+from console.cli.main import main
+from exchange.agreements import parse_agreement, read_agreement
+from exchange.identifiers import MemberId
+
+
+class Office:
+    """Three members with seals, and the folder of the provider's pinned agreements."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.pinned = folder / "pinned"
+        now = datetime.now(UTC)
+        authority = create_development_pki(folder / "pki", "LA", at=now - timedelta(days=1))
+        for code in ("MPI", "MOF", "MOH"):
+            issued = authority.issue_seal(MemberId("LA", "GOV", code), at=now)
+            issued.write(folder / f"{code}.pem", folder / f"{code}.key.pem")
+
+    def run(self, *words: str) -> Result:
+        return CliRunner().invoke(main, ["agreement", *words])
+
+    def draft(self, consumer: str, *more: str, service: str = "LA/GOV/MPI/oda/x") -> Path:
+        path = self.folder / "draft.json"
+        words = ["--consumer", f"LA/GOV/{consumer}/budget", "--service", service]
+        words += ["--endpoint", "GET /x", "--purpose", "p", "--legal-basis", "l"]
+        result = self.run("draft", *words, *more, "-o", str(path))
+        assert result.exit_code == 0, result.output
+        return path
+
+    def pin(self, consumer: str, version: int = 1) -> Result:
+        """Draft as ``x``, seal by both, pin."""
+        path = self.draft(consumer, "--id", "x")
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"version": version}))
+        for code in ("MPI", consumer):
+            key = ["--certificate", f"{self.folder / code}.pem"]
+            key += ["--key", f"{self.folder / code}.key.pem"]
+            assert self.run("seal", str(path), *key, "-o", str(path)).exit_code == 0
+        ca = str(self.folder / "pki/authorities.pem")
+        return self.run("pin", str(path), "--to", str(self.pinned), "--ca", ca)
+
+    @property
+    def in_force(self) -> tuple[str, int]:
+        found, _ = read_agreement((self.pinned / "x.jws").read_bytes())
+        return found.consumer.member_code, found.version
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Office:
+    return Office(tmp_path)
+
+
+def test_pinning_pushes_out_only_what_it_follows(office: Office) -> None:
+    """The next version does; an older one, and another pair's of the same name, do not."""
+    for version in (1, 2, 2):
+        assert office.pin("MOF", version).exit_code == 0
+    for refused in (office.pin("MOF", 1), office.pin("MOH", 3)):
+        assert refused.exit_code == 1
+        assert "nothing was pinned" in refused.output
+    assert office.in_force == ("MOF", 2)
+
+
+def test_a_damaged_file_is_replaced(office: Office) -> None:
+    """It opens nothing, so nothing is lost."""
+    office.pinned.mkdir()
+    (office.pinned / "x.jws").write_bytes(b"{}")
+    assert office.pin("MOF").exit_code == 0
+    assert office.in_force == ("MOF", 1)
+
+
+@pytest.mark.parametrize("service", ["LA/GOV/M.P+I/oda/x%3Fy", f"LA/GOV/MPI/oda/{'long-' * 30}x"])
+def test_a_name_is_made_of_any_parties(office: Office, service: str) -> None:
+    """Identifiers hold characters that names of agreements do not."""
+    parse_agreement(office.draft("MOF", service=service).read_bytes())
+
+
+def test_a_draft_in_yaml_says_each_thing_once(office: Office) -> None:
+    """Who seals a key that comes twice seals what nobody read."""
+    path = office.folder / "draft.yaml"
+    path.write_text("id: a\nid: b\n")
+    key = ["--certificate", f"{office.folder}/MPI.pem", "--key", f"{office.folder}/MPI.key.pem"]
+    result = office.run("seal", str(path), *key, "-o", str(office.folder / "out"))
+    assert result.exit_code == 1
+    assert "comes twice" in result.output
+    assert not (office.folder / "out").exists()

@@ -42,6 +42,11 @@ class JournalReader:
     """One journal's directory, read only."""
 
     def __init__(self, directory: Path) -> None:
+        """Read the description and the checkpoint.
+
+        Raises:
+            Problem: ``JournalCorrupt`` or ``InvalidNote`` when one is missing or wrong.
+        """
         description = Description.read(directory / DESCRIPTION)
         self.directory = directory
         self.origin = description.origin
@@ -50,7 +55,14 @@ class JournalReader:
         self._keyring = KeyRing(directory / "keys")
         try:
             self.checkpoint_note = (directory / "log" / CHECKPOINT).read_bytes()
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if (directory / "log" / "tile").exists():
+                raise Problem(
+                    Code.JOURNAL_CORRUPT,
+                    where=f"log/{CHECKPOINT}",
+                    detail="there is no checkpoint: it is missing, or the server is just about to "
+                    "publish its first",
+                ) from error
             self.checkpoint_note = b""
             self.checkpoint = Checkpoint(self.origin, 0, merkle.EMPTY_ROOT)
         else:
@@ -87,9 +99,17 @@ class JournalReader:
         """The sealed part of an entry as it is stored; empty when it has none.
 
         Raises:
-            Problem: ``NotFound`` when no segment here holds the record whole.
+            Problem: ``NotFound`` when no segment here holds the record whole; ``JournalCorrupt``
+                when a segment cannot be read.
         """
-        record = segments.find_record(self.directory / "segments", index)
+        try:
+            record = segments.find_record(self.directory / "segments", index)
+        except OSError as error:
+            raise Problem(
+                Code.JOURNAL_CORRUPT,
+                where=f"entry {index}",
+                detail=f"its segment cannot be read: {error.strerror}",
+            ) from error
         if record is None:
             raise Problem(
                 Code.NOT_FOUND,

@@ -190,8 +190,8 @@ def _check_head(
             findings.add(Code.JOURNAL_CORRUPT, file, None, "there is no checkpoint")
             return None
         return Checkpoint(key.name, 0, merkle.EMPTY_ROOT)
-    except IsADirectoryError:
-        findings.add(Code.JOURNAL_CORRUPT, file, None, "is a folder")
+    except OSError as error:
+        findings.add(Code.JOURNAL_CORRUPT, file, None, f"cannot be read: {error.strerror}")
         return None
     try:
         head = open_checkpoint(data, key, where=file)
@@ -527,11 +527,14 @@ def _groups(
         index, offset = first, 0
         while True:
             broken: Broken | None = None
-            for group in segments.read_groups(path, index, offset=offset):
-                if isinstance(group, Broken):
-                    broken = group
-                else:
-                    yield group, file
+            try:
+                for group in segments.read_groups(path, index, offset=offset):
+                    if isinstance(group, Broken):
+                        broken = group
+                    else:
+                        yield group, file
+            except OSError as error:  # of a broken disk, too
+                findings.add(Code.JOURNAL_CORRUPT, file, None, f"cannot be read: {error.strerror}")
             if broken is None:
                 break
             after = segments.next_mark(path, broken.offset, broken.group)

@@ -342,6 +342,28 @@ def test_a_folder_that_cannot_be_read_is_not_passed_over(
         assert str(closed) in result.stderr
 
 
+def test_a_journal_without_its_checkpoint_is_not_empty(fresh: World, tmp_path: Path) -> None:
+    """To search it and find nothing would hide what was recorded."""
+    (fresh.mpi / "log/checkpoint").unlink()
+    for command in (
+        ("search", fresh.mpi),
+        ("show", fresh.mpi, 1),
+        ("export", fresh.mpi, 1, "-o", tmp_path / "x"),
+    ):
+        result = run(*command)
+        assert result.exit_code == 1
+        assert "no checkpoint" in result.stderr
+
+
+def test_a_segment_that_cannot_be_read_is_said(fresh: World, tmp_path: Path) -> None:
+    """The entry and its proof are shown all the same; an export is not made."""
+    (path,) = (fresh.mpi / "segments").iterdir()
+    path.unlink()
+    path.mkdir()
+    assert "cannot be read" in as_json("show", fresh.mpi, 1)["unreadable"]
+    assert "cannot be read" in run("export", fresh.mpi, 1, "-o", tmp_path / "x").stderr
+
+
 def test_verify_tells_what_is_not_published(tmp_path: Path) -> None:
     """A person reads how many records are behind the checkpoint."""
 

@@ -303,11 +303,23 @@ def test_a_log_without_its_checkpoint_is_no_empty_log(journal: Path) -> None:
     assert (found.code, found.file) == (Code.JOURNAL_CORRUPT, "log/checkpoint")
 
 
-def test_a_checkpoint_that_is_a_folder_is_named(journal: Path) -> None:
-    """What stands in a file's place is a finding like any other."""
-    (journal / "log/checkpoint").unlink()
-    (journal / "log/checkpoint").mkdir()
-    assert "log/checkpoint" in {found.file for found in verify(journal).findings}
+@pytest.mark.parametrize(
+    "name",
+    [
+        "log/checkpoint",
+        "log/tile/0/000",
+        "segments/00000000000000000000.seg",
+        "last-checkpoint.sqlite",
+        "keys/LA/GOV/MPI/2026-11.key",
+    ],
+)
+def test_what_cannot_be_read_is_named(journal: Path, name: str) -> None:
+    """A file that the disk does not give, like a folder in its place, is a finding."""
+    (journal / name).unlink()
+    (journal / name).mkdir()
+    files = [found.file for found in verify(journal).findings]
+    assert files
+    assert files[0].split(" ")[0] in name
 
 
 def test_the_tree_alone_needs_no_segments(journal: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections import Counter
 from collections.abc import Callable
 
 import structlog
@@ -26,7 +27,7 @@ class Handshakes:
         self._metrics = metrics
         self._background = background
         self._second = 0
-        self._recorded = 0
+        self._recorded: Counter[str] = Counter()
 
     def observer(self, listener: str, code: Code) -> Callable[[ssl.SSLError], None]:
         """The callback for one listener's context."""
@@ -56,9 +57,10 @@ class Handshakes:
     def _note(self, listener: str, problem: Problem) -> None:
         second = int(asyncio.get_running_loop().time())
         if second != self._second:
-            self._second, self._recorded = second, 0
-        self._recorded += 1
-        if self._recorded <= HANDSHAKES_RECORDED_PER_S:
+            self._second = second
+            self._recorded.clear()
+        self._recorded[listener] += 1  # each by itself: noise at one hides nothing at another
+        if self._recorded[listener] <= HANDSHAKES_RECORDED_PER_S:
             log.warning(
                 "connection_refused", listener=listener, code=problem.code, why=problem.detail
             )

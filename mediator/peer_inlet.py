@@ -18,7 +18,7 @@ from mediator.provider import Provider
 from mediator.records import Recorder
 from mediator.settings import LimitSettings
 from mediator.stages import Received, RecordedReply
-from mediator.xroad import Connection
+from mediator.xroad import Connection, id_named
 from serving import replies
 from serving.backends import Headers
 from serving.requests import Reply, Request
@@ -105,7 +105,7 @@ class PeerInlet:
 
 
 def _trace(fields: Headers) -> str:
-    return next((value for name, value in fields if name == "x-road-request-id"), "")
+    return id_named(fields, "x-road-request-id")
 
 
 def _unsigned(problem: Problem, fields: Headers) -> Reply:

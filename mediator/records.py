@@ -7,12 +7,13 @@ there was one, the message itself in the sealed part.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from exchange.entries import Entry, Kind, Side
 from exchange.envelope import Opened, RequestHead, ResponseHead, Signed
 from exchange.identifiers import ApplicationId, ServerId
-from exchange.problems import Problem
+from exchange.problems import Code, Problem
 from exchange.sealed_parts import Head, SealedPart
 from mediator.journal.log import Journal, Receipt
 from mediator.metrics import Metrics
@@ -28,13 +29,15 @@ from mediator.stages import (
     SealedCall,
     SealedReply,
 )
-from mediator.xroad import client_named, service_named
+from mediator.xroad import client_named, id_named, service_named
 from serving.backends import Headers
 from serving.clock import Clock
 from serving.randomness import random_bytes
 
 SALT_SIZE = 16
 _MAX_TEXT = 200
+# A code of another server, which need not be one of ours.
+_CODE = re.compile(r"[A-Za-z]{1,64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,14 +228,13 @@ class Recorder:
         peer: ServerId | None = None,
         body: bytes = b"",
     ) -> None:
-        fields = dict(headers)
         await self.journal.record(
             Entry(
                 kind=Kind.REFUSAL,
                 side=side,
                 at=self.clock.now(),
-                id=_short(fields.get("x-road-id", "")),
-                request_id=request_id or _short(fields.get("x-road-request-id", "")),
+                id=id_named(headers, "x-road-id") or None,
+                request_id=request_id or id_named(headers, "x-road-request-id") or None,
                 client=client,
                 service=service_named(target),
                 peer=peer,
@@ -349,7 +351,8 @@ def _reported(head: ResponseHead) -> str | None:
     """The code of the other side's signed refusal, if the answer is one."""
     for name, value in head.headers:
         if name == "x-road-error":
-            return _short(value.rpartition(".")[2])
+            code = value.rpartition(".")[2]
+            return code if _CODE.fullmatch(code) else Code.PEER_NONSENSE.value
     return None
 
 

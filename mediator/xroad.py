@@ -209,6 +209,13 @@ def client_named(headers: Headers) -> ApplicationId | None:
         return None
 
 
+def id_named(headers: Headers, wanted: str) -> str:
+    """The message or request id that a message names, for its record; empty when it names none
+    that is written as one: entries and logs hold no sentences."""
+    value = _first(headers, wanted)
+    return value if _MESSAGE_ID.fullmatch(value) else ""
+
+
 def service_named(target: str) -> ServiceId | None:
     """The service that a request target names, for its record; None when it names none."""
     try:

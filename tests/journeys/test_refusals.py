@@ -121,6 +121,21 @@ def test_a_bad_request_is_stopped_at_the_side_that_made_it(
     assert len(shared_world.backend.seen) == seen
 
 
+@pytest.mark.parametrize("name", ["x-road-id", "x-road-request-id"])
+def test_a_refusal_puts_no_sentence_into_an_entry(shared_world: SmallWorld, name: str) -> None:
+    """Entries are in clear: what is not written as an id stands in the sealed part alone."""
+    since, sentence = _since(), "Somchai, born 1990"
+    assert shared_world.call(headers={name: sentence}).status == 400
+    sent = peer.message(shared_world).changed("signature", None).changed(name, sentence)
+    answer = peer.send(shared_world, sent)
+    assert answer.code == Code.MISSING_SIGNATURE
+    assert sentence.encode() not in answer.body
+    for server in (shared_world.mof, shared_world.mpi):
+        hits = shared_world.hits(server, since=since)
+        assert hits
+        assert sentence not in {text for hit in hits for text in (hit.id, hit.request_id)}
+
+
 def test_a_schema_violation_names_the_place(shared_world: SmallWorld) -> None:
     """The JSON pointer of the wrong value is told, the value itself is not."""
     answer = shared_world.call(

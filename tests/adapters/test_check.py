@@ -186,3 +186,19 @@ def test_openapi_prints_the_document(mapping: Path) -> None:
     result = saphan("openapi", mapping)
     assert orjson.loads(result.stdout)["info"]["x-saphan-service"] == "LA/GOV/MPI/legacy/items"
     assert saphan("openapi", mapping, "other").exit_code == 1
+
+
+def test_what_is_good_says_how_much_was_read(mapping: Path) -> None:
+    """Who sees that nothing is wrong sees, too, that there was something to judge."""
+    told = orjson.loads(saphan("check", mapping, "--rows", "--json").stdout)
+    assert told["findings"] == []
+    assert told["rows_read"] > 0
+    assert f"{told['rows_read']:,} rows read" in saphan("check", mapping, "--rows").stdout
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "99999"])
+def test_a_port_that_is_none_is_not_another_one(mapping: Path, port: str) -> None:
+    """An operating system would take what is left of the number, and nobody would find it."""
+    result = saphan("serve", mapping, "--port", port)
+    assert result.exit_code == 2
+    assert "InvalidUsage at --port" in result.stderr

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,9 @@ from urllib.parse import urlsplit
 import pytest
 from click.testing import CliRunner
 
+from certs.authority import create_development_pki
 from console.cli.main import main
-from console.reference_world import data, telling
+from console.reference_world import data, laos, telling
 
 DEMO = (sys.executable, "-m", "console.cli.main", "demo")
 TIMEOUT_S = 120.0
@@ -350,6 +352,23 @@ def test_a_world_that_was_moved_is_refused(kept: Kept, tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["demo", "--dir", str(tmp_path / "moved"), "--keep-running"])
     assert done.exit_code == 1
     assert str(kept.folder) in done.output
+
+
+def test_a_world_whose_certificates_have_ended_is_refused(kept: Kept, tmp_path: Path) -> None:
+    """They have a week; a start would fail later and say less."""
+    path = kept.folder / "servers" / "MPI-ss1" / "auth.pem"
+    valid = path.read_bytes()
+    past = datetime.now(UTC) - timedelta(days=30)
+    authority = create_development_pki(tmp_path / "pki", "LA", at=past)
+    issued = authority.issue_auth(laos.MPI_SERVER, ["127.0.0.1"], at=past)
+    path.write_bytes(issued.chain_pem)
+    try:
+        done = CliRunner().invoke(main, ["demo", "--dir", str(kept.folder), "--keep-running"])
+    finally:
+        path.write_bytes(valid)
+    assert done.exit_code == 1
+    assert f"Conflict at {path}" in done.output
+    assert "name a new folder" in done.output
 
 
 def test_provinces_and_sectors_are_named_in_both_languages(kept: Kept) -> None:

@@ -30,12 +30,22 @@ class RegistryClient:
         timeout_s: float = 30.0,
         context: ssl.SSLContext | None = None,
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        try:
+            parts = urlsplit(url)
+            is_address = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        except ValueError:
+            is_address = False
+        if not is_address:
             raise Problem(
                 Code.INVALID_SETTINGS,
                 where="--registry",
                 detail=f"{url[:200]!r} is not an address such as http://127.0.0.1:8800",
+            )
+        if not api_key.isascii() or not api_key.isprintable():
+            raise Problem(
+                Code.INVALID_SETTINGS,
+                where="--api-key",
+                detail="is not an API key: one line of letters, digits and hyphens",
             )
         self._parts = parts
         self._api_key = api_key
@@ -54,8 +64,8 @@ class RegistryClient:
         while True:
             page = self.get(path, after=after, limit="200", **query)
             items.extend(page["items"])
-            after = page["next"]
-            if after is None:
+            before, after = after, page["next"]
+            if after in {None, before}:
                 return items
 
     def submit(self, submission: Submission) -> Any:
@@ -116,17 +126,20 @@ class RegistryClient:
         if self._api_key:
             headers["Authorization"] = f"Bearer {self._api_key}"
         status, answer = self._exchange(method, f"/api/v1/{path}", body, headers)
+        stranger = Problem(
+            Code.REGISTRY_UNREACHABLE,
+            where=self._parts.netloc,
+            detail=f"what answers there (HTTP status {status}) is not a registry",
+        )
         try:
             value = orjson.loads(answer)
         except orjson.JSONDecodeError as error:
-            raise Problem(
-                Code.REGISTRY_UNREACHABLE,
-                where=self._parts.netloc,
-                detail=f"what answers there (HTTP status {status}) is not a registry",
-            ) from error
+            raise stranger from error
+        if not isinstance(value, dict):
+            raise stranger
         if status >= 400:
             raise _problem(value, status)
-        return value
+        return _Answer(value, stranger)
 
     def _exchange(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
@@ -151,6 +164,17 @@ class RegistryClient:
             context = self._context or ssl.create_default_context()
             return http.client.HTTPSConnection(host, port, timeout=self._timeout_s, context=context)
         return http.client.HTTPConnection(host, port, timeout=self._timeout_s)
+
+
+class _Answer(dict[str, Any]):
+    """A JSON object of the registry; who lacks a member of it is none."""
+
+    def __init__(self, members: Mapping[str, Any], stranger: Problem) -> None:
+        super().__init__(members)
+        self._stranger = stranger
+
+    def __missing__(self, key: str) -> Any:
+        raise self._stranger
 
 
 def _signed_own(signed: SignedOwn) -> dict[str, Any]:

@@ -97,7 +97,7 @@ class MemberFolder:
         """
         try:
             text = (directory / "member").read_text()
-        except OSError as error:
+        except (OSError, UnicodeDecodeError) as error:
             raise Problem(
                 Code.NOT_FOUND,
                 where=str(directory),
@@ -113,10 +113,17 @@ class MemberFolder:
     @property
     def version(self) -> int:
         """The version of the role that was signed last."""
+        path = self.directory / "version"
         try:
-            return int((self.directory / "version").read_text())
+            return int(path.read_text())
         except FileNotFoundError:
             return 0
+        except (OSError, ValueError) as error:
+            raise invalid(
+                str(path),
+                "",
+                "does not hold the version that was signed last; remove it to take the registry's",
+            ) from error
 
     @property
     def statement(self) -> Statement | None:

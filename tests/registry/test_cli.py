@@ -9,7 +9,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from certs.authority import create_development_pki
 from console.cli.registry import registry
 from exchange.identifiers import ServerId
 from exchange.problems import Code, Problem
+from registry.member import MemberFolder
 from tests.registry.simulator import MPI, openapi_document
 
 DESCRIPTION = """
@@ -131,6 +134,10 @@ def test_every_command_has_help(command: str) -> None:
     [
         ["list", "--registry", "http://127.0.0.1:1"],
         ["list", "--registry", "nonsense"],
+        ["list", "--registry", "http://127.0.0.1:99999"],
+        ["list", "--registry", "http://[::1"],
+        ["requests", "--registry", "http://127.0.0.1:1", "--api-key", "ກ"],
+        ["requests", "--registry", "http://127.0.0.1:1", "--api-key", "a\nb"],
         ["member-init", "/proc/none", "--member", "LA/GOV"],
         ["submit", "/nowhere", "/etc/hostname", "--registry", "http://127.0.0.1:1"],
         ["serve", "/nowhere"],
@@ -140,3 +147,59 @@ def test_a_user_s_mistake_is_a_problem_and_no_traceback(words: list[str]) -> Non
     """Whatever goes wrong has a code and a remedy."""
     result = CliRunner().invoke(registry, words)
     assert isinstance(result.exception, Problem)
+
+
+class _Stranger(BaseHTTPRequestHandler):
+    """Answers everything with JSON that is not the registry's."""
+
+    answer = b""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.answer)))
+        self.end_headers()
+        self.wfile.write(self.answer)
+
+    def log_message(self, *words: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize("answer", [b"[]", b"{}", b"1", b"<html>"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["list"],
+        ["show", "LA/GOV/MPI"],
+        ["requests", "--api-key", "x"],
+        ["keys", "--api-key", "x"],
+        ["approve", "1", "--api-key", "x"],
+    ],
+)
+def test_another_service_at_the_address_is_told(words: list[str], answer: bytes) -> None:
+    """A wrong port is a common slip; what answers there is not the registry."""
+    handler = type("Handler", (_Stranger,), {"answer": answer})
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        result = CliRunner().invoke(registry, [*words, "--registry", url])
+        server.shutdown()
+    assert isinstance(result.exception, Problem)
+    assert result.exception.code is Code.REGISTRY_UNREACHABLE
+
+
+@pytest.mark.parametrize(("name", "content"), [("member", b"\xff"), ("version", b"abc")])
+def test_a_damaged_file_of_a_member_s_folder_is_told(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    """The file is named, so that it can be put right."""
+    folder = tmp_path / "mpi"
+    assert (
+        CliRunner()
+        .invoke(registry, ["member-init", str(folder), "--member", "LA/GOV/MPI"])
+        .exit_code
+        == 0
+    )
+    (folder / name).write_bytes(content)
+    with pytest.raises(Problem) as caught:
+        _ = MemberFolder.open(folder).version
+    assert str(folder) in caught.value.where

@@ -42,6 +42,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID as Purpose
 from cryptography.x509.oid import NameOID
@@ -492,6 +493,10 @@ def _unreadable(certificate: x509.Certificate) -> str | None:
         _ = certificate.extensions
     except _FOREIGN as error:
         return f"its {part} cannot be read: {_short(error)}"
+    # The library does not look at the number of unused bits in front of the signature, which no
+    # signature covers: a second encoding of one certificate would have another fingerprint.
+    if not certificate.public_bytes(Encoding.DER).endswith(b"\0" + certificate.signature):
+        return "its signature is not a whole number of octets"
     return None
 
 

@@ -113,10 +113,12 @@ def _private_key(pair: KeyPair) -> Any:
 
 
 def read_certificates(path: Path, where: str) -> list[x509.Certificate]:
+    data = read_file(path, where)
     try:
-        found = list(parse_certificates(read_file(path, where)))
+        found = list(parse_certificates(data))
     except Problem as problem:
-        raise Problem(Code.INVALID_SETTINGS, where=where, detail=str(problem)) from problem
+        detail = f"{path}: {problem.detail}"
+        raise Problem(Code.INVALID_SETTINGS, where=where, detail=detail) from problem
     if not found:
         raise Problem(Code.INVALID_SETTINGS, where=where, detail=f"{path} holds no PEM certificate")
     return found

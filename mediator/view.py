@@ -96,7 +96,10 @@ class RegistryView:
         try:
             await view._in_thread_load()
             if view._state is None:
-                await view.refresh()
+                try:
+                    await view.refresh()
+                except Problem as problem:
+                    raise _without_copy(problem, url) from problem
             elif view._is_outdated:
                 try:
                     await view.refresh()
@@ -212,3 +215,13 @@ class RegistryView:
             detail=detail,
             facts={"age_s": round(self.age_s)},
         )
+
+
+def _without_copy(problem: Problem, url: str) -> Problem:
+    """Why a server that has no copy yet cannot begin."""
+    return Problem(
+        problem.code,
+        where=problem.where or url,
+        detail=f"{problem.detail}; there is no copy of an earlier state to begin with",
+        facts=problem.facts,
+    )

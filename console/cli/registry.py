@@ -7,6 +7,7 @@ Three people use it: the *operator* (init, serve, key-add, approve, schema-publi
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -651,7 +652,7 @@ def _timestamp_authority(text: str) -> TimestampAuthority:
 
 def _listen(text: str) -> tuple[str, int]:
     host, separator, port = text.rpartition(":")
-    if not separator or not host or not port.isascii() or not port.isdigit():
+    if not separator or not host or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
         raise click.UsageError(f"--listen {text!r} is not HOST:PORT")
     return host.strip("[]"), int(port)
 

@@ -437,6 +437,20 @@ def test_unreadable_extensions_are_told() -> None:
     assert "malformed" in reasons(problem)
 
 
+def test_unused_bits_of_the_signature_are_no_second_encoding() -> None:
+    """A signature that says its last bit is unused (X.690 section 8.6) is refused: the bit is not
+    covered by the signature, and libraries let it pass when it is 0."""
+    even = AUTH
+    while even.signature[-1] & 1:
+        even = recrafted(AUTH)
+    der = bytearray(even.public_bytes(Encoding.DER))
+    assert judge_auth(parse_certificate(bytes(der)), TRUSTED, AT)
+    der[len(der) - len(even.signature) - 1] = 1
+    problem = refusal(lambda: parse_certificate(bytes(der)))
+    assert problem.code is Code.INVALID_DOCUMENT
+    assert "octets" in problem.detail
+
+
 @pytest.mark.filterwarnings("ignore:Parsed a serial number")
 @settings(max_examples=300, deadline=None)
 @given(st.data())

@@ -121,12 +121,15 @@ async def test_a_restart_works_without_the_registry(world: World) -> None:
 
 
 async def test_without_copy_and_registry_there_is_no_view(world: World) -> None:
-    """A first start without registry fails with its own code."""
+    """A first start without registry fails with its own code, the address, and why it cannot go on
+    as a later start can."""
     await world.running.stop()
     with pytest.raises(Problem) as caught:
         async with view_of(world):
             pass
     assert caught.value.code is Code.REGISTRY_UNREACHABLE
+    assert caught.value.where.startswith("http")
+    assert "no copy" in caught.value.detail
 
 
 async def test_another_anchor_is_not_this_registry(world: World) -> None:

@@ -381,7 +381,7 @@ def show(document: dict[str, Any]) -> str:
 )
 @click.option(
     "--crowd",
-    type=click.IntRange(0, 4000),
+    type=click.IntRange(0, 2000),
     default=1000,
     show_default=True,
     help="Connections of the last scenario, which must show no errors; 0 leaves it out.",

@@ -28,13 +28,15 @@ def _legacy(kind: str, name: str, folder: Path, request: pytest.FixtureRequest) 
     return legacy
 
 
+_numbers = iter(range(1, 1_000))
+
+
 @pytest.fixture(scope="session", params=EACH_KIND)
 def legacy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Legacy:
     """A filled database that tests only read."""
-    return _legacy(request.param, "shared_legacy", tmp_path_factory.mktemp("legacy"), request)
-
-
-_numbers = iter(range(1, 1_000))
+    # A random order may come back to a kind: pytest keeps a fixture for one parameter at a time.
+    name = f"shared_legacy_{next(_numbers)}"
+    return _legacy(request.param, name, tmp_path_factory.mktemp("legacy"), request)
 
 
 @pytest.fixture(params=EACH_KIND)

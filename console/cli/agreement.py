@@ -23,13 +23,14 @@ from exchange.agreements import (
     read_agreement,
     seal_agreement,
 )
-from exchange.certificates import parse_certificates
+from exchange.certificates import member_of, parse_certificates
 from exchange.identifiers import ApplicationId, ServiceId
 from exchange.keys import signing_key
 from exchange.problems import Code, Problem
 from serving.yaml_files import read_yaml
 
 FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 MAX_FILE_BYTES = 1 << 20
 
 
@@ -61,6 +62,7 @@ def agreement() -> None:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="Where to write."
 )
+@AS_JSON
 def draft(
     consumer: str,
     service: str,
@@ -72,6 +74,7 @@ def draft(
     per_day: int | None,
     identifier: str | None,
     output: Path,
+    as_json: bool,
 ) -> None:
     """Write an agreement to OUTPUT, to be read, edited and sealed by both parties."""
     client, offered = ApplicationId.parse(consumer), ServiceId.parse(service)
@@ -109,6 +112,9 @@ def draft(
     released = (
         "" if fields else " It releases every field; name each with --field to release fewer."
     )
+    if as_json:
+        _tell({"file": str(output), "agreement": name, "sealed_by": []})
+        return
     click.echo(
         f"{output}: agreement {name}.{released}\n"
         f"Next: both parties seal it: saphan agreement seal {output} --certificate … --key … -o …"
@@ -132,7 +138,8 @@ def draft(
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="Where to write."
 )
-def seal(file: Path, certificate: Path, key: Path, output: Path) -> None:
+@AS_JSON
+def seal(file: Path, certificate: Path, key: Path, output: Path, as_json: bool) -> None:
     """Seal FILE (JSON or YAML, or already sealed by the other party) with a member's seal key."""
     document = _read(file)
     if file.suffix in (".yaml", ".yml"):
@@ -147,6 +154,10 @@ def seal(file: Path, certificate: Path, key: Path, output: Path) -> None:
     _write(output, sealed)
     found, seals = read_agreement(sealed)
     missing = len({found.provider, found.consumer.member}) - len(seals)
+    if as_json:
+        parties = [str(member_of(certificate)) for certificate in seals]
+        _tell({"file": str(output), "agreement": found.id, "sealed_by": parties})
+        return
     click.echo(f"{output}: agreement {found.id}, sealed by {len(seals)}.")
     if missing:
         click.echo("Next: the other party seals this file too: saphan agreement seal …")
@@ -172,7 +183,8 @@ def seal(file: Path, certificate: Path, key: Path, output: Path) -> None:
     required=True,
     help="Authorities that the seals must chain to (PEM).",
 )
-def pin(file: Path, folder: Path, ca: Path) -> None:
+@AS_JSON
+def pin(file: Path, folder: Path, ca: Path, as_json: bool) -> None:
     """Verify both seals of FILE and place it in FOLDER, where the provider's server obeys it."""
     sealed = _read(file)
     now = datetime.now(UTC)
@@ -189,6 +201,17 @@ def pin(file: Path, folder: Path, ca: Path) -> None:
     temporary = folder / f".{found.id}.tmp"
     _write(temporary, sealed)
     os.replace(temporary, target)
+    if as_json:
+        _tell(
+            {
+                "file": str(target),
+                "agreement": found.id,
+                "consumer": str(found.consumer),
+                "valid_from": _moment(found.valid_from),
+                "valid_until": _moment(found.valid_until),
+            }
+        )
+        return
     click.echo(
         f"{target}: in force for {found.consumer} {_period(found, now)}; "
         "the server that reads this folder takes it within a second."
@@ -215,6 +238,10 @@ def show(file: Path, ca: Path | None, as_json: bool) -> None:
         return
     _print(found)
     click.echo(f"seals: {sealed_by}" + (", verified" if ca is not None and sealed_by else ""))
+
+
+def _tell(document: dict[str, Any]) -> None:
+    click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
 
 
 def _refuse_replacing(target: Path, new: Agreement) -> None:

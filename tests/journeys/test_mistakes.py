@@ -298,3 +298,29 @@ def test_an_agreement_of_the_future_is_pinned_with_its_beginning(parties: Path) 
     file = _sealed(parties, begins, begins + timedelta(days=9))
     assert f"from {_moment(begins)} until" in _pin(parties, file).output
     assert "; not yet" in saphan("agreement", "show", file).output
+
+
+def test_each_step_of_an_agreement_is_told_as_json(parties: Path) -> None:
+    """A script learns the file, the agreement and who has sealed it."""
+    draft = saphan(
+        "agreement", "draft", "--consumer", "LA/GOV/LSB/laosis",
+        "--service", "LA/GOV/MOES/register/schools", "--endpoint", "GET /schools",
+        "--purpose", "statistics", "--legal-basis", "Statistics law", "--id", "lsb",
+        "-o", parties / "agreement.json", "--json",
+    )  # fmt: skip
+    assert orjson.loads(draft.output) == {
+        "file": str(parties / "agreement.json"), "agreement": "lsb", "sealed_by": [],
+    }  # fmt: skip
+    file, sealed_by = parties / "agreement.json", list[str]()
+    for code in ("MOES", "LSB"):
+        result = saphan(
+            "agreement", "seal", file, "--certificate", parties / f"{code}.pem",
+            "--key", parties / f"{code}.key.pem", "-o", parties / "agreement.jws", "--json",
+        )  # fmt: skip
+        file, sealed_by = parties / "agreement.jws", [*sealed_by, f"LA/GOV/{code}"]
+        assert orjson.loads(result.output)["sealed_by"] == sealed_by
+    ca = parties / "pki/authorities.pem"
+    pinned = saphan("agreement", "pin", file, "--to", parties / "pinned", "--ca", ca, "--json")
+    told = orjson.loads(pinned.output)
+    assert (told["agreement"], told["consumer"]) == ("lsb", "LA/GOV/LSB/laosis")
+    assert Path(told["file"]).is_file()

@@ -7,7 +7,6 @@ Three people use it: the *operator* (init, serve, key-add, approve, schema-publi
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -31,6 +30,7 @@ from exchange.registrations import (
 )
 from registry.client import RegistryClient
 from registry.lifecycle import Kind, Right
+from serving.listener import split_address
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
@@ -651,10 +651,10 @@ def _timestamp_authority(text: str) -> TimestampAuthority:
 
 
 def _listen(text: str) -> tuple[str, int]:
-    host, separator, port = text.rpartition(":")
-    if not separator or not host or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
-        raise click.UsageError(f"--listen {text!r} is not HOST:PORT")
-    return host.strip("[]"), int(port)
+    try:
+        return split_address(text, "--listen")
+    except Problem as problem:
+        raise click.UsageError(f"--listen {text!r} is not HOST:PORT") from problem
 
 
 def _flat(items: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:

@@ -304,10 +304,11 @@ class Intake:
         if descriptor is None:
             return
         end = self.durable.offset if self._open_segment == self.durable.segment else 0
-        if self._dirty or self._zeroed > end:
-            self._truncate(descriptor, end)
-            self._files.sync(descriptor)
-            self._dirty = False
+        # Whether zeros were written ahead of it or not: when the disk was full, nobody knows how
+        # many of them it took.
+        self._truncate(descriptor, end)
+        self._files.sync(descriptor)
+        self._dirty = False
         os.close(descriptor)
         self._descriptor = None
 

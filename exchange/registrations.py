@@ -85,12 +85,25 @@ class InstanceRecord:
 
 @dataclass(frozen=True, slots=True)
 class ServerRecord:
-    """A security server: where peers reach it, what it shows them, what signs its log."""
+    """A security server: where peers reach it, what it shows them, what signs its log.
+
+    ``shares`` names the exactly-once book that it keeps together with the other servers of its
+    member that name the same one; without a name its book is its own.
+    """
 
     id: ServerId
     address: str
     auth_certificates: tuple[x509.Certificate, ...]
     journal: str | None
+    shares: str | None = None
+
+    def shares_book_with(self, other: ServerRecord) -> bool:
+        """Whether a message that one of the two may have acted upon is safe with the other."""
+        return self.id == other.id or (
+            self.shares is not None
+            and self.shares == other.shares
+            and self.id.member == other.id.member
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,8 +271,10 @@ def parse_address(node: Node) -> str:
 
 
 def _server(node: Node, member: MemberId) -> ServerRecord:
-    fields = node.members(frozenset({"id", "address", "auth_certificates"}), frozenset({"journal"}))
-    journal = fields.get("journal")
+    fields = node.members(
+        frozenset({"id", "address", "auth_certificates"}), frozenset({"journal", "shares"})
+    )
+    journal, shares = fields.get("journal"), fields.get("shares")
     return ServerRecord(
         id=_own(ServerId, fields["id"], member),
         address=parse_address(fields["address"]),
@@ -267,6 +282,7 @@ def _server(node: Node, member: MemberId) -> ServerRecord:
             fields["auth_certificates"], least=0, most=MAX_CERTIFICATES
         ),
         journal=None if journal is None else journal.text(400),
+        shares=None if shares is None else _code(shares),
     )
 
 
@@ -278,6 +294,8 @@ def _format_server(server: ServerRecord) -> dict[str, object]:
     }
     if server.journal is not None:
         members["journal"] = server.journal
+    if server.shares is not None:
+        members["shares"] = server.shares
     return members
 
 

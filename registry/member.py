@@ -20,7 +20,9 @@ The description is YAML; files are named relative to it::
       - {id: LA/GOV/MPI/oda-mis/projects, title: {en: …, lo: …}, openapi: projects.json}
     agreements: [agreement.mof-mpi-2026.json]
 
-Of a certificate file the first certificate is taken. OpenAPI files may be JSON or YAML.
+A server that keeps its exactly-once book together with other servers of the member says so with
+``shares: NAME``, the same name at each of them. Of a certificate file the first certificate is
+taken. OpenAPI files may be JSON or YAML.
 """
 
 from __future__ import annotations

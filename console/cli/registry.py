@@ -675,7 +675,8 @@ def _member_lines(found: dict[str, Any]) -> list[str]:
     lines = [f"{document['member']}  {name['en']} · {name['lo']}  (version {found['version']})"]
     lines += [f"  seal        {text}" for text in certificates(document["seal_certificates"])]
     for server in document["servers"]:
-        lines.append(f"  server      {server['id']}  {server['address']}")
+        shares = f"  shares {server['shares']}" if "shares" in server else ""
+        lines.append(f"  server      {server['id']}  {server['address']}{shares}")
         lines += [f"    auth      {text}" for text in certificates(server["auth_certificates"])]
     for application in document["applications"]:
         lines.append(f"  application {application['id']}  on {', '.join(application['servers'])}")

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exchange.identifiers import ServerId
 from exchange.problems import Code, Problem
 from exchange.registrations import (
     MemberRecord,
+    ServerRecord,
     TimestampAuthority,
     format_instance,
     format_member,
@@ -32,6 +35,37 @@ def test_a_member_reads_back_the_same() -> None:
     data = format_member(record)
     assert parse_member(data, MPI) == record
     assert format_member(parse_member(data, MPI)) == data
+
+
+def test_a_server_may_name_the_book_that_it_shares() -> None:
+    """The name is written when there is one; a document without it keeps its bytes."""
+    record = member_record(MPI)
+    assert b"shares" not in format_member(record)
+    server = replace(record.servers[0], shares="mpi-1")
+    sharing = replace(record, servers=(server,))
+    assert parse_member(format_member(sharing), MPI) == sharing
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "shared"),
+    [
+        (("LA/GOV/MPI/ss1", None), ("LA/GOV/MPI/ss1", None), True),
+        (("LA/GOV/MPI/ss1", None), ("LA/GOV/MPI/ss2", None), False),
+        (("LA/GOV/MPI/ss1", "a"), ("LA/GOV/MPI/ss2", "a"), True),
+        (("LA/GOV/MPI/ss1", "a"), ("LA/GOV/MPI/ss2", "b"), False),
+        (("LA/GOV/MPI/ss1", "a"), ("LA/GOV/MPI/ss2", None), False),
+        (("LA/GOV/MPI/ss1", "a"), ("LA/GOV/MOF/ss1", "a"), False),
+    ],
+)
+def test_servers_of_one_member_share_a_book_by_its_name(
+    one: tuple[str, str | None], other: tuple[str, str | None], shared: bool
+) -> None:
+    """The name is the member's own: two members that use the same one share nothing."""
+    first, second = (
+        ServerRecord(ServerId.parse(name), "https://h", (), None, book)
+        for name, book in (one, other)
+    )
+    assert first.shares_book_with(second) is second.shares_book_with(first) is shared
 
 
 def test_an_instance_reads_back_the_same() -> None:
@@ -105,6 +139,8 @@ MALFORMED: list[tuple[str, Change]] = [
     ("/servers/0/address", put("servers/0/address", "https://ສະພານ.la")),
     ("/servers/0/address", put("servers/0/address", "https://")),
     ("/servers/0/journal", put("servers/0/journal", 1)),
+    ("/servers/0/shares", put("servers/0/shares", "")),
+    ("/servers/0/shares", put("servers/0/shares", "two words")),
     ("/servers/0", put("servers/0", [])),
     ("/applications/0/id", put("applications/0/id", "LA/GOV/MOF/budget")),
     ("/applications/0/servers/0", put("applications/0/servers", ["TH/GOV/X/ss1"])),

@@ -29,7 +29,10 @@ member: LA/GOV/MPI
 name: {en: Planning, lo: ແຜນການ}
 seal_certificates: [seal.pem]
 servers:
-  - {id: LA/GOV/MPI/ss1, address: "https://127.0.0.1:5501", auth_certificates: [auth.pem]}
+  - id: LA/GOV/MPI/ss1
+    address: "https://127.0.0.1:5501"
+    auth_certificates: [auth.pem]
+    shares: mpi-1
 applications:
   - {id: LA/GOV/MPI/oda-mis, name: {en: ODA, lo: ODA}, servers: [LA/GOV/MPI/ss1]}
 services:
@@ -101,6 +104,8 @@ def test_a_service_is_registered_by_commands_alone(terminal: Terminal) -> None:
     run("approve", row["id"], "--keys", folder / "registry/offline")
     assert [item["id"] for item in run("list")] == ["LA/GOV/MPI/oda-mis/projects"]
     assert run("show", "LA/GOV/MPI/oda-mis/projects", "--openapi")["openapi"] == "3.1.0"
+    (server,) = run("show", "LA/GOV/MPI")["document"]["servers"]
+    assert server["shares"] == "mpi-1"
     rotated = run("member-rotate", folder / "mpi")
     assert rotated["number"] == 1
     row = run("submit", folder / "mpi", folder / "mpi.yaml")

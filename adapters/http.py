@@ -110,5 +110,5 @@ def _unknown(code: str, adapters: Map[str, Adapter]) -> Problem:
     return Problem(Code.NOT_FOUND, where="path", detail=detail)
 
 
-def _reply(response: BackendResponse) -> web.Response:
+def _reply(response: BackendResponse[bytes]) -> web.Response:
     return web.Response(status=response.status, headers=list(response.headers), body=response.body)

@@ -55,7 +55,9 @@ class Adapter:
         }
         self._closed = False
 
-    async def exchange(self, request: BackendRequest, *, timeout_s: float) -> BackendResponse:
+    async def exchange(
+        self, request: BackendRequest, *, timeout_s: float
+    ) -> BackendResponse[bytes]:
         """Answer one request.
 
         Raises:
@@ -77,7 +79,7 @@ class Adapter:
             self._closed = True
             await self._source.close()
 
-    async def _answer(self, request: BackendRequest, timeout_s: float) -> BackendResponse:
+    async def _answer(self, request: BackendRequest, timeout_s: float) -> BackendResponse[bytes]:
         endpoint, variables = find(self.service, request.path)
         if request.method not in METHODS:
             refusal = bad("method", f"only {' and '.join(METHODS)} are answered", status=405)
@@ -184,7 +186,7 @@ def open_source(mapping: Mapping, path: Path, environ: Map[str, str] | None = No
     return Source(mapping.source, os.environ if environ is None else environ, path.parent)
 
 
-def problem_response(problem: Problem, headers: Headers = ()) -> BackendResponse:
+def problem_response(problem: Problem, headers: Headers = ()) -> BackendResponse[bytes]:
     """A problem as RFC 9457 problem details."""
     body: dict[str, Any] = {
         "type": f"urn:saphan:problem:{problem.code}",

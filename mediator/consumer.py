@@ -9,12 +9,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 
 import orjson
 import structlog
 
-from exchange.digest import check_content_digest, content_digest
+from exchange.digest import check_content_digest, format_content_digest
 from exchange.envelope import RequestHead, open_response, seal_request
 from exchange.identifiers import MemberId
 from exchange.keys import SigningKey
@@ -34,6 +33,7 @@ from mediator.stages import (
 )
 from mediator.turns import Turns
 from serving import replies
+from serving.bodies import in_memory, sha256_of
 from serving.clock import Clock
 from serving.randomness import random_token
 from serving.requests import Reply
@@ -117,7 +117,7 @@ class Consumer:
         if contract is not None:
             match = contract.find(call.method, call.path)
             endpoint = match.operation.template
-            match.operation.check_request(match, call.query, call.headers, call.body)
+            match.operation.check_request(match, call.query, call.headers, in_memory(call.body))
         return Routed(call, tuple(servers), endpoint)
 
     async def carry(self, routed: Routed) -> tuple[RecordedCall, Answered]:
@@ -169,7 +169,7 @@ class Consumer:
             ("x-road-client", str(call.client)),
             ("x-road-id", call.message_id),
             ("x-road-request-id", call.request_id),
-            ("content-digest", content_digest(call.body)),
+            ("content-digest", format_content_digest(sha256_of(call.body))),
         )
         head = RequestHead(call.method, server.address + call.target, headers)
         created = int(self.clock.unix())
@@ -200,7 +200,7 @@ class Consumer:
             if problem.code is Code.MISSING_SIGNATURE:
                 raise _unsigned(answered) from problem
             raise
-        check_content_digest(_field(answered, "content-digest"), sha256(answered.body).digest())
+        check_content_digest(_field(answered, "content-digest"), sha256_of(answered.body))
         return OpenedAnswer(answered, opened)
 
 
@@ -227,7 +227,7 @@ def _unsigned(answered: Answered) -> Problem:
     message = ""
     if reported:
         try:
-            members = orjson.loads(answered.body)
+            members = orjson.loads(in_memory(answered.body))
             message = str(members.get("message", ""))[:300] if isinstance(members, dict) else ""
         except orjson.JSONDecodeError:
             message = ""

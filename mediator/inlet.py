@@ -91,8 +91,10 @@ class Inlet:
                     where="connection",
                     detail=f"{client}, in mode http, is not taken from {request.remote}",
                 )
-            body = await request.read(self.limits.request_max_bytes, self.limits.read_s)
-            return xroad.call_of(request.method, target, named, fields, body, client, request_id)
+            body = await request.receive(self.limits.request_max_bytes, self.limits.read_s)
+            return xroad.call_of(
+                request.method, target, named, fields, body, client, request_id, request.room
+            )
         except Problem as problem:
             await self.recorder.refused_request(
                 problem, request.method, target, fields, client, request_id

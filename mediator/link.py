@@ -73,6 +73,7 @@ class Link:
                 # The other end refuses a signature that it has seen, so that the same bytes can
                 # be sent again on a fresh connection whatever the method.
                 repeatable=True,
+                room=call.room,
             )
         except client.ExchangeFailed as failure:
             raise _translate(failure, sealed.server) from failure

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from exchange.problems import Code, Problem
 from serving import client
 from serving.backends import BackendRequest, BackendResponse
+from serving.bodies import Body
 
 IDLE_S = 4.0
 _OF_THE_CONNECTION = frozenset(
@@ -57,7 +58,7 @@ class HttpBackend:
             ),
         )
 
-    async def exchange(self, request: BackendRequest, *, timeout_s: float) -> BackendResponse:
+    async def exchange(self, request: BackendRequest, *, timeout_s: float) -> BackendResponse[Body]:
         """Ask the backend; see :class:`serving.backends.Backend`."""
         target = f"{self._base}{request.path}" or "/"
         if request.query:
@@ -69,6 +70,7 @@ class HttpBackend:
                 (("host", self._host), *request.headers),
                 request.body,
                 timeout_s=timeout_s,
+                room=request.room,
             )
         except client.ExchangeFailed as failure:
             raise _translate(failure, self._where, timeout_s) from failure

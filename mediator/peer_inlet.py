@@ -72,7 +72,7 @@ class PeerInlet:
         target, fields = request.target, request.headers
         try:
             peer = self._peer(request)
-            body = await request.read(self.limits.request_max_bytes, self.limits.read_s)
+            body = await request.receive(self.limits.request_max_bytes, self.limits.read_s)
             head = RequestHead(
                 request.method,
                 self.provider.address + target,
@@ -81,7 +81,7 @@ class PeerInlet:
         except Problem as problem:
             await self.recorder.refused_link(problem, request.method, target, fields)
             raise
-        return Received(peer, head, target, body)
+        return Received(peer, head, target, body, request.room)
 
     def _peer(self, request: Request) -> ServerId:
         """Whose connection this is; judged anew after every change of the registry.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -18,7 +17,7 @@ import structlog
 
 from exchange.agreements import Projection
 from exchange.contracts import Contract, Match
-from exchange.digest import check_content_digest, content_digest
+from exchange.digest import check_content_digest, format_content_digest
 from exchange.envelope import HOP_BY_HOP, ResponseHead, open_request, seal_response
 from exchange.identifiers import MemberId, ServiceId
 from exchange.keys import SigningKey
@@ -44,6 +43,7 @@ from mediator.stages import (
 from mediator.turns import Turns
 from serving import replies
 from serving.backends import Backend, BackendRequest, Headers
+from serving.bodies import Body, in_memory, sha256_of
 from serving.clock import Clock
 
 log = structlog.get_logger("mediator.provider")
@@ -169,7 +169,7 @@ class Provider:
                 detail=f"{received.peer} is not a security server of {client}",
             )
         own = xroad.own_fields(head.headers)
-        check_content_digest(own.get("content-digest", ""), sha256(received.body).digest())
+        check_content_digest(own.get("content-digest", ""), sha256_of(received.body))
         self.replays.remember(opened.keyid, opened.nonce, opened.expires, self.clock.unix())
         return OpenedCall(
             received=received,
@@ -217,7 +217,7 @@ class Provider:
             offered,
             call,
             lambda: match.operation.check_request(
-                match, call.query, call.received.head.headers, call.received.body
+                match, call.query, call.received.head.headers, in_memory(call.received.body)
             ),
         )
         self.quotas.spend(agreement, self.clock.unix())
@@ -239,6 +239,7 @@ class Provider:
                 call.query,
                 _delivered_headers(call.received.head.headers, plain),
                 call.received.body,
+                call.received.room,
             ),
             timeout_s=offered.timeout_s,
         )
@@ -255,7 +256,7 @@ class Provider:
                 offered,
                 call,
                 lambda: allowed.match.operation.check_response(
-                    answer.status, answer.headers, answer.body
+                    answer.status, answer.headers, in_memory(answer.body)
                 ),
             )
         return Delivered(allowed, answer.status, answer.headers, answer.body, document)
@@ -285,11 +286,13 @@ class Provider:
         if not delivered.body:
             return Released(delivered, headers, b"")
         if delivered.status >= 400:
-            return Released(delivered, _of_json(headers), _problem_details(delivered.body))
+            return Released(
+                delivered, _of_json(headers), _problem_details(in_memory(delivered.body))
+            )
         document = delivered.document
         if document is None:
             try:
-                document = orjson.loads(delivered.body)
+                document = orjson.loads(in_memory(delivered.body))
             except orjson.JSONDecodeError as error:
                 raise Problem(
                     Code.BACKEND_NONSENSE,
@@ -372,7 +375,7 @@ class Provider:
             return None
 
     def _seal(
-        self, recorded: RecordedOpening, status: int, headers: Headers, body: bytes
+        self, recorded: RecordedOpening, status: int, headers: Headers, body: Body
     ) -> SealedReply:
         call = recorded.call
         member = call.service.member
@@ -385,7 +388,7 @@ class Provider:
             ("x-road-service", str(call.service)),
             ("x-road-id", call.message_id),
             ("x-road-request-id", call.request_id),
-            ("content-digest", content_digest(b"" if bodiless else body)),
+            ("content-digest", format_content_digest(sha256_of(b"" if bodiless else body))),
         )
         head = ResponseHead(status, complete)
         signed = seal_response(

@@ -31,6 +31,7 @@ from mediator.stages import (
 )
 from mediator.xroad import client_named, id_named, service_named
 from serving.backends import Headers
+from serving.bodies import Body, Spooled
 from serving.clock import Clock
 from serving.randomness import random_bytes
 
@@ -226,7 +227,7 @@ class Recorder:
         *,
         request_id: str = "",
         peer: ServerId | None = None,
-        body: bytes = b"",
+        body: Body = b"",
     ) -> None:
         await self.journal.record(
             Entry(
@@ -319,23 +320,21 @@ class Recorder:
         )
 
     def _request_part(
-        self, head: RequestHead, target: str, signed: Signed | Opened, body: bytes
+        self, head: RequestHead, target: str, signed: Signed | Opened, body: Body
     ) -> SealedPart:
         return self._part(
             Head(head.headers, head.method, target), body, signed.base, signed.signature
         )
 
-    def _response_part(
-        self, head: ResponseHead, signed: Signed | Opened, body: bytes
-    ) -> SealedPart:
+    def _response_part(self, head: ResponseHead, signed: Signed | Opened, body: Body) -> SealedPart:
         return self._part(
             Head(head.headers, status=head.status), body, signed.base, signed.signature
         )
 
     def _part(
-        self, head: Head, body: bytes, base: bytes = b"", signature: bytes = b""
+        self, head: Head, body: Body, base: bytes = b"", signature: bytes = b""
     ) -> SealedPart:
-        kept = body if len(body) <= self.body_max_bytes else b""
+        kept = b"" if isinstance(body, Spooled) or len(body) > self.body_max_bytes else body
         return SealedPart(base, signature, head, kept, random_bytes(SALT_SIZE))
 
 

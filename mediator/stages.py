@@ -17,6 +17,7 @@ from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.trust import ServerRecord
 from mediator.journal.log import Receipt
 from serving.backends import Headers
+from serving.bodies import Body, Room
 
 # --- the consumer's side ---------------------------------------------------------------------
 
@@ -25,7 +26,8 @@ class Call(NamedTuple):
     """What an application asked its own server to do.
 
     ``target`` is the path and query as they came (percent-encoded, beginning ``/r1/``),
-    ``path`` the part after the service code, ``headers`` the end-to-end fields in order.
+    ``path`` the part after the service code, ``headers`` the end-to-end fields in order. A long
+    answer goes to ``room``, which ends with the exchange; without one it is kept in memory.
     """
 
     client: ApplicationId
@@ -35,7 +37,7 @@ class Call(NamedTuple):
     path: str
     query: str
     headers: Headers
-    body: bytes
+    body: Body
     message_id: str
     request_id: str
     trace: str
@@ -43,6 +45,7 @@ class Call(NamedTuple):
     agreement: str
     wanted_server: ServerId | None
     accept: str
+    room: Room | None = None
 
 
 class Routed(NamedTuple):
@@ -75,7 +78,7 @@ class Answered(NamedTuple):
 
     recorded: RecordedCall
     head: ResponseHead
-    body: bytes
+    body: Body
 
 
 class OpenedAnswer(NamedTuple):
@@ -94,7 +97,8 @@ class Received(NamedTuple):
     peer: ServerId
     head: RequestHead
     target: str
-    body: bytes
+    body: Body
+    room: Room | None = None
 
 
 class OpenedCall(NamedTuple):
@@ -135,7 +139,7 @@ class Delivered(NamedTuple):
     allowed: Allowed
     status: int
     headers: Headers
-    body: bytes
+    body: Body
     document: Any | None
 
 
@@ -144,7 +148,7 @@ class Released(NamedTuple):
 
     delivered: Delivered
     headers: Headers
-    body: bytes
+    body: Body
 
 
 class SealedReply(NamedTuple):
@@ -152,7 +156,7 @@ class SealedReply(NamedTuple):
 
     member: MemberId
     head: ResponseHead
-    body: bytes
+    body: Body
     signed: Signed
 
 

@@ -20,6 +20,7 @@ from exchange.problems import Code, Problem
 from mediator.settings import ConnectionMode
 from mediator.stages import Call
 from serving.backends import Headers
+from serving.bodies import Body, Room
 from serving.randomness import random_uuid
 
 METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
@@ -269,9 +270,10 @@ def call_of(
     target: str,
     named: tuple[ServiceId, str, str],
     headers: Headers,
-    body: bytes,
+    body: Body,
     client: ApplicationId,
     request_id: str,
+    room: Room | None = None,
 ) -> Call:
     """The call behind a request that was authenticated as ``client``.
 
@@ -313,6 +315,7 @@ def call_of(
         agreement=own.get("exchange-agreement", ""),
         wanted_server=ServerId.parse(wanted, "X-Road-Security-Server") if wanted else None,
         accept=_first(headers, "accept"),
+        room=room,
     )
 
 

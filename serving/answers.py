@@ -18,13 +18,12 @@ from __future__ import annotations
 
 import ssl
 from enum import StrEnum
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, Generic, NamedTuple
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from serving.backends import BodyT, Headers
 from serving.field_names import FIELD_NAMES
-
-Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 _INTERIM_WITHOUT_BODY: Final = frozenset({100, 102, 103})
 _MAX_INTERIM_ANSWERS: Final = 16
@@ -117,7 +116,7 @@ class PoolClosed(ExchangeFailed):
         super().__init__("the pool is closed", sent=False)
 
 
-class Answer(NamedTuple):
+class Answer(NamedTuple, Generic[BodyT]):
     """A whole answer.
 
     ``headers`` are in order, with lower-case names, stripped values (ISO 8859-1) and repeats.
@@ -127,7 +126,7 @@ class Answer(NamedTuple):
 
     status: int
     headers: Headers
-    body: bytes
+    body: BodyT
     reused: bool
     peer_certificate: bytes | None
 

@@ -7,10 +7,14 @@ adapter can run inside the mediator's process without either package importing t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Generic, Protocol, TypeAlias, TypeVar
+
+from serving.bodies import Body, Room
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 """Header fields in order: lower-case names, stripped values, repeated names allowed."""
+
+BodyT = TypeVar("BodyT", bound=Body, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,29 +22,31 @@ class BackendRequest:
     """A request as the backend gets it.
 
     ``path`` begins with ``/`` (still percent-encoded, the part after the service code) and
-    ``query`` is without its ``?``.
+    ``query`` is without its ``?``. A long answer goes to ``room``; without one, it is
+    kept in memory.
     """
 
     method: str
     path: str
     query: str
     headers: Headers
-    body: bytes
+    body: Body
+    room: Room | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class BackendResponse:
+class BackendResponse(Generic[BodyT]):
     """What the backend answered, whole."""
 
     status: int
     headers: Headers
-    body: bytes
+    body: BodyT
 
 
 class Backend(Protocol):
     """Something that answers requests of one service."""
 
-    async def exchange(self, request: BackendRequest, *, timeout_s: float) -> BackendResponse:
+    async def exchange(self, request: BackendRequest, *, timeout_s: float) -> BackendResponse[Body]:
         """Answer one request.
 
         Raises:

@@ -22,7 +22,7 @@ import ssl as tls
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, overload
 
 from serving.answers import (
     Answer,
@@ -30,7 +30,6 @@ from serving.answers import (
     ConnectFailed,
     Disconnected,
     ExchangeFailed,
-    Headers,
     Phase,
     PoolClosed,
     PoolFull,
@@ -38,6 +37,8 @@ from serving.answers import (
     TimedOut,
     TooLarge,
 )
+from serving.backends import Headers
+from serving.bodies import Body, Room
 from serving.connection import Connection, raise_in, tls_reason
 
 __all__ = [
@@ -144,16 +145,42 @@ class Pool:
         """Exchanges that wait for a connection."""
         return len(self._waiters)
 
+    @overload
     async def exchange(
         self,
         method: str | bytes,
         target: str,
         headers: Sequence[tuple[str, str]],
-        body: bytes = b"",
+        body: Body = b"",
         *,
         timeout_s: float,
         repeatable: bool | None = None,
-    ) -> Answer:
+    ) -> Answer[bytes]: ...
+
+    @overload
+    async def exchange(
+        self,
+        method: str | bytes,
+        target: str,
+        headers: Sequence[tuple[str, str]],
+        body: Body = b"",
+        *,
+        timeout_s: float,
+        repeatable: bool | None = None,
+        room: Room | None,
+    ) -> Answer[Body]: ...
+
+    async def exchange(
+        self,
+        method: str | bytes,
+        target: str,
+        headers: Sequence[tuple[str, str]],
+        body: Body = b"",
+        *,
+        timeout_s: float,
+        repeatable: bool | None = None,
+        room: Room | None = None,
+    ) -> Answer[Any]:
         """Send one request and return the whole answer.
 
         The headers go out exactly as given, ``Host`` included; the pool adds ``Content-Length``
@@ -168,6 +195,7 @@ class Pool:
 
         Args:
             timeout_s: for the whole exchange: waiting, connecting, sending, answer.
+            room: where a long answer goes; without it all of the answer is kept in memory.
 
         Raises:
             PoolFull: ``max_waiting`` exchanges wait already.

@@ -28,6 +28,7 @@ from serving.answers import (
     ProtocolError,
     TimedOut,
 )
+from serving.bodies import Body, Spooled
 
 _JOIN_BELOW_BYTES: Final = 64 * 1024
 
@@ -66,7 +67,7 @@ class Connection(asyncio.Protocol):
         self._loop = loop
         self._reader = reader
         self._transport: asyncio.Transport | None = None
-        self._future: asyncio.Future[Answer] | None = None
+        self._future: asyncio.Future[Answer[Body]] | None = None
         self._open = False
         self.generation = generation
         self.certificate: bytes | None = None
@@ -84,8 +85,8 @@ class Connection(asyncio.Protocol):
         return self._open and transport is not None and not transport.is_closing()
 
     def ask(
-        self, head: bytes, body: bytes, *, head_only: bool, deadline: float
-    ) -> asyncio.Future[Answer]:
+        self, head: bytes, body: Body, *, head_only: bool, deadline: float
+    ) -> asyncio.Future[Answer[Body]]:
         """Write a request on a usable connection; the future brings the answer or the failure.
 
         The owner calls :meth:`expire` when ``deadline`` has come.
@@ -95,6 +96,8 @@ class Connection(asyncio.Protocol):
         self._reader.begin(head_only=head_only)
         self._future = future = self._loop.create_future()
         self.deadline = deadline
+        if isinstance(body, Spooled):
+            raise TypeError("not yet")
         if not body:
             transport.write(head)
         elif len(body) <= _JOIN_BELOW_BYTES:

@@ -20,6 +20,7 @@ import structlog
 
 from exchange.problems import Code, Problem, Side
 from serving import replies
+from serving.bodies import Spools, in_memory
 from serving.requests import Connection, Handler, Reply, format_head
 
 OnMalformed = Callable[[Problem], None]
@@ -48,8 +49,10 @@ class Listener:
         keepalive_s: float,
         max_line_bytes: int,
         max_connections: int,
+        spools: Spools | None = None,
     ) -> None:
         self.handler = handler
+        self.spools = spools or Spools()
         self.max_line_bytes = max_line_bytes
         self.head_s = head_s
         self.keepalive_s = keepalive_s
@@ -179,7 +182,7 @@ class Listener:
             client.close()
             return
         with suppress(OSError):
-            client.send(format_head("", reply, keep=False) + reply.body)
+            client.send(format_head("", reply, keep=False) + in_memory(reply.body))
             client.shutdown(socket.SHUT_WR)
         # Closed at once, with a request unread in it, it would be reset and the reply be lost.
         self._leaving.append(client)
@@ -252,6 +255,7 @@ async def listen(
     keepalive_s: float = 75.0,
     max_line_bytes: int = 8190,
     max_connections: int = MAX_CONNECTIONS,
+    spools: Spools | None = None,
 ) -> Listener:
     """Listen on ``address`` and serve requests with ``handler``.
 
@@ -268,6 +272,7 @@ async def listen(
         keepalive_s=keepalive_s,
         max_line_bytes=max_line_bytes,
         max_connections=max_connections,
+        spools=spools,
     )
     try:
         await listener.start(host, port, context)

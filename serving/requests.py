@@ -30,6 +30,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from exchange.problems import Code, Problem
 from serving.backends import Headers
+from serving.bodies import Body, Room, Spooled, Spools
 from serving.field_names import FIELD_NAMES
 
 MAX_FIELDS: Final = 100
@@ -54,7 +55,7 @@ class Reply(NamedTuple):
 
     status: int
     headers: Headers
-    body: bytes
+    body: Body
 
 
 class Request:
@@ -71,6 +72,7 @@ class Request:
         "keep_alive",
         "length",
         "method",
+        "room",
         "size",
         "target",
     )
@@ -93,6 +95,8 @@ class Request:
         self.length = length
         """The announced length of the body; None when it ends with its last chunk."""
         self.keep_alive = keep_alive
+        self.room: Room = connection.spools.room()
+        """What is kept of bodies until this request is answered."""
         self.size = 0
         """The bytes of the body that have come."""
         self.complete = False
@@ -111,8 +115,12 @@ class Request:
         """The client's address."""
         return self.connection.remote
 
+    async def receive(self, max_bytes: int, timeout_s: float) -> Body:
+        """The whole body, a long one in :attr:`room`; see :meth:`read`."""
+        return await self.read(max_bytes, timeout_s)
+
     async def read(self, max_bytes: int, timeout_s: float) -> bytes:
-        """The whole body.
+        """The whole body, in memory.
 
         Raises:
             Problem: ``PayloadTooLarge`` as soon as more than ``max_bytes`` are announced or come;
@@ -182,6 +190,7 @@ class Owner(Protocol):
     """What a connection needs of its listener."""
 
     handler: Handler
+    spools: Spools
     max_line_bytes: int
     head_s: float
     keepalive_s: float
@@ -224,11 +233,13 @@ class Connection(asyncio.Protocol):
         "judged",
         "loop",
         "remote",
+        "spools",
         "transport",
     )
 
     def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop, remote: str) -> None:
         self._owner = owner
+        self.spools = owner.spools
         self.loop = loop
         self.transport: asyncio.Transport | None = None
         self.remote = remote  # as it was accepted: of a client that has left nobody can tell
@@ -489,6 +500,8 @@ class Connection(asyncio.Protocol):
             return
         head = format_head(method, reply, keep=keep)
         body = b"" if reply.status in _BODILESS else reply.body
+        if isinstance(body, Spooled):
+            raise ValueError("not yet")
         if method == "HEAD" or not body:
             transport.write(head)
         elif len(body) < _JOIN_BELOW_BYTES:

@@ -93,7 +93,7 @@ def call(
         sys.exit(1)
 
 
-def _explain(answer: client.Answer) -> None:
+def _explain(answer: client.Answer[bytes]) -> None:
     """What came instead of records: code, place, cause and next step, as far as it says so."""
     code = dict(answer.headers).get("x-road-error", "")
     document = _readable(answer.body)
@@ -123,7 +123,7 @@ async def _exchange(
     key: Path | None,
     ca: Path | None,
     timeout_s: float,
-) -> client.Answer:
+) -> client.Answer[bytes]:
     try:
         parts = urlsplit(via)
         port = parts.port

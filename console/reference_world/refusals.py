@@ -134,7 +134,7 @@ def _message(server: RunningServer, index: int) -> SealedPart:
 
 async def _send_again(
     world: World, sender: RunningServer, receiver: RunningServer, message: SealedPart
-) -> PeerAnswer:
+) -> PeerAnswer[bytes]:
     url = urlsplit(receiver.url("peer"))
     context = tls.peer_client_context(
         sender.folder / "auth.pem", sender.folder / "auth.key", world.pki.authorities

@@ -17,6 +17,7 @@ from mediator.metrics import Metrics
 from mediator.settings import ConnectionMode, LimitSettings
 from mediator.stages import Call
 from mediator.xroad import LocalApplication
+from serving.bodies import Room, Spools
 from serving.requests import Reply, Request
 
 BUDGET = ApplicationId.parse("LA/GOV/MOF/budget")
@@ -46,7 +47,11 @@ class Came:
     def get_extra_info(self, name: str) -> Any:
         return NoCertificate.__new__(NoCertificate) if self.tls and name == "ssl_object" else None
 
-    async def read(self, max_bytes: int, timeout_s: float) -> bytes:
+    @property
+    def room(self) -> Room:
+        return Spools().room()
+
+    async def receive(self, max_bytes: int, timeout_s: float) -> bytes:
         return b""
 
 

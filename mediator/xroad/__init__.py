@@ -1,0 +1,48 @@
+"""X-Road's REST face: how a request names service and client (PR-REST 1.0.4).
+
+``/r1/{instance}/{class}/{member}/{application}/{service}/{path}?{query}`` with ``X-Road-Client``;
+GovStack names the header ``X-GovStack-Client``. Pure: from method, target and header fields to a
+:class:`mediator.stages.Call`; and whether a connection is good enough for its application's mode.
+
+:mod:`~mediator.xroad.addresses` reads identifiers, :mod:`~mediator.xroad.fields` judges header
+fields, :mod:`~mediator.xroad.connections` judges connections, :mod:`~mediator.xroad.calls` puts a
+call together. docs/x-road.md holds every rule of the protocol against them.
+"""
+
+from mediator.xroad.addresses import (
+    CLIENT_HEADERS,
+    client_named,
+    client_of,
+    service_named,
+    service_of,
+)
+from mediator.xroad.calls import METHODS, call_of, new_request_id
+from mediator.xroad.connections import Connection, LocalApplication, authenticate
+from mediator.xroad.fields import (
+    MAX_FIELDS,
+    MAX_MESSAGE_ID,
+    OF_PROXIES,
+    forwarded,
+    id_named,
+    own_fields,
+)
+
+__all__ = [
+    "CLIENT_HEADERS",
+    "MAX_FIELDS",
+    "MAX_MESSAGE_ID",
+    "METHODS",
+    "OF_PROXIES",
+    "Connection",
+    "LocalApplication",
+    "authenticate",
+    "call_of",
+    "client_named",
+    "client_of",
+    "forwarded",
+    "id_named",
+    "new_request_id",
+    "own_fields",
+    "service_named",
+    "service_of",
+]

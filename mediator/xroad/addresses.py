@@ -1,0 +1,103 @@
+"""Addresses: the service that a request target names, and the client that its header names."""
+
+from __future__ import annotations
+
+import re
+
+from exchange.identifiers import ApplicationId, ServiceId
+from exchange.problems import Code, Problem
+from serving.backends import Headers
+
+CLIENT_HEADERS = ("x-road-client", "x-govstack-client")
+
+# RFC 3986 section 3.3: pchar, with percent-encoding in whole triplets.
+_PATH = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*", re.ASCII)
+_QUERY = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})*", re.ASCII)
+_DOT_SEGMENT = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:/|$)", re.ASCII | re.IGNORECASE)
+
+
+def client_of(headers: Headers) -> ApplicationId:
+    """The calling application as its header names it.
+
+    Raises:
+        Problem: ``InvalidClientIdentifier`` when no header names it, two values differ, or the
+            value is not an application identifier.
+    """
+    values = {value for name, value in headers if name in CLIENT_HEADERS}
+    if not values:
+        raise Problem(
+            Code.INVALID_CLIENT_IDENTIFIER,
+            where="X-Road-Client",
+            detail="the header X-Road-Client is missing",
+        )
+    if len(values) > 1:
+        raise Problem(
+            Code.INVALID_CLIENT_IDENTIFIER,
+            where="X-Road-Client",
+            detail="X-Road-Client and X-GovStack-Client name different applications",
+        )
+    try:
+        return ApplicationId.parse(values.pop(), "X-Road-Client")
+    except Problem as problem:
+        raise Problem(
+            Code.INVALID_CLIENT_IDENTIFIER, where="X-Road-Client", detail=problem.detail
+        ) from problem
+
+
+def service_of(target: str, max_bytes: int) -> tuple[ServiceId, str, str]:
+    """Service, path and query of a request target; ``path`` is empty or begins with ``/``.
+
+    Raises:
+        Problem: ``InvalidRequest`` for another protocol version, too few parts, an illegal
+            character or a dot segment; ``InvalidIdentifier`` for a code.
+    """
+    if len(target) > max_bytes:
+        raise Problem(
+            Code.INVALID_REQUEST,
+            where="request target",
+            detail=f"{len(target)} bytes, at most {max_bytes} are taken",
+            status=414,
+        )
+    path, _, query = target.partition("?")
+    if not path.startswith("/r1/"):
+        raise Problem(
+            Code.INVALID_REQUEST,
+            where="path",
+            detail="the path must begin with /r1/",
+            status=404,
+        )
+    if not _PATH.fullmatch(path) or not _QUERY.fullmatch(query):
+        raise Problem(
+            Code.INVALID_REQUEST,
+            where="request target",
+            detail="a character that RFC 3986 does not allow here; percent-encode it",
+        )
+    if _DOT_SEGMENT.search(path):
+        raise Problem(Code.INVALID_REQUEST, where="path", detail="dot segments are not taken")
+    parts = path.split("/", 7)
+    if len(parts) < 7 or not all(parts[2:7]):
+        raise Problem(
+            Code.INVALID_REQUEST,
+            where="path",
+            detail="five codes are needed after /r1/: "
+            "{instance}/{class}/{member}/{application}/{service}",
+        )
+    service = ServiceId.parse("/".join(parts[2:7]), "path")
+    rest = f"/{parts[7]}" if len(parts) == 8 else ""
+    return service, rest, query
+
+
+def client_named(headers: Headers) -> ApplicationId | None:
+    """The client that a message names, for its record; None when it names none."""
+    try:
+        return client_of(headers)
+    except Problem:
+        return None
+
+
+def service_named(target: str) -> ServiceId | None:
+    """The service that a request target names, for its record; None when it names none."""
+    try:
+        return service_of(target, len(target))[0]
+    except Problem:
+        return None

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -17,40 +20,90 @@ MAX_WEIGHT = 100_000
 log = structlog.get_logger("mediator.contracts")
 
 
+class _Kept(NamedTuple):
+    """A compiled contract and what it was compiled of; a schema that was missing is None."""
+
+    document: bytes
+    schemas: Mapping[str, bytes | None]
+    contract: Contract | None
+
+    def is_of(self, document: bytes, shared: Mapping[str, bytes]) -> bool:
+        return self.document == document and all(
+            shared.get(name) == content for name, content in self.schemas.items()
+        )
+
+
 class ContractCache:
     """At most 500 compiled contracts of some 100 MiB together; the least recently used goes first.
 
     A service without a document, or with one that does not compile, has no contract here: its
-    provider still checks.
+    provider still checks. Compiling takes up to seconds of a processor: many first calls of one
+    service wait for one of them.
     """
 
     def __init__(self) -> None:
-        self._compiled: OrderedDict[ServiceId, tuple[bytes, Contract | None]] = OrderedDict()
+        self._kept: OrderedDict[ServiceId, _Kept] = OrderedDict()
+        self._compiling: WeakValueDictionary[ServiceId, asyncio.Lock] = WeakValueDictionary()
 
     async def get(self, state: RegistryState, service: ServiceId) -> Contract | None:
         """The contract of ``service`` in this state of the registry."""
         document = state.openapi.get(service)
         if document is None:
             return None
-        found = self._compiled.get(service)
-        if found is not None and found[0] is document:
-            self._compiled.move_to_end(service)
-            return found[1]
-        contract = await asyncio.to_thread(_compile, document, state, service)
-        self._compiled[service] = (document, contract)
-        self._compiled.move_to_end(service)
-        while len(self._compiled) > MAX_COMPILED or self._weight > MAX_WEIGHT:
-            self._compiled.popitem(last=False)
-        return contract
+        found = self._find(document, state, service)
+        if found is None:
+            # The lock lives as long as somebody has it or waits for it.
+            lock = self._compiling.setdefault(service, asyncio.Lock())
+            async with lock:
+                found = self._find(document, state, service)
+                if found is None:
+                    found = await asyncio.to_thread(_compile, document, state.schemas, service)
+                    self._keep(service, found)
+        return found.contract
+
+    def _find(self, document: bytes, state: RegistryState, service: ServiceId) -> _Kept | None:
+        found = self._kept.get(service)
+        if found is None or not found.is_of(document, state.schemas):
+            return None
+        self._kept.move_to_end(service)
+        return found
+
+    def _keep(self, service: ServiceId, compiled: _Kept) -> None:
+        self._kept[service] = compiled
+        self._kept.move_to_end(service)
+        while len(self._kept) > MAX_COMPILED or self._weight > MAX_WEIGHT:
+            self._kept.popitem(last=False)
 
     @property
     def _weight(self) -> int:
-        return sum(contract.weight for _, contract in self._compiled.values() if contract)
+        return sum(kept.contract.weight for kept in self._kept.values() if kept.contract)
 
 
-def _compile(document: bytes, state: RegistryState, service: ServiceId) -> Contract | None:
+class _Noting(Mapping[str, bytes]):
+    """Shared schemas that note which of them a contract asked for."""
+
+    def __init__(self, shared: Mapping[str, bytes]) -> None:
+        self._shared = shared
+        self.asked: dict[str, bytes | None] = {}
+
+    def __getitem__(self, name: str) -> bytes:
+        self.asked[name] = found = self._shared.get(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._shared)
+
+    def __len__(self) -> int:
+        return len(self._shared)
+
+
+def _compile(document: bytes, shared: Mapping[str, bytes], service: ServiceId) -> _Kept:
+    schemas = _Noting(shared)
     try:
-        return Contract.compile(document, state.schemas)
+        contract = Contract.compile(document, schemas)
     except Problem as problem:
         log.warning("contract_unusable", service=str(service), why=str(problem))
-        return None
+        contract = None
+    return _Kept(document, schemas.asked, contract)

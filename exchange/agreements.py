@@ -8,7 +8,9 @@ Invariants:
 - :meth:`Agreement.allow` grants nothing that is not written: consumer, service, method, path
   template, purpose and time must all fit; HEAD is allowed where GET is, as it says less;
 - the canonical form is JSON with sorted keys and without spaces, every member present (quota
-  ``null`` when there is none); people may write it with spaces and leave optional members out.
+  ``null`` when there is none) but ``limits``, which came later: it is written only where something
+  is limited, so that agreements sealed before it stay valid byte for byte; people may write the
+  document with spaces and leave optional members out.
 
 The seal is a JWS (RFC 7515) with one signature per party, see :mod:`exchange.jws`. Not decided
 here: which agreements a server holds (its own disk, never the registry), and counting of quotas.
@@ -39,6 +41,7 @@ __all__ = [
     "Contact",
     "Endpoint",
     "Grant",
+    "Limits",
     "Party",
     "Projection",
     "Purpose",
@@ -58,6 +61,9 @@ MAX_ENDPOINTS: Final = 256
 MAX_PURPOSES: Final = 64
 MAX_CONTACTS: Final = 16
 MAX_QUOTA: Final = 10**12
+MAX_CONCURRENT: Final = 100_000
+MAX_WAIT_S: Final = 86_400
+MAX_BODY_BYTES: Final = 2**40
 MAX_VERSION: Final = 10**6
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
@@ -123,6 +129,37 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of each exchange under an agreement; None leaves it to the provider's service.
+
+    ``concurrent`` bounds exchanges at the same time, ``first_byte_s`` and ``exchange_s`` the wait
+    for the backend's answer to begin and to end, the others the sizes of bodies. The stricter of
+    agreement and service holds.
+    """
+
+    concurrent: int | None = None
+    first_byte_s: int | None = None
+    exchange_s: int | None = None
+    request_max_bytes: int | None = None
+    answer_max_bytes: int | None = None
+
+    def given(self) -> dict[str, int]:
+        """What is limited, by its name in the document."""
+        values = {name: getattr(self, name) for name in _LIMITS}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+_LIMITS: Final = {
+    "concurrent": MAX_CONCURRENT,
+    "first_byte_s": MAX_WAIT_S,
+    "exchange_s": MAX_WAIT_S,
+    "request_max_bytes": MAX_BODY_BYTES,
+    "answer_max_bytes": MAX_BODY_BYTES,
+}
+LIMIT_NAMES: Final = tuple(_LIMITS)
+
+
+@dataclass(frozen=True, slots=True)
 class Contact:
     """Whom to ask about the agreement; an office rather than a person."""
 
@@ -149,6 +186,7 @@ class Agreement:
     valid_until: datetime
     purposes: tuple[Purpose, ...] = ()
     quota: Quota = Quota()
+    limits: Limits = Limits()
     retention: Retention = Retention.BODIES
     contacts: tuple[Contact, ...] = ()
     _doors: Mapping[tuple[ServiceId, str, str], Grant] = field(
@@ -262,7 +300,7 @@ def parse_agreement(payload: bytes) -> Agreement:
                 {"id", "version", "title", "provider", "consumer", "grants"}
                 | {"valid_from", "valid_until"}
             ),
-            frozenset({"purposes", "quota", "retention", "contacts"}),
+            frozenset({"purposes", "quota", "limits", "retention", "contacts"}),
         )
         return Agreement(
             id=_name(members["id"]),
@@ -275,6 +313,7 @@ def parse_agreement(payload: bytes) -> Agreement:
             valid_until=_moment(members["valid_until"]),
             purposes=tuple(_purpose(node) for node in _optional(members, "purposes", MAX_PURPOSES)),
             quota=_quota(members.get("quota")),
+            limits=_limits(members.get("limits")),
             retention=_retention(members.get("retention")),
             contacts=tuple(_contact(node) for node in _optional(members, "contacts", MAX_CONTACTS)),
         )
@@ -282,9 +321,10 @@ def parse_agreement(payload: bytes) -> Agreement:
 
 def format_agreement(agreement: Agreement) -> bytes:
     """The canonical bytes, which are what the parties seal; ``parse_agreement`` reads them back."""
-    quota = agreement.quota
+    quota, limits = agreement.quota, agreement.limits.given()
     return format_document(
         {
+            **({"limits": limits} if limits else {}),
             "id": agreement.id,
             "version": agreement.version,
             "title": _bilingual(agreement.title),
@@ -359,6 +399,16 @@ def _quota(node: Node | None) -> Quota:
         return Quota()
     members = node.members(frozenset(), frozenset({"per_day", "per_second"}))
     return Quota(_limit(members.get("per_day")), _limit(members.get("per_second")))
+
+
+def _limits(node: Node | None) -> Limits:
+    if node is None:
+        return Limits()
+    members = node.members(frozenset(), frozenset(_LIMITS))
+    given = ((name, members.get(name)) for name in _LIMITS)
+    return Limits(
+        **{name: each.integer(1, _LIMITS[name]) for name, each in given if each is not None}
+    )
 
 
 def _limit(node: Node | None) -> int | None:

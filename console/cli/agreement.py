@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from exchange.agreements import (
+    LIMIT_NAMES,
     MAX_QUOTA,
     Agreement,
     format_agreement,
@@ -57,7 +58,14 @@ def agreement() -> None:
     show_default=True,
     help="Validity from now.",
 )
-@click.option("--per-day", type=click.IntRange(1, MAX_QUOTA), help="Calls a day.")
+@click.option("--per-day", type=click.IntRange(1, MAX_QUOTA), help="Calls a day (UTC).")
+@click.option("--per-second", type=click.IntRange(1, MAX_QUOTA), help="Calls a second.")
+@click.option(
+    "--limit",
+    "limits",
+    multiple=True,
+    help=f"NAME=NUMBER, may be repeated. Names: {', '.join(LIMIT_NAMES)}.",
+)
 @click.option("--id", "identifier", help="Name; made from the parties if not given.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="Where to write."
@@ -72,6 +80,8 @@ def draft(
     legal_basis: str,
     days: int,
     per_day: int | None,
+    per_second: int | None,
+    limits: tuple[str, ...],
     identifier: str | None,
     output: Path,
     as_json: bool,
@@ -104,8 +114,11 @@ def draft(
         "valid_from": _moment(now),
         "valid_until": _moment(now + timedelta(days=days)),
     }
-    if per_day is not None:
-        document["quota"] = {"per_day": per_day}
+    quota = {"per_day": per_day, "per_second": per_second}
+    if given := {name: calls for name, calls in quota.items() if calls is not None}:
+        document["quota"] = given
+    if limits:
+        document["limits"] = dict(_limit(text) for text in limits)
     text = orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n"
     parse_agreement(text)
     _write(output, text)
@@ -278,6 +291,11 @@ def _print(found: Agreement) -> None:
         click.echo(f"  fields: {', '.join(grant.fields)}")
     for purpose in found.purposes:
         click.echo(f"purpose:  {purpose.code}: {purpose.legal_basis.en}")
+    quota = {"per_day": found.quota.per_day, "per_second": found.quota.per_second}
+    if calls := {name: value for name, value in quota.items() if value is not None}:
+        click.echo(f"quota:    {_named(calls)}")
+    if limits := found.limits.given():
+        click.echo(f"limits:   {_named(limits)}")
     now = datetime.now(UTC)
     state = "; not yet" if found.valid_from > now else "; ended" if found.valid_until <= now else ""
     click.echo(f"valid:    {_moment(found.valid_from)} to {_moment(found.valid_until)}{state}")
@@ -293,6 +311,20 @@ def _endpoint(text: str) -> dict[str, str]:
     if not separator:
         raise click.UsageError(f"--endpoint {text!r} is not METHOD PATH, such as 'GET /projects'")
     return {"method": method.upper(), "path": path.strip()}
+
+
+def _limit(text: str) -> tuple[str, int]:
+    name, _, number = text.partition("=")
+    if name not in LIMIT_NAMES or not (number.isascii() and number.isdigit()):
+        raise click.UsageError(
+            f"--limit {text!r} is not NAME=NUMBER, such as exchange_s=30; "
+            f"names are {', '.join(LIMIT_NAMES)}"
+        )
+    return name, int(number)
+
+
+def _named(values: dict[str, int]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
 def _moment(at: datetime) -> str:

@@ -21,6 +21,7 @@ from certs.issue import Issued, private_key_pem
 from exchange.agreements import (
     Agreement,
     Contact,
+    Limits,
     Party,
     Quota,
     Retention,
@@ -146,6 +147,25 @@ def test_optional_members_have_defaults() -> None:
     assert parse_agreement(format_agreement(agreement)) == agreement
 
 
+def test_limits_are_written_only_where_there_are_any() -> None:
+    """An agreement sealed before there were limits keeps its bytes; limits are read back alike."""
+    assert AGREEMENT.limits == Limits()
+    assert b"limits" not in format_agreement(AGREEMENT)
+    limits = {"answer_max_bytes": 2**20, "concurrent": 8, "exchange_s": 20}
+    limited = parse_agreement(changed(put("limits", value=limits)))
+    assert limited.limits == Limits(concurrent=8, exchange_s=20, answer_max_bytes=2**20)
+    canonical = format_agreement(limited)
+    assert b'"limits":{"answer_max_bytes":1048576,"concurrent":8,"exchange_s":20}' in canonical
+    assert parse_agreement(canonical) == limited
+
+
+@pytest.mark.parametrize("written", [{}, {"concurrent": None}], ids=["empty", "null"])
+def test_limits_that_say_nothing_are_not_written(written: dict[str, None]) -> None:
+    """An agreement without limits has one canonical form, however that was written."""
+    spoken = parse_agreement(changed(put("limits", value=written)))
+    assert format_agreement(spoken) == format_agreement(AGREEMENT)
+
+
 def test_the_canonical_form_is_one() -> None:
     """However a document is written, its canonical form is the same, and is read back alike."""
     canonical = format_agreement(AGREEMENT)
@@ -202,6 +222,9 @@ FAULTS = {
     ),
     "a quota of zero": (put("quota", "per_day", value=0), "/quota/per_day"),
     "a quota by the hour": (put("quota", value={"per_hour": 5}), "/quota"),
+    "a limit of zero": (put("limits", value={"concurrent": 0}), "/limits/concurrent"),
+    "a limit in fractions": (put("limits", value={"exchange_s": 0.5}), "/limits/exchange_s"),
+    "an unknown limit": (put("limits", value={"per_hour": 5}), "/limits"),
     "a local time": (put("valid_from", value="2026-01-01T00:00:00+07:00"), "/valid_from"),
     "a time without zone": (put("valid_from", value="2026-01-01T00:00:00"), "/valid_from"),
     "Lao digits": (put("valid_from", value="໒໐໒໖-01-01T00:00:00Z"), "/valid_from"),

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from certs.authority import create_development_pki
 from console.cli.main import main
-from exchange.agreements import parse_agreement, read_agreement
+from exchange.agreements import Limits, Quota, parse_agreement, read_agreement
 from exchange.identifiers import MemberId
 
 
@@ -93,3 +93,28 @@ def test_a_draft_in_yaml_says_each_thing_once(office: Office) -> None:
     assert result.exit_code == 1
     assert "comes twice" in result.output
     assert not (office.folder / "out").exists()
+
+
+def test_limits_are_drafted_and_shown(office: Office) -> None:
+    """Quota and limits stand in the draft as they were asked for, and people can read them."""
+    path = office.draft(
+        "MOF", "--per-day", "9", "--per-second", "2", "--limit", "exchange_s=20", "--limit",
+        "concurrent=4",
+    )  # fmt: skip
+    drafted = parse_agreement(path.read_bytes())
+    assert drafted.quota == Quota(per_day=9, per_second=2)
+    assert drafted.limits == Limits(concurrent=4, exchange_s=20)
+    shown = office.run("show", str(path)).output
+    assert "quota:    per_day 9, per_second 2" in shown
+    assert "limits:   concurrent 4, exchange_s 20" in shown
+
+
+@pytest.mark.parametrize("limit", ["per_hour=3", "concurrent", "concurrent=-1", "exchange_s=໒"])
+def test_a_limit_that_is_none_is_not_drafted(office: Office, limit: str) -> None:
+    """What would not be held is refused when it is written, with the names that are known."""
+    words = ["--consumer", "LA/GOV/MOF/budget", "--service", "LA/GOV/MPI/oda/x", "--purpose", "p"]
+    words += ["--endpoint", "GET /x", "--legal-basis", "l", "-o", str(office.folder / "draft.json")]
+    result = office.run("draft", *words, "--limit", limit)
+    assert result.exit_code == 2
+    assert "exchange_s" in result.output
+    assert not (office.folder / "draft.json").exists()

@@ -21,7 +21,14 @@ import structlog
 from exchange.problems import Code, Problem, Side
 from serving import replies
 from serving.bodies import Spools, in_memory
-from serving.requests import Connection, Handler, Reply, format_head
+from serving.requests import (
+    MAX_FIELDS,
+    MAX_HEAD_BYTES,
+    Connection,
+    Handler,
+    Reply,
+    format_head,
+)
 
 OnMalformed = Callable[[Problem], None]
 MAX_CONNECTIONS = 2000
@@ -48,12 +55,16 @@ class Listener:
         head_s: float,
         keepalive_s: float,
         max_line_bytes: int,
+        max_head_bytes: int,
+        max_fields: int,
         max_connections: int,
         spools: Spools | None = None,
     ) -> None:
         self.handler = handler
         self.spools = spools or Spools()
         self.max_line_bytes = max_line_bytes
+        self.max_head_bytes = max_head_bytes
+        self.max_fields = max_fields
         self.head_s = head_s
         self.keepalive_s = keepalive_s
         self.stopping = False
@@ -254,6 +265,8 @@ async def listen(
     head_s: float = 10.0,
     keepalive_s: float = 75.0,
     max_line_bytes: int = 8190,
+    max_head_bytes: int = MAX_HEAD_BYTES,
+    max_fields: int = MAX_FIELDS,
     max_connections: int = MAX_CONNECTIONS,
     spools: Spools | None = None,
 ) -> Listener:
@@ -271,6 +284,8 @@ async def listen(
         head_s=head_s,
         keepalive_s=keepalive_s,
         max_line_bytes=max_line_bytes,
+        max_head_bytes=max_head_bytes,
+        max_fields=max_fields,
         max_connections=max_connections,
         spools=spools,
     )

@@ -9,8 +9,9 @@ Invariants:
   read of the socket of it at most, and is not parsed before its turn;
 - the body is read only when the handler asks for it, up to the handler's bound; a body that nobody
   read ends the connection, so that it is never taken for the next request (RFC 9112 section 9.3);
-- what llhttp refuses (both lengths, bare CR, obs-fold, illegal characters) is answered once, with
-  a problem, and ends the connection; another protocol is not taken up (RFC 9110 section 7.8);
+- what llhttp refuses (both lengths, bare CR, obs-fold, illegal characters), and what it takes but
+  others may read in another way (:mod:`serving.request_lines`), is answered once, with a problem,
+  and ends the connection; another protocol is not taken up (RFC 9110 section 7.8);
 - every wait ends: for the first byte, for the head, for the body, for the client to take a reply;
   nothing that a client sends is kept without a bound, finished or not;
 - a client that hangs up does not cancel the handler: what was begun is finished and recorded;
@@ -21,7 +22,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Awaitable, Callable
+from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple, Protocol, cast
 
@@ -32,6 +35,7 @@ from exchange.problems import Code, Problem
 from serving.backends import Headers
 from serving.bodies import Body, Room, Spooled, Spools
 from serving.field_names import FIELD_NAMES
+from serving.request_lines import is_host, is_whole, long_target, malformed, origin_form
 
 MAX_FIELDS: Final = 100
 MAX_HEAD_BYTES: Final = 64 * 1024
@@ -46,6 +50,7 @@ _STATUS_LINES: Final = {
 }
 _BODILESS: Final = frozenset({204, 304})
 _HEAD_END: Final = b"\r\n\r\n"
+_SPACE: Final = ord(" ")
 _JOIN_BELOW_BYTES: Final = 64 * 1024
 log = structlog.get_logger("serving.requests")
 
@@ -192,6 +197,8 @@ class Owner(Protocol):
     handler: Handler
     spools: Spools
     max_line_bytes: int
+    max_head_bytes: int
+    max_fields: int
     head_s: float
     keepalive_s: float
     stopping: bool
@@ -219,6 +226,9 @@ class Connection(asyncio.Protocol):
         "_eof",
         "_fields",
         "_gone",
+        "_host",
+        "_line",
+        "_line_whole",
         "_owner",
         "_parser",
         "_paused",
@@ -251,6 +261,9 @@ class Connection(asyncio.Protocol):
         self._ahead = b""
         self._fields: list[tuple[str, str]] = []
         self._target = b""
+        self._line = b""  # as much of a request line as has come, while it is not whole
+        self._line_whole = False
+        self._host = ""  # the last one that was judged good
         self._tail = b""  # of the pieces of a head that is not complete
         self._raw_bytes = 0  # of the head, and of a chunked body with its framing
         self._paused = False
@@ -276,7 +289,7 @@ class Connection(asyncio.Protocol):
         self.transport = None
         self._deaf = True
         if self._request is not None:
-            self._request.failed(_malformed("the connection ended before the body", 400))
+            self._request.failed(malformed("the connection ended before the body", 400))
         if self._unwritable is not None and not self._unwritable.done():
             self._unwritable.set_result(None)
         if self._gone is not None and not self._gone.done():
@@ -292,7 +305,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         self._eof = True
         if self._request is not None:
-            self._request.failed(_malformed("the connection ended before the body", 400))
+            self._request.failed(malformed("the connection ended before the body", 400))
         # The way back stays open while an answer is made; over TLS it cannot (RFC 8446 6.1).
         return self._task is not None and extra_info(self.transport, "ssl_object") is None
 
@@ -313,10 +326,12 @@ class Connection(asyncio.Protocol):
             if request is None:
                 if not self._raw_bytes:
                     self.deadline = self.loop.time() + self._owner.head_s
+                if not self._line_whole and not self._judge_line(data):
+                    return
                 cut = self._end_of_head(data)
                 self._raw_bytes += cut
-                if self._raw_bytes > MAX_HEAD_BYTES:
-                    self._refuse(_too_long_head())
+                if self._raw_bytes > self._owner.max_head_bytes:
+                    self._refuse(self._too_long_head())
                     return
             elif request.complete:
                 self._wait_its_turn(data)
@@ -332,6 +347,25 @@ class Connection(asyncio.Protocol):
                 piece, data = data[:cut], data[cut:]
             if not self._parse(piece):
                 return
+
+    def _judge_line(self, data: bytes) -> bool:
+        """Judge the request line when it is whole; False when it was refused."""
+        start = self._line + data if self._line else data
+        end = start.find(b"\r\n")
+        if (
+            start[end - 9 : end] == b" HTTP/1.1"
+            and start.count(b" ", 0, end) == 2
+            and start[0] > _SPACE
+        ):
+            self._line, self._line_whole = b"", True  # as nearly all are
+            return True
+        try:
+            self._line_whole = is_whole(start, self._owner.max_line_bytes)
+        except Problem as problem:
+            self._refuse(problem)
+            return False
+        self._line = b"" if self._line_whole else start
+        return True
 
     def _end_of_head(self, data: bytes) -> int:
         """How much of this piece belongs to a head, whose end may be cut between two pieces."""
@@ -363,16 +397,16 @@ class Connection(asyncio.Protocol):
                 self._refuse(cause.problem)
             else:
                 text = str(error)[:200]
-                self._refuse(_malformed(text or "not a well-formed HTTP/1.1 message", 400))
+                self._refuse(malformed(text or "not a well-formed HTTP/1.1 message", 400))
             return False
         request = self._request
         if (
             request is not None
             and request.length is None
-            and self._raw_bytes > 2 * MAX_HEAD_BYTES + 8 * request.size
+            and self._raw_bytes > 2 * self._owner.max_head_bytes + 8 * request.size
         ):
             # Chunk extensions and trailers without end; eight bytes frame a chunk of one byte.
-            self._refuse(_malformed("the chunks carry too little", 400))
+            self._refuse(malformed("the chunks carry too little", 400))
             return False
         return True
 
@@ -381,7 +415,7 @@ class Connection(asyncio.Protocol):
         self._deaf = True
         if self._request is not None:
             self._request.keep_alive = False
-            self._request.failed(_malformed("the body does not end", 400))
+            self._request.failed(malformed("the body does not end", 400))
 
     def _wait_its_turn(self, data: bytes) -> None:
         self._ahead += data
@@ -404,18 +438,27 @@ class Connection(asyncio.Protocol):
         fields, self._fields = tuple(self._fields), []
         names = [name for name, _ in fields]
         version = parser.get_http_version()
+        method = parser.get_method().decode("ascii")
         self._judge(version, target, names)
+        host = self._judge_host(fields, names) if "host" in names else None
+        if target[:1] != b"/":
+            try:
+                target = origin_form(method, target, host)
+            except Problem as problem:
+                raise _Refused(problem) from problem
         length: int | None = 0
         if "content-length" in names:
             length = int(fields[names.index("content-length")][1])
         elif "transfer-encoding" in names:
+            if version == "1.0":  # RFC 9112 section 6.1: its framing is faulty
+                raise _Refused(malformed("HTTP/1.0 has no transfer codings", 400))
             length = None
             codings = [value.lower() for name, value in fields if name == "transfer-encoding"]
             if codings != ["chunked"]:
-                raise _Refused(_malformed("no transfer coding but chunked is taken", 501))
+                raise _Refused(malformed("no transfer coding but chunked is taken", 501))
         self._request = request = Request(
             self,
-            parser.get_method().decode("ascii"),
+            method,
             target.decode("latin-1"),
             fields,
             length=length,
@@ -429,21 +472,32 @@ class Connection(asyncio.Protocol):
 
     def _judge(self, version: str, target: bytes, names: list[str]) -> None:
         if version not in ("1.1", "1.0"):
-            raise _Refused(_malformed("only HTTP/1.1 is spoken here", 505))
+            raise _Refused(malformed("only HTTP/1.1 is spoken here", 505))
         if len(target) > self._owner.max_line_bytes:
-            raise _Refused(
-                Problem(
-                    Code.INVALID_REQUEST,
-                    where="request target",
-                    detail=f"longer than {self._owner.max_line_bytes} bytes",
-                    status=414,
-                )
-            )
-        if len(names) > MAX_FIELDS:
-            raise _Refused(_too_long_head())
+            raise _Refused(long_target(self._owner.max_line_bytes))
+        if len(names) > self._owner.max_fields:
+            raise _Refused(self._too_long_head())
         hosts = names.count("host")
         if hosts != 1 and (hosts > 1 or version == "1.1"):
-            raise _Refused(_malformed("exactly one Host field is needed", 400))
+            raise _Refused(malformed("exactly one Host field is needed", 400))
+
+    def _judge_host(self, fields: Headers, names: list[str]) -> str:
+        """RFC 9112 section 3.2: an invalid Host is answered with 400."""
+        host = fields[names.index("host")][1]
+        if host != self._host:
+            if not is_host(host):
+                raise _Refused(malformed("the Host field names no host", 400))
+            self._host = host
+        return host
+
+    def _too_long_head(self) -> Problem:
+        owner = self._owner
+        return Problem(
+            Code.INVALID_HEADER,
+            where="header block",
+            detail=f"more than {owner.max_fields} fields or {owner.max_head_bytes} bytes",
+            status=431,
+        )
 
     def on_body(self, body: bytes) -> None:
         request = self._request
@@ -482,7 +536,7 @@ class Connection(asyncio.Protocol):
         if not keep:
             self._leave(drained=request.complete and not self._ahead and not self._deaf)
             return
-        self._raw_bytes = 0
+        self._raw_bytes, self._line_whole = 0, False
         self._unsent, self.deadline = math.inf, self.loop.time() + owner.keepalive_s
         if self._ahead or self._paused:
             ahead, self._ahead = self._ahead, b""
@@ -605,6 +659,7 @@ def format_head(method: str, reply: Reply, *, keep: bool) -> bytes:
     status, headers, body = reply
     lines = [
         _STATUS_LINES.get(status) or f"HTTP/1.1 {status} ",
+        _DATE.line(),
         *map(": ".join, headers),
     ]
     if status not in _BODILESS and (body or method != "HEAD"):
@@ -619,6 +674,23 @@ def format_head(method: str, reply: Reply, *, keep: bool) -> bytes:
     return f"{text}\r\n\r\n".encode("latin-1")
 
 
+class _Date:
+    """The Date field, written once a second (RFC 9110 section 6.6.1)."""
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._line = ""
+
+    def line(self) -> str:
+        now = int(time.time())
+        if now != self._second:
+            self._second, self._line = now, f"date: {formatdate(now, usegmt=True)}"
+        return self._line
+
+
+_DATE: Final = _Date()
+
+
 class _SentAhead(Exception):
     """The next request behind this one, in a piece that could not be cut between them."""
 
@@ -629,19 +701,6 @@ class _Refused(Exception):
     def __init__(self, problem: Problem) -> None:
         super().__init__(str(problem))
         self.problem = problem
-
-
-def _malformed(detail: str, status: int) -> Problem:
-    return Problem(Code.INVALID_REQUEST, where="HTTP message", detail=detail, status=status)
-
-
-def _too_long_head() -> Problem:
-    return Problem(
-        Code.INVALID_HEADER,
-        where="header block",
-        detail=f"more than {MAX_FIELDS} fields or {MAX_HEAD_BYTES} bytes",
-        status=431,
-    )
 
 
 def _too_large(size: int, limit: int) -> Problem:

@@ -66,7 +66,7 @@ MAX_WAIT_S: Final = 86_400
 MAX_BODY_BYTES: Final = 2**40
 MAX_VERSION: Final = 10**6
 
-METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _TEMPLATE: Final = re.compile(r"(?:/[A-Za-z0-9\-._~!$&'()*+,;=:@%{}]*)+")
 _MOMENT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")

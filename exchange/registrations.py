@@ -42,6 +42,20 @@ MAX_APPLICATIONS = 512
 MAX_SERVICES = 2048
 MAX_CERTIFICATES = 16
 
+LIST_METHODS = "listMethods"
+ALLOWED_METHODS = "allowedMethods"
+GET_OPENAPI = "getOpenAPI"
+METASERVICES = frozenset({LIST_METHODS, ALLOWED_METHODS, GET_OPENAPI})
+"""Codes that a security server answers by itself for each application (X-Road PR-MREST)."""
+RESERVED_SERVICE_CODES = METASERVICES | {
+    "listClients",
+    "getWsdl",
+    "getSecurityServerMetrics",
+    "getSecurityServerOperationalData",
+    "getSecurityServerHealthData",
+}
+"""Codes that mean something of their own in X-Road: no service may have one."""
+
 INSTANCE_TARGET = "instance.json"
 MEMBER_FILE = "member.json"
 _FILE_NAME = re.compile(r"[A-Za-z0-9'()+,\-.=%]{1,200}\.json", re.ASCII)
@@ -316,6 +330,8 @@ def _application(node: Node, member: MemberId) -> ApplicationRecord:
 def _service(node: Node, member: MemberId, applications: set[ApplicationId]) -> ServiceRecord:
     fields = node.members(frozenset({"id", "type", "title"}), frozenset({"openapi"}))
     service = _own(ServiceId, fields["id"], member)
+    if service.service_code in RESERVED_SERVICE_CODES:
+        raise fields["id"].refuse(f"{service.service_code} is a reserved service code of X-Road")
     if service.application not in applications:
         raise fields["id"].refuse(f"the document has no application {service.application}")
     kind = _choice(ServiceType, fields["type"])

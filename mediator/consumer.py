@@ -19,6 +19,7 @@ from exchange.identifiers import MemberId
 from exchange.keys import SigningKey
 from exchange.problems import Code, Problem, Side
 from exchange.trust import RegistryState, ServerRecord
+from mediator import metaservices
 from mediator.contracts import ContractCache
 from mediator.link import Link, NotConnected
 from mediator.records import Recorder
@@ -94,7 +95,9 @@ class Consumer:
         state = self.state()
         state.member(call.service.member)
         state.application(call.service.application)
-        state.service(call.service)
+        asks_server = metaservices.is_asked(call.service, call.method)
+        if not asks_server:
+            state.service(call.service)
         servers = list(state.servers_of(call.service.application))
         if call.wanted_server is not None:
             servers = [server for server in servers if server.id == call.wanted_server]
@@ -113,7 +116,7 @@ class Consumer:
         if len(servers) > 1:
             random.shuffle(servers)
         endpoint = ""
-        contract = await self.contracts.get(state, call.service)
+        contract = None if asks_server else await self.contracts.get(state, call.service)
         if contract is not None:
             match = contract.find(call.method, call.path)
             endpoint = match.operation.template

@@ -123,6 +123,16 @@ class PinnedAgreements:
             + (f" named {named!r}" if named else ""),
         )
 
+    def opens(
+        self, client: ApplicationId, service: ServiceId, method: str, template: str, at: datetime
+    ) -> bool:
+        """Whether some agreement opens the endpoint to the client, for whatever purpose."""
+        try:
+            self.allow(client, service, method, template, None, "", at)
+        except Problem as problem:
+            return problem.code is Code.PURPOSE_NOT_ALLOWED  # told only where the rest fits
+        return True
+
     def doubts(
         self, documents: Mapping[ServiceId, bytes], schemas: Mapping[str, bytes]
     ) -> list[str]:

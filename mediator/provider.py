@@ -22,8 +22,9 @@ from exchange.envelope import HOP_BY_HOP, ResponseHead, open_request, seal_respo
 from exchange.identifiers import MemberId, ServiceId
 from exchange.keys import SigningKey
 from exchange.problems import Code, Problem, Side
+from exchange.registrations import ServiceType
 from exchange.trust import RegistryState
-from mediator import xroad
+from mediator import metaservices, xroad
 from mediator.pinned import PinnedAgreements
 from mediator.quota import QuotaBook
 from mediator.records import Recorder
@@ -61,6 +62,7 @@ _NOT_RELEASED = frozenset(
         "x-road-client",
         "x-road-error",
         "x-road-id",
+        "x-road-request-hash",
         "x-road-request-id",
         "x-road-service",
     }
@@ -130,10 +132,16 @@ class Provider:
         recorded = await self.recorder.opening(call)
         agreement = endpoint = ""
         try:
-            allowed = self.allow(recorded)
-            agreement, endpoint = allowed.agreement.reference, allowed.match.operation.template
-            delivered = await self.deliver(allowed)
-            sealed = self.seal(recorded, self.minimise(delivered))
+            if metaservices.is_asked(call.service, received.head.method):
+                sealed = await self.tell(recorded)
+            else:
+                allowed = self.allow(recorded)
+                agreement, endpoint = (
+                    allowed.agreement.reference,
+                    allowed.match.operation.template,
+                )
+                delivered = await self.deliver(allowed)
+                sealed = self.seal(recorded, self.minimise(delivered))
             stopped = None
         except Problem as problem:
             stopped, sealed = problem, self.seal_problem(recorded, problem)
@@ -184,6 +192,27 @@ class Provider:
             purpose=own.get("exchange-purpose", ""),
             agreement=own.get("exchange-agreement", ""),
         )
+
+    async def tell(self, recorded: RecordedOpening) -> SealedReply:
+        """Answer a metaservice: what this server offers of an application, and to whom.
+
+        Raises:
+            Problem: ``UnknownApplication`` when no server of this address speaks for the
+                application, or what :func:`mediator.metaservices.answer` says.
+        """
+        call, state, now = recorded.call, self.state(), self.clock.now()
+        state.application(call.service.application)
+        answer = await metaservices.answer(
+            call.service,
+            call.query,
+            xroad.first(call.received.head.headers, "accept"),
+            self.services.values(),
+            lambda service: _registered_type(state, service),
+            lambda service, method, path: self.agreements.opens(
+                call.client, service, method, path, now
+            ),
+        )
+        return self._seal(recorded, 200, answer.headers, answer.body)
 
     def allow(self, recorded: RecordedOpening) -> Allowed:
         """Find the endpoint and the agreement that opens it; check the request; take the quota.
@@ -400,6 +429,14 @@ class Provider:
             b"" if bodiless else body,
             signed,
         )
+
+
+def _registered_type(state: RegistryState, service: ServiceId) -> ServiceType:
+    """The type as the registry has it; what is not registered yet is described, so OPENAPI."""
+    try:
+        return state.service(service).type
+    except Problem:
+        return ServiceType.OPENAPI
 
 
 def _delivered_headers(headers: Headers, plain: bool) -> Headers:

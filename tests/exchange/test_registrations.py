@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from exchange.identifiers import ServerId
 from exchange.problems import Code, Problem
 from exchange.registrations import (
+    RESERVED_SERVICE_CODES,
     MemberRecord,
     ServerRecord,
     TimestampAuthority,
@@ -245,3 +246,15 @@ def test_a_damaged_document_is_read_or_refused(position: int, garbage: bytes) ->
 def test_schemas_have_one_form_of_path(path: str, expected: bool) -> None:
     """schemas/{name}.{major}.json, lower case."""
     assert is_schema_target(path) is expected
+
+
+@pytest.mark.parametrize("code", sorted(RESERVED_SERVICE_CODES))
+def test_a_reserved_service_code_is_refused(code: str) -> None:
+    """What X-Road answers by itself cannot be the name of a service (PR-MREST)."""
+    document = json.loads(format_member(member_record(MPI)))
+    service = document["services"][0]
+    service["id"] = f"{service['id'].rpartition('/')[0]}/{code}"
+    with pytest.raises(Problem) as caught:
+        parse_member(json.dumps(document).encode(), MPI)
+    assert caught.value.code is Code.INVALID_DOCUMENT
+    assert caught.value.where.endswith("#/services/0/id")

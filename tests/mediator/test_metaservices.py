@@ -105,7 +105,7 @@ async def test_allowed_methods_keeps_what_is_open_to_the_client() -> None:
 
 
 async def test_the_description_tells_no_internal_address() -> None:
-    """URLs of servers become their paths, those with variables stay; of paths and operations too."""
+    """Each URL of a server becomes its path, unless it has variables: of paths, too."""
     answer = await _ask("getOpenAPI", "serviceCode=projects")
     document: Any = orjson.loads(answer.body)
     assert [server["url"] for server in document["servers"]] == [

@@ -43,8 +43,12 @@ class MemberPlan:
 
 @dataclass(frozen=True, slots=True)
 class ServerPlan:
-    """A security server and the members that it hosts; the first one owns it."""
+    """A security server and the members that it hosts; the first one owns it.
+
+    ``address`` is where others reach it, when that is not its own listener.
+    """
 
     id: ServerId
     members: tuple[MemberPlan, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    address: str | None = None

@@ -64,6 +64,11 @@ class RunningServer:
         return f"{scheme}://127.0.0.1:{self.ports[listener]}"
 
     @property
+    def address(self) -> str:
+        """Where other servers reach it, as the registry says."""
+        return self.plan.address or self.url("peer")
+
+    @property
     def journal(self) -> Path:
         return self.folder / "data" / "journal"
 
@@ -391,7 +396,7 @@ class World:
         return {
             "server": str(plan.id),
             "directory": "data",
-            "address": server.url("peer"),
+            "address": server.address,
             "registry": {"url": self.registry_url, "root": str(self.anchor), "poll_s": 1.0},
             "auth": {"certificate": "auth.pem", "key": "auth.key"},
             "listen": {name: f"127.0.0.1:{port}" for name, port in server.ports.items()},
@@ -453,7 +458,7 @@ def _description(server: RunningServer, member: MemberPlan) -> dict[str, Any]:
         "servers": [
             {
                 "id": str(server.plan.id),
-                "address": server.url("peer"),
+                "address": server.address,
                 "auth_certificates": [str(server.folder / "auth.pem")],
             }
         ]

@@ -17,13 +17,13 @@ fields are read and dropped. The parser is llhttp (httptools).
 from __future__ import annotations
 
 import ssl
-from enum import StrEnum
 from typing import Any, Final, Generic, NamedTuple
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from serving.backends import BodyT, Headers
 from serving.field_names import FIELD_NAMES
+from serving.waits import Phase
 
 _INTERIM_WITHOUT_BODY: Final = frozenset({100, 102, 103})
 _MAX_INTERIM_ANSWERS: Final = 16
@@ -58,20 +58,19 @@ class ConnectFailed(ExchangeFailed):
         self.tls = tls
 
 
-class Phase(StrEnum):
-    """What an exchange was doing when its time was over."""
-
-    WAIT = "waiting for a free connection"
-    CONNECT = "connecting"
-    ANSWER = "waiting for the answer"
-
-
 class TimedOut(ExchangeFailed):
-    """The time for the whole exchange, or for connecting, was over."""
+    """The time of a phase, or of the whole exchange, was over.
 
-    def __init__(self, phase: Phase) -> None:
-        super().__init__(f"timed out {phase}", sent=phase is Phase.ANSWER)
+    ``bound`` is the name of what was over (``connect_s``, ``first_byte_s``, ``stall_s``,
+    ``exchange_s``), ``seconds`` its length.
+    """
+
+    def __init__(self, phase: Phase, bound: str, seconds: float) -> None:
+        detail = f"timed out {phase}: {bound} is {seconds:g} s"
+        super().__init__(detail, sent=phase not in (Phase.WAIT, Phase.CONNECT))
         self.phase = phase
+        self.bound = bound
+        self.seconds = seconds
 
 
 class ProtocolError(ExchangeFailed):
@@ -188,6 +187,11 @@ class AnswerReader:
     def started(self) -> bool:
         """Whether anything of the answer has come."""
         return self._received > 0
+
+    @property
+    def received(self) -> int:
+        """The bytes of the answer that have come."""
+        return self._received
 
     @property
     def headers(self) -> Headers:

@@ -30,7 +30,6 @@ from serving.answers import (
     ConnectFailed,
     Disconnected,
     ExchangeFailed,
-    Phase,
     PoolClosed,
     PoolFull,
     ProtocolError,
@@ -40,6 +39,7 @@ from serving.answers import (
 from serving.backends import Headers
 from serving.bodies import Body, Room
 from serving.connection import Connection, raise_in, tls_reason
+from serving.waits import UNBOUNDED, Phase, Waits, Watch
 
 __all__ = [
     "IDEMPOTENT",
@@ -56,6 +56,7 @@ __all__ = [
     "ProtocolError",
     "TimedOut",
     "TooLarge",
+    "Waits",
 ]
 
 IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
@@ -154,6 +155,7 @@ class Pool:
         body: Body = b"",
         *,
         timeout_s: float,
+        waits: Waits = UNBOUNDED,
         repeatable: bool | None = None,
     ) -> Answer[bytes]: ...
 
@@ -166,6 +168,7 @@ class Pool:
         body: Body = b"",
         *,
         timeout_s: float,
+        waits: Waits = UNBOUNDED,
         repeatable: bool | None = None,
         room: Room | None,
     ) -> Answer[Body]: ...
@@ -178,6 +181,7 @@ class Pool:
         body: Body = b"",
         *,
         timeout_s: float,
+        waits: Waits = UNBOUNDED,
         repeatable: bool | None = None,
         room: Room | None = None,
     ) -> Answer[Any]:
@@ -194,13 +198,15 @@ class Pool:
         the method.
 
         Args:
-            timeout_s: for the whole exchange: waiting, connecting, sending, answer.
+            timeout_s: for the whole exchange: waiting, connecting, sending, answer; it grows with
+                the bytes that move, see :mod:`serving.waits`.
+            waits: bounds of the single phases.
             room: where a long answer goes; without it all of the answer is kept in memory.
 
         Raises:
             PoolFull: ``max_waiting`` exchanges wait already.
             ConnectFailed: no connection, or TLS was refused.
-            TimedOut: ``timeout_s`` (or ``connect_s``, when connecting) is over.
+            TimedOut: ``timeout_s`` or the bound of a phase is over; it says which.
             Disconnected: the connection ended before the answer was whole.
             ProtocolError: the answer is not well-formed, or bytes came that were not asked for.
             TooLarge: the answer exceeds ``max_head_bytes`` or ``max_body_bytes``.
@@ -215,26 +221,28 @@ class Pool:
         loop = asyncio.get_running_loop()
         now = loop.time()
         deadline = now + timeout_s
+        connect_s = self.limits.connect_s if waits.connect_s is None else waits.connect_s
         if self._closing:
             raise PoolClosed
         connection = self._take_idle(now)
         if connection is None:
-            connection = await self._take_place(loop, deadline)
+            connection = await self._take_place(loop, deadline, timeout_s)
         # from here on one place in the pool is ours
+        watch = Watch(waits, timeout_s, now)
         try:
             if connection is None or not connection.usable:
-                connection = await self._connect(loop, deadline)
-            if deadline < self._alarm_at:
-                self._set_alarm(loop, deadline)
+                connection = await self._connect(loop, deadline, connect_s)
             try:
-                return await connection.ask(head, body, head_only=head_only, deadline=deadline)
+                answer = connection.ask(head, body, head_only=head_only, watch=watch)
+                self.hurried(connection)
+                return await answer
             except Disconnected as lost:
                 if not repeatable or lost.answered or connection.uses == 0:
                     raise
-            connection = await self._connect(loop, deadline)
-            if deadline < self._alarm_at:
-                self._set_alarm(loop, deadline)
-            return await connection.ask(head, body, head_only=head_only, deadline=deadline)
+            connection = await self._connect(loop, deadline, connect_s)
+            answer = connection.ask(head, body, head_only=head_only, watch=watch)
+            self.hurried(connection)
+            return await answer
         except BaseException:
             if connection is not None:
                 connection.abandon()
@@ -302,7 +310,7 @@ class Pool:
         now = loop.time()
         for connection in tuple(self._open):
             if connection.deadline <= now:
-                connection.expire()
+                connection.expire(now)
         first = min((connection.deadline for connection in self._open), default=math.inf)
         if first < math.inf:
             self._set_alarm(loop, first)
@@ -326,7 +334,7 @@ class Pool:
         return None
 
     async def _take_place(
-        self, loop: asyncio.AbstractEventLoop, deadline: float
+        self, loop: asyncio.AbstractEventLoop, deadline: float, timeout_s: float
     ) -> Connection | None:
         """A place in the pool: an idle connection, or None for the right to make one."""
         limits = self.limits
@@ -337,7 +345,7 @@ class Pool:
             raise PoolFull(len(self._waiters))
         waiter: asyncio.Future[Connection | None] = loop.create_future()
         self._waiters.append(waiter)
-        timer = loop.call_at(deadline, _time_out, waiter)
+        timer = loop.call_at(deadline, _time_out, waiter, timeout_s)
         try:
             return await waiter
         except BaseException:
@@ -400,14 +408,16 @@ class Pool:
 
     # connections
 
-    async def _connect(self, loop: asyncio.AbstractEventLoop, deadline: float) -> Connection:
+    async def _connect(
+        self, loop: asyncio.AbstractEventLoop, deadline: float, connect_s: float
+    ) -> Connection:
         limits = self.limits
         reader = AnswerReader(
             max_head_bytes=limits.max_head_bytes, max_body_bytes=limits.max_body_bytes
         )
         connection = Connection(self, loop, reader, self._generation)
         try:
-            await self._open_connection(loop, connection, deadline)
+            await self._open_connection(loop, connection, deadline, connect_s)
             if self._aborting:
                 raise PoolClosed
             if self._admit is not None:
@@ -423,23 +433,26 @@ class Pool:
         return connection
 
     async def _open_connection(
-        self, loop: asyncio.AbstractEventLoop, connection: Connection, deadline: float
+        self,
+        loop: asyncio.AbstractEventLoop,
+        connection: Connection,
+        deadline: float,
+        connect_s: float,
     ) -> None:
-        limits = self.limits
         secure = self._ssl is not None
         try:
-            async with asyncio.timeout_at(min(deadline, loop.time() + limits.connect_s)):
+            async with asyncio.timeout_at(min(deadline, loop.time() + connect_s)):
                 await loop.create_connection(
                     lambda: connection,
                     self.host,
                     self.port,
                     ssl=self._ssl,
                     server_hostname=self._server_hostname,
-                    ssl_handshake_timeout=limits.connect_s if secure else None,
+                    ssl_handshake_timeout=connect_s if secure else None,
                     ssl_shutdown_timeout=_TLS_SHUTDOWN_S if secure else None,
                 )
         except TimeoutError as error:
-            raise TimedOut(Phase.CONNECT) from error
+            raise TimedOut(Phase.CONNECT, "connect_s", connect_s) from error
         except tls.SSLError as error:
             raise ConnectFailed(tls_reason(error), error) from error
         except (OSError, UnicodeError) as error:
@@ -448,6 +461,11 @@ class Pool:
     def entered(self, connection: Connection) -> None:
         """For :class:`serving.connection.Connection` alone."""
         self._open.add(connection)
+
+    def hurried(self, connection: Connection) -> None:
+        """For :class:`serving.connection.Connection` and :meth:`exchange`."""
+        if connection.deadline < self._alarm_at:
+            self._set_alarm(asyncio.get_running_loop(), connection.deadline)
 
     def left(self, connection: Connection) -> None:
         """For :class:`serving.connection.Connection` alone."""
@@ -459,9 +477,9 @@ class Pool:
             self._emptied.set()
 
 
-def _time_out(waiter: asyncio.Future[Connection | None]) -> None:
+def _time_out(waiter: asyncio.Future[Connection | None], timeout_s: float) -> None:
     if not waiter.done():
-        raise_in(waiter, TimedOut(Phase.WAIT))
+        raise_in(waiter, TimedOut(Phase.WAIT, "exchange_s", timeout_s))
 
 
 def _reason(error: OSError | UnicodeError) -> str:

@@ -24,11 +24,11 @@ from serving.answers import (
     ConnectFailed,
     Disconnected,
     ExchangeFailed,
-    Phase,
     ProtocolError,
     TimedOut,
 )
 from serving.bodies import Body, Spooled
+from serving.waits import Phase, Watch
 
 _JOIN_BELOW_BYTES: Final = 64 * 1024
 
@@ -39,6 +39,10 @@ class Owner(Protocol):
     def entered(self, connection: Connection) -> None: ...
 
     def left(self, connection: Connection) -> None: ...
+
+    def hurried(self, connection: Connection) -> None:
+        """Its deadline has come nearer."""
+        ...
 
 
 class Connection(asyncio.Protocol):
@@ -51,6 +55,8 @@ class Connection(asyncio.Protocol):
         "_owner",
         "_reader",
         "_transport",
+        "_unsent",
+        "_watch",
         "certificate",
         "deadline",
         "fault",
@@ -76,7 +82,9 @@ class Connection(asyncio.Protocol):
         self.idle_since = self.made_at
         self.uses = 0
         self.deadline = math.inf
-        """When the exchange under way expires."""
+        """When the exchange under way expires, as things stand."""
+        self._watch: Watch | None = None
+        self._unsent = 0  # of the request, when that was last looked at
 
     @property
     def usable(self) -> bool:
@@ -85,17 +93,18 @@ class Connection(asyncio.Protocol):
         return self._open and transport is not None and not transport.is_closing()
 
     def ask(
-        self, head: bytes, body: Body, *, head_only: bool, deadline: float
+        self, head: bytes, body: Body, *, head_only: bool, watch: Watch
     ) -> asyncio.Future[Answer[Body]]:
         """Write a request on a usable connection; the future brings the answer or the failure.
 
-        The owner calls :meth:`expire` when ``deadline`` has come.
+        The owner calls :meth:`expire` when :attr:`deadline` has come.
         """
         transport = self._transport
         assert transport is not None  # noqa: S101 (a usable connection has one)
         self._reader.begin(head_only=head_only)
         self._future = future = self._loop.create_future()
-        self.deadline = deadline
+        watch.begin(self._loop.time())
+        self._watch, self._unsent = watch, 0
         if isinstance(body, Spooled):
             raise TypeError("not yet")
         if not body:
@@ -103,14 +112,32 @@ class Connection(asyncio.Protocol):
         elif len(body) <= _JOIN_BELOW_BYTES:
             transport.write(head + body)
         else:
+            self._unsent = len(head) + len(body)  # until resume_writing
             transport.write(head)
             transport.write(body)
+            if not transport.get_write_buffer_size():
+                watch.went(self._loop.time(), self._unsent)
+                self._unsent = 0
+        if not self._unsent:
+            watch.written(self._loop.time())  # the network takes as much as that
+        self.deadline = watch.due
         return future
 
-    def expire(self) -> None:
-        """The deadline of the exchange that is under way has come."""
-        if self._future is not None:
-            self._fail(TimedOut(Phase.ANSWER))
+    def expire(self, now: float) -> None:
+        """The deadline has come: the exchange under way fails, if it stands still indeed."""
+        watch, transport = self._watch, self._transport
+        if self._future is None or watch is None:
+            return
+        if watch.phase is Phase.SEND and transport is not None:
+            unsent = transport.get_write_buffer_size()
+            if unsent < self._unsent:
+                watch.went(now, self._unsent - unsent)
+                self._unsent = unsent
+                if not unsent:
+                    watch.written(now)
+        self.deadline = watch.due
+        if self.deadline <= now:
+            self._fail(TimedOut(watch.phase, *watch.bound))
 
     def leave(self) -> None:
         """End a connection that carries nothing, politely."""
@@ -146,6 +173,22 @@ class Connection(asyncio.Protocol):
             return
         if whole:
             self._finish()
+        elif self._watch is not None:
+            before, watch = self.deadline, self._watch
+            watch.came(self._loop.time(), len(data))
+            self.deadline = watch.due
+            if self.deadline < before:
+                self._owner.hurried(self)
+
+    def resume_writing(self) -> None:
+        watch = self._watch
+        if watch is not None and watch.phase is Phase.SEND:
+            now = self._loop.time()
+            watch.went(now, self._unsent)
+            watch.written(now)
+            before, self.deadline = self.deadline, watch.due
+            if self.deadline < before:
+                self._owner.hurried(self)
 
     def eof_received(self) -> bool:
         self._ended(None)

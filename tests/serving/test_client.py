@@ -41,6 +41,7 @@ from serving.client import (
     ProtocolError,
     TimedOut,
     TooLarge,
+    Waits,
 )
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -423,7 +424,7 @@ async def test_a_full_pool_says_so_at_once() -> None:
         late = [failure.phase for failure in results if isinstance(failure, TimedOut)]
         assert len(full) == 3
         assert all(not failure.sent for failure in full)
-        assert late.count(Phase.ANSWER) == 2
+        assert late.count(Phase.FIRST_BYTE) == 2
         assert late.count(Phase.WAIT) == 3
         assert len(served.requests) == 2
 
@@ -668,16 +669,73 @@ def test_whatever_a_server_sends_an_exchange_ends(pieces: list[bytes], then_clos
 # time
 
 
-@pytest.mark.parametrize("pieces", [[], [b"HTTP/1.1 2"], [OK + b"Content-Length: 9\r\n\r\nab"]])
+SLOW = pytest.mark.parametrize(
+    ("pieces", "phase", "bound"),
+    [
+        ([], Phase.FIRST_BYTE, "first_byte_s"),
+        ([b"HTTP/1.1 2"], Phase.ANSWER, "stall_s"),
+        ([OK + b"Content-Length: 9\r\n\r\nab"], Phase.ANSWER, "stall_s"),
+    ],
+)
+
+
+@SLOW
 @in_both_loops
-async def test_a_slow_answer_times_out(pieces: list[bytes]) -> None:
+async def test_a_slow_answer_times_out(pieces: list[bytes], phase: Phase, bound: str) -> None:
     """Silent, or stopping within head or body; the connection is not used again."""
     script = once(*pieces, then_close=False)
     async with serve(script) as served, pool_to(served.port) as pool:
         with pytest.raises(TimedOut) as caught:
             await get(pool, timeout_s=0.1)
-        assert (caught.value.phase, caught.value.sent) == (Phase.ANSWER, True)
+        assert (caught.value.phase, caught.value.sent) == (phase, True)
+        assert caught.value.bound == "exchange_s"
         await until(lambda: pool.open_connections == 0)
+
+
+@SLOW
+@in_both_loops
+async def test_each_phase_of_an_answer_has_a_bound(
+    pieces: list[bytes], phase: Phase, bound: str
+) -> None:
+    """Within the whole's time, the failure names the phase that stood still and its bound."""
+    script = once(*pieces, then_close=False)
+    waits = Waits(**{"first_byte_s": 600, "stall_s": 600, bound: 0.1})
+    async with serve(script) as served, pool_to(served.port) as pool:
+        with pytest.raises(TimedOut) as caught:
+            await get(pool, timeout_s=600, waits=waits)
+        assert (caught.value.phase, caught.value.bound) == (phase, bound)
+        assert caught.value.seconds == 0.1
+        await until(lambda: pool.open_connections == 0)
+
+
+@in_both_loops
+async def test_a_request_that_nobody_reads_stalls() -> None:
+    """A server that takes no more of the body is given up, and not taken for slow to answer."""
+
+    async def deaf(
+        served: Served, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        await asyncio.Event().wait()
+
+    waits = Waits(first_byte_s=600, stall_s=0.1)
+    async with serve(deaf) as served, pool_to(served.port) as pool:
+        with pytest.raises(TimedOut) as caught:
+            await pool.exchange(
+                "POST", "/", [("Host", "x")], b"x" * 50_000_000, timeout_s=600, waits=waits
+            )
+        assert (caught.value.phase, caught.value.bound) == (Phase.SEND, "stall_s")
+
+
+@in_both_loops
+async def test_a_long_answer_that_moves_may_take_its_time() -> None:
+    """Above the floor rate each byte prolongs the whole; below it the whole's bound holds."""
+    script = always(OK + b"Content-Length: 40\r\n\r\n", *[b"x"] * 40, pause_s=0.02)
+    async with serve(script) as served, pool_to(served.port) as pool:
+        waits = Waits(stall_s=60, floor_bytes_per_s=0.01)
+        assert len((await get(pool, timeout_s=0.2, waits=waits)).body) == 40
+        with pytest.raises(TimedOut) as caught:
+            await get(pool, timeout_s=0.2, waits=Waits(stall_s=60, floor_bytes_per_s=1e6))
+        assert (caught.value.phase, caught.value.bound) == (Phase.ANSWER, "exchange_s")
 
 
 @in_both_loops

@@ -5,14 +5,16 @@ Invariants:
   operation says ``x-saphan-strict-query``, query parameters;
 - a successful response is declared by status and media type and keeps its schema. An error of
   the backend is checked where the document declares it and passes where it does not.
-- JSON in a content coding cannot be read and is refused.
+- JSON in a content coding cannot be read and is refused;
+- a part of an answer (206) is no document: it passes where no success can be JSON
+  (:attr:`Operation.may_succeed_with_json`), and is judged like any other answer elsewhere.
 
 Not checked: response headers, cookies, bodies that are not JSON beyond their media type.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -55,6 +57,11 @@ class Body:
             for tail in ("", "; charset=utf-8", ";charset=utf-8", "; charset=UTF-8")
         }
         return cls(required, spellings, types)
+
+    @property
+    def may_be_json(self) -> bool:
+        """Whether a body of these types may be JSON; a range of types may."""
+        return any(content.json or "*" in kind for kind, content in self.types.items())
 
     def content(self, field: str) -> Content | None:
         """The content that a Content-Type field means; None when it is not declared."""
@@ -141,6 +148,23 @@ class Operation:
             if content.schema is not None and not content.schema.is_valid(value):
                 raise violation(code, "body", content.schema, value)
 
+    @property
+    def may_answer_json(self) -> bool:
+        """Whether some answer that is declared may be JSON, which is then read."""
+        return any(body.may_be_json for _, body in self._answers())
+
+    @property
+    def may_succeed_with_json(self) -> bool:
+        """Whether a success that is declared may be JSON."""
+        return any(body.may_be_json for kind, body in self._answers() if kind in (0, 2))
+
+    def _answers(self) -> Iterator[tuple[int, Body]]:
+        """Every declared answer with the first digit of its status; 0 for the default one."""
+        yield from ((status // 100, body) for status, body in self.responses.items())
+        yield from self.response_ranges.items()
+        if self.default_response is not None:
+            yield 0, self.default_response
+
     def check_response(self, status: int, headers: Headers, body: bytes) -> Any | None:
         """Judge the backend's answer.
 
@@ -152,6 +176,9 @@ class Operation:
                 it is JSON and is not.
         """
         response = self.responses.get(status)
+        in_parts = status == _PARTIAL and not self.may_succeed_with_json
+        if in_parts:
+            response = response or self.responses.get(200)
         if response is None:
             response = self.response_ranges.get(status // 100, self.default_response)
         code = Code.RESPONSE_SCHEMA_VIOLATION
@@ -164,6 +191,8 @@ class Operation:
                 detail=f"status {status} is not declared",
                 facts={"status": status},
             )
+        if in_parts:
+            return None
         if not body and (self.method == "HEAD" or status in _BODILESS or not response.types):
             return None
         if not response.types or status in _BODILESS:
@@ -181,6 +210,7 @@ class Operation:
         return value
 
 
+_PARTIAL: Final = 206
 _BODILESS: Final = frozenset({204, 205, 304})
 
 

@@ -4,7 +4,8 @@ Invariants:
 - a concrete segment wins over a templated one, from the left; a path means one template;
 - segments are compared decoded, so that ``/m%69ne`` is ``/mine`` here as it is to the backend;
 - what servers read in different ways means nothing here: empty and dot segments, encoded
-  slashes and backslashes, ``;`` parameters, control characters, anything but valid UTF-8.
+  slashes and backslashes, the same encoded twice, ``;`` parameters, control characters, anything
+  but valid UTF-8.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ MAX_SEGMENTS: Final = 64
 # RFC 3986 pchar, without ";"
 _PATH: Final = re.compile(r"(?:/(?:[A-Za-z0-9\-._~!$&'()*+,=:@]|%[0-9A-Fa-f]{2})*)+", re.ASCII)
 _TEMPLATE: Final = re.compile(r"/|(?:/[^/{}?#]+|/\{[^/{}?#]+\})+/?")
-_FORBIDDEN: Final = re.compile(r"[/\\\x00-\x1f\x7f]")
+# Also what a server that decodes twice would read as such.
+_FORBIDDEN: Final = re.compile(r"[/\\\x00-\x1f\x7f]|%(?:2[ef]|5c|0[0ad])", re.IGNORECASE)
 
 Value = TypeVar("Value")
 

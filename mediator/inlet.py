@@ -91,6 +91,13 @@ class Inlet:
                     where="connection",
                     detail=f"{client}, in mode http, is not taken from {request.remote}",
                 )
+            if len(fields) > self.limits.head_max_fields:
+                raise Problem(
+                    Code.INVALID_HEADER,
+                    where="header block",
+                    detail=f"{len(fields)} fields, at most {self.limits.head_max_fields} are taken",
+                    status=431,
+                )
             body = await request.receive(self.limits.request_max_bytes, self.limits.read_s)
             return xroad.call_of(
                 request.method, target, named, fields, body, client, request_id, request.room

@@ -17,6 +17,7 @@ from exchange.problems import Code, Problem
 from exchange.trust import RegistryState, ServerRecord
 from mediator.settings import LimitSettings
 from mediator.stages import Answered, RecordedCall
+from mediator.xroad import MAX_LINK_HEAD_BYTES
 from serving import client
 from serving.backends import Headers
 
@@ -102,6 +103,7 @@ class Link:
                     max_waiting=limits.concurrent,
                     idle_s=limits.keepalive_s * 0.8,
                     connect_s=limits.connect_s,
+                    max_head_bytes=MAX_LINK_HEAD_BYTES,
                     max_body_bytes=limits.answer_max_bytes,
                 ),
                 admit=lambda certificate: self._admit(server.id, certificate),

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from exchange.problems import Code, Problem
 from serving import client
-from serving.backends import BackendRequest, BackendResponse
+from serving.backends import BackendRequest, BackendResponse, Headers
 from serving.bodies import Body
 
 IDLE_S = 4.0
@@ -24,7 +24,13 @@ class HttpBackend:
     """
 
     def __init__(
-        self, url: str, *, connections: int, response_max_bytes: int, ca: Path | None = None
+        self,
+        url: str,
+        *,
+        connections: int,
+        head_max_bytes: int,
+        response_max_bytes: int,
+        ca: Path | None = None,
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
@@ -54,6 +60,7 @@ class HttpBackend:
                 # Many application servers drop an idle connection after 5 s; a POST on one that
                 # is being dropped would be lost.
                 idle_s=IDLE_S,
+                max_head_bytes=head_max_bytes,
                 max_body_bytes=response_max_bytes,
             ),
         )
@@ -76,13 +83,22 @@ class HttpBackend:
             raise _translate(failure, self._where, timeout_s) from failure
         return BackendResponse(
             answer.status,
-            tuple(item for item in answer.headers if item[0] not in _OF_THE_CONNECTION),
+            _end_to_end(answer.headers),
             answer.body,
         )
 
     async def close(self) -> None:
         """Close the connections; idempotent."""
         await self._pool.close()
+
+
+def _end_to_end(headers: Headers) -> Headers:
+    """Without the fields of the connection and those that Connection lists (RFC 9110 7.6.1)."""
+    dropped = _OF_THE_CONNECTION
+    for name, value in headers:
+        if name == "connection":
+            dropped |= {token.strip().lower() for token in value.split(",")}
+    return tuple([item for item in headers if item[0] not in dropped])
 
 
 def _translate(failure: client.ExchangeFailed, where: str, timeout_s: float) -> Problem:

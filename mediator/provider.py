@@ -25,6 +25,7 @@ from exchange.problems import Code, Problem, Side
 from exchange.registrations import ServiceType
 from exchange.trust import RegistryState
 from mediator import metaservices, xroad
+from mediator.delivery import check_part, check_tags, withheld
 from mediator.pinned import PinnedAgreements
 from mediator.quota import QuotaBook
 from mediator.records import Recorder
@@ -56,9 +57,11 @@ _NOT_RELEASED = frozenset(
         "content-digest",
         "content-length",
         "date",
+        "proxy-authentication-info",
         "server",
         "signature",
         "signature-input",
+        "via",
         "x-road-client",
         "x-road-error",
         "x-road-id",
@@ -68,12 +71,6 @@ _NOT_RELEASED = frozenset(
     }
 )
 _OF_THE_WHOLE_BODY = frozenset({"etag", "content-md5", "digest", "repr-digest", "accept-ranges"})
-_NOT_DELIVERED = xroad.OF_PROXIES | {
-    "content-digest",
-    "signature",
-    "signature-input",
-    "x-road-service",
-}
 # What an error of the backend may say under an agreement that releases some fields only.
 _OF_A_PROBLEM = frozenset({"type", "title", "status", "detail"})
 
@@ -219,8 +216,8 @@ class Provider:
 
         Raises:
             Problem: ``UnknownService``, ``ServiceDisabled``, ``UnknownEndpoint``, what the
-                agreements say, ``FieldNotReleased``, what the contract says of the request, or
-                ``QuotaExceeded``.
+                agreements say, ``FieldNotReleased`` (of a field, or an entity tag of the whole),
+                what the contract says of the request, or ``QuotaExceeded``.
         """
         call = recorded.call
         offered = self.services.get(call.service)
@@ -241,7 +238,10 @@ class Provider:
             call.agreement,
             self.clock.now(),
         )
-        self._check_selection(match, call.query, self.projection(grant.fields), agreement.id)
+        projection = self.projection(grant.fields)
+        if not projection.everything:
+            check_tags(method, call.received.head.headers)
+        self._check_selection(match, call.query, projection, agreement.id)
         self._judge(
             offered,
             call,
@@ -260,19 +260,22 @@ class Provider:
         """
         call = allowed.recorded.call
         offered = self.services[call.service]
-        plain = offered.validation is not Validation.OFF or not self._everything(allowed)
+        checked = offered.validation is not Validation.OFF
+        kept_back = withheld(allowed.match.operation, checked, not self._everything(allowed))
+        headers = tuple([item for item in call.received.head.headers if item[0] not in kept_back])
         answer = await offered.backend.exchange(
             BackendRequest(
                 call.received.head.method,
                 call.path or "/",
                 call.query,
-                _delivered_headers(call.received.head.headers, plain),
+                headers,
                 call.received.body,
                 call.received.room,
             ),
             timeout_s=offered.timeout_s,
         )
         await self.turns.next()
+        check_part(answer.status, headers)
         if len(answer.body) > offered.response_max_bytes:
             raise Problem(
                 Code.RESPONSE_TOO_LARGE,
@@ -280,7 +283,7 @@ class Provider:
                 detail=f"{len(answer.body)} bytes, at most {offered.response_max_bytes} are taken",
             )
         document = None
-        if offered.validation is not Validation.OFF and call.received.head.method != "HEAD":
+        if checked and call.received.head.method != "HEAD":
             document = self._judge(
                 offered,
                 call,
@@ -437,17 +440,6 @@ def _registered_type(state: RegistryState, service: ServiceId) -> ServiceType:
         return state.service(service).type
     except Problem:
         return ServiceType.OPENAPI
-
-
-def _delivered_headers(headers: Headers, plain: bool) -> Headers:
-    """What the backend sees: every signed field; uncoded content when it must be read here."""
-    return tuple(
-        [
-            item
-            for item in headers
-            if item[0] not in _NOT_DELIVERED and not (plain and item[0] == "accept-encoding")
-        ]
-    )
 
 
 def _of_json(headers: Headers) -> Headers:

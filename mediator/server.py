@@ -263,6 +263,7 @@ async def _listen(
     start = partial(
         listen,
         drain_s=2.0,
+        head_s=limits.head_s,
         keepalive_s=limits.keepalive_s,
         max_line_bytes=limits.url_max_bytes,
         max_connections=limits.listener_connections,
@@ -280,6 +281,7 @@ async def _listen(
             watcher.observer("peer", Code.PEER_CERTIFICATE_UNTRUSTED),
         ),
         on_malformed=watcher.malformed("peer"),
+        max_head_bytes=xroad.MAX_LINK_HEAD_BYTES,
     )
     stack.push_async_callback(found["peer"].stop)
     if addresses.http is not None:
@@ -296,6 +298,7 @@ async def _listen(
             where="listen.http",
             side=Side.CONSUMER,
             on_malformed=watcher.malformed("http"),
+            max_head_bytes=limits.head_max_bytes,
         )
         stack.push_async_callback(found["http"].stop)
     if addresses.https is not None:
@@ -312,6 +315,7 @@ async def _listen(
                 watcher.observer("https", Code.CLIENT_CERTIFICATE_REJECTED),
             ),
             on_malformed=watcher.malformed("https"),
+            max_head_bytes=limits.head_max_bytes,
         )
         stack.push_async_callback(found["https"].stop)
     return found
@@ -368,6 +372,7 @@ def _offer(
         backend = HttpBackend(
             offered.url or "",
             connections=settings.limits.connections,
+            head_max_bytes=settings.limits.head_max_bytes,
             response_max_bytes=offered.response_max_bytes,
             ca=offered.ca,
         )

@@ -11,6 +11,7 @@ from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.problems import Code, Problem
 from mediator.journal.log import JournalSettings
 from serving.listener import MAX_CONNECTIONS
+from serving.requests import MAX_HEAD_BYTES
 from serving.settings import setting
 
 
@@ -132,6 +133,20 @@ class LimitSettings:
         "largest answer accepted from another server", default=16 * 1024 * 1024, low=1024
     )
     url_max_bytes: int = setting("longest path and query", default=8190, low=256, high=65536)
+    head_max_bytes: int = setting(
+        "longest header block of an application's request or a backend's answer",
+        default=MAX_HEAD_BYTES,
+        low=4096,
+        high=MAX_HEAD_BYTES,
+    )
+    head_max_fields: int = setting(
+        "most header fields of an application's request", default=85, low=16, high=85
+    )
+    head_s: float = setting(
+        "seconds from the first byte of a request to the end of its header block",
+        default=10.0,
+        low=0.1,
+    )
     read_s: float = setting("seconds for reading a request body", default=30.0, low=0.1)
     connect_s: float = setting("seconds for connecting to another server", default=5.0, low=0.1)
     exchange_s: float = setting(

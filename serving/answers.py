@@ -283,7 +283,8 @@ class AnswerReader:
         if self._head_only:
             self._whole = True
             self.keep_alive = self._parser.should_keep_alive()
-        elif codings and codings != ["chunked"]:
+        elif codings and (codings != ["chunked"] or self._parser.get_http_version() != "1.1"):
+            # HTTP/1.0 has none: its framing is faulty (RFC 9112 section 6.1)
             self._blame(ProtocolError("the answer has a transfer coding other than chunked"))
         elif status in (204, 304):
             return

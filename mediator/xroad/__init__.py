@@ -20,6 +20,7 @@ from mediator.xroad.calls import METHODS, call_of, new_request_id
 from mediator.xroad.connections import Connection, LocalApplication, authenticate
 from mediator.xroad.fields import (
     MAX_FIELDS,
+    MAX_LINK_HEAD_BYTES,
     MAX_MESSAGE_ID,
     OF_PROXIES,
     first,
@@ -31,6 +32,7 @@ from mediator.xroad.fields import (
 __all__ = [
     "CLIENT_HEADERS",
     "MAX_FIELDS",
+    "MAX_LINK_HEAD_BYTES",
     "MAX_MESSAGE_ID",
     "METHODS",
     "OF_PROXIES",

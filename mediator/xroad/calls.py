@@ -59,7 +59,7 @@ def call_of(
         target=target,
         path=path,
         query=query,
-        headers=forwarded(headers),
+        headers=forwarded(headers, traced=bool(own.get("traceparent"))),
         body=body,
         message_id=identifier,
         request_id=request_id,

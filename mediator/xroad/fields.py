@@ -13,6 +13,8 @@ from serving.backends import Headers
 MAX_MESSAGE_ID = 255
 # Fewer than a message between servers may have: this server adds its own.
 MAX_FIELDS = 85
+# And longer: each server adds fields to the longest head of an application or a backend.
+MAX_LINK_HEAD_BYTES = 80 * 1024
 # The names of heads of at most so many fields are judged once and remembered.
 _PLAIN_FIELDS = 48
 
@@ -42,8 +44,12 @@ _GRAMMAR = {
     "x-road-id": (_MESSAGE_ID, f"must be 1 to {MAX_MESSAGE_ID} visible ASCII characters"),
     "x-road-request-id": (_MESSAGE_ID, f"must be 1 to {MAX_MESSAGE_ID} visible ASCII characters"),
 }
-# W3C Trace Context section 3.2.2; what is written otherwise is ignored (section 4.3).
-_TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
+# W3C Trace Context section 3.2.2, and the known part of later versions (section 3.2.4); an id of
+# zeros is none. What is written otherwise is ignored (section 4.3).
+_TRACE = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII
+)
+_TRACE_LENGTH = 55
 # Fields by which frameworks take a request for another one than its request line says.
 _OVERRIDES = frozenset(
     {
@@ -55,15 +61,19 @@ _OVERRIDES = frozenset(
     }
 )
 # Where the user's browser is, is nobody's business at the provider; and a backend could believe it.
+# ``Via`` is of the same kind; why none is made is said in docs/adr/0036.
 OF_PROXIES = frozenset(
-    {"forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"}
+    {"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"}
 )
+_OF_TRACES = frozenset({"traceparent", "tracestate"})
 _NOT_FORWARDED = frozenset(
     {
         *CLIENT_HEADERS,
         *OF_PROXIES,
         "host",
         "content-length",
+        "http2-settings",
+        "proxy-authentication-info",
         "user-agent",
         "server",
         "date",
@@ -88,8 +98,13 @@ def id_named(headers: Headers, wanted: str) -> str:
     return value if _MESSAGE_ID.fullmatch(value) else ""
 
 
-def forwarded(headers: Headers) -> Headers:
-    """The end-to-end fields that go on to the provider."""
+def forwarded(headers: Headers, *, traced: bool = False) -> Headers:
+    """The end-to-end fields that go on to the provider.
+
+    Args:
+        traced: whether a valid ``traceparent`` came; without one neither it nor ``tracestate``
+            goes on (W3C Trace Context section 4.3).
+    """
     listed: set[str] = set()
     for name, value in headers:
         if name == "connection":
@@ -102,6 +117,7 @@ def forwarded(headers: Headers) -> Headers:
             and field[0] not in HOP_BY_HOP
             # What the exchange itself goes by is recorded, so it goes on whatever is listed.
             and (field[0] not in listed or field[0] in _OWN)
+            and (traced or field[0] not in _OF_TRACES)
         ]
     )
 
@@ -119,15 +135,21 @@ def own_fields(headers: Headers) -> dict[str, str]:
 
     Raises:
         Problem: ``InvalidHeader`` when one is repeated with another value, longer than 1,024
-            characters, not printable ASCII or not written as it must be; and for a field that
-            would make a backend see another caller or another request than was judged here.
+            characters, not printable ASCII or not written as it must be; for a field that would
+            make a backend see another caller or another request than was judged here; and (501)
+            for the handshake of WebSocket. A trace that is none is no problem: it is empty.
     """
     found = _own_of_plain(headers)
     if found is None:
         found = {}
         for name, value in headers:
+            if name == "traceparent":
+                found[name] = "" if name in found else value  # two of them are none
+                continue
             if name not in _OWN:
-                if name in _OVERRIDES or not _USUAL_NAME.fullmatch(name):
+                if name == "upgrade":
+                    _refuse_upgrade(value)
+                elif name in _OVERRIDES or not _USUAL_NAME.fullmatch(name):
                     _refuse_misleading(name)
                 continue
             if found.setdefault(name, value) != value:
@@ -143,9 +165,17 @@ def own_fields(headers: Headers) -> dict[str, str]:
                     detail="at most 1,024 printable ASCII characters",
                 )
             _check_grammar(name, value)
-    if "traceparent" in found and not _TRACE.fullmatch(found["traceparent"]):
-        del found["traceparent"]
+    if "traceparent" in found:
+        found["traceparent"] = _known_trace(found["traceparent"])
     return found
+
+
+def _known_trace(value: str) -> str:
+    """What is understood of a trace; empty when it is none, so that no text gets into entries."""
+    known, more = value[:_TRACE_LENGTH], value[_TRACE_LENGTH:]
+    if not _TRACE.fullmatch(known) or (more and (known[:2] == "00" or more[0] != "-")):
+        return ""
+    return known
 
 
 def _own_of_plain(headers: Headers) -> dict[str, str] | None:
@@ -169,7 +199,7 @@ def _own_of_plain(headers: Headers) -> dict[str, str] | None:
 def _places(names: tuple[str, ...]) -> tuple[tuple[str, int], ...] | None:
     """Where the own fields stand; None when a name repeats or could mislead a backend."""
     if len(set(names)) < len(names) or any(
-        name in _OVERRIDES or not _USUAL_NAME.fullmatch(name) for name in names
+        name in _OVERRIDES or name == "upgrade" or not _USUAL_NAME.fullmatch(name) for name in names
     ):
         return None
     return tuple((name, place) for place, name in enumerate(names) if name in _OWN)
@@ -179,6 +209,19 @@ def _check_grammar(name: str, value: str) -> None:
     rule = _GRAMMAR.get(name)
     if rule is not None and not rule[0].fullmatch(value):
         raise Problem(Code.INVALID_HEADER, where=name, detail=rule[1])
+
+
+def _refuse_upgrade(value: str) -> None:
+    """Others than WebSocket may be ignored (RFC 9110 section 7.8); a client of that would wait for
+    a protocol that no signature and no journal covers."""
+    protocols = [protocol.strip().partition("/")[0].lower() for protocol in value.split(",")]
+    if "websocket" in protocols:
+        raise Problem(
+            Code.INVALID_HEADER,
+            where="upgrade",
+            detail="WebSocket is not carried: every message is signed and recorded as a whole",
+            status=501,
+        )
 
 
 def _refuse_misleading(name: str) -> None:

@@ -56,7 +56,9 @@ def test_found(path: str, template: str, values: dict[str, str]) -> None:
 
 REFUSED = [
     "projects", "/nothing/here", "/projects//", "//", "//projects", "/projects/.", "/projects/..",
-    "/projects/%2e%2e", "/projects/%2E", "/projects/a%2Fb", "/projects/a%5Cb", "/projects/a\\b",
+    "/projects/%2e%2e", "/projects/%2E", "/projects/a%2Fb", "/projects/a%5Cb",
+    "/projects/%252e%252e", "/projects/a%252Fb", "/projects/a%255cb", "/projects/a%2500",
+    "/projects/a\\b",
     "/projects/a;v=1", "/projects/latest;x", "/projects/%00", "/projects/a%0Ab", "/projects/%FF",
     "/projects/%C0%AF", "/projects/%zz", "/projects/%4", "/projects/ກ", "/projects/a b",
     "/projects/a?b", "/projects/a#b", "/projects/{code}", "/a/b", "/a/b/c/d", "/" + "a/" * 70,

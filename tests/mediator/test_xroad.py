@@ -149,6 +149,13 @@ def test_fields_of_the_connection_and_of_the_server_are_not_forwarded() -> None:
         ("x-private", "1"),
         ("keep-alive", "timeout=5"),
         ("te", "trailers"),
+        ("trailer", "x-sum"),
+        ("upgrade", "h2c"),
+        ("proxy-connection", "keep-alive"),
+        ("proxy-authorization", "Basic AAAA"),
+        ("proxy-authentication-info", "x"),
+        ("via", "1.1 proxy.inside.example"),
+        ("forwarded", "for=10.0.0.1"),
         ("signature", "sig=:AAAA:"),
         ("x-road-request-id", "forged"),
         ("x-road-client", str(BUDGET)),
@@ -215,12 +222,66 @@ def test_a_malformed_call_is_refused(method: str, headers: xroad.Headers, code: 
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
         ),
+        (
+            "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-03-about Somchai",
+            "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-03",
+        ),
         ("about Somchai", ""),
+        ("", ""),
+        ("ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", ""),
+        ("00-00000000000000000000000000000000-00f067aa0ba902b7-01", ""),
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01", ""),
+        ("00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01", ""),
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more", ""),
+        ("01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01more", ""),
+        ("x" * 2000, ""),
+        ("\xe4", ""),
     ],
 )
 def test_a_trace_is_recorded_only_if_it_is_one(given: str, kept: str) -> None:
     """What is not W3C Trace Context is ignored, so that no text gets into the entries that way."""
     assert xroad.own_fields((("traceparent", given),)).get("traceparent", "") == kept
+
+
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.mark.parametrize(
+    ("headers", "goes_on"),
+    [
+        ((("traceparent", TRACE), ("tracestate", "a=1"), ("tracestate", "b=2")), True),
+        ((("traceparent", "nonsense"), ("tracestate", "a=1")), False),
+        ((("tracestate", "a=1"),), False),
+        ((("traceparent", TRACE), ("traceparent", TRACE.replace("4b", "5b"))), False),
+    ],
+)
+def test_a_trace_goes_on_as_it_came_or_not_at_all(headers: xroad.Headers, goes_on: bool) -> None:
+    """W3C Trace Context sections 3.4 and 4.3: passed through unchanged; no state without a
+    trace; none is made here."""
+    named = (SERVICE, "", "")
+    call = xroad.call_of("GET", f"/r1/{SERVICE}", named, headers, b"", BUDGET, "r")
+    assert call.headers == (headers if goes_on else ())
+    assert call.trace == (TRACE if goes_on else "")
+
+
+@pytest.mark.parametrize("value", ["websocket", "WebSocket", "h2c, websocket", "websocket/13"])
+def test_websocket_is_refused(value: str) -> None:
+    """Its client would wait for a protocol that nobody signs."""
+    with pytest.raises(Problem) as caught:
+        xroad.own_fields((("connection", "upgrade"), ("upgrade", value)))
+    assert (caught.value.code, caught.value.status) == (Code.INVALID_HEADER, 501)
+    assert caught.value.where == "upgrade"
+
+
+def test_another_upgrade_is_ignored() -> None:
+    """RFC 9110 section 7.8: the request is answered in HTTP/1.1; the offer goes no further."""
+    headers = (
+        ("connection", "Upgrade, HTTP2-Settings"),
+        ("upgrade", "h2c"),
+        ("http2-settings", "AAMAAABk"),
+    )
+    assert xroad.own_fields(headers) == {}
+    assert xroad.forwarded(headers) == ()
 
 
 def test_other_fields_with_underscores_are_the_applications_own() -> None:
@@ -236,6 +297,7 @@ _FIELD = st.tuples(
             "exchange-agreement",
             "x-road-id",
             "traceparent",
+            "upgrade",
             "x_road_client",
             "x.road.id",
             "x-method-override",

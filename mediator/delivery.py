@@ -1,0 +1,79 @@
+"""Which fields of a message its backend sees: what the answer can be checked and cut as a whole.
+
+A contract is kept, and fields are withheld, on whole documents only. So what would bring a part of
+one, or bind the answer to a document that is not released, does not reach the backend:
+
+- ``Range`` and ``If-Range``, where a success may be JSON that is checked, or fields are
+  restricted: a server may always answer with the whole (RFC 9110 section 14.2);
+- ``Accept-Encoding``, where anything in the answer is read here;
+- entity tags, where fields are restricted: a tag tells what the whole record says, so that a guess
+  of it must not be confirmed. ``If-None-Match`` of GET and HEAD is left out (the answer is then
+  whole); where leaving it out would act against the caller's will, the message is refused.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from exchange.operations import Operation
+from exchange.problems import Code, Problem
+from mediator.xroad import OF_PROXIES
+from serving.backends import Headers
+
+_ALWAYS = OF_PROXIES | {"content-digest", "signature", "signature-input", "x-road-service"}
+_PARTS = frozenset({"range", "if-range"})
+_CODINGS = frozenset({"accept-encoding"})
+_TAGS = frozenset({"if-none-match"})
+_SAFE = ("GET", "HEAD")
+
+
+@lru_cache(maxsize=4096)
+def withheld(operation: Operation, checked: bool, restricted: bool) -> frozenset[str]:
+    """The names of fields that do not reach the backend of this operation.
+
+    Args:
+        checked: whether the contract is kept (or its breaches are reported).
+        restricted: whether the agreement releases some fields only.
+    """
+    names = _ALWAYS
+    if restricted or (checked and operation.may_succeed_with_json):
+        names |= _PARTS
+    if restricted or (checked and operation.may_answer_json):
+        names |= _CODINGS
+    if restricted:
+        names |= _TAGS
+    return names
+
+
+def check_tags(method: str, headers: Headers) -> None:
+    """Refuse conditions on a whole record of which only some fields are released.
+
+    Raises:
+        Problem: ``FieldNotReleased``. ``*`` names no tag and is the backend's to judge.
+    """
+    for name, value in headers:
+        conditional = name == "if-match" or (name == "if-none-match" and method not in _SAFE)
+        if conditional and value != "*":
+            raise Problem(
+                Code.FIELD_NOT_RELEASED,
+                where=f"header.{name}",
+                detail="entity tags are of the whole record, of which some fields are released",
+                facts={"field": name},
+            )
+
+
+def check_part(status: int, headers: Headers) -> None:
+    """Refuse a part of a document that nobody asked for.
+
+    Args:
+        headers: those that the backend got.
+
+    Raises:
+        Problem: ``BackendProtocolError`` (RFC 9110 section 15.3.7).
+    """
+    if status == 206 and not any(name == "range" for name, _ in headers):
+        raise Problem(
+            Code.BACKEND_NONSENSE,
+            where="backend answer, status",
+            detail="a part of a document came (206), and no part was asked for",
+        )

@@ -74,6 +74,8 @@ class Inlet:
         client: ApplicationId | None = None
         target, fields = request.target, request.headers
         try:
+            if request.fault is not None:
+                raise request.fault
             connection = xroad.Connection.of(request.transport)
             if not connection.tls and not self._is_near(request.remote):
                 raise Problem(

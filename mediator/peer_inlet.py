@@ -71,6 +71,8 @@ class PeerInlet:
     async def _receive(self, request: Request) -> Received:
         target, fields = request.target, request.headers
         try:
+            if request.fault is not None:
+                raise request.fault
             peer = self._peer(request)
             body = await request.receive(self.limits.request_max_bytes, self.limits.read_s)
             head = RequestHead(

@@ -73,6 +73,7 @@ class Request:
         "_waiter",
         "complete",
         "connection",
+        "fault",
         "headers",
         "keep_alive",
         "length",
@@ -105,6 +106,8 @@ class Request:
         self.size = 0
         """The bytes of the body that have come."""
         self.complete = False
+        self.fault: Problem | None = None
+        """What is wrong with the form of its target: the handler records it and answers with it."""
         self._body: list[bytes] = []
         self._expects_continue = expects_continue
         self._failure: Problem | None = None
@@ -441,11 +444,12 @@ class Connection(asyncio.Protocol):
         method = parser.get_method().decode("ascii")
         self._judge(version, target, names)
         host = self._judge_host(fields, names) if "host" in names else None
+        fault: Problem | None = None
         if target[:1] != b"/":
             try:
                 target = origin_form(method, target, host)
             except Problem as problem:
-                raise _Refused(problem) from problem
+                fault = problem
         length: int | None = 0
         if "content-length" in names:
             length = int(fields[names.index("content-length")][1])
@@ -462,11 +466,12 @@ class Connection(asyncio.Protocol):
             target.decode("latin-1"),
             fields,
             length=length,
-            keep_alive=version == "1.1" and parser.should_keep_alive(),
+            keep_alive=fault is None and version == "1.1" and parser.should_keep_alive(),
             expects_continue="expect" in names
             and version == "1.1"
             and fields[names.index("expect")][1].lower() == "100-continue",
         )
+        request.fault = fault
         self.deadline = math.inf
         self._task = self.loop.create_task(self._answer(request))
 

@@ -337,8 +337,9 @@ def test_a_peer_cannot_mislead_the_backend(shared_world: SmallWorld, name: str) 
         ("M-SEARCH {}", 400),  # a method that cannot be signed
         ("GET {}#part", 400),  # nor can this target
         ("PURGE {}", 400),
-        ("OPTIONS *", 404),
-        ("GET http://elsewhere{}", 404),
+        ("OPTIONS *", 400),
+        ("GET http://elsewhere{}", 400),
+        ("CONNECT elsewhere:443", 501),
     ],
 )
 def test_a_strange_request_line_on_the_link_is_recorded(

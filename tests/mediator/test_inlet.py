@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from exchange.identifiers import ApplicationId
-from exchange.problems import Code
+from exchange.problems import Code, Problem
 from mediator.gate import Gate
 from mediator.inlet import Inlet
 from mediator.metrics import Metrics
@@ -39,6 +39,7 @@ class Came:
     method: str = "GET"
     target: str = "/r1/LA/GOV/MPI/oda-mis/projects/x"
     headers: tuple[tuple[str, str], ...] = (("x-road-client", str(BUDGET)),)
+    fault: Problem | None = None
 
     @property
     def transport(self) -> Came:

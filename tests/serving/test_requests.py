@@ -410,14 +410,6 @@ REFUSED = {
     "a host with a path": (_head(b"Host: x/a"), 400),
     "a list of hosts": (_head(b"Host: x, y"), 400),
     "a relative target": (_head(b"Host: x", start=b"GET a HTTP/1.1"), 400),
-    "a URL of another host": (_head(b"Host: x", start=b"GET http://y/ HTTP/1.1"), 400),
-    "a URL of another port": (_head(b"Host: x", start=b"GET http://x:81/ HTTP/1.1"), 400),
-    "a URL with a user": (_head(b"Host: x", start=b"GET http://u@x/ HTTP/1.1"), 400),
-    "a URL without a host": (_head(b"Host:", start=b"GET http:///a HTTP/1.1"), 400),
-    "a URL of another scheme": (_head(b"Host: x", start=b"GET ftp://x/a HTTP/1.1"), 400),
-    "asterisk form": (_head(b"Host: x", start=b"OPTIONS * HTTP/1.1"), 400),
-    "asterisk form of GET": (_head(b"Host: x", start=b"GET * HTTP/1.1"), 400),
-    "CONNECT": (_head(b"Host: x:1", start=b"CONNECT x:1 HTTP/1.1"), 501),
     "authority form of GET": (_head(b"Host: x:1", start=b"GET x:1 HTTP/1.1"), 400),
     "another protocol": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
     "a method that is none": (_head(b"Host: x", start=b"GE\xc3T / HTTP/1.1"), 400),
@@ -426,6 +418,35 @@ REFUSED = {
     "a long head": (_head(b"Host: x", b"A: " + b"b" * MAX_HEAD_BYTES), 431),
     "a long head without end": (b"GET / HTTP/1.1\r\nA: " + b"b" * MAX_HEAD_BYTES, 431),
 }
+
+
+FORMS = {
+    "a URL of another host": (_head(b"Host: x", start=b"GET http://y/ HTTP/1.1"), 400),
+    "a URL of another port": (_head(b"Host: x", start=b"GET http://x:81/ HTTP/1.1"), 400),
+    "a URL with a user": (_head(b"Host: x", start=b"GET http://u@x/ HTTP/1.1"), 400),
+    "a URL without a host": (_head(b"Host:", start=b"GET http:///a HTTP/1.1"), 400),
+    "a URL of another scheme": (_head(b"Host: x", start=b"GET ftp://x/a HTTP/1.1"), 400),
+    "asterisk form": (_head(b"Host: x", start=b"OPTIONS * HTTP/1.1"), 400),
+    "asterisk form of GET": (_head(b"Host: x", start=b"GET * HTTP/1.1"), 400),
+    "CONNECT": (_head(b"Host: x:1", start=b"CONNECT x:1 HTTP/1.1"), 501),
+}
+
+
+@pytest.mark.parametrize("shape", FORMS)
+async def test_a_target_of_another_form_is_the_handlers_to_refuse(shape: str) -> None:
+    """It is a request, to be recorded with all that it says; and the last of its connection."""
+    sent, expected = FORMS[shape]
+
+    async def refusing(request: Request) -> Reply:
+        assert request.fault is not None
+        return Reply(*replies.reply(request.fault, Side.CONSUMER, ""))
+
+    async with serve(refusing) as (listener, malformed), connect(listener) as client:
+        await client.send(sent + GET)
+        status, fields, _ = await client.reply()
+        assert (status, fields["connection"]) == (expected, "close")
+        assert await client.ended() == b""
+    assert not malformed
 
 
 @pytest.mark.parametrize("shape", REFUSED)

@@ -111,11 +111,11 @@ class Inlet:
             raise
 
     def _is_near(self, remote: str) -> bool:
-        return _is_near(remote, self.plain_networks)
+        return is_near(remote, self.plain_networks)
 
 
 @lru_cache(maxsize=4096)
-def _is_near(remote: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
+def is_near(remote: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
     """Whether an address is on loopback or in a network from which plain text is allowed."""
     if not remote:
         return False

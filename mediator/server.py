@@ -32,6 +32,7 @@ from mediator.background import background_tasks
 from mediator.consumer import Consumer
 from mediator.contracts import ContractCache
 from mediator.gate import Gate
+from mediator.govstack.listening import listen_harness
 from mediator.handshakes import Handshakes, record_quietly
 from mediator.inlet import Inlet
 from mediator.journal.keyring import KeyRing
@@ -75,6 +76,7 @@ class Server:
     peer: Listener
     http: Listener | None
     https: Listener | None
+    govstack_harness: Listener | None
     admin: Listener
     journal: Journal
     gate: Gate
@@ -165,6 +167,9 @@ async def open_server(
         listeners = await _listen(
             settings, stack, provider, consumer, recorder, gate, metrics, watcher, view, authorities
         )
+        harness = await listen_harness(
+            settings, stack, view, consumer, gate, clock, watcher.malformed("govstack_harness")
+        )
         admin_listener = await _listen_admin(
             settings,
             stack,
@@ -190,6 +195,7 @@ async def open_server(
             listeners["peer"],
             listeners.get("http"),
             listeners.get("https"),
+            harness,
             admin_listener,
             journal,
             gate,

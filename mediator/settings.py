@@ -66,6 +66,10 @@ class ListenSettings:
     admin: str = setting(
         "address of health, metrics and administration; loopback only", default="127.0.0.1:0"
     )
+    govstack_harness: str | None = setting(
+        "address for GovStack's test suite, in plain text; loopback or `http_networks` only",
+        default=None,
+    )
     http_networks: tuple[str, ...] = setting(
         "networks, besides loopback, from which plain text is allowed", default=()
     )
@@ -190,6 +194,9 @@ class ServerSettings:
         "applications that call through this server", default=()
     )
     services: tuple[ServiceSettings, ...] = setting("services offered here", default=())
+    harness_registries: tuple[RegistrySettings, ...] = setting(
+        "registries of further instances that listen.govstack_harness answers from", default=()
+    )
     agreements: Path | None = setting(
         "folder with the sealed agreements (*.jws) that open doors; pinned here", default=None
     )

@@ -30,6 +30,11 @@ COMMANDS = {
     "call": ("console.cli.call", "call", "Call a service through your security server."),
     "audit": ("console.cli.audit", "audit", "Search, show, export and verify journals."),
     "certs": ("console.cli.certs", "certs", "Create, show and renew development certificates."),
+    "govstack-harness": (
+        "console.cli.govstack_harness",
+        "govstack_harness",
+        "Answer GovStack's test suite.",
+    ),
     "bench": ("benchmarks.command", "bench", "Measure against a baseline in the same run."),
 }
 

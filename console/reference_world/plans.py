@@ -46,9 +46,11 @@ class ServerPlan:
     """A security server and the members that it hosts; the first one owns it.
 
     ``address`` is where others reach it, when that is not its own listener.
+    ``listen`` are addresses of listeners beyond those that every server of a world has.
     """
 
     id: ServerId
     members: tuple[MemberPlan, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
     address: str | None = None
+    listen: Mapping[str, str] = field(default_factory=dict)

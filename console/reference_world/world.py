@@ -399,7 +399,10 @@ class World:
             "address": server.address,
             "registry": {"url": self.registry_url, "root": str(self.anchor), "poll_s": 1.0},
             "auth": {"certificate": "auth.pem", "key": "auth.key"},
-            "listen": {name: f"127.0.0.1:{port}" for name, port in server.ports.items()},
+            "listen": {
+                **{name: f"127.0.0.1:{port}" for name, port in server.ports.items()},
+                **plan.listen,
+            },
             "members": [
                 {
                     "id": str(member.id),

@@ -1,0 +1,56 @@
+"""What a client may call of a provider: asked of the provider's server, signed and recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import orjson
+
+from exchange.identifiers import ApplicationId, ServiceId
+from exchange.problems import Code, Problem
+from mediator import xroad
+from mediator.consumer import Consumer
+from mediator.gate import Gate
+from mediator.govstack import forms
+
+
+@dataclass(frozen=True, slots=True)
+class AllowedMethods:
+    """The metaservice allowedMethods, called for a client of this server."""
+
+    consumer: Consumer
+    gate: Gate
+
+    async def __call__(self, client: ApplicationId, provider: ApplicationId) -> list[forms.Service]:
+        """The services of ``provider`` that agreements open to ``client``.
+
+        Raises:
+            Problem: whatever stopped the exchange (400 where it is the caller's fault, as the
+                suite knows no other status), or ``PeerProtocolError`` for another answer.
+        """
+        service = ServiceId(
+            provider.instance,
+            provider.member_class,
+            provider.member_code,
+            provider.application_code,
+            "allowedMethods",
+        )
+        call = xroad.call_of(
+            "GET",
+            f"/r1/{service}",
+            (service, "", ""),
+            (("accept", "application/json"),),
+            b"",
+            client,
+            xroad.new_request_id(),
+        )
+        with self.gate:
+            reply = await self.consumer.exchange(call)
+        if reply.status != 200:
+            raise Problem(
+                Code.PEER_NONSENSE, where="answer", detail=f"allowedMethods got {reply.status}"
+            )
+        try:
+            return forms.services_read(orjson.loads(reply.body))
+        except orjson.JSONDecodeError as error:
+            raise Problem(Code.PEER_NONSENSE, where="answer", detail="is not JSON") from error

@@ -25,8 +25,8 @@ class AllowedMethods:
         """The services of ``provider`` that agreements open to ``client``.
 
         Raises:
-            Problem: whatever stopped the exchange (400 where it is the caller's fault, as the
-                suite knows no other status), or ``PeerProtocolError`` for another answer.
+            Problem: whatever stopped the exchange, or ``PeerProtocolError`` for another answer
+                than a list, or one too long to be held in memory.
         """
         service = ServiceId(
             provider.instance,
@@ -46,9 +46,9 @@ class AllowedMethods:
         )
         with self.gate:
             reply = await self.consumer.exchange(call)
-        if reply.status != 200:
+        if reply.status != 200 or not isinstance(reply.body, bytes):
             raise Problem(
-                Code.PEER_NONSENSE, where="answer", detail=f"allowedMethods got {reply.status}"
+                Code.PEER_NONSENSE, where="answer", detail=f"{reply.status} is no list of services"
             )
         try:
             return forms.services_read(orjson.loads(reply.body))

@@ -43,7 +43,7 @@ SIGNATURE_LIFETIME_S = 60
 log = structlog.get_logger("mediator.consumer")
 
 # Fields of the link that mean nothing to the application.
-_NOT_ANSWERED = frozenset({"content-digest", "signature", "signature-input"})
+_NOT_ANSWERED = frozenset({"content-digest", "signature", "signature-input", "x-road-request-hash"})
 
 
 @dataclass(frozen=True, slots=True)

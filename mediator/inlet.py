@@ -19,6 +19,7 @@ from mediator.records import Recorder
 from mediator.settings import ConnectionMode, LimitSettings
 from mediator.stages import Call
 from serving import replies
+from serving.bodies import Spooled
 from serving.requests import Reply, Request
 
 log = structlog.get_logger("mediator.inlet")
@@ -35,6 +36,7 @@ class Inlet:
     limits: LimitSettings
     metrics: Metrics
     plain_networks: tuple[IPv4Network | IPv6Network, ...]
+    form: replies.Form = replies.PLAIN
 
     async def handle(self, request: Request) -> Reply:
         """Answer one request of an application."""
@@ -48,12 +50,13 @@ class Inlet:
         except Problem as problem:
             self.metrics.refused("consumer", problem, started)
             log.info("call_refused", trace=request_id, code=problem.code, why=str(problem))
-            return _problem_reply(problem, request, request_id)
+            return self._problem_reply(problem, request, request_id)
 
     async def _exchange(self, request: Request, request_id: str) -> Reply:
         try:
             call = await self._call(request, request_id)
-            return await self.consumer.exchange(call)
+            reply = await self.consumer.exchange(call)
+            return await self._answer(request, call, reply)
         except Problem:
             raise
         except Exception as error:
@@ -83,8 +86,9 @@ class Inlet:
                     where="connection",
                     detail=f"plain text is not taken from {request.remote}",
                 )
+            target = xroad.canonical_target(target)
             named = xroad.service_of(target, self.limits.url_max_bytes)
-            client = xroad.client_of(fields)
+            client = xroad.client_calling(fields)
             application = xroad.authenticate(client, connection, self.applications)
             if application.mode is ConnectionMode.HTTP and not self._is_near(request.remote):
                 # Trusted by its place alone, of which TLS without a certificate says nothing.
@@ -110,6 +114,33 @@ class Inlet:
             )
             raise
 
+    async def _answer(self, request: Request, call: Call, reply: Reply) -> Reply:
+        """The answer as the application gets it: with the hash of its request; a refusal of the
+        other server in the form of this one."""
+        status, headers, body = reply
+        if xroad.first(headers, "x-road-error"):
+            told = b"" if isinstance(body, Spooled) else body
+            accept = replies.accept_of(request.headers)
+            return Reply(
+                *replies.restate(status, headers, told, call.request_id, accept, self.form)
+            )
+        generated = "" if xroad.first(request.headers, "x-road-id") else call.message_id
+        head = xroad.head_of(
+            request.method,
+            request.target,
+            request.headers,
+            request.names,
+            call.request_id,
+            generated,
+        )
+        value = await xroad.request_hash(head, call.body)
+        return Reply(status, (*headers, ("x-road-request-hash", value)), body)
+
+    def _problem_reply(self, problem: Problem, request: Request, request_id: str) -> Reply:
+        accept = replies.accept_of(request.headers)
+        status, headers, body = replies.reply(problem, Side.CONSUMER, request_id, accept, self.form)
+        return Reply(status, (*headers, ("x-road-request-id", request_id)), body)
+
     def _is_near(self, remote: str) -> bool:
         return is_near(remote, self.plain_networks)
 
@@ -121,9 +152,3 @@ def is_near(remote: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> boo
         return False
     address = ip_address(remote)
     return address.is_loopback or any(address in network for network in networks)
-
-
-def _problem_reply(problem: Problem, request: Request, request_id: str) -> Reply:
-    accept = next((value for name, value in request.headers if name == "accept"), "")
-    status, headers, body = replies.reply(problem, Side.CONSUMER, request_id, accept)
-    return Reply(status, (*headers, ("x-road-request-id", request_id)), body)

@@ -49,7 +49,7 @@ from mediator.records import Recorder
 from mediator.settings import ServerSettings, ServiceSettings
 from mediator.turns import Turns
 from mediator.view import RegistryView
-from serving import tls
+from serving import replies, tls
 from serving.backends import Backend
 from serving.clock import Clock, SystemClock
 from serving.listener import Listener, is_loopback, listen, split_address
@@ -264,6 +264,7 @@ async def _listen(
         limits=limits,
         metrics=metrics,
         plain_networks=tuple(map(ip_network, addresses.http_networks)),
+        form=replies.Form(settings.profile, settings.error_types),
     )
     peer_inlet = PeerInlet(provider, lambda: view.state, recorder, gate, limits, metrics)
     start = partial(

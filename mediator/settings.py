@@ -7,10 +7,12 @@ from enum import StrEnum
 from ipaddress import ip_network
 from pathlib import Path
 
+from exchange.error_types import ErrorTypes
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.problems import Code, Problem
 from mediator.journal.log import JournalSettings
 from serving.listener import MAX_CONNECTIONS
+from serving.replies import Profile
 from serving.requests import MAX_HEAD_BYTES
 from serving.settings import setting
 
@@ -201,6 +203,14 @@ class ServerSettings:
         "folder with the sealed agreements (*.jws) that open doors; pinned here", default=None
     )
     limits: LimitSettings = setting("bounds", default_factory=LimitSettings)
+    profile: Profile = setting(
+        "saphan or x-road: whose statuses and shapes the errors have that applications get",
+        default=Profile.SAPHAN,
+    )
+    error_types: ErrorTypes = setting(
+        "camel (Server.ClientProxy.NetworkError) or snake, as X-Road writes them from 7.8 on",
+        default=ErrorTypes.CAMEL,
+    )
     journal: JournalSettings = setting("how the journal writes", default_factory=JournalSettings)
     log_level: str = setting("debug, info, warning or error", default="info")
 

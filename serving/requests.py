@@ -78,6 +78,7 @@ class Request:
         "keep_alive",
         "length",
         "method",
+        "names",
         "room",
         "size",
         "target",
@@ -90,6 +91,7 @@ class Request:
         target: str,
         headers: Headers,
         *,
+        names: tuple[bytes, ...] = (),
         length: int | None,
         keep_alive: bool,
         expects_continue: bool,
@@ -98,6 +100,8 @@ class Request:
         self.method = method
         self.target = target
         self.headers = headers
+        self.names = names
+        """The names of the fields as the client wrote them."""
         self.length = length
         """The announced length of the body; None when it ends with its last chunk."""
         self.keep_alive = keep_alive
@@ -232,6 +236,7 @@ class Connection(asyncio.Protocol):
         "_host",
         "_line",
         "_line_whole",
+        "_names",
         "_owner",
         "_parser",
         "_paused",
@@ -263,6 +268,7 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._ahead = b""
         self._fields: list[tuple[str, str]] = []
+        self._names: list[bytes] = []
         self._target = b""
         self._line = b""  # as much of a request line as has come, while it is not whole
         self._line_whole = False
@@ -431,6 +437,7 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._request is None:  # and not in a trailer, which is dropped
+            self._names.append(name)
             self._fields.append((FIELD_NAMES[name], value.decode("latin-1").strip(" \t")))
 
     def on_headers_complete(self) -> None:
@@ -439,6 +446,7 @@ class Connection(asyncio.Protocol):
         parser = self._parser
         target, self._target = self._target, b""
         fields, self._fields = tuple(self._fields), []
+        written, self._names = tuple(self._names), []
         names = [name for name, _ in fields]
         version = parser.get_http_version()
         method = parser.get_method().decode("ascii")
@@ -465,6 +473,7 @@ class Connection(asyncio.Protocol):
             method,
             target.decode("latin-1"),
             fields,
+            names=written,
             length=length,
             keep_alive=fault is None and version == "1.1" and parser.should_keep_alive(),
             expects_continue="expect" in names

@@ -6,11 +6,15 @@ GovStack names the header ``X-GovStack-Client``. Pure: from method, target and h
 
 :mod:`~mediator.xroad.addresses` reads identifiers, :mod:`~mediator.xroad.fields` judges header
 fields, :mod:`~mediator.xroad.connections` judges connections, :mod:`~mediator.xroad.calls` puts a
-call together. docs/x-road.md holds every rule of the protocol against them.
+call together, :mod:`~mediator.xroad.request_hash` computes the hash that its answer carries.
+docs/x-road.md holds every rule of the protocol against them.
 """
 
 from mediator.xroad.addresses import (
     CLIENT_HEADERS,
+    canonical,
+    canonical_target,
+    client_calling,
     client_named,
     client_of,
     service_named,
@@ -28,6 +32,7 @@ from mediator.xroad.fields import (
     id_named,
     own_fields,
 )
+from mediator.xroad.request_hash import head_of, request_hash
 
 __all__ = [
     "CLIENT_HEADERS",
@@ -40,13 +45,18 @@ __all__ = [
     "LocalApplication",
     "authenticate",
     "call_of",
+    "canonical",
+    "canonical_target",
+    "client_calling",
     "client_named",
     "client_of",
     "first",
     "forwarded",
+    "head_of",
     "id_named",
     "new_request_id",
     "own_fields",
+    "request_hash",
     "service_named",
     "service_of",
 ]

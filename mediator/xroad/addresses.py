@@ -1,19 +1,70 @@
-"""Addresses: the service that a request target names, and the client that its header names."""
+"""Addresses: the service that a request target names, and the client that its header names.
+
+Between servers an identifier has one spelling. Libraries differ in what they percent-encode of a
+part (PR-REST 1.0.4 section 4.1); so what an application writes is brought into that spelling first
+(:func:`canonical`, :func:`canonical_target`). A part that decodes to no code is refused.
+"""
 
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote_to_bytes
 
-from exchange.identifiers import ApplicationId, ServiceId
+from exchange.identifiers import ApplicationId, ServiceId, check_code
 from exchange.problems import Code, Problem
 from serving.backends import Headers
 
 CLIENT_HEADERS = ("x-road-client", "x-govstack-client")
 
-# RFC 3986 section 3.3: pchar, with percent-encoding in whole triplets.
+# RFC 3986 section 3.3: pchar, with percent-encoding in whole triplets. In a query also brackets,
+# which X-Road takes (java.net.URI) and clients of today do not encode (WHATWG URL).
 _PATH = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*", re.ASCII)
-_QUERY = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})*", re.ASCII)
+_QUERY = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?\[\]]|%[0-9A-Fa-f]{2})*", re.ASCII)
+_PART = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})+", re.ASCII)
 _DOT_SEGMENT = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:/|$)", re.ASCII | re.IGNORECASE)
+
+
+def canonical(text: str, where: str) -> str:
+    """An identifier whose parts are percent-encoded in whatever way, in its one spelling.
+
+    Raises:
+        Problem: ``InvalidIdentifier`` at ``where`` when a part is not UTF-8 or not a code.
+    """
+    if "%" not in text:
+        return text
+    return "/".join([_canonical_code(part, where) for part in text.split("/")])
+
+
+def canonical_target(target: str) -> str:
+    """A request target with its five codes in their one spelling; all behind them as it came.
+
+    Raises:
+        Problem: ``InvalidIdentifier``.
+    """
+    if "%" not in target:
+        return target
+    path, mark, query = target.partition("?")
+    parts = path.split("/", 7)
+    if "%" not in "/".join(parts[2:7]):
+        return target
+    parts[2:7] = [_canonical_code(part, "path") for part in parts[2:7]]
+    return f"{'/'.join(parts)}{mark}{query}"
+
+
+def _canonical_code(part: str, where: str) -> str:
+    if "%" not in part:
+        return part
+    try:
+        if not _PART.fullmatch(part):
+            raise ValueError("not percent-encoded in whole triplets")
+        code = unquote_to_bytes(part).decode()
+    except ValueError as error:
+        raise Problem(
+            Code.INVALID_IDENTIFIER,
+            where=where,
+            detail=f"{part[:80]!r} is not a percent-encoded text in UTF-8",
+        ) from error
+    return check_code(code, where).replace("?", "%3F")
 
 
 def client_of(headers: Headers) -> ApplicationId:
@@ -24,6 +75,25 @@ def client_of(headers: Headers) -> ApplicationId:
             value is not an application identifier.
     """
     values = {value for name, value in headers if name in CLIENT_HEADERS}
+    return _client(values)
+
+
+def client_calling(headers: Headers) -> ApplicationId:
+    """The same for a request of an application, whose spelling may be any.
+
+    Raises:
+        Problem: as :func:`client_of`.
+    """
+    values = [value for name, value in headers if name in CLIENT_HEADERS]
+    try:
+        return _client({canonical(value, "X-Road-Client") for value in values})
+    except Problem as problem:
+        raise Problem(
+            Code.INVALID_CLIENT_IDENTIFIER, where="X-Road-Client", detail=problem.detail
+        ) from problem
+
+
+def _client(values: set[str]) -> ApplicationId:
     if not values:
         raise Problem(
             Code.INVALID_CLIENT_IDENTIFIER,

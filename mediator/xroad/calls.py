@@ -5,6 +5,7 @@ from __future__ import annotations
 from exchange.identifiers import ApplicationId, ServerId, ServiceId
 from exchange.problems import Code, Problem
 from mediator.stages import Call
+from mediator.xroad.addresses import canonical
 from mediator.xroad.fields import MAX_FIELDS, first, forwarded, own_fields
 from serving.backends import Headers
 from serving.bodies import Body, Room
@@ -49,6 +50,9 @@ def call_of(
             detail=f"{len(headers)} fields, at most {MAX_FIELDS} are taken",
             status=431,
         )
+    if first(headers, "x-road-request-id"):
+        # This server gives the request its id; what the application wrote there says nothing.
+        headers = tuple([item for item in headers if item[0] != "x-road-request-id"])
     own = own_fields(headers)
     wanted = own.get("x-road-security-server", "")
     identifier = own.get("x-road-id") or f"{service.instance}-{random_uuid()}"
@@ -66,7 +70,12 @@ def call_of(
         trace=own.get("traceparent", ""),
         purpose=own.get("exchange-purpose", ""),
         agreement=own.get("exchange-agreement", ""),
-        wanted_server=ServerId.parse(wanted, "X-Road-Security-Server") if wanted else None,
+        wanted_server=_server(wanted) if wanted else None,
         accept=first(headers, "accept"),
         room=room,
     )
+
+
+def _server(text: str) -> ServerId:
+    where = "X-Road-Security-Server"
+    return ServerId.parse(canonical(text, where), where)

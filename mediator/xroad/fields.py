@@ -19,6 +19,11 @@ MAX_LINK_HEAD_BYTES = 80 * 1024
 _PLAIN_FIELDS = 48
 
 _MESSAGE_ID = re.compile(r"[!-~]{0,255}", re.ASCII)
+_PARTY = re.compile(
+    r"(?:(?:(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})+/)?"
+    r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})+)?",
+    re.ASCII,
+)
 _USUAL_NAME = re.compile(r"[a-z0-9-]+", re.ASCII)
 _UNUSUAL = re.compile(r"[^a-z0-9-]", re.ASCII)
 
@@ -31,6 +36,7 @@ _OWN = frozenset(
         "exchange-purpose",
         "traceparent",
         "x-road-id",
+        "x-road-represented-party",
         "x-road-request-id",
         "x-road-security-server",
     }
@@ -43,6 +49,7 @@ _GRAMMAR = {
     "exchange-purpose": (_CODE, "must be 1 to 63 of a-z 0-9 and inner hyphens"),
     "x-road-id": (_MESSAGE_ID, f"must be 1 to {MAX_MESSAGE_ID} visible ASCII characters"),
     "x-road-request-id": (_MESSAGE_ID, f"must be 1 to {MAX_MESSAGE_ID} visible ASCII characters"),
+    "x-road-represented-party": (_PARTY, "must be a code or class/code, each percent-encoded"),
 }
 # W3C Trace Context section 3.2.2, and the known part of later versions (section 3.2.4); an id of
 # zeros is none. What is written otherwise is ignored (section 4.3).
@@ -86,7 +93,6 @@ _NOT_FORWARDED = frozenset(
         "x-road-request-hash",
         "x-road-service",
         "x-road-error",
-        "x-road-security-server",
     }
 )
 

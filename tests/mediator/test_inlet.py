@@ -40,6 +40,7 @@ class Came:
     target: str = "/r1/LA/GOV/MPI/oda-mis/projects/x"
     headers: tuple[tuple[str, str], ...] = (("x-road-client", str(BUDGET)),)
     fault: Problem | None = None
+    names: tuple[bytes, ...] = ()
 
     @property
     def transport(self) -> Came:

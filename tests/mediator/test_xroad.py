@@ -11,6 +11,7 @@ from exchange.identifiers import ApplicationId, ServiceId
 from exchange.problems import Code, Problem
 from mediator import xroad
 from mediator.settings import ConnectionMode
+from mediator.stages import Call
 
 SERVICE = ServiceId.parse("LA/GOV/MPI/oda-mis/projects")
 BUDGET = ApplicationId.parse("LA/GOV/MOF/budget")
@@ -196,7 +197,15 @@ def test_a_call_gets_a_message_id_when_it_brings_none() -> None:
         ("GET", (("exchange-purpose", "\xff"),), Code.INVALID_HEADER),
         ("GET", (("exchange-purpose", "Somchai, born 1990"),), Code.INVALID_HEADER),
         ("GET", (("exchange-agreement", "for Somchai"),), Code.INVALID_HEADER),
-        ("GET", (("x-road-request-id", "two words"),), Code.INVALID_HEADER),
+        ("GET", (("x-road-represented-party", "COM/GOV/1"),), Code.INVALID_HEADER),
+        ("GET", (("x-road-represented-party", "COM/%zz"),), Code.INVALID_HEADER),
+        ("GET", (("x-road-represented-party", "COM/"),), Code.INVALID_HEADER),
+        (
+            "GET",
+            (("x-road-represented-party", "COM/1"), ("x-road-represented-party", "COM/2")),
+            Code.INVALID_HEADER,
+        ),
+        ("GET", (("x-road-security-server", "LA/GOV/MPI/ss1/x"),), Code.INVALID_IDENTIFIER),
         ("GET", (("x_road_client", str(BUDGET)),), Code.INVALID_HEADER),
         ("GET", (("x-road_represented-party", "COM/1"),), Code.INVALID_HEADER),
         ("GET", (("content_length", "0"),), Code.INVALID_HEADER),
@@ -282,6 +291,81 @@ def test_another_upgrade_is_ignored() -> None:
     )
     assert xroad.own_fields(headers) == {}
     assert xroad.forwarded(headers) == ()
+
+
+def _call(headers: xroad.Headers, target: str = f"/r1/{SERVICE}/x") -> Call:
+    named = xroad.service_of(target, 8190)
+    return xroad.call_of("GET", target, named, headers, b"", BUDGET, "ours")
+
+
+@pytest.mark.parametrize("party", ["1234567", "COM/1234567", "COM/a%2Fb"])
+def test_a_represented_party_is_passed_on(party: str) -> None:
+    """X-Road-Represented-Party: [class/]code, percent-encoded (PR-REST 1.0.4 section 4.3)."""
+    field = ("x-road-represented-party", party)
+    assert _call((field,)).headers == (field,)
+
+
+def test_user_issue_and_wanted_server_are_passed_on_as_they_are() -> None:
+    """X-Road-UserId, X-Road-Issue and X-Road-Security-Server reach the provider."""
+    fields = (
+        ("x-road-userid", "LA 12345 ສົມໃຈ".encode().decode("latin-1")),
+        ("x-road-issue", "case 7"),
+        ("x-road-issue", "case 8"),
+        ("x-road-security-server", "LA/GOV/MPI/ss1"),
+    )
+    call = _call(fields)
+    assert call.headers == fields
+    assert str(call.wanted_server) == "LA/GOV/MPI/ss1"
+
+
+@pytest.mark.parametrize("value", ["two words", "7", "\xff"])
+def test_the_applications_request_id_is_dropped(value: str) -> None:
+    """X-Road-Request-Id is the server's to give, whatever an application writes there."""
+    call = _call((("x-road-request-id", value), ("x-road-request-id", "b"), ("a", "b")))
+    assert (call.request_id, call.headers) == ("ours", (("a", "b"),))
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        (
+            "/r1/LA/GOV/M%50I/a%2Db/%70rojects/x%2Fy?z=%41",
+            "/r1/LA/GOV/MPI/a-b/projects/x%2Fy?z=%41",
+        ),
+        ("/r1/LA/GOV/MPI/a%2bb/p%3d1", "/r1/LA/GOV/MPI/a+b/p=1"),
+        ("/r1/LA/GOV/MPI/what%3f/%28p%29", "/r1/LA/GOV/MPI/what%3F/(p)"),
+        ("/r1/LA/GOV/MPI/a/p%27", "/r1/LA/GOV/MPI/a/p'"),
+        ("/r1/LA/GOV/MPI/a/p/%70", "/r1/LA/GOV/MPI/a/p/%70"),
+        ("/r1/LA/GOV/MPI/a/p", "/r1/LA/GOV/MPI/a/p"),
+    ],
+)
+def test_identifiers_may_be_encoded_more_than_they_must(written: str, meant: str) -> None:
+    """Each part is decoded by itself and gets its one spelling; path and query stay."""
+    assert xroad.canonical_target(written) == meant
+    assert str(xroad.service_of(meant, 8190)[0]) == "/".join(meant.split("/")[2:7])
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["a%2Fb", "a%20b", "a%00", "%2e%2e", "a%3Bb", "%E0%BA%AA", "%ff", "a%2", "a%25b", "a%5Cb"],
+)
+def test_an_encoded_part_must_be_a_code(part: str) -> None:
+    """A separator, a control character, a dot segment or broken UTF-8 is no code once decoded."""
+    arguments = (f"/r1/LA/GOV/MPI/{part}/p",)
+    assert _code_of(*arguments, call=xroad.canonical_target) is Code.INVALID_IDENTIFIER
+    headers = (("x-road-client", f"LA/GOV/MPI/{part}"),)
+    assert _code_of(headers, call=xroad.client_calling) is Code.INVALID_CLIENT_IDENTIFIER
+
+
+def test_two_spellings_of_one_client_are_one_client() -> None:
+    """The same application, encoded in two ways, is no contradiction."""
+    headers = (("x-road-client", str(BUDGET)), ("x-govstack-client", "LA/GOV/MOF/%62udget"))
+    assert xroad.client_calling(headers) == BUDGET
+
+
+def test_brackets_in_a_query_are_taken() -> None:
+    """What X-Road takes and browsers do not encode: filter[name]=x."""
+    assert xroad.service_of(f"/r1/{SERVICE}?f[a]=1", 8190)[2] == "f[a]=1"
 
 
 def test_other_fields_with_underscores_are_the_applications_own() -> None:

@@ -28,6 +28,7 @@ from exchange.registrations import RESERVED_SERVICE_CODES
 from exchange.trust import RegistryState, trusted_authorities
 from mediator import xroad
 from mediator.admin import Admin
+from mediator.audit_api import AuditApi
 from mediator.background import background_tasks
 from mediator.consumer import Consumer
 from mediator.contracts import ContractCache
@@ -53,6 +54,7 @@ from serving import replies, tls
 from serving.backends import Backend
 from serving.clock import Clock, SystemClock
 from serving.listener import Listener, is_loopback, listen, split_address
+from serving.requests import Reply, Request
 from serving.runtime import allow_files, settle
 
 log = structlog.get_logger("mediator.server")
@@ -336,8 +338,14 @@ async def _listen_admin(settings: ServerSettings, stack: AsyncExitStack, admin: 
             where="listen.admin",
             detail="administration has no login: it listens on loopback only",
         )
+    audit = AuditApi(admin.journal.directory).api()
+
+    async def handle(request: Request) -> Reply:
+        api = audit if request.target.startswith(f"{audit.base}/") else admin
+        return await api.handle(request)
+
     listener = await listen(
-        admin.handle, settings.listen.admin, where="listen.admin", side=Side.CONSUMER, drain_s=1.0
+        handle, settings.listen.admin, where="listen.admin", side=Side.CONSUMER, drain_s=1.0
     )
     stack.push_async_callback(listener.stop)
     return listener

@@ -1,0 +1,156 @@
+"""The audit API: search of this server's journal, entries and proofs, beside the message path.
+
+It reads what is published, as an auditor with the files would (:mod:`mediator.journal.reader`),
+in threads and few at a time, so that it answers while the server is busy and never delays a
+message. What entries seal stays sealed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+from exchange.entries import format_time
+from exchange.problems import Code, Problem
+from exchange.proof import format_proof
+from mediator.journal.index import FILE as INDEX_FILE
+from mediator.journal.index import Cursor, Hit, IndexReader, Query, search
+from mediator.journal.reader import JournalReader
+from serving.api import Api, ApiRequest, json_reply, text_reply
+from serving.requests import Reply
+
+AT_ONCE = 4
+MAX_WAITING = 32
+DEFAULT_LIMIT = 100
+_MOMENTS = ("since", "until")
+_OF_THE_PAGE = ("limit", "cursor")
+T = TypeVar("T")
+
+
+class AuditApi:
+    """Answers from one journal's directory."""
+
+    def __init__(self, journal: Path) -> None:
+        self._journal = journal
+        self._places = asyncio.Semaphore(AT_ONCE)
+        self._inside = 0
+
+    def api(self) -> Api:
+        """The API below ``/audit``."""
+        document = files("mediator").joinpath("apis/audit.yaml").read_bytes()
+        operations = {
+            "checkpoint": self._checkpoint,
+            "entries": self._entries,
+            "entry": self._entry,
+            "proof": self._proof,
+        }
+        return Api(document, operations, base="/audit")
+
+    async def _checkpoint(self, request: ApiRequest) -> Reply:
+        reader = await self._read(lambda: JournalReader(self._journal))
+        if not reader.checkpoint_note:
+            raise Problem(Code.NOT_FOUND, where="checkpoint", detail="none is published yet")
+        return text_reply(reader.checkpoint_note)
+
+    async def _entries(self, request: ApiRequest) -> Reply:
+        query = query_of(request.query)
+        limit = int(request.query.get("limit", DEFAULT_LIMIT))
+        after = request.query.get("cursor")
+        cursor = Cursor.parse(after) if after is not None else None
+        return json_reply(200, await self._read(lambda: self._page(query, limit, cursor)))
+
+    async def _entry(self, request: ApiRequest) -> Reply:
+        index = int(request.path["index"])
+        return json_reply(200, await self._read(lambda: JournalReader(self._journal).entry(index)))
+
+    async def _proof(self, request: ApiRequest) -> Reply:
+        index = int(request.path["index"])
+
+        def prove() -> bytes:
+            reader = JournalReader(self._journal)
+            reader.entry(index)  # which tells when there is none
+            return format_proof(reader.prove(index))
+
+        return text_reply(await self._read(prove))
+
+    def _page(self, query: Query, limit: int, cursor: Cursor | None) -> dict[str, Any]:
+        reader = JournalReader(self._journal)
+        size = reader.checkpoint.size
+        page: dict[str, Any] = {"origin": reader.origin, "size": size, "entries": [], "next": None}
+        if not size:
+            return page
+        try:
+            index = IndexReader.open(self._journal / INDEX_FILE, reader.origin, size)
+        except OSError as error:
+            raise Problem(
+                Code.SOURCE_FAILED,
+                where="search index",
+                detail="this server keeps none, or it is being made anew",
+                status=503,
+            ) from error
+        try:
+            found = search([index], query, limit, cursor)
+        finally:
+            index.close()
+        page["entries"] = [_described(hit) for hit in found.hits]
+        page["next"] = str(found.next) if found.next is not None else None
+        return page
+
+    async def _read(self, work: Callable[[], T]) -> T:
+        if self._inside >= MAX_WAITING:
+            raise Problem(
+                Code.OVERLOADED, where="audit", detail=f"{MAX_WAITING} requests are under way"
+            )
+        self._inside += 1
+        try:
+            async with self._places:
+                return await asyncio.to_thread(work)
+        finally:
+            self._inside -= 1
+
+
+def query_of(conditions: Mapping[str, str]) -> Query:
+    """The conditions of a search, from a query that was judged by the document.
+
+    Raises:
+        Problem: ``InvalidRequest`` for a moment that the calendar does not have.
+    """
+    wanted: dict[str, Any] = {}
+    for name, text in conditions.items():
+        if name in _MOMENTS:
+            try:
+                wanted[name] = datetime.fromisoformat(text)
+            except ValueError as error:
+                raise Problem(
+                    Code.INVALID_REQUEST, where=f"query.{name}", detail="no time of the calendar"
+                ) from error
+        elif name == "status":
+            wanted[name] = int(text)
+        elif name not in _OF_THE_PAGE:
+            wanted[name] = text
+    return Query(**wanted)
+
+
+def _described(hit: Hit) -> dict[str, Any]:
+    return {
+        "index": hit.index,
+        "at": format_time(hit.at),
+        "kind": hit.kind,
+        "side": hit.side,
+        "status": hit.status,
+        "id": hit.id,
+        "request_id": hit.request_id,
+        "trace": hit.trace,
+        "client": hit.client,
+        "service": hit.service,
+        "peer": hit.peer,
+        "method": hit.method,
+        "endpoint": hit.endpoint,
+        "problem": hit.problem,
+        "agreement": hit.agreement,
+        "purpose": hit.purpose,
+    }

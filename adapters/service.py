@@ -7,6 +7,7 @@ process; :mod:`adapters.http` serves the same thing over HTTP. Faults of the cal
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping as Map
 from pathlib import Path
@@ -56,7 +57,7 @@ class Adapter:
         self._closed = False
 
     async def exchange(
-        self, request: BackendRequest, *, timeout_s: float
+        self, request: BackendRequest, *, timeout_s: float, first_byte_s: float = math.inf
     ) -> BackendResponse[bytes]:
         """Answer one request.
 
@@ -66,7 +67,8 @@ class Adapter:
                 does not fit the mapping.
         """
         try:
-            response = await self._answer(request, timeout_s)
+            # The answer comes whole: where it begins, it ends.
+            response = await self._answer(request, min(timeout_s, first_byte_s))
         except Fault as fault:
             response = problem_response(fault)
         if request.method == "HEAD":

@@ -15,9 +15,11 @@ from mediator import xroad
 from mediator.consumer import Consumer
 from mediator.gate import Gate
 from mediator.metrics import Metrics
+from mediator.places import Bound, Held, Places
 from mediator.records import Recorder
 from mediator.settings import ConnectionMode, LimitSettings
 from mediator.stages import Call
+from mediator.terms import CallBounds
 from serving import replies
 from serving.bodies import Spooled
 from serving.requests import Reply, Request
@@ -36,6 +38,8 @@ class Inlet:
     limits: LimitSettings
     metrics: Metrics
     plain_networks: tuple[IPv4Network | IPv6Network, ...]
+    places: Places
+    bounds: CallBounds
     form: replies.Form = replies.PLAIN
 
     async def handle(self, request: Request) -> Reply:
@@ -54,9 +58,10 @@ class Inlet:
 
     async def _exchange(self, request: Request, request_id: str) -> Reply:
         try:
-            call = await self._call(request, request_id)
-            reply = await self.consumer.exchange(call)
-            return await self._answer(request, call, reply)
+            with self.places.holder() as held:
+                call = await self._call(request, request_id, held)
+                reply = await self.consumer.exchange(call)
+                return await self._answer(request, call, reply)
         except Problem:
             raise
         except Exception as error:
@@ -73,7 +78,7 @@ class Inlet:
             )
             raise fault from error
 
-    async def _call(self, request: Request, request_id: str) -> Call:
+    async def _call(self, request: Request, request_id: str, held: Held) -> Call:
         client: ApplicationId | None = None
         target, fields = request.target, request.headers
         try:
@@ -104,6 +109,8 @@ class Inlet:
                     detail=f"{len(fields)} fields, at most {self.limits.head_max_fields} are taken",
                     status=431,
                 )
+            held.take(Bound(f"application {client}", self.bounds.share, "limits.share"))
+            held.take(self.bounds.calls_to(named[0]))
             body = await request.receive(self.limits.request_max_bytes, self.limits.read_s)
             return xroad.call_of(
                 request.method, target, named, fields, body, client, request_id, request.room

@@ -1,4 +1,4 @@
-"""The link to other security servers: pooled TLS 1.3 connections, one pool a server.
+"""The link to other security servers: pooled TLS 1.3 connections, one pool a server and service.
 
 A new connection is used only when the certificate at its other end is one that the registry lists
 for the very server that is called; OpenSSL has checked its chain and validity before.
@@ -7,15 +7,16 @@ for the very server that is called; OpenSSL has checked its chain and validity b
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from exchange.certificates import fingerprint
 from exchange.envelope import NOT_COVERED, ResponseHead
-from exchange.identifiers import ServerId
+from exchange.identifiers import ServerId, ServiceId
 from exchange.problems import Code, Problem
 from exchange.trust import RegistryState, ServerRecord
-from mediator.settings import LimitSettings
+from mediator.settings import CallSettings, LimitSettings
 from mediator.stages import Answered, RecordedCall
 from mediator.xroad import MAX_LINK_HEAD_BYTES
 from serving import client
@@ -35,6 +36,14 @@ class NotConnected(Exception):
         self.problem = problem
 
 
+class _Line(NamedTuple):
+    """The way to one service of one server: slow calls to another do not stand in it."""
+
+    pool: client.Pool
+    waits: client.Waits
+    exchange_s: float
+
+
 class Link:
     """Sends recorded calls; owns the pools."""
 
@@ -43,11 +52,13 @@ class Link:
         context: ssl.SSLContext,
         state: Callable[[], RegistryState],
         limits: LimitSettings,
+        calls: Iterable[CallSettings] = (),
     ) -> None:
         self._context = context
         self._state = state
         self._limits = limits
-        self._pools: dict[tuple[ServerId, str], client.Pool] = {}
+        self._calls = {call.service: call for call in calls}
+        self._lines: dict[tuple[ServerId, str, ServiceId], _Line] = {}
         self._judged_with = 0
 
     async def send(self, recorded: RecordedCall) -> Answered:
@@ -61,16 +72,17 @@ class Link:
         sealed = recorded.sealed
         head = sealed.head
         self._retire_outdated()
-        pool = self._pool(sealed.server)
         call = sealed.routed.call
+        line = self._line(sealed.server, call.service)
         host = urlsplit(sealed.server.address).netloc
         try:
-            answer = await pool.exchange(
+            answer = await line.pool.exchange(
                 head.method,
                 call.target,
                 (("host", host), *head.headers),
                 call.body,
-                timeout_s=self._limits.exchange_s,
+                timeout_s=line.exchange_s,
+                waits=line.waits,
                 # The other end refuses a signature that it has seen, so that the same bytes can
                 # be sent again on a fresh connection whatever the method.
                 repeatable=True,
@@ -84,17 +96,18 @@ class Link:
 
     async def close(self) -> None:
         """Let running exchanges end and close all connections; idempotent."""
-        pools, self._pools = self._pools, {}
-        for pool in pools.values():
-            await pool.close()
+        lines, self._lines = self._lines, {}
+        for line in lines.values():
+            await line.pool.close()
 
-    def _pool(self, server: ServerRecord) -> client.Pool:
-        key = (server.id, server.address)
-        pool = self._pools.get(key)
-        if pool is None:
+    def _line(self, server: ServerRecord, service: ServiceId) -> _Line:
+        key = (server.id, server.address, service)
+        line = self._lines.get(key)
+        if line is None:
             parts = urlsplit(server.address)
             limits = self._limits
-            pool = self._pools[key] = client.Pool(
+            own = self._calls.get(service) or CallSettings(service)
+            pool = client.Pool(
                 parts.hostname or "",
                 parts.port or 443,
                 ssl=self._context,
@@ -102,13 +115,17 @@ class Link:
                     max_connections=limits.connections,
                     max_waiting=limits.concurrent,
                     idle_s=limits.keepalive_s * 0.8,
-                    connect_s=limits.connect_s,
+                    connect_s=own.connect_s or limits.connect_s,
                     max_head_bytes=MAX_LINK_HEAD_BYTES,
-                    max_body_bytes=limits.answer_max_bytes,
+                    max_body_bytes=own.answer_max_bytes or limits.answer_max_bytes,
                 ),
                 admit=lambda certificate: self._admit(server.id, certificate),
             )
-        return pool
+            waits = client.Waits(
+                own.first_byte_s or limits.first_byte_s, limits.stall_s, limits.floor_bytes_per_s
+            )
+            line = self._lines[key] = _Line(pool, waits, own.exchange_s or limits.exchange_s)
+        return line
 
     def _admit(self, server: ServerId, certificate: bytes | None) -> None:
         """Take a connection only if its certificate is registered for the server called."""
@@ -130,8 +147,8 @@ class Link:
         version = self._state().version
         if version != self._judged_with:
             self._judged_with = version
-            for pool in self._pools.values():
-                pool.retire()
+            for line in self._lines.values():
+                line.pool.retire()
 
 
 def _end_to_end(headers: Headers) -> Headers:
@@ -164,7 +181,9 @@ def _translate(failure: client.ExchangeFailed, server: ServerRecord) -> Exceptio
         case client.PoolClosed():
             return Problem(Code.SHUTTING_DOWN, where=where, detail=failure.detail)
         case client.TimedOut():
-            return Problem(Code.PEER_TIMEOUT, where=where, detail=failure.detail)
+            return Problem(
+                Code.PEER_TIMEOUT, where=where, detail=failure.detail, facts=failure.facts
+            )
         case client.TooLarge():
             return Problem(Code.RESPONSE_TOO_LARGE, where=where, detail=failure.detail)
         case client.Disconnected():

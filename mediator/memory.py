@@ -11,7 +11,7 @@ import structlog
 
 from exchange.entries import Kind, Side, format_time
 from mediator.journal.log import Journal
-from mediator.quota import QuotaBook, quota_key
+from mediator.quota import NOT_COUNTED, QuotaBook, quota_key
 from mediator.replay import KEEP_S, ReplayMemory
 from serving.clock import Clock
 
@@ -29,6 +29,7 @@ def remember(journal: Journal, directory: Path, clock: Clock) -> tuple[ReplayMem
     the note was written may count twice; one that was under way at a kill does not count.
     """
     now = clock.now()
+    tomorrow = format_time(_midnight(now) + timedelta(days=1))
     replays, quotas = ReplayMemory(since=now.timestamp()), QuotaBook()
     counted_until, used = _noted_quotas(directory / QUOTAS_FILE, now)
     for key, calls in used.items():
@@ -41,22 +42,29 @@ def remember(journal: Journal, directory: Path, clock: Clock) -> tuple[ReplayMem
             if entry["at"] >= fresh and "nonce" in entry:
                 at = datetime.fromisoformat(entry["at"]).timestamp()
                 replays.restore(entry["certificate"], entry["nonce"], at)
-        elif "agreement" in entry and entry["at"] >= counted:
+        elif "agreement" in entry and counted <= entry["at"] < tomorrow:
+            if entry.get("problem") in NOT_COUNTED:
+                continue
             provider = entry["service"].rpartition("/")[0].rpartition("/")[0]
             name = entry["agreement"].partition("/")[0]
             quotas.restore(quota_key(provider, entry["client"], name), now)
+            quotas.restore(entry["service"], now)
     return replays, quotas
 
 
+def _midnight(now: datetime) -> datetime:
+    return now.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
 def _noted_quotas(path: Path, now: datetime) -> tuple[datetime, dict[str, int]]:
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    midnight = _midnight(now)
     try:
         note = orjson.loads(path.read_bytes())
         at = datetime.fromisoformat(note["at"])
         used = {str(name): int(calls) for name, calls in note["used"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return midnight, {}
-    return (at, used) if at >= midnight else (midnight, {})
+    return (at, used) if midnight <= at < midnight + timedelta(days=1) else (midnight, {})
 
 
 async def note_quotas(quotas: QuotaBook, directory: Path, clock: Clock) -> None:

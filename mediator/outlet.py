@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import ssl
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -30,6 +31,9 @@ class HttpBackend:
         connections: int,
         head_max_bytes: int,
         response_max_bytes: int,
+        connect_s: float = 5.0,
+        stall_s: float = math.inf,
+        floor_bytes_per_s: float = math.inf,
         ca: Path | None = None,
     ) -> None:
         parts = urlsplit(url)
@@ -47,6 +51,7 @@ class HttpBackend:
                 raise Problem(
                     Code.INVALID_SETTINGS, where="services.ca", detail=str(error)
                 ) from error
+        self._stall_s, self._floor = stall_s, floor_bytes_per_s
         self._base = parts.path.rstrip("/")
         self._host = parts.netloc
         self._where = f"{parts.scheme}://{parts.netloc}"
@@ -60,12 +65,15 @@ class HttpBackend:
                 # Many application servers drop an idle connection after 5 s; a POST on one that
                 # is being dropped would be lost.
                 idle_s=IDLE_S,
+                connect_s=connect_s,
                 max_head_bytes=head_max_bytes,
                 max_body_bytes=response_max_bytes,
             ),
         )
 
-    async def exchange(self, request: BackendRequest, *, timeout_s: float) -> BackendResponse[Body]:
+    async def exchange(
+        self, request: BackendRequest, *, timeout_s: float, first_byte_s: float = math.inf
+    ) -> BackendResponse[Body]:
         """Ask the backend; see :class:`serving.backends.Backend`."""
         target = f"{self._base}{request.path}" or "/"
         if request.query:
@@ -77,10 +85,11 @@ class HttpBackend:
                 (("host", self._host), *request.headers),
                 request.body,
                 timeout_s=timeout_s,
+                waits=client.Waits(first_byte_s, self._stall_s, self._floor),
                 room=request.room,
             )
         except client.ExchangeFailed as failure:
-            raise _translate(failure, self._where, timeout_s) from failure
+            raise _translate(failure, self._where) from failure
         return BackendResponse(
             answer.status,
             _end_to_end(answer.headers),
@@ -101,19 +110,17 @@ def _end_to_end(headers: Headers) -> Headers:
     return tuple([item for item in headers if item[0] not in dropped])
 
 
-def _translate(failure: client.ExchangeFailed, where: str, timeout_s: float) -> Problem:
+def _translate(failure: client.ExchangeFailed, where: str) -> Problem:
     match failure:
         case client.ConnectFailed() | client.TimedOut(phase=client.Phase.CONNECT):
             return Problem(Code.BACKEND_UNREACHABLE, where=where, detail=failure.detail)
+        case client.TimedOut(phase=client.Phase.WAIT) | client.PoolFull() | client.PoolClosed():
+            return Problem(Code.OVERLOADED, where=where, detail=failure.detail)
         case client.TimedOut():
             return Problem(
-                Code.BACKEND_TIMEOUT,
-                where=where,
-                detail=f"no whole answer within {timeout_s:g} s",
+                Code.BACKEND_TIMEOUT, where=where, detail=failure.detail, facts=failure.facts
             )
         case client.TooLarge():
             return Problem(Code.RESPONSE_TOO_LARGE, where=where, detail=failure.detail)
-        case client.PoolFull() | client.PoolClosed():
-            return Problem(Code.OVERLOADED, where=where, detail=failure.detail)
         case _:
             return Problem(Code.BACKEND_NONSENSE, where=where, detail=failure.detail)

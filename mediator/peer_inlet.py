@@ -14,10 +14,12 @@ from exchange.problems import Code, Problem, Side
 from exchange.trust import RegistryState
 from mediator.gate import Gate
 from mediator.metrics import Metrics
+from mediator.places import Bound, Held
 from mediator.provider import Provider
 from mediator.records import Recorder
 from mediator.settings import LimitSettings
 from mediator.stages import Received, RecordedReply
+from mediator.terms import share_of
 from mediator.xroad import Connection, id_named
 from serving import replies
 from serving.backends import Headers
@@ -57,8 +59,9 @@ class PeerInlet:
 
     async def _exchange(self, request: Request) -> RecordedReply:
         try:
-            received = await self._receive(request)
-            return await self.provider.exchange(received)
+            with self.provider.places.holder() as held:
+                received = await self._receive(request, held)
+                return await self.provider.exchange(received)
         except Problem:
             raise
         except Exception as error:
@@ -68,12 +71,13 @@ class PeerInlet:
             await self.recorder.refused_link(fault, request.method, request.target, request.headers)
             raise fault from error
 
-    async def _receive(self, request: Request) -> Received:
+    async def _receive(self, request: Request, held: Held) -> Received:
         target, fields = request.target, request.headers
         try:
             if request.fault is not None:
                 raise request.fault
             peer = self._peer(request)
+            held.take(Bound(f"server {peer}", share_of(self.limits), "limits.share"))
             body = await request.receive(self.limits.request_max_bytes, self.limits.read_s)
             head = RequestHead(
                 request.method,

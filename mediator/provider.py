@@ -7,7 +7,8 @@ before the message is opened, recorded and allowed, and no answer leaves before 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
@@ -27,7 +28,8 @@ from exchange.trust import RegistryState
 from mediator import metaservices, xroad
 from mediator.delivery import check_part, check_tags, withheld
 from mediator.pinned import PinnedAgreements
-from mediator.quota import QuotaBook
+from mediator.places import Places
+from mediator.quota import NOT_COUNTED, QuotaBook
 from mediator.records import Recorder
 from mediator.replay import ReplayMemory
 from mediator.settings import Validation
@@ -42,6 +44,7 @@ from mediator.stages import (
     Released,
     SealedReply,
 )
+from mediator.terms import ServiceTerms, Terms, terms_of
 from mediator.turns import Turns
 from serving import replies
 from serving.backends import Backend, BackendRequest, Headers
@@ -84,8 +87,7 @@ class OfferedService:
     contract: Contract
     document: bytes
     validation: Validation
-    timeout_s: float
-    response_max_bytes: int
+    terms: ServiceTerms
     enabled: bool
     notice: str
 
@@ -105,6 +107,7 @@ class Provider:
     clock: Clock
     turns: Turns
     max_url_bytes: int
+    places: Places
     _projections: dict[tuple[str, ...], Projection] = field(default_factory=dict)
 
     async def exchange(self, received: Received) -> RecordedReply:
@@ -137,8 +140,9 @@ class Provider:
                     allowed.agreement.reference,
                     allowed.match.operation.template,
                 )
-                delivered = await self.deliver(allowed)
-                sealed = self.seal(recorded, self.minimise(delivered))
+                with self.admitted(allowed.terms):
+                    delivered = await self.deliver(allowed)
+                    sealed = self.seal(recorded, self.minimise(delivered))
             stopped = None
         except Problem as problem:
             stopped, sealed = problem, self.seal_problem(recorded, problem)
@@ -212,12 +216,12 @@ class Provider:
         return self._seal(recorded, 200, answer.headers, answer.body)
 
     def allow(self, recorded: RecordedOpening) -> Allowed:
-        """Find the endpoint and the agreement that opens it; check the request; take the quota.
+        """Find the endpoint and the agreement that opens it; check the request.
 
         Raises:
             Problem: ``UnknownService``, ``ServiceDisabled``, ``UnknownEndpoint``, what the
                 agreements say, ``FieldNotReleased`` (of a field, or an entity tag of the whole),
-                what the contract says of the request, or ``QuotaExceeded``.
+                ``PayloadTooLarge``, or what the contract says of the request.
         """
         call = recorded.call
         offered = self.services.get(call.service)
@@ -238,6 +242,9 @@ class Provider:
             call.agreement,
             self.clock.now(),
         )
+        terms = terms_of(agreement, offered.terms)
+        if len(call.received.body) > terms.request_max_bytes:
+            raise _too_large(Code.PAYLOAD_TOO_LARGE, "body", terms.request_max_bytes)
         projection = self.projection(grant.fields)
         if not projection.everything:
             check_tags(method, call.received.head.headers)
@@ -249,8 +256,27 @@ class Provider:
                 match, call.query, call.received.head.headers, in_memory(call.received.body)
             ),
         )
-        self.quotas.spend(agreement, self.clock.unix())
-        return Allowed(recorded, agreement, grant, match)
+        return Allowed(recorded, agreement, grant, match, terms)
+
+    @contextmanager
+    def admitted(self, terms: Terms) -> Iterator[None]:
+        """The places of an exchange, and one call of its rates.
+
+        Raises:
+            Problem: ``QuotaExceeded`` where the caller has its share, ``ServerOverloaded`` where
+                the service has all that it takes; nothing is used up then.
+        """
+        now = self.clock.unix()
+        with self.places.holder() as held:
+            for bound in terms.places:
+                held.take(bound)
+            self.quotas.spend(terms.rates, now, self.clock.monotonic())
+            try:
+                yield
+            except Problem as problem:
+                if problem.code in NOT_COUNTED:
+                    self.quotas.give_back(terms.rates, now)
+                raise
 
     async def deliver(self, allowed: Allowed) -> Delivered:
         """Ask the backend and check its answer against the contract.
@@ -260,6 +286,7 @@ class Provider:
         """
         call = allowed.recorded.call
         offered = self.services[call.service]
+        terms = allowed.terms
         checked = offered.validation is not Validation.OFF
         kept_back = withheld(allowed.match.operation, checked, not self._everything(allowed))
         headers = tuple([item for item in call.received.head.headers if item[0] not in kept_back])
@@ -272,16 +299,13 @@ class Provider:
                 call.received.body,
                 call.received.room,
             ),
-            timeout_s=offered.timeout_s,
+            timeout_s=terms.exchange_s,
+            first_byte_s=terms.first_byte_s,
         )
         await self.turns.next()
         check_part(answer.status, headers)
-        if len(answer.body) > offered.response_max_bytes:
-            raise Problem(
-                Code.RESPONSE_TOO_LARGE,
-                where="backend answer",
-                detail=f"{len(answer.body)} bytes, at most {offered.response_max_bytes} are taken",
-            )
+        if len(answer.body) > terms.answer_max_bytes:
+            raise _too_large(Code.RESPONSE_TOO_LARGE, "backend answer", terms.answer_max_bytes)
         document = None
         if checked and call.received.head.method != "HEAD":
             document = self._judge(
@@ -446,6 +470,11 @@ def _of_json(headers: Headers) -> Headers:
     """The same fields for a body that this server wrote anew."""
     kept = tuple(item for item in headers if item[0] not in ("content-type", "content-encoding"))
     return (*kept, ("content-type", "application/problem+json"))
+
+
+def _too_large(code: Code, where: str, most: int) -> Problem:
+    detail = f"more than the {most} bytes that service and agreement take"
+    return Problem(code, where=where, detail=detail, facts={"limit_bytes": most})
 
 
 def _problem_details(body: bytes) -> bytes:

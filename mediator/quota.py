@@ -1,15 +1,29 @@
-"""Quotas of agreements: calls per second (token bucket) and per day (UTC)."""
+"""Rates: calls per second (token bucket) and per day (UTC), of agreements and of services.
+
+Invariants:
+- what is used up is refused whole: a call that one rate refuses uses nothing of any other;
+- seconds are counted by a clock that nobody sets (monotonic), so that a corrected wall clock
+  neither empties nor fills a bucket;
+- days are those of the wall clock. A clock that is set back finds the day's count as it was, and
+  one that comes back from another day finds the right one: each of the last days keeps its own.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import ceil
+from typing import NamedTuple
 
 from exchange.agreements import Agreement
-from exchange.identifiers import ApplicationId, MemberId
+from exchange.identifiers import ApplicationId, MemberId, ServiceId
 from exchange.problems import Code, Problem
 
 DAY_S = 86400
+KEPT_DAYS = 4
+
+NOT_COUNTED = frozenset({Code.QUOTA_EXCEEDED, Code.OVERLOADED})
+"""A call that ends so did not happen: it uses nothing of the day."""
 
 
 def quota_key(provider: MemberId | str, consumer: ApplicationId | str, name: str) -> str:
@@ -17,68 +31,145 @@ def quota_key(provider: MemberId | str, consumer: ApplicationId | str, name: str
     return f"{provider} {consumer} {name}"
 
 
+class Rate(NamedTuple):
+    """How many calls something may take; None is without limit.
+
+    ``of`` names it for people, ``ours`` tells whose bound it is: the provider's own (503) or the
+    caller's share (429).
+    """
+
+    key: str
+    of: str
+    per_second: int | None
+    per_day: int | None
+    ours: bool = False
+
+
+def rate_of_agreement(agreement: Agreement) -> Rate:
+    """The quota of an agreement."""
+    quota = agreement.quota
+    key = quota_key(agreement.provider, agreement.consumer, agreement.id)
+    return Rate(key, f"agreement {agreement.id}", quota.per_second, quota.per_day)
+
+
+def rate_of_service(service: ServiceId, per_second: int | None, per_day: int | None) -> Rate:
+    """What a service takes of all its callers together."""
+    return Rate(str(service), f"service {service}", per_second, per_day, ours=True)
+
+
+class Bucket:
+    """Tokens of a rate: one second's worth at most, refilled evenly."""
+
+    __slots__ = ("_at", "_tokens")
+
+    def __init__(self) -> None:
+        self._tokens: float | None = None
+        self._at = 0.0
+
+    def wait_s(self, per_second: int, at: float) -> float:
+        """Seconds until there is a token; 0 when there is one. ``at`` is monotonic."""
+        burst = float(per_second)
+        tokens = self._tokens
+        gained = max(0.0, at - self._at) * burst
+        tokens = burst if tokens is None else min(burst, tokens + gained)
+        self._tokens, self._at = tokens, at
+        return 0.0 if tokens >= 1.0 else (1.0 - tokens) / burst
+
+    def take(self) -> None:
+        """Take a token, after :meth:`wait_s` said 0."""
+        if self._tokens is not None:
+            self._tokens -= 1.0
+
+
+class Days:
+    """Counts by day; of the days that were counted last, a few are kept."""
+
+    __slots__ = ("_counts",)
+
+    def __init__(self) -> None:
+        self._counts: dict[int, int] = {}
+
+    def of(self, day: int) -> int:
+        """What was counted for this day."""
+        return self._counts.get(day, 0)
+
+    def add(self, day: int, calls: int) -> None:
+        """Count calls, or take back some."""
+        counts = self._counts
+        count = counts.pop(day, 0) + calls  # popped, so that the day counted last stands last
+        counts[day] = max(0, count)
+        if len(counts) > KEPT_DAYS:
+            del counts[next(iter(counts))]
+
+
 @dataclass(slots=True)
 class _Usage:
-    day: int = -1
-    today: int = 0
-    tokens: float = 0.0
-    at: float = -1.0
+    bucket: Bucket = field(default_factory=Bucket)
+    days: Days = field(default_factory=Days)
 
 
 @dataclass(slots=True)
 class QuotaBook:
-    """What each agreement has used; the day's count is rebuilt from the journal at a start."""
+    """What each agreement and service has used; the day's count is rebuilt at a start."""
 
     _usage: dict[str, _Usage] = field(default_factory=dict)
 
     def snapshot(self, now: float) -> dict[str, int]:
-        """The calls of today by :func:`quota_key`."""
+        """The calls of today by key."""
         today = int(now) // DAY_S
-        return {name: use.today for name, use in self._usage.items() if use.day == today}
+        counts = ((key, usage.days.of(today)) for key, usage in self._usage.items())
+        return {key: count for key, count in counts if count}
 
     def restore(self, key: str, at: datetime, calls: int = 1) -> None:
         """Count calls that the journal holds from before this start."""
-        usage = self._usage.setdefault(key, _Usage())
-        day = int(at.timestamp()) // DAY_S
-        if usage.day != day:
-            usage.day, usage.today = day, 0
-        usage.today += calls
+        self._of(key).days.add(int(at.timestamp()) // DAY_S, calls)
 
-    def spend(self, agreement: Agreement, now: float) -> None:
-        """Take one call from the agreement's quota.
+    def spend(self, rates: tuple[Rate, ...], now: float, at: float) -> None:
+        """Take one call of each rate.
+
+        Args:
+            now: wall-clock seconds since the epoch, for the day.
+            at: seconds of a clock that is never set, for the second.
 
         Raises:
-            Problem: ``QuotaExceeded``, with ``retry_after_s`` in its facts.
+            Problem: ``QuotaExceeded`` or, for a rate of ours, ``ServerOverloaded``, with
+                ``retry_after_s`` in its facts; nothing was taken.
         """
-        quota = agreement.quota
-        if quota is None:
-            return
-        key = quota_key(agreement.provider, agreement.consumer, agreement.id)
-        usage = self._usage.setdefault(key, _Usage())
-        day, into_day = divmod(now, DAY_S)
-        if usage.day != int(day):
-            usage.day, usage.today = int(day), 0
-        if quota.per_day is not None and usage.today >= quota.per_day:
-            raise Problem(
-                Code.QUOTA_EXCEEDED,
-                where=f"agreement {agreement.id}",
-                detail=f"the {quota.per_day} calls of today (UTC) are used up",
-                facts={"retry_after_s": int(DAY_S - into_day) + 1, "per_day": quota.per_day},
-            )
-        if quota.per_second is not None:
-            burst = float(quota.per_second)
-            if usage.at < 0:
-                usage.tokens = burst
-            else:
-                gained = max(0.0, now - usage.at) * burst
-                usage.tokens = min(burst, usage.tokens + gained)
-            usage.at = now
-            if usage.tokens < 1.0:
-                raise Problem(
-                    Code.QUOTA_EXCEEDED,
-                    where=f"agreement {agreement.id}",
-                    detail=f"more than {quota.per_second} calls a second",
-                    facts={"retry_after_s": 1, "per_second": quota.per_second},
-                )
-            usage.tokens -= 1.0
-        usage.today += 1
+        day = int(now) // DAY_S
+        used = [(rate, self._of(rate.key)) for rate in rates]
+        for rate, usage in used:
+            if rate.per_day is not None and usage.days.of(day) >= rate.per_day:
+                raise _used_up(rate, "per_day", rate.per_day, DAY_S - now % DAY_S)
+            if rate.per_second is not None:
+                wait_s = usage.bucket.wait_s(rate.per_second, at)
+                if wait_s:
+                    raise _used_up(rate, "per_second", rate.per_second, wait_s)
+        for rate, usage in used:
+            usage.days.add(day, 1)
+            if rate.per_second is not None:
+                usage.bucket.take()
+
+    def give_back(self, rates: tuple[Rate, ...], now: float) -> None:
+        """The call did not happen: this server had no room for it after all."""
+        for rate in rates:
+            self._of(rate.key).days.add(int(now) // DAY_S, -1)
+
+    def _of(self, key: str) -> _Usage:
+        usage = self._usage.get(key)
+        if usage is None:
+            usage = self._usage[key] = _Usage()
+        return usage
+
+
+def _used_up(rate: Rate, limit: str, value: int, wait_s: float) -> Problem:
+    span = "of today (UTC)" if limit == "per_day" else "of this second"
+    return Problem(
+        Code.OVERLOADED if rate.ours else Code.QUOTA_EXCEEDED,
+        where=rate.of,
+        detail=f"the {value} calls {span} are used up",
+        facts={
+            "limit": limit,
+            limit: value,
+            "retry_after_s": max(1, ceil(wait_s)),
+        },
+    )

@@ -45,9 +45,11 @@ from mediator.outlet import HttpBackend
 from mediator.own_keys import log_key, own_keys, read_certificates, read_file
 from mediator.peer_inlet import PeerInlet
 from mediator.pinned import PinnedAgreements
+from mediator.places import Places
 from mediator.provider import OfferedService, Provider
 from mediator.records import Recorder
 from mediator.settings import ServerSettings, ServiceSettings
+from mediator.terms import call_bounds, service_terms
 from mediator.turns import Turns
 from mediator.view import RegistryView
 from serving import replies, tls
@@ -133,7 +135,7 @@ async def open_server(
         await asyncio.to_thread(agreements.load, authorities)
 
         context = tls.peer_client_context(settings.auth.certificate, settings.auth.key, authorities)
-        link = Link(context, lambda: view.state, settings.limits)
+        link = Link(context, lambda: view.state, settings.limits, settings.calls)
         stack.push_async_callback(link.close)
         services = {
             offered.id: await asyncio.to_thread(_offer, offered, settings, state, make_adapter)
@@ -154,6 +156,7 @@ async def open_server(
             clock=clock,
             turns=turns,
             max_url_bytes=settings.limits.url_max_bytes,
+            places=Places(),
         )
         consumer = Consumer(
             state=lambda: view.state,
@@ -267,6 +270,8 @@ async def _listen(
         metrics=metrics,
         plain_networks=tuple(map(ip_network, addresses.http_networks)),
         form=replies.Form(settings.profile, settings.error_types),
+        places=provider.places,
+        bounds=call_bounds(limits, settings.calls),
     )
     peer_inlet = PeerInlet(provider, lambda: view.state, recorder, gate, limits, metrics)
     start = partial(
@@ -389,6 +394,9 @@ def _offer(
             connections=settings.limits.connections,
             head_max_bytes=settings.limits.head_max_bytes,
             response_max_bytes=offered.response_max_bytes,
+            connect_s=offered.connect_s,
+            stall_s=settings.limits.stall_s,
+            floor_bytes_per_s=settings.limits.floor_bytes_per_s,
             ca=offered.ca,
         )
     return OfferedService(
@@ -397,8 +405,7 @@ def _offer(
         contract=Contract.compile(document, state.schemas),
         document=document,
         validation=offered.validation,
-        timeout_s=offered.timeout_s,
-        response_max_bytes=offered.response_max_bytes,
+        terms=service_terms(offered, settings.limits),
         enabled=offered.enabled,
         notice=offered.notice,
     )

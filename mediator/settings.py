@@ -121,13 +121,58 @@ class ServiceSettings:
         "enforce, report or off: what a payload that breaks the contract leads to",
         default=Validation.ENFORCE,
     )
-    timeout_s: float = setting("seconds for the backend's whole answer", default=30.0, low=0.1)
+    connect_s: float = setting("seconds for connecting to the backend", default=5.0, low=0.1)
+    first_byte_s: float | None = setting(
+        "seconds until the backend's answer begins; `timeout_s` if not given",
+        default=None,
+        low=0.1,
+    )
+    timeout_s: float = setting(
+        "seconds for the backend's whole answer; a long body has more, see "
+        "`limits.floor_bytes_per_s`",
+        default=30.0,
+        low=0.1,
+    )
+    concurrent: int | None = setting(
+        "exchanges with the backend at the same time; `limits.service_concurrent` if not given",
+        default=None,
+        low=1,
+    )
+    per_second: int | None = setting("calls a second, of all callers together", default=None, low=1)
+    per_day: int | None = setting("calls a day (UTC), of all callers together", default=None, low=1)
+    request_max_bytes: int | None = setting(
+        "largest request body, where that is less than `limits.request_max_bytes`",
+        default=None,
+        low=1024,
+    )
     response_max_bytes: int = setting(
         "largest answer of the backend", default=10 * 1024 * 1024, low=1024
     )
     ca: Path | None = setting("authorities (PEM) that an https backend must chain to", default=None)
     enabled: bool = setting("false switches the service off", default=True)
     notice: str = setting("what callers read while it is off", default="")
+
+
+@dataclass(frozen=True, slots=True)
+class CallSettings:
+    """Bounds of calls to one service of another member; what is not given is of `limits`."""
+
+    service: ServiceId = setting("the service that is called")
+    connect_s: float | None = setting("seconds for connecting to its server", default=None, low=0.1)
+    first_byte_s: float | None = setting(
+        "seconds until the answer begins; more than the provider's backend may take in all",
+        default=None,
+        low=0.1,
+    )
+    exchange_s: float | None = setting(
+        "seconds for the whole answer of its server", default=None, low=0.1
+    )
+    answer_max_bytes: int | None = setting("largest answer accepted", default=None, low=1024)
+    concurrent: int | None = setting(
+        "calls to it at the same time; `limits.service_concurrent` if not given",
+        default=None,
+        low=1,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,16 +200,52 @@ class LimitSettings:
     )
     read_s: float = setting("seconds for reading a request body", default=30.0, low=0.1)
     connect_s: float = setting("seconds for connecting to another server", default=5.0, low=0.1)
+    first_byte_s: float = setting(
+        "seconds until the other server's answer begins; it has the backend's whole answer by then",
+        default=45.0,
+        low=0.1,
+    )
     exchange_s: float = setting(
-        "seconds for the other server's whole answer", default=60.0, low=0.1
+        "seconds for the other server's whole answer; a long body has more, see "
+        "`limits.floor_bytes_per_s`",
+        default=60.0,
+        low=0.1,
+    )
+    stall_s: float = setting(
+        "seconds for which a body may stand still on its way", default=20.0, low=0.1
+    )
+    floor_bytes_per_s: int = setting(
+        "the slowest line: each so many bytes of a body give an exchange a second more",
+        default=16 * 1024,
+        low=1,
     )
     concurrent: int = setting("exchanges at the same time", default=4000, low=1)
+    share: float = setting(
+        "part of `concurrent` that one application, agreement or other server may have",
+        default=0.5,
+        low=0.001,
+        high=1,
+    )
+    service_concurrent: int = setting(
+        "exchanges at the same time with one service, offered or called, that says nothing itself",
+        default=1000,
+        low=1,
+    )
+    refusals_per_s: int = setting(
+        "refusals a second, before anything of a message is read, that are recorded one by one; "
+        "further ones are recorded as a number",
+        default=10,
+        low=0,
+        high=1000,
+    )
     listener_connections: int = setting(
         "connections to one listener at the same time; more are turned away",
         default=MAX_CONNECTIONS,
         low=1,
     )
-    connections: int = setting("pooled connections to one server or backend", default=64, low=1)
+    connections: int = setting(
+        "pooled connections for one service, to its server or its backend", default=64, low=1
+    )
     low_disk_bytes: int = setting(
         "free bytes on the journal's disk below which health says failing",
         default=256 * 1024 * 1024,
@@ -199,6 +280,9 @@ class ServerSettings:
     harness_registries: tuple[RegistrySettings, ...] = setting(
         "registries of further instances that listen.govstack_harness answers from", default=()
     )
+    calls: tuple[CallSettings, ...] = setting(
+        "bounds of calls to single services of others", default=()
+    )
     agreements: Path | None = setting(
         "folder with the sealed agreements (*.jws) that open doors; pinned here", default=None
     )
@@ -223,3 +307,8 @@ class ServerSettings:
                     where=f"application {application.id}",
                     detail=f"{application.id.member} is not hosted here: nothing can be sealed",
                 )
+        called = [call.service for call in self.calls]
+        if len(set(called)) != len(called):
+            raise Problem(
+                Code.INVALID_SETTINGS, where="calls", detail="a service stands there twice"
+            )

@@ -16,6 +16,7 @@ from exchange.envelope import Opened, RequestHead, ResponseHead, Signed
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.trust import ServerRecord
 from mediator.journal.log import Receipt
+from mediator.terms import Terms
 from serving.backends import Headers
 from serving.bodies import Body, Room
 
@@ -131,6 +132,7 @@ class Allowed(NamedTuple):
     agreement: Agreement
     grant: Grant
     match: Match
+    terms: Terms
 
 
 class Delivered(NamedTuple):

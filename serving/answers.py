@@ -72,6 +72,11 @@ class TimedOut(ExchangeFailed):
         self.bound = bound
         self.seconds = seconds
 
+    @property
+    def facts(self) -> dict[str, str | int | float | bool | list[str] | None]:
+        """For the problem that this becomes: in which phase, and what setting was over."""
+        return {"phase": self.phase.name.lower(), "limit": self.bound, "seconds": self.seconds}
+
 
 class ProtocolError(ExchangeFailed):
     """What came back is not the answer of an HTTP/1.1 server to this request."""

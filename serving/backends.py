@@ -6,6 +6,7 @@ adapter can run inside the mediator's process without either package importing t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
@@ -46,8 +47,14 @@ class BackendResponse(Generic[BodyT]):
 class Backend(Protocol):
     """Something that answers requests of one service."""
 
-    async def exchange(self, request: BackendRequest, *, timeout_s: float) -> BackendResponse[Body]:
+    async def exchange(
+        self, request: BackendRequest, *, timeout_s: float, first_byte_s: float = math.inf
+    ) -> BackendResponse[Body]:
         """Answer one request.
+
+        Args:
+            timeout_s: for the whole answer; one that is long and moves has more.
+            first_byte_s: until the answer begins.
 
         Raises:
             Problem: ``BACKEND_UNREACHABLE``, ``BACKEND_TIMEOUT``, ``BACKEND_NONSENSE``,

@@ -221,7 +221,6 @@ class Pool:
         loop = asyncio.get_running_loop()
         now = loop.time()
         deadline = now + timeout_s
-        connect_s = self.limits.connect_s if waits.connect_s is None else waits.connect_s
         if self._closing:
             raise PoolClosed
         connection = self._take_idle(now)
@@ -231,7 +230,7 @@ class Pool:
         watch = Watch(waits, timeout_s, now)
         try:
             if connection is None or not connection.usable:
-                connection = await self._connect(loop, deadline, connect_s)
+                connection = await self._connect(loop, deadline)
             try:
                 answer = connection.ask(head, body, head_only=head_only, watch=watch)
                 self.hurried(connection)
@@ -239,7 +238,7 @@ class Pool:
             except Disconnected as lost:
                 if not repeatable or lost.answered or connection.uses == 0:
                     raise
-            connection = await self._connect(loop, deadline, connect_s)
+            connection = await self._connect(loop, deadline)
             answer = connection.ask(head, body, head_only=head_only, watch=watch)
             self.hurried(connection)
             return await answer
@@ -408,16 +407,14 @@ class Pool:
 
     # connections
 
-    async def _connect(
-        self, loop: asyncio.AbstractEventLoop, deadline: float, connect_s: float
-    ) -> Connection:
+    async def _connect(self, loop: asyncio.AbstractEventLoop, deadline: float) -> Connection:
         limits = self.limits
         reader = AnswerReader(
             max_head_bytes=limits.max_head_bytes, max_body_bytes=limits.max_body_bytes
         )
         connection = Connection(self, loop, reader, self._generation)
         try:
-            await self._open_connection(loop, connection, deadline, connect_s)
+            await self._open_connection(loop, connection, deadline)
             if self._aborting:
                 raise PoolClosed
             if self._admit is not None:
@@ -433,12 +430,9 @@ class Pool:
         return connection
 
     async def _open_connection(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        connection: Connection,
-        deadline: float,
-        connect_s: float,
+        self, loop: asyncio.AbstractEventLoop, connection: Connection, deadline: float
     ) -> None:
+        connect_s = self.limits.connect_s
         secure = self._ssl is not None
         try:
             async with asyncio.timeout_at(min(deadline, loop.time() + connect_s)):

@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Wall-clock time in UTC."""
+    """Wall-clock time in UTC, and one that nobody sets."""
 
     def now(self) -> datetime:
         """The time now, with zone UTC."""
@@ -17,6 +17,10 @@ class Clock(Protocol):
 
     def unix(self) -> float:
         """Seconds since the epoch."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds since some moment; never set, so it alone measures spans."""
         ...
 
 
@@ -28,6 +32,9 @@ class SystemClock:
 
     def unix(self) -> float:
         return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
 
 
 @dataclass(slots=True)
@@ -41,3 +48,6 @@ class ShiftedClock:
 
     def unix(self) -> float:
         return time.time() + self.offset_s
+
+    def monotonic(self) -> float:
+        return time.monotonic()

@@ -28,14 +28,13 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """Bounds of an exchange's phases; the whole is bounded besides them.
+    """Bounds of an exchange's phases; connecting and the whole are bounded besides them.
 
-    ``connect_s`` is for connecting with TLS, None leaves it to the pool; ``first_byte_s`` from the
-    end of the request on; ``stall_s`` for a stand-still while the request goes or the answer
-    comes. ``floor_bytes_per_s`` gives the whole a second more for so many bytes.
+    ``first_byte_s`` is from the end of the request on; ``stall_s`` for a stand-still while the
+    request goes or the answer comes. ``floor_bytes_per_s`` gives the whole a second more for so
+    many bytes.
     """
 
-    connect_s: float | None = None
     first_byte_s: float = math.inf
     stall_s: float = math.inf
     floor_bytes_per_s: float = math.inf

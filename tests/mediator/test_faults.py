@@ -25,12 +25,14 @@ from mediator.inlet import Inlet
 from mediator.journal.log import Journal
 from mediator.metrics import Metrics
 from mediator.peer_inlet import PeerInlet
+from mediator.places import Places
 from mediator.provider import Provider
 from mediator.quota import QuotaBook
 from mediator.records import Recorder
 from mediator.replay import ReplayMemory
 from mediator.settings import ConnectionMode, LimitSettings
 from mediator.stages import Received, Routed
+from mediator.terms import call_bounds
 from mediator.turns import Turns
 from mediator.xroad import LocalApplication, call_of, service_of
 from serving.clock import SystemClock
@@ -78,6 +80,7 @@ def provider(recorder: Recorder) -> Provider:
         clock=SystemClock(),
         turns=Turns(4),
         max_url_bytes=8190,
+        places=Places(),
     )
 
 
@@ -90,6 +93,8 @@ async def at_the_inlet(recorder: Recorder, remote: str = "127.0.0.1") -> Reply:
         limits=LimitSettings(),
         metrics=recorder.metrics,
         plain_networks=(),
+        places=Places(),
+        bounds=call_bounds(LimitSettings(), ()),
     )
     return await inlet.handle(cast(Request, Came(remote, tls=False)))
 

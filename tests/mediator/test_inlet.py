@@ -14,8 +14,10 @@ from exchange.problems import Code, Problem
 from mediator.gate import Gate
 from mediator.inlet import Inlet
 from mediator.metrics import Metrics
+from mediator.places import Places
 from mediator.settings import ConnectionMode, LimitSettings
 from mediator.stages import Call
+from mediator.terms import call_bounds
 from mediator.xroad import LocalApplication
 from serving.bodies import Room, Spools
 from serving.requests import Reply, Request
@@ -88,6 +90,8 @@ async def test_an_application_in_mode_http_comes_from_its_networks_only(
         limits=LimitSettings(),
         metrics=Metrics(),
         plain_networks=(ip_network("10.0.0.0/8"),),
+        places=Places(),
+        bounds=call_bounds(LimitSettings(), ()),
     )
     reply = await inlet.handle(cast(Request, Came(remote, tls)))
     assert reply.status == (200 if welcome else 403)

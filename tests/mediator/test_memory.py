@@ -13,7 +13,7 @@ from exchange.entries import Kind, Side, format_time
 from exchange.identifiers import ApplicationId
 from exchange.problems import Code, Problem
 from mediator.memory import QUOTAS_FILE, remember
-from mediator.quota import quota_key
+from mediator.quota import NOT_COUNTED, quota_key
 from mediator.replay import KEEP_S
 from tests.journal.world import CLIENT, MPI, START, entry, journal_in
 
@@ -33,9 +33,15 @@ class Standing:
     def unix(self) -> float:
         return self.at.timestamp()
 
+    def monotonic(self) -> float:
+        return 0.0
+
 
 async def test_calls_of_today_are_counted_by_their_parties(tmp_path: Path) -> None:
-    """Those that an agreement let pass, at the provider's side; after a note, only what follows."""
+    """Those that an agreement let pass, at the provider's side; after a note, only what follows.
+
+    What a limit refused did not happen; the service counts what all its callers did.
+    """
     answered = {"kind": Kind.RESPONSE, "agreement": "a/1"}
     async with journal_in(tmp_path / "journal") as journal:
         await journal.record(entry(1, **answered), MPI)
@@ -43,13 +49,32 @@ async def test_calls_of_today_are_counted_by_their_parties(tmp_path: Path) -> No
         await journal.record(entry(3, **answered, side=Side.CONSUMER), MPI)
         await journal.record(entry(4, kind=Kind.REFUSAL), MPI)
         await journal.record(entry(5, at=NOW, kind=Kind.REFUSAL, agreement="a/2"), MPI)
+        for number, code in enumerate(NOT_COUNTED, 6):
+            refused = answered | {"kind": Kind.REFUSAL, "problem": code.value}
+            await journal.record(entry(number, at=NOW, **refused), MPI)
         _, quotas = remember(journal, tmp_path, Standing(NOW))
         mine, other = quota_key(MPI, CLIENT, "a"), quota_key(MPI, OTHER, "a")
-        assert quotas.snapshot(NOW.timestamp()) == {mine: 2, other: 1}
+        service = str(entry(1).service)
+        assert quotas.snapshot(NOW.timestamp()) == {mine: 2, other: 1, service: 3}
         note = {"at": format_time(NOW - timedelta(seconds=1)), "used": {mine: 7}}
         (tmp_path / QUOTAS_FILE).write_bytes(orjson.dumps(note))
         _, quotas = remember(journal, tmp_path, Standing(NOW))
-        assert quotas.snapshot(NOW.timestamp()) == {mine: 8}
+        assert quotas.snapshot(NOW.timestamp()) == {mine: 8, service: 1}
+
+
+@pytest.mark.parametrize("days", [-1, 1])
+async def test_a_clock_that_was_wrong_costs_nobody_a_day(tmp_path: Path, days: int) -> None:
+    """What was recorded or noted under another day's date is not of today."""
+    other = NOW + timedelta(days=days)
+    answered = {"kind": Kind.RESPONSE, "agreement": "a/1"}
+    async with journal_in(tmp_path / "journal") as journal:
+        await journal.record(entry(1, at=other, **answered), MPI)
+        await journal.record(entry(2, at=NOW, **answered), MPI)
+        mine, service = quota_key(MPI, CLIENT, "a"), str(entry(1).service)
+        note = {"at": format_time(other), "used": {mine: 7}}
+        (tmp_path / QUOTAS_FILE).write_bytes(orjson.dumps(note))
+        _, quotas = remember(journal, tmp_path, Standing(NOW))
+    assert quotas.snapshot(NOW.timestamp()) == {mine: 1, service: 1}
 
 
 @pytest.mark.parametrize("nonsense", [b"", b"[]", b'{"at": "x", "used": {}}', b'{"used": 1}'])
@@ -59,7 +84,8 @@ async def test_a_damaged_note_is_passed_over(tmp_path: Path, nonsense: bytes) ->
         await journal.record(entry(1, kind=Kind.RESPONSE, agreement="a/1"), MPI)
         (tmp_path / QUOTAS_FILE).write_bytes(nonsense)
         _, quotas = remember(journal, tmp_path, Standing(NOW))
-    assert quotas.snapshot(NOW.timestamp()) == {quota_key(MPI, CLIENT, "a"): 1}
+    used = quotas.snapshot(NOW.timestamp())
+    assert used == {quota_key(MPI, CLIENT, "a"): 1, str(entry(1).service): 1}
 
 
 @pytest.mark.parametrize("back_s", [0, 40])

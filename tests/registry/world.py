@@ -40,6 +40,9 @@ class SetClock:
     def unix(self) -> float:
         return self.time.timestamp()
 
+    def monotonic(self) -> float:
+        return self.time.timestamp()
+
     def advance(self, **parts: float) -> None:
         self.time += timedelta(**parts)
 

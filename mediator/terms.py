@@ -1,0 +1,114 @@
+"""Terms: what bounds one exchange: at the provider, the stricter of service and agreement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from exchange.agreements import Agreement
+from exchange.identifiers import ServiceId
+from mediator.places import Bound
+from mediator.quota import Rate, rate_of_agreement, rate_of_service
+from mediator.settings import CallSettings, LimitSettings, ServiceSettings
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceTerms:
+    """What a service says of each exchange, whoever asks for it.
+
+    ``share`` is how many places one agreement may have of the whole server's.
+    """
+
+    first_byte_s: float
+    exchange_s: float
+    request_max_bytes: int
+    answer_max_bytes: int
+    place: Bound
+    rate: Rate
+    share: int
+
+
+class Terms(NamedTuple):
+    """The bounds of one exchange; where one is exceeded, its name is said."""
+
+    first_byte_s: float
+    exchange_s: float
+    request_max_bytes: int
+    answer_max_bytes: int
+    places: tuple[Bound, ...]
+    rates: tuple[Rate, ...]
+
+
+def service_terms(offered: ServiceSettings, limits: LimitSettings) -> ServiceTerms:
+    """The terms of a service by the settings."""
+    name = f"service {offered.id}"
+    own = offered.concurrent
+    place = (
+        Bound(name, limits.service_concurrent, "limits.service_concurrent", ours=True)
+        if own is None
+        else Bound(name, own, "services.concurrent", ours=True)
+    )
+    return ServiceTerms(
+        first_byte_s=offered.first_byte_s or offered.timeout_s,
+        exchange_s=offered.timeout_s,
+        request_max_bytes=min(
+            offered.request_max_bytes or limits.request_max_bytes, limits.request_max_bytes
+        ),
+        answer_max_bytes=offered.response_max_bytes,
+        place=place,
+        rate=rate_of_service(offered.id, offered.per_second, offered.per_day),
+        share=share_of(limits),
+    )
+
+
+def share_of(limits: LimitSettings) -> int:
+    """How many places one application, agreement or other server may have."""
+    return max(1, int(limits.concurrent * limits.share))
+
+
+@dataclass(frozen=True, slots=True)
+class CallBounds:
+    """How many exchanges may run for one application, and to one service of others."""
+
+    share: int
+    most: int
+    own: Mapping[ServiceId, int]
+
+    def calls_to(self, service: ServiceId) -> Bound:
+        """The bound of calls to this service."""
+        own = self.own.get(service)
+        name = f"calls to {service}"
+        if own is None:
+            return Bound(name, self.most, "limits.service_concurrent", ours=True)
+        return Bound(name, own, "calls.concurrent", ours=True)
+
+
+def call_bounds(limits: LimitSettings, calls: Iterable[CallSettings]) -> CallBounds:
+    """The bounds of calls by the settings."""
+    own = {call.service: call.concurrent for call in calls if call.concurrent is not None}
+    return CallBounds(share_of(limits), limits.service_concurrent, own)
+
+
+def terms_of(agreement: Agreement, service: ServiceTerms) -> Terms:
+    """The stricter of both, bound by bound."""
+    limits = agreement.limits
+    name = f"agreement {agreement.provider} {agreement.consumer} {agreement.id}"
+    own = limits.concurrent
+    place = (
+        Bound(name, service.share, "limits.share")
+        if own is None or own > service.share
+        else Bound(name, own, "agreement limits.concurrent")
+    )
+    return Terms(
+        first_byte_s=min(limits.first_byte_s or service.first_byte_s, service.first_byte_s),
+        exchange_s=min(limits.exchange_s or service.exchange_s, service.exchange_s),
+        request_max_bytes=min(
+            limits.request_max_bytes or service.request_max_bytes, service.request_max_bytes
+        ),
+        answer_max_bytes=min(
+            limits.answer_max_bytes or service.answer_max_bytes, service.answer_max_bytes
+        ),
+        places=(place, service.place),
+        rates=(rate_of_agreement(agreement), service.rate),
+    )

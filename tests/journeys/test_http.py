@@ -389,7 +389,7 @@ def test_a_tag_of_a_record_that_is_not_released_opens_nothing(world: HttpWorld) 
         ("/r1/LA/GOV/MPI/oda%252Fmis/files/x/a", 400, Code.INVALID_IDENTIFIER),
         ("/r1/LA/GOV/MPI/oda%00mis/files/x/a", 400, Code.INVALID_IDENTIFIER),
         ("/r1/LA/GOV/MPI/oda\\mis/files/x/a", 400, Code.INVALID_REQUEST),
-        ("/r1/LA/GOV/MPI/%2e%2e/files/x/a", 400, Code.INVALID_REQUEST),
+        ("/r1/LA/GOV/MPI/%2e%2e/files/x/a", 400, Code.INVALID_IDENTIFIER),
         ("/r1/LA/GOV/MPI/./files/x/a", 400, Code.INVALID_REQUEST),
         ("/r1/LA/GOV/MPI/%252e%252e/files/x/a", 400, Code.INVALID_IDENTIFIER),
         ("/r1/LA/GOV//oda-mis/files/x/a", 400, Code.INVALID_REQUEST),

@@ -8,10 +8,12 @@ import orjson
 
 from exchange.identifiers import ApplicationId, ServiceId
 from exchange.problems import Code, Problem
+from exchange.registrations import ALLOWED_METHODS
 from mediator import xroad
 from mediator.consumer import Consumer
 from mediator.gate import Gate
 from mediator.govstack import forms
+from mediator.metaservices import Listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,7 @@ class AllowedMethods:
     consumer: Consumer
     gate: Gate
 
-    async def __call__(self, client: ApplicationId, provider: ApplicationId) -> list[forms.Service]:
+    async def __call__(self, client: ApplicationId, provider: ApplicationId) -> list[Listed]:
         """The services of ``provider`` that agreements open to ``client``.
 
         Raises:
@@ -33,7 +35,7 @@ class AllowedMethods:
             provider.member_class,
             provider.member_code,
             provider.application_code,
-            "allowedMethods",
+            ALLOWED_METHODS,
         )
         call = xroad.call_of(
             "GET",

@@ -13,10 +13,9 @@ from typing import Any
 
 from exchange.identifiers import ApplicationId, MemberId, ServiceId
 from exchange.problems import Code, Problem
+from exchange.registrations import ServiceType
 from exchange.trust import RegistryState
-
-Endpoint = tuple[str, str]
-"""Method and path template."""
+from mediator.metaservices import Listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +26,9 @@ class Client:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
-    """A service with its type (``OPENAPI`` or ``REST``) and endpoints."""
-
-    id: ServiceId
-    type: str
-    endpoints: tuple[Endpoint, ...]
-
-    def is_named(self, wanted: str) -> bool:
-        """Whether ``serviceId`` means this service: by its code, or by the whole identifier."""
-        return wanted in (self.id.service_code, str(self.id))
+def is_named(service: Listed, wanted: str) -> bool:
+    """Whether ``serviceId`` means a service: by its code, or by the whole identifier."""
+    return wanted in (service.id.service_code, str(service.id))
 
 
 def clients_of(state: RegistryState) -> list[Client]:
@@ -50,7 +41,7 @@ def clients_of(state: RegistryState) -> list[Client]:
     return found
 
 
-def services_read(document: object) -> list[Service]:
+def services_read(document: object) -> list[Listed]:
     """The services in an X-Road listing (PR-MREST), as another security server answers it.
 
     Raises:
@@ -59,13 +50,13 @@ def services_read(document: object) -> list[Service]:
     try:
         rows: Any = document["service"]  # type: ignore[index]  # whatever the other side sent
         return [_service(row) for row in rows]
-    except (KeyError, TypeError, AttributeError, Problem) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, Problem) as error:
         raise Problem(
             Code.PEER_NONSENSE, where="answer", detail="is not an X-Road list of services"
         ) from error
 
 
-def _service(row: Mapping[str, Any]) -> Service:
+def _service(row: Mapping[str, Any]) -> Listed:
     identifier = ServiceId(
         *(
             row[name]
@@ -81,7 +72,7 @@ def _service(row: Mapping[str, Any]) -> Service:
     endpoints = tuple(
         (str(item["method"]), str(item["path"])) for item in row.get("endpoint_list") or ()
     )
-    return Service(identifier, str(row["service_type"]), endpoints)
+    return Listed(identifier, ServiceType(row["service_type"]), endpoints)
 
 
 # --- the published shapes --------------------------------------------------------------------
@@ -92,13 +83,13 @@ def published_clients(clients: Iterable[Client]) -> dict[str, Any]:
     return {"member": [{"name": one.name, "id": _published_id(one.id)} for one in clients]}
 
 
-def published_services(services: Iterable[Service]) -> dict[str, Any]:
+def published_services(services: Iterable[Listed]) -> dict[str, Any]:
     """``restServiceDetailsListType``; services of this system have no version of their own."""
     return {
         "member": [
             {
                 "objectType": "SERVICE",
-                "serviceType": one.type,
+                "serviceType": one.type.value,
                 **_codes(one.id, "instanceId"),
                 "serviceCode": one.id.service_code,
                 "endpointList": _endpoints(one),
@@ -131,13 +122,13 @@ def harness_clients(clients: Iterable[Client]) -> dict[str, Any]:
     }
 
 
-def harness_services(services: Iterable[Service]) -> dict[str, Any]:
+def harness_services(services: Iterable[Listed]) -> dict[str, Any]:
     """The suite's one schema, for services."""
     return {
         "member": [
             {
                 "objectType": {"object_type": "SERVICE"},
-                "serviceType": one.type,
+                "serviceType": one.type.value,
                 **_codes(one.id, "GovStackInstance"),
                 "serviceCode": one.id.service_code,
                 "endpointList": _endpoints(one),
@@ -158,5 +149,5 @@ def _codes(identifier: MemberId | ApplicationId | ServiceId, instance: str) -> d
     return codes
 
 
-def _endpoints(service: Service) -> dict[str, Any]:
+def _endpoints(service: Listed) -> dict[str, Any]:
     return {"member": [{"method": method, "path": path} for method, path in service.endpoints]}

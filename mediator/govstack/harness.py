@@ -18,8 +18,9 @@ call through this server in plain text, and empty for anybody else.
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Final
@@ -34,6 +35,7 @@ from exchange.trust import RegistryState, ServiceRecord
 from mediator import xroad
 from mediator.govstack import forms
 from mediator.inlet import is_near
+from mediator.metaservices import METHODS_OF_PATHS, Listed, published
 from serving import replies
 from serving.requests import Reply, Request
 
@@ -41,9 +43,8 @@ CLIENT_HEADERS: Final = ("x-govstack-client", "information-mediator-client")
 # The suite's "1nval1d": codes of instance and class begin with a letter.
 _NAME: Final = re.compile(r"[A-Za-z].*", re.ASCII)
 _HEADERS: Final = (("content-type", "application/json; charset=utf-8"),)
-_METHODS: Final = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
-Allowed = Callable[[ApplicationId, ApplicationId], Awaitable[list[forms.Service]]]
+Allowed = Callable[[ApplicationId, ApplicationId], Awaitable[list[Listed]]]
 """What a client may call of a provider, asked of the provider."""
 
 log = structlog.get_logger("mediator.govstack")
@@ -88,11 +89,13 @@ class Harness:
             case ["listClients"]:
                 return self._clients(asked.get("instanceId"))
             case [*codes, "listMethods"] if len(codes) == 4:
-                return forms.harness_services(self._services(codes, asked.get("serviceId")))
+                states = tuple(self.states())
+                return await asyncio.to_thread(_listed, states, codes, asked.get("serviceId"))
             case [*codes, "allowedMethods"] if len(codes) == 4:
                 return await self._allowed(request, codes, asked.get("serviceId"))
             case [*codes, "getOpenAPI"] if len(codes) == 4:
-                return self._document(codes, asked.get("serviceCode"))
+                document = self._document(codes, asked.get("serviceCode"))
+                return (await asyncio.to_thread(published, document)).decode("utf-8")
         raise Problem(
             Code.NOT_FOUND,
             where="path",
@@ -110,15 +113,6 @@ class Harness:
             client for state in chosen for client in forms.clients_of(state)
         )
 
-    def _services(self, codes: list[str], wanted: str | None) -> Iterator[forms.Service]:
-        application = _application(codes)
-        for state in self.states():
-            for record in _offered(state, application):
-                document = state.openapi.get(record.id)
-                service = forms.Service(record.id, record.type.value, _endpoints(document))
-                if wanted is None or service.is_named(wanted):
-                    yield service
-
     async def _allowed(
         self, request: Request, codes: list[str], wanted: str | None
     ) -> dict[str, Any]:
@@ -127,7 +121,7 @@ class Harness:
             return forms.harness_services(())
         found = await self.allowed(client, provider)
         return forms.harness_services(
-            one for one in found if wanted is None or one.is_named(wanted)
+            one for one in found if wanted is None or forms.is_named(one, wanted)
         )
 
     def _client(self, request: Request) -> ApplicationId | None:
@@ -140,8 +134,8 @@ class Harness:
         except Problem:
             return None
 
-    def _document(self, codes: list[str], code: str | None) -> str:
-        """An OpenAPI document as one string.
+    def _document(self, codes: list[str], code: str | None) -> bytes:
+        """The OpenAPI document of a service.
 
         Raises:
             Problem: ``InvalidIdentifier`` for a code that breaks the grammar, ``InvalidRequest``
@@ -163,13 +157,28 @@ class Harness:
         for state in self.states():
             document = state.openapi.get(service)
             if document is not None:
-                return document.decode("utf-8")
+                return document
         raise Problem(
             Code.UNKNOWN_SERVICE,
             where="path",
             detail=f"the registry has no OpenAPI document of {service}",
             status=400,
         )
+
+
+def _listed(
+    states: Iterable[RegistryState], codes: list[str], wanted: str | None
+) -> dict[str, Any]:
+    """The services of one application; reads documents, so for a thread."""
+    application = _application(codes)
+    services = [
+        Listed(record.id, record.type, _endpoints(state.openapi.get(record.id)))
+        for state in states
+        for record in _offered(state, application)
+    ]
+    return forms.harness_services(
+        one for one in services if wanted is None or forms.is_named(one, wanted)
+    )
 
 
 def _application(codes: list[str]) -> ApplicationId | None:
@@ -186,7 +195,7 @@ def _offered(state: RegistryState, application: ApplicationId | None) -> list[Se
     return [record for record in services if record.id.application == application]
 
 
-def _endpoints(document: bytes | None) -> tuple[forms.Endpoint, ...]:
+def _endpoints(document: bytes | None) -> tuple[tuple[str, str], ...]:
     """What a document that the registry has taken declares."""
     if document is None:
         return ()
@@ -194,8 +203,8 @@ def _endpoints(document: bytes | None) -> tuple[forms.Endpoint, ...]:
     return tuple(
         (method.upper(), path)
         for path, item in paths.items()
-        for method in _METHODS
-        if method in item
+        for method in item
+        if method in METHODS_OF_PATHS
     )
 
 

@@ -15,11 +15,12 @@ import pytest
 
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.problems import Code, Problem
+from exchange.registrations import ServiceType
 from exchange.trust import RegistryState, admit_member
 from mediator.gate import Gate
-from mediator.govstack.forms import Service
 from mediator.govstack.harness import Harness
 from mediator.govstack.listening import listen_harness
+from mediator.metaservices import Listed
 from mediator.settings import (
     ConnectionMode,
     KeyPair,
@@ -72,9 +73,11 @@ class Provider:
 
     asked: list[tuple[str, str]] = field(default_factory=list)
 
-    async def __call__(self, client: ApplicationId, provider: ApplicationId) -> list[Service]:
+    async def __call__(self, client: ApplicationId, provider: ApplicationId) -> list[Listed]:
         self.asked.append((str(client), str(provider)))
-        return [Service(PROJECTS, "OPENAPI", (("GET", "/p/{code}"), ("DELETE", "/p/{code}")))]
+        return [
+            Listed(PROJECTS, ServiceType.OPENAPI, (("GET", "/p/{code}"), ("DELETE", "/p/{code}")))
+        ]
 
 
 def state_of(instance: str, *members: MemberId) -> RegistryState:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
@@ -33,6 +33,7 @@ from mediator.background import background_tasks
 from mediator.consumer import Consumer
 from mediator.contracts import ContractCache
 from mediator.gate import Gate
+from mediator.govstack.directory import Directory
 from mediator.govstack.listening import listen_harness
 from mediator.handshakes import Handshakes, record_quietly
 from mediator.inlet import Inlet
@@ -273,6 +274,7 @@ async def _listen(
         places=provider.places,
         bounds=call_bounds(limits, settings.calls),
     )
+    directory = Directory(inlet, replace(inlet, form=replies.PLAIN), lambda: view.state)
     peer_inlet = PeerInlet(provider, lambda: view.state, recorder, gate, limits, metrics)
     start = partial(
         listen,
@@ -307,7 +309,7 @@ async def _listen(
                 detail="plain text beyond loopback needs listen.http_networks",
             )
         found["http"] = await start(
-            inlet.handle,
+            directory.handle,
             addresses.http,
             where="listen.http",
             side=Side.CONSUMER,
@@ -317,7 +319,7 @@ async def _listen(
         stack.push_async_callback(found["http"].stop)
     if addresses.https is not None:
         found["https"] = await start(
-            inlet.handle,
+            directory.handle,
             addresses.https,
             where="listen.https",
             side=Side.CONSUMER,

@@ -119,7 +119,12 @@ class Harness:
         provider, client = _application(codes), self._client(request)
         if provider is None or client is None:
             return forms.harness_services(())
-        found = await self.allowed(client, provider)
+        try:
+            found = await self.allowed(client, provider)
+        except Problem as problem:
+            if problem.code not in (Code.UNKNOWN_MEMBER, Code.UNKNOWN_APPLICATION):
+                raise
+            found = []
         return forms.harness_services(
             one for one in found if wanted is None or forms.is_named(one, wanted)
         )

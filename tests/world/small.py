@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from console.reference_world.plans import ApplicationPlan, MemberPlan, ServerPlan, ServicePlan
-from console.reference_world.processes import health
+from console.reference_world.processes import free_ports, health
 from console.reference_world.world import RunningServer, World
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.problems import Text
@@ -142,6 +142,7 @@ def plans(
                 ),
             ),
             bounds,
+            listen={"govstack_harness": f"127.0.0.1:{free_ports(1)[0]}"},
         ),
         ServerPlan(
             MPI_SERVER,

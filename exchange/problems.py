@@ -15,6 +15,11 @@ from typing import TypeAlias
 
 Fact: TypeAlias = str | int | float | bool | list[str] | None
 
+ACTED = "acted"
+"""The fact that a refusal on the link carries as ``False`` when it is certain that the provider's
+server did nothing with the message: another of its servers may then have it, whatever the method.
+"""
+
 
 class Blame(StrEnum):
     """Who has to act: h11's split of "you broke the rules" from "they did"."""
@@ -91,6 +96,7 @@ class Code(StrEnum):
     LOGGING_FAILED = "LoggingFailed"
     OVERLOADED = "ServerOverloaded"
     SHUTTING_DOWN = "ShuttingDown"
+    MAINTENANCE_MODE = "MaintenanceMode"
     INTERNAL_ERROR = "InternalError"
     # registry and trust
     UNTRUSTED_METADATA = "UntrustedMetadata"
@@ -681,6 +687,19 @@ CATALOGUE: dict[Code, Entry] = {
         Blame.OPERATOR,
         ("This server is stopping.", "ເຄື່ອງແມ່ຂ່າຍນີ້ກຳລັງປິດ."),
         ("Try again in a moment.", "ກະລຸນາລອງໃໝ່ໃນອີກຈັກໜ້ອຍ."),
+        retryable=True,
+    ),
+    Code.MAINTENANCE_MODE: _entry(
+        503,
+        Blame.PROVIDER,
+        (
+            "The provider's security server is in maintenance and takes no messages for now.",
+            "ເຄື່ອງແມ່ຂ່າຍຄວາມປອດໄພຂອງຜູ້ໃຫ້ບໍລິການກຳລັງບຳລຸງຮັກສາ ຈຶ່ງບໍ່ຮັບຂໍ້ຄວາມຊົ່ວຄາວ.",
+        ),
+        (
+            "Read the notice, and try again after the time in Retry-After.",
+            "ກະລຸນາອ່ານແຈ້ງການ ແລະ ລອງໃໝ່ຫຼັງຈາກເວລາທີ່ລະບຸໃນ Retry-After.",
+        ),
         retryable=True,
     ),
     Code.INTERNAL_ERROR: _entry(

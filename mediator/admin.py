@@ -1,7 +1,9 @@
-"""The administration listener: health that tells the truth, and metrics. Loopback by default."""
+"""The administration listener: health that tells the truth, metrics, what is thought of other
+servers, maintenance. Loopback by default."""
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +14,13 @@ import orjson
 from cryptography import x509
 
 from exchange.problems import Code, Problem, Side
+from mediator.discovery import Peer, Peers, State
 from mediator.gate import Gate
 from mediator.journal.log import Journal
+from mediator.maintenance import MAX_BYTES, Maintenance, parse_order
 from mediator.metrics import Metrics
 from mediator.pinned import PinnedAgreements
+from mediator.records import Recorder
 from mediator.view import RegistryView
 from serving import replies
 from serving.clock import Clock
@@ -23,11 +28,12 @@ from serving.requests import Reply, Request
 
 CERTIFICATE_WARNING = 0.25
 AGREEMENT_WARNING_DAYS = 30
+READ_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Admin:
-    """Serves ``/healthz``, ``/metrics`` and ``/agreements``."""
+    """Serves ``/healthz``, ``/metrics``, ``/agreements``, ``/peers`` and ``/maintenance``."""
 
     journal: Journal
     low_disk_bytes: int
@@ -37,11 +43,19 @@ class Admin:
     certificates: Sequence[tuple[str, x509.Certificate]]
     metrics: Metrics
     clock: Clock
+    peers: Peers
+    maintenance: Maintenance
+    recorder: Recorder
 
     async def handle(self, request: Request) -> Reply:
         """Answer one request."""
         path = request.target.partition("?")[0]
-        if request.method not in ("GET", "HEAD"):
+        if path == "/maintenance" and request.method in ("PUT", "DELETE"):
+            try:
+                await self._maintain(request)
+            except Problem as problem:
+                return self._problem(problem)
+        elif request.method not in ("GET", "HEAD"):
             return self._problem(Problem(Code.INVALID_REQUEST, where="method", status=405))
         match path:
             case "/healthz":
@@ -56,12 +70,16 @@ class Admin:
                 )
             case "/agreements":
                 return _json(200, self._agreements())
+            case "/peers":
+                return _json(200, self._peers())
+            case "/maintenance":
+                return _json(200, self.maintenance.describe())
             case _:
                 return self._problem(
                     Problem(
                         Code.NOT_FOUND,
                         where="path",
-                        detail="there is /healthz, /metrics, /agreements",
+                        detail="there is /healthz, /metrics, /agreements, /peers, /maintenance",
                     )
                 )
 
@@ -74,6 +92,8 @@ class Admin:
             "keys": self._keys(),
             "agreements": self._agreements_health(),
             "server": {"ok": not self.gate.closed, "exchanges_running": self.gate.inside},
+            # Meant to be, so no failure: the own applications' calls go on.
+            "maintenance": {"ok": True, **self.maintenance.describe()},
         }
         healthy = all(check["ok"] for check in checks.values())
         return healthy, {"status": "ok" if healthy else "failing", "checks": checks}
@@ -153,7 +173,30 @@ class Admin:
             "rejected": sorted(self.agreements.rejected),
         }
 
+    async def _maintain(self, request: Request) -> None:
+        """Begin maintenance, or end it; durable and recorded when this returns.
+
+        Raises:
+            Problem: ``InvalidDocument`` or what reading the request says.
+        """
+        if request.method == "DELETE":
+            await asyncio.to_thread(self.maintenance.end)
+            await self.recorder.event("maintenance ended")
+            return
+        body = await request.read(MAX_BYTES, READ_S)
+        notice = parse_order(body, self.clock.now())
+        await asyncio.to_thread(self.maintenance.begin, notice)
+        await self.recorder.event("maintenance began")
+
+    def _peers(self) -> dict[str, Any]:
+        now = asyncio.get_running_loop().time()
+        return {"peers": [_peer(peer, now) for peer in self.peers.known]}
+
     def _measure(self) -> None:
+        states = [peer.state for peer in self.peers.known]
+        for state in State:
+            self.metrics.peers.labels(state.value).set(states.count(state))
+        self.metrics.maintenance.set(self.maintenance.notice is not None)
         self.metrics.inside.set(self.gate.inside)
         self.metrics.journal_entries.set(self.journal.size)
         self.metrics.registry_age.set(self.view.age_s)
@@ -161,6 +204,26 @@ class Admin:
     def _problem(self, problem: Problem) -> Reply:
         status, headers, body = replies.reply(problem, Side.CONSUMER, "")
         return Reply(status, headers, body)
+
+
+def _peer(peer: Peer, now: float) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "server": str(peer.id),
+        "state": peer.state.value,
+        "failures": peer.failures,
+        "running": peer.running,
+        "repeats_left": int(peer.allowance),
+    }
+    if peer.state is State.OPEN:
+        row["rests_s"] = round(max(0.0, peer.rests_until - now), 1)
+    if peer.trouble is not None:
+        problem, at = peer.trouble
+        row["last_problem"] = {
+            "code": problem.code.value,
+            "detail": problem.detail,
+            "at": at.isoformat(timespec="seconds"),
+        }
+    return row
 
 
 def _json(status: int, document: dict[str, Any]) -> Reply:

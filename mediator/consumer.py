@@ -1,4 +1,5 @@
-"""The consumer's side, top to bottom: *find* the provider → *seal* → *record* → *send* → *open*.
+"""The consumer's side, top to bottom: *find* the provider's servers, then at one of them after the
+other *seal* → *record* → *send* → *open* → *record*, until one has answered.
 
 Each step takes the value of the step before (mediator/stages.py), so nothing is sent that is not
 recorded and nothing is answered that is not opened and recorded.
@@ -6,23 +7,23 @@ recorded and nothing is answered that is not opened and recorded.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import orjson
 import structlog
 
 from exchange.digest import check_content_digest, format_content_digest
 from exchange.envelope import RequestHead, open_response, seal_request
 from exchange.identifiers import MemberId
 from exchange.keys import SigningKey
-from exchange.problems import Code, Problem, Side
+from exchange.problems import Code, Problem
 from exchange.trust import RegistryState, ServerRecord
 from mediator import metaservices
+from mediator.attempts import Attempts, Fate, Missed, Trying
 from mediator.contracts import ContractCache
-from mediator.link import Link, NotConnected
+from mediator.link import Link
 from mediator.records import Recorder
+from mediator.refusals import field, not_done, unsigned
 from mediator.signers import signer_of
 from mediator.stages import (
     Answered,
@@ -55,6 +56,7 @@ class Consumer:
     seal_keys: Mapping[MemberId, SigningKey]
     recorder: Recorder
     link: Link
+    trying: Trying
     clock: Clock
     turns: Turns
 
@@ -67,25 +69,13 @@ class Consumer:
         await self.turns.next()
         try:
             routed = await self.find(call)
-        except Problem as problem:
-            await self.recorder.refused_call(call, problem)
-            raise
         except Exception as error:
-            raise await self._refused(call, error) from error
-        recorded, answered = await self.carry(routed)
-        await self.turns.next()
-        try:
-            opened = self.open(answered)
-        except Problem as problem:
-            await self.recorder.failed_call(recorded, problem, answered)
-            raise
-        except Exception as error:
-            raise await self._failed(recorded, error, answered) from error
-        await self.recorder.answer(opened)
+            raise await self._refused(call, error) from None
+        opened = await self.ask(routed)
         return reply_of(opened)
 
     async def find(self, call: Call) -> Routed:
-        """The provider's servers, in the order they are tried, and the endpoint.
+        """The provider's servers and the endpoint.
 
         Raises:
             Problem: ``OutdatedGlobalConf``, ``UnknownMember``, ``UnknownApplication``,
@@ -113,8 +103,6 @@ class Consumer:
                 where="path",
                 detail=f"no security server hosts {call.service.application}",
             )
-        if len(servers) > 1:
-            random.shuffle(servers)
         endpoint = ""
         contract = None if asks_server else await self.contracts.get(state, call.service)
         if contract is not None:
@@ -123,44 +111,71 @@ class Consumer:
             match.operation.check_request(match, call.query, call.headers, in_memory(call.body))
         return Routed(call, tuple(servers), endpoint)
 
-    async def carry(self, routed: Routed) -> tuple[RecordedCall, Answered]:
-        """Seal, record and send, to the next server where a connection could not be made."""
-        last = Problem(Code.PEER_UNREACHABLE, where=str(routed.call.service))
-        for server in routed.servers:
+    async def ask(self, routed: Routed) -> OpenedAnswer:
+        """Attempt the call at one server of the provider after the other, until one answers.
+
+        Raises:
+            Problem: as :meth:`attempt`, or what all servers said, when none of them answered.
+        """
+        attempts = Attempts(routed, self.trying, self.link.exchange_s(routed.call.service))
+        while True:
             try:
-                sealed = self.seal(routed, server)
+                visit = await attempts.next()
             except Problem as problem:
-                await self.recorder.refused_call(routed.call, problem)
+                if attempts.refusal is not None:
+                    return attempts.refusal
+                if not attempts.begun:
+                    await self.recorder.refused_call(routed.call, problem)
                 raise
-            except Exception as error:
-                raise await self._refused(routed.call, error) from error
-            recorded = await self.recorder.call(sealed)
             try:
-                return recorded, await self.link.send(recorded)
-            except NotConnected as failure:
-                last = failure.problem
-                await self.recorder.failed_call(recorded, last, None)
-            except Problem as problem:
-                await self.recorder.failed_call(recorded, problem, None)
+                opened = await self.attempt(routed, visit.server, attempts.left_s)
+            except Missed as missed:
+                attempts.missed(visit, missed)
+            except BaseException:
+                attempts.left(visit)
                 raise
-            except Exception as error:
-                raise await self._failed(recorded, error, None) from error
-        raise last
+            else:
+                attempts.answered(visit)
+                return opened
+
+    async def attempt(self, routed: Routed, server: ServerRecord, timeout_s: float) -> OpenedAnswer:
+        """Seal → record → send → open → record, once. What fails is recorded too.
+
+        Raises:
+            Missed: the server did not do it; another attempt may be made.
+            Problem: no other attempt would help.
+        """
+        try:
+            sealed = self.seal(routed, server)
+        except Exception as error:
+            raise await self._refused(routed.call, error) from None
+        recorded = await self.recorder.call(sealed)
+        answered = None
+        try:
+            answered = await self.link.send(recorded, timeout_s)
+            await self.turns.next()
+            opened = self.open(answered)
+        except Missed as missed:
+            await self.recorder.failed_call(recorded, missed.problem, answered)
+            raise
+        except Exception as error:
+            raise await self._failed(recorded, error, answered) from None
+        await self.recorder.answer(opened)
+        if (refusal := not_done(answered)) is not None:
+            raise Missed(refusal, Fate.REFUSED, refusal=opened)
+        return opened
 
     async def _refused(self, call: Call, error: Exception) -> Problem:
-        """Record that a fault of our own stopped a call before it was recorded."""
-        log.error("call_failed", trace=call.request_id, exc_info=error)
-        problem = replies.internal()
+        """Record what stopped a call before it was recorded."""
+        problem = _problem_of(error, call)
         await self.recorder.refused_call(call, problem)
         return problem
 
     async def _failed(
         self, recorded: RecordedCall, error: Exception, answered: Answered | None
     ) -> Problem:
-        """Record that a fault of our own ended a recorded call."""
-        trace = recorded.sealed.routed.call.request_id
-        log.error("call_failed", trace=trace, exc_info=error)
-        problem = replies.internal()
+        """Record what ended a recorded call."""
+        problem = _problem_of(error, recorded.sealed.routed.call)
         await self.recorder.failed_call(recorded, problem, answered)
         return problem
 
@@ -191,7 +206,8 @@ class Consumer:
         """Check signature, signer, binding to the request, and digest of an answer.
 
         Raises:
-            Problem: what does not hold. An unsigned error of the other server is passed on as
+            Missed: the other server says, unsigned, that it did nothing with the message.
+            Problem: what does not hold. Another unsigned error is passed on as
                 ``PeerProtocolError`` with what it said in its facts.
         """
         sealed = answered.recorded.sealed
@@ -201,9 +217,11 @@ class Consumer:
             opened = open_response(sealed.head, answered.head, find_key, now=int(self.clock.unix()))
         except Problem as problem:
             if problem.code is Code.MISSING_SIGNATURE:
-                raise _unsigned(answered) from problem
+                if (refusal := not_done(answered)) is not None:
+                    raise Missed(refusal, Fate.REFUSED) from problem
+                raise unsigned(answered) from problem
             raise
-        check_content_digest(_field(answered, "content-digest"), sha256_of(answered.body))
+        check_content_digest(field(answered, "content-digest"), sha256_of(answered.body))
         return OpenedAnswer(answered, opened)
 
 
@@ -217,36 +235,9 @@ def reply_of(opened: OpenedAnswer) -> Reply:
     )
 
 
-def _field(answered: Answered, wanted: str) -> str:
-    for name, value in answered.head.headers:
-        if name == wanted:
-            return value
-    return ""
-
-
-def _unsigned(answered: Answered) -> Problem:
-    """An error that the other server could not sign: it hosts no such member, for example."""
-    reported = _field(answered, "x-road-error")
-    message = ""
-    if reported:
-        try:
-            members = orjson.loads(in_memory(answered.body))
-            message = str(members.get("message", ""))[:300] if isinstance(members, dict) else ""
-        except orjson.JSONDecodeError:
-            message = ""
-    if not reported:
-        return Problem(
-            Code.MISSING_SIGNATURE,
-            where="answer",
-            detail="the other server's answer carries no signature",
-            status=502,
-        )
-    code = reported.rpartition(".")[2]
-    detail = f"the other server says {reported}: {message}"
-    known = code in Code.__members__.values() and reported.startswith(Side.PROVIDER)
-    return Problem(
-        Code(code) if known else Code.PEER_NONSENSE,
-        where="the other server, unsigned",
-        detail=detail,
-        facts={"reported": reported, "signed": False},
-    )
+def _problem_of(error: Exception, call: Call) -> Problem:
+    """What the caller hears of an error: of a fault of ours nothing but that it was one."""
+    if isinstance(error, Problem):
+        return error
+    log.error("call_failed", trace=call.request_id, exc_info=error)
+    return replies.internal()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from exchange.problems import Code, Problem
+from exchange.problems import ACTED, Code, Problem
 
 
 class Gate:
@@ -33,14 +33,14 @@ class Gate:
             Problem: ``ShuttingDown`` after :meth:`close`; ``ServerOverloaded`` when full.
         """
         if self._closed:
-            raise self._refused(Problem(Code.SHUTTING_DOWN, where="server"))
+            raise self._refused(Problem(Code.SHUTTING_DOWN, where="server", facts={ACTED: False}))
         if self.inside >= self._limit:
             raise self._refused(
                 Problem(
                     Code.OVERLOADED,
                     where="server",
                     detail=f"{self._limit} exchanges are running",
-                    facts={"retry_after_s": 1},
+                    facts={"retry_after_s": 1, ACTED: False},
                 )
             )
         self.inside += 1

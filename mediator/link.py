@@ -16,6 +16,7 @@ from exchange.envelope import NOT_COVERED, ResponseHead
 from exchange.identifiers import ServerId, ServiceId
 from exchange.problems import Code, Problem
 from exchange.trust import RegistryState, ServerRecord
+from mediator.attempts import Fate, Missed
 from mediator.settings import CallSettings, LimitSettings
 from mediator.stages import Answered, RecordedCall
 from mediator.xroad import MAX_LINK_HEAD_BYTES
@@ -28,20 +29,11 @@ _OUT_OF_VALIDITY = {9, 10}
 _UNSIGNED = NOT_COVERED - {"signature", "signature-input"}
 
 
-class NotConnected(Exception):
-    """No byte of the message left this process: another server may be tried."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(str(problem))
-        self.problem = problem
-
-
 class _Line(NamedTuple):
     """The way to one service of one server: slow calls to another do not stand in it."""
 
     pool: client.Pool
     waits: client.Waits
-    exchange_s: float
 
 
 class Link:
@@ -61,13 +53,17 @@ class Link:
         self._lines: dict[tuple[ServerId, str, ServiceId], _Line] = {}
         self._judged_with = 0
 
-    async def send(self, recorded: RecordedCall) -> Answered:
+    async def send(self, recorded: RecordedCall, timeout_s: float) -> Answered:
         """Send a recorded call to its server and return what came back, unproven.
 
+        The same bytes are never sent twice: the other end refuses a signature that it has seen,
+        so another attempt is sealed anew (docs/adr/0016).
+
         Raises:
-            NotConnected: the server cannot be reached or is not who it should be.
-            Problem: ``PeerTimeout``, ``PeerProtocolError``, ``ResponseTooLarge``,
-                ``ServerOverloaded``.
+            Missed: not sent: the server cannot be reached, is not who it should be, or has more of
+                our messages than it answers; unknown: ``PeerTimeout``, ``PeerUnreachable`` or
+                ``PeerProtocolError`` after the message was sent.
+            Problem: ``ResponseTooLarge``, ``ShuttingDown``.
         """
         sealed = recorded.sealed
         head = sealed.head
@@ -81,18 +77,25 @@ class Link:
                 call.target,
                 (("host", host), *head.headers),
                 call.body,
-                timeout_s=line.exchange_s,
+                timeout_s=timeout_s,
                 waits=line.waits,
-                # The other end refuses a signature that it has seen, so that the same bytes can
-                # be sent again on a fresh connection whatever the method.
-                repeatable=True,
+                repeatable=False,
                 room=call.room,
             )
+        except client.Disconnected as failure:
+            # The other kept connections are of the same age: another attempt makes one anew.
+            line.pool.retire()
+            raise _translate(failure, sealed.server) from failure
         except client.ExchangeFailed as failure:
             raise _translate(failure, sealed.server) from failure
         return Answered(
             recorded, ResponseHead(answer.status, _end_to_end(answer.headers)), answer.body
         )
+
+    def exchange_s(self, service: ServiceId) -> float:
+        """Seconds for a whole exchange with a service, all attempts together."""
+        own = self._calls.get(service)
+        return (own.exchange_s if own is not None else None) or self._limits.exchange_s
 
     async def close(self) -> None:
         """Let running exchanges end and close all connections; idempotent."""
@@ -124,7 +127,7 @@ class Link:
             waits = client.Waits(
                 own.first_byte_s or limits.first_byte_s, limits.stall_s, limits.floor_bytes_per_s
             )
-            line = self._lines[key] = _Line(pool, waits, own.exchange_s or limits.exchange_s)
+            line = self._lines[key] = _Line(pool, waits)
         return line
 
     def _admit(self, server: ServerId, certificate: bytes | None) -> None:
@@ -132,14 +135,15 @@ class Link:
         try:
             found = self._state().auth_server(fingerprint(certificate or b""))
         except Problem as problem:
-            raise NotConnected(problem) from problem
+            raise Missed(problem, Fate.NOT_SENT) from problem
         if found != server:
-            raise NotConnected(
+            raise Missed(
                 Problem(
                     Code.PEER_CERTIFICATE_UNTRUSTED,
                     where="TLS certificate",
                     detail=f"the certificate shown for {server} is that of {found}",
-                )
+                ),
+                Fate.NOT_SENT,
             )
 
     def _retire_outdated(self) -> None:
@@ -156,37 +160,32 @@ def _end_to_end(headers: Headers) -> Headers:
 
 
 def _translate(failure: client.ExchangeFailed, server: ServerRecord) -> Exception:
-    where = str(server.id)
+    where, detail = str(server.id), failure.detail
+    code, counts, facts = Code.PEER_NONSENSE, True, None
     match failure:
+        case client.PoolClosed():
+            return Problem(Code.SHUTTING_DOWN, where=where, detail=detail)
+        case client.TooLarge():
+            return Problem(Code.RESPONSE_TOO_LARGE, where=where, detail=detail)
         case client.ConnectFailed(tls=ssl.SSLCertVerificationError() as tls):
-            code = (
-                Code.PEER_CERTIFICATE_EXPIRED
-                if tls.verify_code in _OUT_OF_VALIDITY
-                else Code.PEER_CERTIFICATE_UNTRUSTED
-            )
-            return NotConnected(Problem(code, where=where, detail=tls.verify_message))
+            expired = tls.verify_code in _OUT_OF_VALIDITY
+            code = Code.PEER_CERTIFICATE_EXPIRED if expired else Code.PEER_CERTIFICATE_UNTRUSTED
+            detail = tls.verify_message
         case client.ConnectFailed():
-            detail = failure.reason
+            code = Code.PEER_UNREACHABLE
             if failure.tls is not None:
                 detail = (
                     "TLS could not be agreed, perhaps our certificate is not accepted there: "
                     + detail
                 )
-            problem = Problem(Code.PEER_UNREACHABLE, where=where, detail=detail)
-            return problem if failure.sent else NotConnected(problem)
-        case client.TimedOut(phase=client.Phase.CONNECT):
-            return NotConnected(Problem(Code.PEER_UNREACHABLE, where=where, detail=failure.detail))
+        case client.TimedOut(phase=client.Phase.CONNECT) | client.Disconnected():
+            code = Code.PEER_UNREACHABLE
         case client.TimedOut(phase=client.Phase.WAIT) | client.PoolFull():
-            return Problem(Code.OVERLOADED, where=where, detail=failure.detail)
-        case client.PoolClosed():
-            return Problem(Code.SHUTTING_DOWN, where=where, detail=failure.detail)
+            code, counts = Code.OVERLOADED, False
         case client.TimedOut():
-            return Problem(
-                Code.PEER_TIMEOUT, where=where, detail=failure.detail, facts=failure.facts
-            )
-        case client.TooLarge():
-            return Problem(Code.RESPONSE_TOO_LARGE, where=where, detail=failure.detail)
-        case client.Disconnected():
-            return Problem(Code.PEER_UNREACHABLE, where=where, detail=failure.detail)
+            code, facts = Code.PEER_TIMEOUT, failure.facts
         case _:
-            return Problem(Code.PEER_NONSENSE, where=where, detail=failure.detail)
+            pass
+    fate = Fate.UNKNOWN if failure.sent else Fate.NOT_SENT
+    problem = Problem(code, where=where, detail=detail, facts=facts)
+    return Missed(problem, fate, counts=counts)

@@ -100,6 +100,28 @@ class Metrics:
             ("listener", "code"),
             registry=self.registry,
         )
+        self._missed = Counter(
+            "saphan_attempts_missed",
+            "Attempts at a provider's server that brought no answer: not sent, refused (the server "
+            "says that it did nothing), unknown (sent, and no answer).",
+            ("fate",),
+            registry=self.registry,
+        )
+        self._repeats = Counter(
+            "saphan_attempts_repeated",
+            "Whether a further attempt was allowed after one that brought no answer.",
+            ("allowed",),
+            registry=self.registry,
+        )
+        self.peers = Gauge(
+            "saphan_peers",
+            "Other servers asked since the start, by state of their breaker.",
+            ("state",),
+            registry=self.registry,
+        )
+        self.maintenance = Gauge(
+            "saphan_maintenance", "1 while this server is in maintenance.", registry=self.registry
+        )
         self.inside = Gauge(
             "saphan_exchanges_running", "Exchanges running now.", registry=self.registry
         )
@@ -130,6 +152,18 @@ class Metrics:
     def reported(self, problem: Problem) -> None:
         """Count a broken contract that was let through."""
         self._reported.labels(problem.code.value).inc()
+
+    def missed(self, fate: str) -> None:
+        """Count an attempt that brought no answer."""
+        self._missed.labels(fate).inc()
+
+    def repeated(self) -> None:
+        """Count an attempt after one that brought no answer."""
+        self._repeats.labels("yes").inc()
+
+    def not_repeated(self) -> None:
+        """Count one that the server's share of repeats did not allow."""
+        self._repeats.labels("no").inc()
 
     def text(self) -> bytes:
         """The exposition in Prometheus's text format."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from exchange.problems import Code, Problem
+from exchange.problems import ACTED, Code, Problem
 
 RETRY_AFTER_S = 1
 
@@ -75,6 +75,7 @@ class Held:
                     "limit": bound.limit,
                     "most": bound.most,
                     "retry_after_s": RETRY_AFTER_S,
+                    ACTED: False,
                 },
             )
         self._all[bound.holder] = running + 1

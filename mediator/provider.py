@@ -27,6 +27,7 @@ from exchange.registrations import ServiceType
 from exchange.trust import RegistryState
 from mediator import metaservices, xroad
 from mediator.delivery import check_part, check_tags, withheld
+from mediator.maintenance import Maintenance
 from mediator.pinned import PinnedAgreements
 from mediator.places import Places
 from mediator.quota import NOT_COUNTED, QuotaBook
@@ -101,6 +102,7 @@ class Provider:
     seal_keys: Mapping[MemberId, SigningKey]
     services: Mapping[ServiceId, OfferedService]
     agreements: PinnedAgreements
+    maintenance: Maintenance
     quotas: QuotaBook
     replays: ReplayMemory
     recorder: Recorder
@@ -132,6 +134,7 @@ class Provider:
         recorded = await self.recorder.opening(call)
         agreement = endpoint = ""
         try:
+            self.maintenance.check()
             if metaservices.is_asked(call.service, received.head.method):
                 sealed = await self.tell(recorded)
             else:

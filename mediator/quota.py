@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from exchange.agreements import Agreement
 from exchange.identifiers import ApplicationId, MemberId, ServiceId
-from exchange.problems import Code, Problem
+from exchange.problems import ACTED, Code, Problem
 
 DAY_S = 86400
 KEPT_DAYS = 4
@@ -171,5 +171,6 @@ def _used_up(rate: Rate, limit: str, value: int, wait_s: float) -> Problem:
             "limit": limit,
             limit: value,
             "retry_after_s": max(1, ceil(wait_s)),
+            ACTED: False,
         },
     )

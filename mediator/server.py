@@ -28,10 +28,12 @@ from exchange.registrations import RESERVED_SERVICE_CODES
 from exchange.trust import RegistryState, trusted_authorities
 from mediator import xroad
 from mediator.admin import Admin
+from mediator.attempts import Trying
 from mediator.audit_api import AuditApi
 from mediator.background import background_tasks
 from mediator.consumer import Consumer
 from mediator.contracts import ContractCache
+from mediator.discovery import Peers
 from mediator.gate import Gate
 from mediator.govstack.directory import Directory
 from mediator.govstack.listening import listen_harness
@@ -40,6 +42,7 @@ from mediator.inlet import Inlet
 from mediator.journal.keyring import KeyRing
 from mediator.journal.log import Journal
 from mediator.link import Link
+from mediator.maintenance import Maintenance
 from mediator.memory import note_quotas, remember
 from mediator.metrics import Metrics
 from mediator.outlet import HttpBackend
@@ -144,6 +147,10 @@ async def open_server(
         }
         for offered in services.values():
             stack.push_async_callback(offered.backend.close)
+        peers = Peers(settings.peers)
+        maintenance = await asyncio.to_thread(
+            Maintenance.open, directory / "maintenance.json", clock, settings.maintenance
+        )
         turns = Turns(MESSAGES_A_TURN)
         provider = Provider(
             address=settings.address.rstrip("/"),
@@ -151,6 +158,7 @@ async def open_server(
             seal_keys=seal_keys,
             services=services,
             agreements=agreements,
+            maintenance=maintenance,
             quotas=quotas,
             replays=replays,
             recorder=recorder,
@@ -165,6 +173,7 @@ async def open_server(
             seal_keys=seal_keys,
             recorder=recorder,
             link=link,
+            trying=Trying(peers, settings.peers, metrics, clock),
             clock=clock,
             turns=turns,
         )
@@ -188,6 +197,9 @@ async def open_server(
                 certificates,
                 metrics,
                 clock,
+                peers,
+                maintenance,
+                recorder,
             ),
         )
         background.start(view.run())

@@ -263,6 +263,42 @@ class LimitSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerSettings:
+    """How a provider's server is chosen, and how often a call is tried."""
+
+    attempts: int = setting(
+        "attempts for one call, all servers of the provider together", default=4, low=1, high=16
+    )
+    backoff_s: float = setting(
+        "seconds before a call is tried again at a server that had it; doubles each time, up to "
+        "half of it less by chance",
+        default=0.1,
+        low=0,
+        high=60,
+    )
+    backoff_max_s: float = setting("longest such wait", default=2.0, low=0, high=60)
+    retry_share: float = setting(
+        "share of the messages to a server that may be repeated after they failed there",
+        default=0.2,
+        low=0,
+        high=1,
+    )
+    retry_reserve: float = setting(
+        "repeats that a server has besides, so that one with few messages has some",
+        default=10,
+        low=0,
+        high=1000,
+    )
+    breaker_failures: int = setting(
+        "failures in a row after which a server rests", default=5, low=1, high=1000
+    )
+    breaker_s: float = setting(
+        "seconds of the first rest; each failed look doubles it", default=1.0, low=0.01, high=3600
+    )
+    breaker_max_s: float = setting("longest rest", default=30.0, low=0.01, high=3600)
+
+
+@dataclass(frozen=True, slots=True)
 class ServerSettings:
     """One security server."""
 
@@ -294,6 +330,13 @@ class ServerSettings:
     error_types: ErrorTypes = setting(
         "camel (Server.ClientProxy.NetworkError) or snake, as X-Road writes them from 7.8 on",
         default=ErrorTypes.CAMEL,
+    )
+    peers: PeerSettings = setting(
+        "how providers' servers are chosen and tried again", default_factory=PeerSettings
+    )
+    maintenance: str | None = setting(
+        "a notice: this server starts in maintenance and refuses other servers' messages with it",
+        default=None,
     )
     journal: JournalSettings = setting("how the journal writes", default_factory=JournalSettings)
     log_level: str = setting("debug, info, warning or error", default="info")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -18,11 +19,14 @@ from exchange.envelope import RequestHead
 from exchange.identifiers import MemberId, ServerId
 from exchange.problems import Code, Problem
 from exchange.trust import ServerRecord
+from mediator.attempts import Trying
 from mediator.consumer import Consumer
 from mediator.contracts import ContractCache
+from mediator.discovery import Peers
 from mediator.gate import Gate
 from mediator.inlet import Inlet
 from mediator.journal.log import Journal
+from mediator.maintenance import Maintenance
 from mediator.metrics import Metrics
 from mediator.peer_inlet import PeerInlet
 from mediator.places import Places
@@ -30,7 +34,7 @@ from mediator.provider import Provider
 from mediator.quota import QuotaBook
 from mediator.records import Recorder
 from mediator.replay import ReplayMemory
-from mediator.settings import ConnectionMode, LimitSettings
+from mediator.settings import ConnectionMode, LimitSettings, PeerSettings
 from mediator.stages import Received, Routed
 from mediator.terms import call_bounds
 from mediator.turns import Turns
@@ -61,7 +65,8 @@ def consumer(recorder: Recorder) -> Consumer:
         contracts=ContractCache(),
         seal_keys={},
         recorder=recorder,
-        link=cast(Any, None),
+        link=cast(Any, SimpleNamespace(exchange_s=lambda service: 5.0)),
+        trying=Trying(Peers(PeerSettings()), PeerSettings(), recorder.metrics, SystemClock()),
         clock=SystemClock(),
         turns=Turns(4),
     )
@@ -74,6 +79,7 @@ def provider(recorder: Recorder) -> Provider:
         seal_keys={MPI: cast(Any, None)},
         services={},
         agreements=cast(Any, None),
+        maintenance=Maintenance(Path("none"), SystemClock(), None),
         quotas=QuotaBook(),
         replays=ReplayMemory(),
         recorder=recorder,
@@ -152,7 +158,7 @@ async def test_a_fault_while_sealing_is_a_recorded_refusal(recorder: Recorder) -
     call = call_of(came.method, came.target, named, came.headers, b"", BUDGET, "trace-1")
     server = ServerRecord(SERVER, "https://127.0.0.1:1", (), ())
     with pytest.raises(Problem) as caught:
-        await consumer(recorder).carry(Routed(call, (server,), ""))
+        await consumer(recorder).ask(Routed(call, (server,), ""))
     assert caught.value.code is Code.INTERNAL_ERROR
     assert recorded(recorder.journal) == [("refusal", "consumer", Code.INTERNAL_ERROR)]
 

@@ -13,7 +13,8 @@ from exchange.envelope import RequestHead
 from exchange.identifiers import ApplicationId, ServerId
 from exchange.problems import Code
 from exchange.trust import ServerRecord
-from mediator.link import Link, NotConnected
+from mediator.attempts import Fate, Missed
+from mediator.link import Link
 from mediator.settings import LimitSettings
 from mediator.stages import RecordedCall, Routed, SealedCall
 from mediator.xroad import call_of, service_of
@@ -39,7 +40,8 @@ async def test_a_server_with_which_tls_is_not_agreed_may_be_passed_over(said: by
         sealed = SealedCall(Routed(call, (server,), ""), server, head, cast(Any, None), "")
         state: Any = SimpleNamespace(version=1)
         link = Link(ssl.create_default_context(), lambda: state, LimitSettings(connect_s=2))
-        with pytest.raises(NotConnected) as caught:
-            await link.send(RecordedCall(sealed, cast(Any, None)))
+        with pytest.raises(Missed) as caught:
+            await link.send(RecordedCall(sealed, cast(Any, None)), 5)
         assert caught.value.problem.code is Code.PEER_UNREACHABLE
+        assert caught.value.fate is Fate.NOT_SENT
         await link.close()

@@ -30,6 +30,7 @@ def test_a_full_compartment_refuses_by_whose_bound_it_is() -> None:
                 "limit": bound.limit,
                 "most": bound.most,
                 "retry_after_s": 1,
+                "acted": False,
             }
     assert places.holders == 0
 

@@ -1,0 +1,86 @@
+"""What another server says in a refusal, signed or not.
+
+A server that closes, is full or is maintained answers before it can open a message, or instead of
+acting upon it: nothing was done, and another server of the provider may have the message. That
+counts for an unsafe method only when the refusal says so itself (:data:`exchange.problems.ACTED`):
+a server may also find itself full, or closing, when the backend has answered already.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import orjson
+
+from exchange.problems import ACTED, Code, Fact, Problem, Side
+from mediator.attempts import SAFE
+from mediator.stages import Answered
+
+NOT_DONE: Final = frozenset({Code.MAINTENANCE_MODE, Code.OVERLOADED, Code.SHUTTING_DOWN})
+_KEPT: Final = ("retry_after_s", "until", ACTED)
+_MAX_DETAIL: Final = 500
+
+
+def field(answered: Answered, wanted: str) -> str:
+    """The first value of a header field of the answer; empty without one."""
+    for name, value in answered.head.headers:
+        if name == wanted:
+            return value
+    return ""
+
+
+def not_done(answered: Answered) -> Problem | None:
+    """What the server says, if that is that it did nothing with the message."""
+    if answered.head.status != 503:
+        return None
+    reported = field(answered, "x-road-error")
+    code = _code(reported)
+    if code not in NOT_DONE:
+        return None
+    message, facts = _body(answered)
+    sealed = answered.recorded.sealed
+    if sealed.head.method not in SAFE and facts.get(ACTED) is not False:
+        return None
+    return Problem(code, where=str(sealed.server.id), detail=message, facts=facts)
+
+
+def unsigned(answered: Answered) -> Problem:
+    """An error that the other server could not sign: it hosts no such member, for example."""
+    reported = field(answered, "x-road-error")
+    if not reported:
+        return Problem(
+            Code.MISSING_SIGNATURE,
+            where="answer",
+            detail="the other server's answer carries no signature",
+            status=502,
+        )
+    message, _ = _body(answered)
+    return Problem(
+        _code(reported) or Code.PEER_NONSENSE,
+        where="the other server, unsigned",
+        detail=f"the other server says {reported}: {message[:300]}",
+        facts={"reported": reported, "signed": False},
+    )
+
+
+def _code(reported: str) -> Code | None:
+    side, _, code = reported.rpartition(".")
+    return Code(code) if side == Side.PROVIDER and code in Code.__members__.values() else None
+
+
+def _body(answered: Answered) -> tuple[str, dict[str, Fact]]:
+    """The sentence and the facts of an error; what is not as it should be is left out."""
+    body = answered.body
+    try:
+        members = orjson.loads(body) if isinstance(body, bytes) else None
+    except orjson.JSONDecodeError:
+        return "", {}
+    if not isinstance(members, dict):
+        return "", {}
+    given = members.get("facts")
+    facts = {
+        name: given[name]
+        for name in _KEPT
+        if isinstance(given, dict) and isinstance(given.get(name), str | int)
+    }
+    return str(members.get("message", ""))[:_MAX_DETAIL], facts

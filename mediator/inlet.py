@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_address
 
 import structlog
 
@@ -15,9 +12,10 @@ from mediator import xroad
 from mediator.consumer import Consumer
 from mediator.gate import Gate
 from mediator.metrics import Metrics
+from mediator.pages import Pages
 from mediator.places import Bound, Held, Places
 from mediator.records import Recorder
-from mediator.settings import ConnectionMode, LimitSettings
+from mediator.settings import LimitSettings
 from mediator.stages import Call
 from mediator.terms import CallBounds
 from serving import replies
@@ -32,18 +30,20 @@ class Inlet:
     """Serves the application listeners; knows the connection modes."""
 
     consumer: Consumer
-    applications: Mapping[ApplicationId, xroad.LocalApplication]
+    entrance: xroad.Entrance
     recorder: Recorder
     gate: Gate
     limits: LimitSettings
     metrics: Metrics
-    plain_networks: tuple[IPv4Network | IPv6Network, ...]
     places: Places
     bounds: CallBounds
+    pages: Pages
     form: replies.Form = replies.PLAIN
 
     async def handle(self, request: Request) -> Reply:
         """Answer one request of an application."""
+        if request.target[:4] != "/r1/" and self.pages.has(request.target):
+            return await self._page(request)
         started = self.metrics.start()
         request_id = xroad.new_request_id()
         try:
@@ -78,30 +78,32 @@ class Inlet:
             )
             raise fault from error
 
+    async def _page(self, request: Request) -> Reply:
+        """What the server answers by itself: not an exchange, so neither gated nor recorded."""
+        request_id = xroad.new_request_id()
+        try:
+            if request.fault is not None:
+                raise request.fault
+            connection = self.entrance.enter(request.transport, request.remote)
+            return await self.pages.answer(request, connection)
+        except Problem as problem:
+            log.info("page_refused", trace=request_id, code=problem.code, why=str(problem))
+            return self._problem_reply(problem, request, request_id)
+        except Exception:
+            log.exception("page_failed", trace=request_id)
+            return self._problem_reply(replies.internal(), request, request_id)
+
     async def _call(self, request: Request, request_id: str, held: Held) -> Call:
         client: ApplicationId | None = None
         target, fields = request.target, request.headers
         try:
             if request.fault is not None:
                 raise request.fault
-            connection = xroad.Connection.of(request.transport)
-            if not connection.tls and not self._is_near(request.remote):
-                raise Problem(
-                    Code.TLS_REQUIRED,
-                    where="connection",
-                    detail=f"plain text is not taken from {request.remote}",
-                )
+            connection = self.entrance.enter(request.transport, request.remote)
             target = xroad.canonical_target(target)
             named = xroad.service_of(target, self.limits.url_max_bytes)
             client = xroad.client_calling(fields)
-            application = xroad.authenticate(client, connection, self.applications)
-            if application.mode is ConnectionMode.HTTP and not self._is_near(request.remote):
-                # Trusted by its place alone, of which TLS without a certificate says nothing.
-                raise Problem(
-                    Code.CLIENT_CERTIFICATE_REQUIRED,
-                    where="connection",
-                    detail=f"{client}, in mode http, is not taken from {request.remote}",
-                )
+            self.entrance.admit(client, connection, request.remote)
             if len(fields) > self.limits.head_max_fields:
                 raise Problem(
                     Code.INVALID_HEADER,
@@ -147,15 +149,3 @@ class Inlet:
         accept = replies.accept_of(request.headers)
         status, headers, body = replies.reply(problem, Side.CONSUMER, request_id, accept, self.form)
         return Reply(status, (*headers, ("x-road-request-id", request_id)), body)
-
-    def _is_near(self, remote: str) -> bool:
-        return is_near(remote, self.plain_networks)
-
-
-@lru_cache(maxsize=4096)
-def is_near(remote: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
-    """Whether an address is on loopback or in a network from which plain text is allowed."""
-    if not remote:
-        return False
-    address = ip_address(remote)
-    return address.is_loopback or any(address in network for network in networks)

@@ -47,6 +47,7 @@ from mediator.memory import note_quotas, remember
 from mediator.metrics import Metrics
 from mediator.outlet import HttpBackend
 from mediator.own_keys import log_key, own_keys, read_certificates, read_file
+from mediator.pages import Pages
 from mediator.peer_inlet import PeerInlet
 from mediator.pinned import PinnedAgreements
 from mediator.places import Places
@@ -56,6 +57,9 @@ from mediator.settings import ServerSettings, ServiceSettings
 from mediator.terms import call_bounds, service_terms
 from mediator.turns import Turns
 from mediator.view import RegistryView
+from mediator.xroad.asic import Asic
+from mediator.xroad.clients import ListClients
+from mediator.xroad.verification import VerificationConf
 from serving import replies, tls
 from serving.backends import Backend
 from serving.clock import Clock, SystemClock
@@ -267,8 +271,7 @@ async def _listen(
         ]
         for application in settings.applications
     }
-    inlet = Inlet(
-        consumer=consumer,
+    entrance = xroad.Entrance(
         applications={
             application.id: xroad.LocalApplication(
                 application.id,
@@ -277,11 +280,16 @@ async def _listen(
             )
             for application in settings.applications
         },
+        plain_networks=tuple(map(ip_network, addresses.http_networks)),
+    )
+    inlet = Inlet(
+        consumer=consumer,
+        entrance=entrance,
         recorder=recorder,
         gate=gate,
         limits=limits,
         metrics=metrics,
-        plain_networks=tuple(map(ip_network, addresses.http_networks)),
+        pages=_pages(settings, entrance, recorder, view),
         form=replies.Form(settings.profile, settings.error_types),
         places=provider.places,
         bounds=call_bounds(limits, settings.calls),
@@ -347,6 +355,21 @@ async def _listen(
         )
         stack.push_async_callback(found["https"].stop)
     return found
+
+
+def _pages(
+    settings: ServerSettings, entrance: xroad.Entrance, recorder: Recorder, view: RegistryView
+) -> Pages:
+    def state() -> RegistryState:
+        return view.state
+
+    return Pages(
+        {
+            "/listClients": ListClients(state),
+            "/verificationconf": VerificationConf(state, settings.registry.url),
+            "/asic": Asic(entrance, recorder.journal, state, recorder, settings.profile),
+        }
+    )
 
 
 async def _listen_admin(settings: ServerSettings, stack: AsyncExitStack, admin: Admin) -> Listener:

@@ -29,7 +29,7 @@ from exchange.problems import Code, Problem, Side
 from exchange.trust import RegistryState
 from mediator import xroad
 from mediator.govstack import forms
-from mediator.inlet import Inlet, is_near
+from mediator.inlet import Inlet
 from serving import replies
 from serving.bodies import Spooled
 from serving.requests import Reply, Request
@@ -82,13 +82,7 @@ class Directory:
     # --- listClients -----------------------------------------------------------------------------
 
     def _list_clients(self, request: Request, asked: dict[str, str]) -> Reply:
-        connection = xroad.Connection.of(request.transport)
-        if not connection.tls and not is_near(request.remote, self.inlet.plain_networks):
-            raise Problem(
-                Code.TLS_REQUIRED,
-                where="connection",
-                detail=f"plain text is not taken from {request.remote}",
-            )
+        self.inlet.entrance.enter(request.transport, request.remote)
         state = self.state()
         instance = asked.get("instanceId", state.instance.instance)
         check_code(instance, "query.instanceId")

@@ -34,7 +34,6 @@ from exchange.problems import CATALOGUE, Code, Problem
 from exchange.trust import RegistryState, ServiceRecord
 from mediator import xroad
 from mediator.govstack import forms
-from mediator.inlet import is_near
 from mediator.metaservices import METHODS_OF_PATHS, Listed, published
 from serving import replies
 from serving.requests import Reply, Request
@@ -66,7 +65,7 @@ class Harness:
     async def handle(self, request: Request) -> Reply:
         """Answer one request of the suite."""
         try:
-            if not is_near(request.remote, self.plain_networks):
+            if not xroad.is_near(request.remote, self.plain_networks):
                 raise Problem(
                     Code.TLS_REQUIRED,
                     where="connection",

@@ -21,7 +21,13 @@ from mediator.xroad.addresses import (
     service_of,
 )
 from mediator.xroad.calls import METHODS, call_of, new_request_id
-from mediator.xroad.connections import Connection, LocalApplication, authenticate
+from mediator.xroad.connections import (
+    Connection,
+    Entrance,
+    LocalApplication,
+    authenticate,
+    is_near,
+)
 from mediator.xroad.fields import (
     MAX_FIELDS,
     MAX_LINK_HEAD_BYTES,
@@ -42,6 +48,7 @@ __all__ = [
     "METHODS",
     "OF_PROXIES",
     "Connection",
+    "Entrance",
     "LocalApplication",
     "authenticate",
     "call_of",
@@ -54,6 +61,7 @@ __all__ = [
     "forwarded",
     "head_of",
     "id_named",
+    "is_near",
     "new_request_id",
     "own_fields",
     "request_hash",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from exchange.certificates import fingerprint
 from exchange.identifiers import ApplicationId
@@ -76,3 +78,52 @@ def authenticate(
                 detail=f"the client certificate is not one that is pinned for {client}",
             )
     return application
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """Who may come in for the applications of this server, and from where in plain text."""
+
+    applications: Mapping[ApplicationId, LocalApplication]
+    plain_networks: tuple[IPv4Network | IPv6Network, ...]
+
+    def enter(self, transport: object, remote: str) -> Connection:
+        """The connection that a request came on.
+
+        Raises:
+            Problem: ``TlsRequired`` for plain text from elsewhere.
+        """
+        connection = Connection.of(transport)
+        if not connection.tls and not is_near(remote, self.plain_networks):
+            raise Problem(
+                Code.TLS_REQUIRED,
+                where="connection",
+                detail=f"plain text is not taken from {remote}",
+            )
+        return connection
+
+    def admit(self, client: ApplicationId, connection: Connection, remote: str) -> LocalApplication:
+        """The local application ``client``, if the connection is good enough for it.
+
+        Raises:
+            Problem: as :func:`authenticate`; ``ClientCertificateRequired`` for an application in
+                mode http from elsewhere.
+        """
+        application = authenticate(client, connection, self.applications)
+        if application.mode is ConnectionMode.HTTP and not is_near(remote, self.plain_networks):
+            # Trusted by its place alone, of which TLS without a certificate says nothing.
+            raise Problem(
+                Code.CLIENT_CERTIFICATE_REQUIRED,
+                where="connection",
+                detail=f"{client}, in mode http, is not taken from {remote}",
+            )
+        return application
+
+
+@lru_cache(maxsize=4096)
+def is_near(remote: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
+    """Whether an address is on loopback or in a network from which plain text is allowed."""
+    if not remote:
+        return False
+    address = ip_address(remote)
+    return address.is_loopback or any(address in network for network in networks)

@@ -14,11 +14,12 @@ from exchange.problems import Code, Problem
 from mediator.gate import Gate
 from mediator.inlet import Inlet
 from mediator.metrics import Metrics
+from mediator.pages import Pages
 from mediator.places import Places
 from mediator.settings import ConnectionMode, LimitSettings
 from mediator.stages import Call
 from mediator.terms import call_bounds
-from mediator.xroad import LocalApplication
+from mediator.xroad import Entrance, LocalApplication
 from serving.bodies import Room, Spools
 from serving.requests import Reply, Request
 
@@ -84,14 +85,17 @@ async def test_an_application_in_mode_http_comes_from_its_networks_only(
     beyond = Beyond()
     inlet = Inlet(
         consumer=cast(Any, beyond),
-        applications={BUDGET: LocalApplication(BUDGET, ConnectionMode.HTTP, frozenset())},
+        entrance=Entrance(
+            {BUDGET: LocalApplication(BUDGET, ConnectionMode.HTTP, frozenset())},
+            (ip_network("10.0.0.0/8"),),
+        ),
         recorder=cast(Any, beyond),
         gate=Gate(10),
         limits=LimitSettings(),
         metrics=Metrics(),
-        plain_networks=(ip_network("10.0.0.0/8"),),
         places=Places(),
         bounds=call_bounds(LimitSettings(), ()),
+        pages=Pages({}),
     )
     reply = await inlet.handle(cast(Request, Came(remote, tls)))
     assert reply.status == (200 if welcome else 403)

@@ -24,6 +24,8 @@ from exchange.problems import Code, Problem
 
 VERSION: Final = 1
 MAX_SIZE = 65_000
+REPEATED: Final = "repeated"
+"""The event of an answer that was given again: the backend was not asked."""
 _MAX_NUMBER = 2**53 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HEX_256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -70,7 +72,8 @@ class Entry(NamedTuple):
     X-Road-Request-Id, ``peer`` the other server, ``endpoint`` the path *template*, ``problem`` a
     code of :mod:`exchange.problems` and ``where`` its place, ``size`` the body's bytes,
     ``certificate`` the fingerprint of the signer's certificate, ``nonce`` that of the request's
-    signature, ``event`` what a system entry is about.
+    signature (in an answer: the request was claimed, and this is what came of it), ``event`` what
+    a system entry is about, or :data:`REPEATED`.
     ``sealed`` and ``commitment`` are filled in by the journal.
     """
 

@@ -87,6 +87,12 @@ class Code(StrEnum):
     RESPONSE_SCHEMA_VIOLATION = "ResponseSchemaViolation"
     RESPONSE_TOO_LARGE = "ResponseTooLarge"
     SOURCE_FAILED = "SourceFailed"
+    # exactly once
+    MESSAGE_ID_REUSED = "MessageIdReused"
+    MESSAGE_IN_PROGRESS = "MessageInProgress"
+    OUTCOME_UNKNOWN = "OutcomeUnknown"
+    ANSWER_NOT_KEPT = "AnswerNotKept"
+    ONCE_UNAVAILABLE = "ExactlyOnceUnavailable"
     # the link between servers
     PEER_UNREACHABLE = "PeerUnreachable"
     PEER_TIMEOUT = "PeerTimeout"
@@ -614,6 +620,68 @@ CATALOGUE: dict[Code, Entry] = {
         (
             "Try again later; the provider must look at the source's connection.",
             "ກະລຸນາລອງໃໝ່ພາຍຫຼັງ; ຜູ້ໃຫ້ບໍລິການຕ້ອງກວດການເຊື່ອມຕໍ່ຂອງແຫຼ່ງຂໍ້ມູນ.",
+        ),
+        retryable=True,
+    ),
+    Code.MESSAGE_ID_REUSED: _entry(
+        409,
+        Blame.CALLER,
+        (
+            "This message id was used before, for another request.",
+            "ລະຫັດຂໍ້ຄວາມນີ້ ເຄີຍຖືກໃຊ້ແລ້ວ ກັບຄຳຮ້ອງອື່ນ.",
+        ),
+        (
+            "Repeat a request unchanged with its X-Road-Id, and give every other one an id of its own.",
+            "ກະລຸນາສົ່ງຄຳຮ້ອງເດີມຊ້ຳໂດຍບໍ່ປ່ຽນແປງ ດ້ວຍ X-Road-Id ເດີມ ແລະ ໃຊ້ລະຫັດໃໝ່ສຳລັບຄຳຮ້ອງອື່ນ.",
+        ),
+    ),
+    Code.MESSAGE_IN_PROGRESS: _entry(
+        409,
+        Blame.CALLER,
+        (
+            "The same request is still being carried out.",
+            "ຄຳຮ້ອງດຽວກັນນີ້ ກຳລັງຖືກດຳເນີນການຢູ່.",
+        ),
+        (
+            "Wait a little and repeat it with the same X-Road-Id: it is carried out once.",
+            "ກະລຸນາລໍຖ້າຈັກໜ້ອຍ ແລ້ວສົ່ງຊ້ຳດ້ວຍ X-Road-Id ເດີມ: ຄຳຮ້ອງຈະຖືກດຳເນີນການພຽງຄັ້ງດຽວ.",
+        ),
+        retryable=True,
+    ),
+    Code.OUTCOME_UNKNOWN: _entry(
+        409,
+        Blame.PROVIDER,
+        (
+            "This request may have been carried out or not: its server ended meanwhile.",
+            "ບໍ່ຮູ້ວ່າຄຳຮ້ອງນີ້ຖືກດຳເນີນການແລ້ວ ຫຼື ບໍ່: ເຄື່ອງແມ່ຂ່າຍຢຸດໄປໃນລະຫວ່າງນັ້ນ.",
+        ),
+        (
+            "Look up or ask the service's owner whether it happened; if it did not, send it with a new X-Road-Id.",
+            "ກະລຸນາກວດເບິ່ງ ຫຼື ຖາມເຈົ້າຂອງບໍລິການ ວ່າໄດ້ດຳເນີນການແລ້ວບໍ່; ຖ້າຍັງບໍ່ ກະລຸນາສົ່ງດ້ວຍ X-Road-Id ໃໝ່.",
+        ),
+    ),
+    Code.ANSWER_NOT_KEPT: _entry(
+        410,
+        Blame.CALLER,
+        (
+            "This request was carried out before, and its answer is no longer kept.",
+            "ຄຳຮ້ອງນີ້ຖືກດຳເນີນການແລ້ວກ່ອນໜ້ານີ້ ແລະ ຄຳຕອບຂອງມັນບໍ່ໄດ້ເກັບໄວ້ອີກ.",
+        ),
+        (
+            "Read what it changed with another request; do not send it again.",
+            "ກະລຸນາອ່ານຜົນການປ່ຽນແປງດ້ວຍຄຳຮ້ອງອື່ນ; ຢ່າສົ່ງຄຳຮ້ອງນີ້ອີກ.",
+        ),
+    ),
+    Code.ONCE_UNAVAILABLE: _entry(
+        503,
+        Blame.OPERATOR,
+        (
+            "The provider's server cannot note requests now, so it carries none out that changes something.",
+            "ເຄື່ອງແມ່ຂ່າຍຂອງຜູ້ໃຫ້ບໍລິການບັນທຶກຄຳຮ້ອງບໍ່ໄດ້ໃນຂະນະນີ້ ຈຶ່ງບໍ່ດຳເນີນການຄຳຮ້ອງທີ່ປ່ຽນແປງຂໍ້ມູນ.",
+        ),
+        (
+            "Repeat it later with the same X-Road-Id; the operator sees to the database of the setting once.",
+            "ກະລຸນາສົ່ງຊ້ຳໃນພາຍຫຼັງດ້ວຍ X-Road-Id ເດີມ; ຜູ້ດູແລລະບົບຕ້ອງກວດຖານຂໍ້ມູນໃນຄ່າຕັ້ງ once.",
         ),
         retryable=True,
     ),

@@ -15,7 +15,7 @@ import contextlib
 import fcntl
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,10 +23,10 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from exchange.entries import Entry, format_sealed, format_time
+from exchange.entries import Entry, Sealed, format_sealed, format_time
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
-from exchange.sealed_parts import SealedPart, commitment, format_part
+from exchange.sealed_parts import SealedPart, commitment, format_part, parse_part
 from mediator.journal import recovery, segments
 from mediator.journal.files import Files, RealFiles
 from mediator.journal.index import FILE as INDEX_FILE
@@ -260,6 +260,28 @@ class Journal:
         return recovery.recent(
             self.directory / "segments", self._intake.durable, format_time(since)
         )
+
+    def outcomes(
+        self, nonces: Collection[str], since: datetime
+    ) -> Iterator[tuple[dict[str, Any], SealedPart | None]]:
+        """The durable entries from ``since`` on that say what came of claimed requests; blocks.
+
+        Such an entry carries the nonce of the request that it answers. Its sealed part is None
+        when the member's key is gone.
+
+        Raises:
+            Problem: ``JournalCorrupt`` when a segment cannot be read.
+        """
+        keyring = KeyRing(self._keyring.directory)  # of the thread that reads
+        for entry, ciphertext in recovery.outcomes(
+            self.directory / "segments", self._intake.durable, format_time(since), nonces
+        ):
+            part = None
+            with contextlib.suppress(Problem):
+                sealed = Sealed(**entry["sealed"])
+                key = keyring.find(sealed.key)
+                part = parse_part(key.open(sealed, ciphertext)) if key is not None else None
+            yield entry, part
 
     async def close(self) -> None:
         """Write what waits, publish everything, give the journal back; idempotent."""

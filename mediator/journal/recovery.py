@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from exchange import merkle
 from exchange.checkpoint import Checkpoint, open_checkpoint
+from exchange.entries import Kind
 from exchange.notes import VerifierKey
 from exchange.problems import Code, Problem
 from mediator.journal import segments
@@ -247,13 +248,28 @@ def _last_segment_fits(folder: TileFolder, records: Path, size: int) -> bool:
 
 def recent(records: Path, durable: Position, since: str) -> Iterator[dict[str, Any]]:
     """See :meth:`mediator.journal.log.Journal.recent`."""
+    for group in _groups_since(records, durable, since):
+        for document in map(orjson.loads, group.entries):
+            if document["at"] >= since:
+                yield document
+
+
+def outcomes(
+    records: Path, durable: Position, since: str, nonces: Collection[str]
+) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """See :meth:`mediator.journal.log.Journal.outcomes`; the sealed parts are still encrypted."""
+    for group in _groups_since(records, durable, since):
+        for at, document in enumerate(map(orjson.loads, group.entries)):
+            if document["kind"] != Kind.REQUEST and document.get("nonce") in nonces:
+                yield document, group.sealed[at]
+
+
+def _groups_since(records: Path, durable: Position, since: str) -> Iterator[segments.Group]:
+    """The groups from the last segment on that begins before ``since``."""
     start = Position(0, 0, 0)
     for first in reversed(segments.segments_in(records)):
         start = Position(first, first, 0)
         group = next(segments.read_groups(segments.path_of(records, first), first), None)
         if isinstance(group, segments.Group) and orjson.loads(group.entries[0])["at"] < since:
             break
-    for group in segments.read_between(records, start, durable):
-        for document in map(orjson.loads, group.entries):
-            if document["at"] >= since:
-                yield document
+    yield from segments.read_between(records, start, durable)

@@ -1,0 +1,69 @@
+"""Recovery: how the claims ended that a killed server left, as its journal tells.
+
+The outcome of a claimed message is an entry before its answer leaves, and this entry alone carries
+the nonce of the request that it answers. What is found is done, and its repeats get the answer
+that was recorded; what is not found may have been carried out or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+
+from exchange.problems import Problem
+from exchange.sealed_parts import SealedPart
+from mediator.journal.log import Journal
+from mediator.once.claims import Left
+from mediator.once.vault import Answer
+
+log = structlog.get_logger("mediator.once")
+
+# Entries are roughly in the order of time, and clocks are set back a little.
+_EARLIER = timedelta(minutes=10)
+
+SEALED_ANEW = frozenset(
+    {
+        "content-digest",
+        "signature",
+        "signature-input",
+        "x-road-client",
+        "x-road-id",
+        "x-road-request-id",
+        "x-road-service",
+    }
+)
+"""Fields of a sealed answer that belong to one request; the provider's seal step adds them."""
+
+
+def outcomes(journal: Journal, left: Sequence[Left]) -> dict[str, Answer]:
+    """The recorded outcomes of claims, by nonce. Blocks: reads the journal since the first claim.
+
+    A journal that cannot be read tells nothing: those claims are unknown, which is safe.
+    """
+    since = datetime.fromtimestamp(min(one.claimed_at for one in left), UTC) - _EARLIER
+    nonces = {one.nonce for one in left}
+    found: dict[str, Answer] = {}
+    try:
+        for entry, part in journal.outcomes(nonces, since):
+            found[entry["nonce"]] = _answer(entry, part)
+    except Problem as problem:
+        log.error("journal_not_read", why=str(problem))
+    return found
+
+
+def _answer(entry: dict[str, Any], part: SealedPart | None) -> Answer:
+    agreement, problem = entry.get("agreement", ""), entry.get("problem", "")
+    where = entry.get("where", "")
+    if part is None:
+        return Answer(entry.get("status", 0), (), None, agreement, problem, where)
+    return Answer(
+        part.head.status or 0,
+        tuple(item for item in part.head.headers if item[0] not in SEALED_ANEW),
+        part.body if len(part.body) == entry.get("size", 0) else None,
+        agreement,
+        problem,
+        where,
+    )

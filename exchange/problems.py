@@ -126,6 +126,7 @@ class Code(StrEnum):
     INVALID_SETTINGS = "InvalidSettings"
     INVALID_MAPPING = "InvalidMapping"
     DEVELOPMENT_ONLY = "DevelopmentOnly"
+    NOT_CONVERGED = "NotConverged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -960,6 +961,19 @@ CATALOGUE: dict[Code, Entry] = {
             "Correct the named place; saphan adapter check shows the rest.",
             "ກະລຸນາແກ້ຈຸດທີ່ລະບຸໄວ້; ຄຳສັ່ງ saphan adapter check ສະແດງຈຸດທີ່ເຫຼືອ.",
         ),
+    ),
+    Code.NOT_CONVERGED: _entry(
+        503,
+        Blame.OPERATOR,
+        (
+            "What was asked of the instance is saved, but could not be made yet.",
+            "ສິ່ງທີ່ຮ້ອງຂໍຖືກບັນທຶກໄວ້ແລ້ວ ແຕ່ຍັງບໍ່ສາມາດດຳເນີນການໃຫ້ສຳເລັດໄດ້.",
+        ),
+        (
+            "See which step failed with GET /api/v1/status and mend it; it is tried again by itself.",
+            "ເບິ່ງຂັ້ນຕອນທີ່ລົ້ມເຫຼວດ້ວຍ GET /api/v1/status ແລ້ວແກ້ໄຂ; ລະບົບຈະລອງໃໝ່ເອງ.",
+        ),
+        retryable=True,
     ),
     Code.DEVELOPMENT_ONLY: _entry(
         403,

@@ -57,14 +57,25 @@ def _refuse_twice(node: yaml.MappingNode) -> None:
             seen.add(name)
 
 
-def read_yaml(data: bytes) -> Any:
+class _TextLoader(_Loader):
+    """The same, with every plain scalar read as the text that stands there."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - pyyaml's own form
+
+
+def read_yaml(data: bytes, *, texts: bool = False) -> Any:
     """Read one document.
+
+    Args:
+        texts: read plain scalars as texts, for documents that hold nothing else: ``007`` stays
+            ``007``, and ``no`` stays ``no``.
 
     Raises:
         yaml.YAMLError: when it is not YAML of the safe kind, or breaks an invariant.
     """
+    loader = _TextLoader if texts else _Loader
     try:
-        return yaml.load(data, Loader=_Loader)  # noqa: S506 - it is a SafeLoader
+        return yaml.load(data, Loader=loader)  # noqa: S506 - it is a SafeLoader
     except RecursionError as error:
         raise yaml.YAMLError("nested too deeply") from error
     except ValueError as error:  # such as a date that is none

@@ -26,6 +26,11 @@ COMMANDS = {
     "mediator": ("console.cli.mediator", "mediator", "Run a security server."),
     "registry": ("console.cli.registry", "registry", "Run the registry, register and approve."),
     "agreement": ("console.cli.agreement", "agreement", "Draft, seal, pin and show agreements."),
+    "instance": (
+        "console.cli.instance",
+        "instance",
+        "Serve an instance from GovStack's configuration document.",
+    ),
     "adapter": ("console.cli.adapter", "adapter", "Wrap a legacy source as a service."),
     "call": ("console.cli.call", "call", "Call a service through your security server."),
     "audit": ("console.cli.audit", "audit", "Search, show, export and verify journals."),

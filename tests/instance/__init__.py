@@ -1,0 +1,1 @@
+"""The instance that is built from GovStack's configuration document."""

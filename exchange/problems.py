@@ -637,8 +637,8 @@ CATALOGUE: dict[Code, Entry] = {
         ),
     ),
     Code.MESSAGE_IN_PROGRESS: _entry(
-        409,
-        Blame.CALLER,
+        503,
+        Blame.PROVIDER,
         (
             "The same request is still being carried out.",
             "ຄຳຮ້ອງດຽວກັນນີ້ ກຳລັງຖືກດຳເນີນການຢູ່.",
@@ -651,7 +651,7 @@ CATALOGUE: dict[Code, Entry] = {
     ),
     Code.OUTCOME_UNKNOWN: _entry(
         409,
-        Blame.PROVIDER,
+        Blame.CALLER,
         (
             "This request may have been carried out or not: its server ended meanwhile.",
             "ບໍ່ຮູ້ວ່າຄຳຮ້ອງນີ້ຖືກດຳເນີນການແລ້ວ ຫຼື ບໍ່: ເຄື່ອງແມ່ຂ່າຍຢຸດໄປໃນລະຫວ່າງນັ້ນ.",

@@ -19,6 +19,7 @@ from mediator.gate import Gate
 from mediator.journal.log import Journal
 from mediator.maintenance import MAX_BYTES, Maintenance, parse_order
 from mediator.metrics import Metrics
+from mediator.once.book import OnceBook
 from mediator.pinned import PinnedAgreements
 from mediator.records import Recorder
 from mediator.view import RegistryView
@@ -46,6 +47,7 @@ class Admin:
     peers: Peers
     maintenance: Maintenance
     recorder: Recorder
+    once: OnceBook
 
     async def handle(self, request: Request) -> Reply:
         """Answer one request."""
@@ -91,12 +93,14 @@ class Admin:
             "disk": self._disk(),
             "keys": self._keys(),
             "agreements": self._agreements_health(),
+            "once": self._once(),
             "server": {"ok": not self.gate.closed, "exchanges_running": self.gate.inside},
             # Meant to be, so no failure: the own applications' calls go on.
             "maintenance": {"ok": True, **self.maintenance.describe()},
         }
-        healthy = all(check["ok"] for check in checks.values())
-        return healthy, {"status": "ok" if healthy else "failing", "checks": checks}
+        healthy = all(check["ok"] for name, check in checks.items() if name != "once")
+        status = "failing" if not healthy else "ok" if checks["once"]["ok"] else "degraded"
+        return healthy, {"status": status, "checks": checks}
 
     def _journal(self) -> dict[str, Any]:
         problem = self.journal.healthy
@@ -107,6 +111,20 @@ class Admin:
         }
         if problem is not None:
             report["problem"] = str(problem)
+        return report
+
+    def _once(self) -> dict[str, Any]:
+        """The exactly-once book; without it unsafe calls are refused, and the others go on."""
+        once = self.once
+        report: dict[str, Any] = {
+            "ok": once.problem is None,
+            "database": once.engine,
+            "claims": once.totals.claims,
+            "answer_bytes": once.totals.answer_bytes,
+            "waiting": once.waiting,
+        }
+        if once.problem is not None:
+            report["problem"] = str(once.problem)
         return report
 
     def _registry(self) -> dict[str, Any]:
@@ -200,6 +218,10 @@ class Admin:
         self.metrics.inside.set(self.gate.inside)
         self.metrics.journal_entries.set(self.journal.size)
         self.metrics.registry_age.set(self.view.age_s)
+        self.metrics.once_claims.set(self.once.totals.claims)
+        self.metrics.once_answer_bytes.set(self.once.totals.answer_bytes)
+        self.metrics.once_waiting.set(self.once.waiting)
+        self.metrics.once.set(self.once.counts)
 
     def _problem(self, problem: Problem) -> Reply:
         status, headers, body = replies.reply(problem, Side.CONSUMER, "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
@@ -57,6 +57,29 @@ class Exchanges(Collector):
             durations.add_metric((side,), buckets, counts.seconds)
         yield exchanges
         yield durations
+
+
+class Messages(Collector):
+    """Unsafe messages by what the exactly-once book said of them."""
+
+    def __init__(self) -> None:
+        self._counts: Mapping[str, int] = {}
+
+    def set(self, counts: Mapping[str, int]) -> None:
+        """Give the numbers since the start."""
+        self._counts = dict(counts)
+
+    def collect(self) -> Iterator[Metric]:
+        """What the library renders."""
+        family = CounterMetricFamily(
+            "saphan_once_messages",
+            "Unsafe messages by what the exactly-once book said: claimed (carried out), repeated "
+            "(the recorded outcome given again), or a problem code.",
+            labels=("outcome",),
+        )
+        for outcome, number in self._counts.items():
+            family.add_metric((outcome,), number)
+        yield family
 
 
 class _Side:
@@ -133,6 +156,23 @@ class Metrics:
             "Seconds since the registry was last seen.",
             registry=self.registry,
         )
+        self.once_claims = Gauge(
+            "saphan_once_claims",
+            "Messages that the exactly-once book remembers.",
+            registry=self.registry,
+        )
+        self.once_answer_bytes = Gauge(
+            "saphan_once_answer_bytes",
+            "Bytes of answers in the exactly-once book.",
+            registry=self.registry,
+        )
+        self.once_waiting = Gauge(
+            "saphan_once_waiting",
+            "Claimed messages whose ending the exactly-once book has not written yet.",
+            registry=self.registry,
+        )
+        self.once = Messages()
+        self.registry.register(self.once)
         self._exchanges = Exchanges()
         self.registry.register(self._exchanges)
 

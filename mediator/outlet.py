@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from exchange.problems import Code, Problem
 from serving import client
-from serving.backends import BackendRequest, BackendResponse, Headers
+from serving.backends import BackendRequest, BackendResponse, Headers, NotDelivered
 from serving.bodies import Body
 
 IDLE_S = 4.0
@@ -87,6 +87,7 @@ class HttpBackend:
                 timeout_s=timeout_s,
                 waits=client.Waits(first_byte_s, self._stall_s, self._floor),
                 room=request.room,
+                repeatable=False if request.once else None,
             )
         except client.ExchangeFailed as failure:
             raise _translate(failure, self._where) from failure
@@ -111,16 +112,17 @@ def _end_to_end(headers: Headers) -> Headers:
 
 
 def _translate(failure: client.ExchangeFailed, where: str) -> Problem:
+    problem = Problem if failure.sent else NotDelivered
     match failure:
         case client.ConnectFailed() | client.TimedOut(phase=client.Phase.CONNECT):
-            return Problem(Code.BACKEND_UNREACHABLE, where=where, detail=failure.detail)
+            return problem(Code.BACKEND_UNREACHABLE, where=where, detail=failure.detail)
         case client.TimedOut(phase=client.Phase.WAIT) | client.PoolFull() | client.PoolClosed():
-            return Problem(Code.OVERLOADED, where=where, detail=failure.detail)
+            return problem(Code.OVERLOADED, where=where, detail=failure.detail)
         case client.TimedOut():
-            return Problem(
+            return problem(
                 Code.BACKEND_TIMEOUT, where=where, detail=failure.detail, facts=failure.facts
             )
         case client.TooLarge():
-            return Problem(Code.RESPONSE_TOO_LARGE, where=where, detail=failure.detail)
+            return problem(Code.RESPONSE_TOO_LARGE, where=where, detail=failure.detail)
         case _:
-            return Problem(Code.BACKEND_NONSENSE, where=where, detail=failure.detail)
+            return problem(Code.BACKEND_NONSENSE, where=where, detail=failure.detail)

@@ -82,6 +82,13 @@ def log_key(path: Path) -> Ed25519PrivateKey:
     return key
 
 
+def secret(path: Path, size: int = 32) -> bytes:
+    """A secret of this server alone: durable before its first use, never replaced."""
+    if not path.exists():
+        _create(path, os.urandom(size))
+    return read_file(path, str(path))
+
+
 def _create(path: Path, data: bytes) -> None:
     """Make a private file that is whole and durable, or not there; one that is there stays."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")

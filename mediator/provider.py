@@ -1,8 +1,10 @@
-"""The provider's side, top to bottom: *open* → *record* → *allow* → *check* → *deliver*,
+"""The provider's side, top to bottom: *open* → *record* → *allow* → *check* → *claim* → *deliver*,
 then *check* → *minimise* → *seal* → *record* the answer.
 
 Each step takes the value of the step before (mediator/stages.py): the backend is never asked
 before the message is opened, recorded and allowed, and no answer leaves before it is recorded.
+A message of an unsafe method is claimed before the backend is asked, and what came of it ends the
+claim: its repeats get the recorded outcome (:mod:`mediator.once`).
 """
 
 from __future__ import annotations
@@ -28,6 +30,11 @@ from exchange.trust import RegistryState
 from mediator import metaservices, xroad
 from mediator.delivery import check_part, check_tags, withheld
 from mediator.maintenance import Maintenance
+from mediator.once.book import OnceBook
+from mediator.once.claims import not_kept
+from mediator.once.outcomes import SAFE_METHODS, of_reply, problem_of
+from mediator.once.vault import Answer
+from mediator.once.writer import Claim
 from mediator.pinned import PinnedAgreements
 from mediator.places import Places
 from mediator.quota import NOT_COUNTED, QuotaBook
@@ -48,7 +55,7 @@ from mediator.stages import (
 from mediator.terms import ServiceTerms, Terms, terms_of
 from mediator.turns import Turns
 from serving import replies
-from serving.backends import Backend, BackendRequest, Headers
+from serving.backends import Backend, BackendRequest, Headers, NotDelivered
 from serving.bodies import Body, in_memory, sha256_of
 from serving.clock import Clock
 
@@ -79,6 +86,10 @@ _OF_THE_WHOLE_BODY = frozenset({"etag", "content-md5", "digest", "repr-digest", 
 _OF_A_PROBLEM = frozenset({"type", "title", "status", "detail"})
 
 
+CLAIM_MARGIN_S = 10.0
+"""Between the end of the backend's time and that of a claim: reading, checking, recording."""
+
+
 @dataclass(frozen=True, slots=True)
 class OfferedService:
     """A service of a hosted member: its backend, its contract and how strictly it is kept."""
@@ -89,6 +100,7 @@ class OfferedService:
     document: bytes
     validation: Validation
     terms: ServiceTerms
+    exactly_once: bool
     enabled: bool
     notice: str
 
@@ -105,6 +117,7 @@ class Provider:
     maintenance: Maintenance
     quotas: QuotaBook
     replays: ReplayMemory
+    once: OnceBook
     recorder: Recorder
     clock: Clock
     turns: Turns
@@ -133,6 +146,9 @@ class Provider:
             raise fault from error
         recorded = await self.recorder.opening(call)
         agreement = endpoint = ""
+        claim: Claim | None = None
+        repeated = False
+        stopped: Problem | None = None
         try:
             self.maintenance.check()
             if metaservices.is_asked(call.service, received.head.method):
@@ -144,9 +160,14 @@ class Provider:
                     allowed.match.operation.template,
                 )
                 with self.admitted(allowed.terms):
-                    delivered = await self.deliver(allowed)
-                    sealed = self.seal(recorded, self.minimise(delivered))
-            stopped = None
+                    found = await self.claim(allowed)
+                    if isinstance(found, Answer):
+                        stopped, repeated = problem_of(found), True
+                        sealed = self.repeat(recorded, found)
+                    else:
+                        claim = found
+                        delivered = await self.deliver(allowed)
+                        sealed = self.seal(recorded, self.minimise(delivered))
         except Problem as problem:
             stopped, sealed = problem, self.seal_problem(recorded, problem)
         except Exception:
@@ -154,7 +175,24 @@ class Provider:
             log.exception("message_failed", trace=call.request_id)
             stopped = replies.internal()
             sealed = self.seal_problem(recorded, stopped)
-        return await self.recorder.reply(recorded, sealed, stopped, agreement, endpoint)
+        except BaseException:
+            if claim is not None:
+                self.once.lose(claim)
+            raise
+        if claim is None:
+            return await self.recorder.reply(
+                recorded, sealed, stopped, agreement, endpoint, repeated=repeated
+            )
+        if isinstance(stopped, NotDelivered):
+            await self.once.release(claim)
+            return await self.recorder.reply(recorded, sealed, stopped, agreement, endpoint)
+        try:
+            return await self.recorder.reply(
+                recorded, sealed, stopped, agreement, endpoint, claimed=True
+            )
+        finally:
+            # It was carried out, whether this server can record that or not.
+            self.once.done(claim, of_reply(sealed, stopped, agreement))
 
     def open(self, received: Received) -> OpenedCall:
         """Prove a message: signature, certificate, sender, freshness, digest, first time seen.
@@ -281,6 +319,44 @@ class Provider:
                     self.quotas.give_back(terms.rates, now)
                 raise
 
+    async def claim(self, allowed: Allowed) -> Claim | Answer | None:
+        """Claim a message whose method is unsafe, or find what came of it before.
+
+        The last step that may refuse: what stops a claimed message later is remembered as its
+        outcome, unless it is :class:`serving.backends.NotDelivered`.
+
+        Raises:
+            Problem: what :meth:`mediator.once.book.OnceBook.claim` says; ``AnswerNotKept`` when
+                the recorded answer was cut down to the fields of another agreement.
+        """
+        call = allowed.recorded.call
+        head, offered = call.received.head, self.services[call.service]
+        if head.method in SAFE_METHODS or not offered.exactly_once:
+            return None
+        vault = self.once.vault
+        key = vault.key(call.client, call.service.member, call.message_id)
+        fingerprint = vault.fingerprint(
+            head.method,
+            call.received.target,
+            sha256_of(call.received.body).hex(),
+            xroad.first(head.headers, "content-type"),
+            call.purpose,
+        )
+        found = await self.once.claim(
+            key, fingerprint, call.opened.nonce, allowed.terms.exchange_s + CLAIM_MARGIN_S
+        )
+        if (
+            isinstance(found, Answer)
+            and not found.problem
+            and found.agreement != allowed.agreement.reference
+        ):
+            raise not_kept("it was released under another agreement")
+        return found
+
+    def repeat(self, recorded: RecordedOpening, answer: Answer) -> SealedReply:
+        """Sign a recorded outcome anew, bound to this request."""
+        return self._seal(recorded, answer.status, answer.headers, answer.body or b"")
+
     async def deliver(self, allowed: Allowed) -> Delivered:
         """Ask the backend and check its answer against the contract.
 
@@ -301,6 +377,7 @@ class Provider:
                 headers,
                 call.received.body,
                 call.received.room,
+                once=offered.exactly_once and call.received.head.method not in SAFE_METHODS,
             ),
             timeout_s=terms.exchange_s,
             first_byte_s=terms.first_byte_s,

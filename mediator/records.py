@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from exchange.entries import Entry, Kind, Side
+from exchange.entries import REPEATED, Entry, Kind, Side
 from exchange.envelope import Opened, RequestHead, ResponseHead, Signed
 from exchange.identifiers import ApplicationId, ServerId
 from exchange.problems import Code, Problem
@@ -155,8 +155,17 @@ class Recorder:
         problem: Problem | None,
         agreement: str,
         endpoint: str,
+        *,
+        claimed: bool = False,
+        repeated: bool = False,
     ) -> RecordedReply:
-        """A signed answer or refusal, before it is sent."""
+        """A signed answer or refusal, before it is sent.
+
+        Args:
+            claimed: it says what came of a claimed message; the nonce in the entry says of which
+                (:mod:`mediator.once.recovery`).
+            repeated: it was recorded before, and is given again.
+        """
         call = recorded.call
         receipt = await self.journal.record(
             self._of_message(
@@ -167,6 +176,8 @@ class Recorder:
                 problem=problem,
                 agreement=agreement,
                 endpoint=endpoint,
+                nonce=call.opened.nonce if claimed else None,
+                event=REPEATED if repeated else None,
             ),
             sealed.member,
             self._response_part(sealed.head, sealed.signed, sealed.body),
@@ -295,6 +306,7 @@ class Recorder:
         problem: Problem | None = None,
         agreement: str = "",
         endpoint: str = "",
+        event: str | None = None,
     ) -> Entry:
         code, where, _ = _problem(problem)
         return Entry(
@@ -317,6 +329,7 @@ class Recorder:
             agreement=agreement or None,
             purpose=call.purpose or None,
             nonce=nonce,
+            event=event,
         )
 
     def _request_part(

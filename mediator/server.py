@@ -45,8 +45,15 @@ from mediator.link import Link
 from mediator.maintenance import Maintenance
 from mediator.memory import note_quotas, remember
 from mediator.metrics import Metrics
+from mediator.once.book import OnceBook
+from mediator.once.engine import Engine
+from mediator.once.postgresql import PostgreSqlEngine
+from mediator.once.recovery import outcomes
+from mediator.once.sqlite import FILE as SQLITE_FILE
+from mediator.once.sqlite import SqliteEngine
+from mediator.once.vault import Vault
 from mediator.outlet import HttpBackend
-from mediator.own_keys import log_key, own_keys, read_certificates, read_file
+from mediator.own_keys import log_key, own_keys, read_certificates, read_file, secret
 from mediator.pages import Pages
 from mediator.peer_inlet import PeerInlet
 from mediator.pinned import PinnedAgreements
@@ -64,6 +71,7 @@ from serving import replies, tls
 from serving.backends import Backend
 from serving.clock import Clock, SystemClock
 from serving.listener import Listener, is_loopback, listen, split_address
+from serving.randomness import random_token
 from serving.requests import Reply, Request
 from serving.runtime import allow_files, settle
 
@@ -155,6 +163,8 @@ async def open_server(
         maintenance = await asyncio.to_thread(
             Maintenance.open, directory / "maintenance.json", clock, settings.maintenance
         )
+        once = await _open_book(settings, journal, clock)
+        stack.push_async_callback(once.close)
         turns = Turns(MESSAGES_A_TURN)
         provider = Provider(
             address=settings.address.rstrip("/"),
@@ -165,6 +175,7 @@ async def open_server(
             maintenance=maintenance,
             quotas=quotas,
             replays=replays,
+            once=once,
             recorder=recorder,
             clock=clock,
             turns=turns,
@@ -204,6 +215,7 @@ async def open_server(
                 peers,
                 maintenance,
                 recorder,
+                once,
             ),
         )
         background.start(view.run())
@@ -443,9 +455,25 @@ def _offer(
         document=document,
         validation=offered.validation,
         terms=service_terms(offered, settings.limits),
+        exactly_once=offered.exactly_once,
         enabled=offered.enabled,
         notice=offered.notice,
     )
+
+
+async def _open_book(settings: ServerSettings, journal: Journal, clock: Clock) -> OnceBook:
+    """The exactly-once book, which may be shared; it connects by itself when it can."""
+    once, run = settings.once, random_token()
+    if once.key is not None:
+        master = await asyncio.to_thread(read_file, once.key, "once.key")
+    else:
+        master = await asyncio.to_thread(secret, settings.directory / "once.key")
+    engine: Engine
+    if once.database is not None:
+        engine = PostgreSqlEngine(once.database, str(settings.server), run)
+    else:
+        engine = SqliteEngine(settings.directory / SQLITE_FILE, run)
+    return OnceBook(engine, Vault(master), once, clock, partial(outcomes, journal))
 
 
 def origin_of(server: ServerId) -> str:

@@ -11,6 +11,7 @@ from exchange.error_types import ErrorTypes
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.problems import Code, Problem
 from mediator.journal.log import JournalSettings
+from mediator.once.settings import OnceSettings
 from serving.listener import MAX_CONNECTIONS
 from serving.replies import Profile
 from serving.requests import MAX_HEAD_BYTES
@@ -149,6 +150,9 @@ class ServiceSettings:
         "largest answer of the backend", default=10 * 1024 * 1024, low=1024
     )
     ca: Path | None = setting("authorities (PEM) that an https backend must chain to", default=None)
+    exactly_once: bool = setting(
+        "false carries a repeated POST, PUT, PATCH or DELETE out again", default=True
+    )
     enabled: bool = setting("false switches the service off", default=True)
     notice: str = setting("what callers read while it is off", default="")
 
@@ -339,6 +343,9 @@ class ServerSettings:
         default=None,
     )
     journal: JournalSettings = setting("how the journal writes", default_factory=JournalSettings)
+    once: OnceSettings = setting(
+        "the book of requests that were carried out", default_factory=OnceSettings
+    )
     log_level: str = setting("debug, info, warning or error", default="info")
 
     def __post_init__(self) -> None:

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
+from exchange.problems import Problem
 from serving.bodies import Body, Room
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
@@ -24,7 +25,7 @@ class BackendRequest:
 
     ``path`` begins with ``/`` (still percent-encoded, the part after the service code) and
     ``query`` is without its ``?``. A long answer goes to ``room``; without one, it is
-    kept in memory.
+    kept in memory. When ``once`` is set, it is not sent a second time, whatever its method.
     """
 
     method: str
@@ -33,6 +34,7 @@ class BackendRequest:
     headers: Headers
     body: Body
     room: Room | None = None
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,10 @@ class BackendResponse(Generic[BodyT]):
     status: int
     headers: Headers
     body: BodyT
+
+
+class NotDelivered(Problem):
+    """A failure before the backend was asked: no byte of the request reached it."""
 
 
 class Backend(Protocol):
@@ -58,7 +64,8 @@ class Backend(Protocol):
 
         Raises:
             Problem: ``BACKEND_UNREACHABLE``, ``BACKEND_TIMEOUT``, ``BACKEND_NONSENSE``,
-                ``RESPONSE_TOO_LARGE`` or ``SOURCE_FAILED``.
+                ``RESPONSE_TOO_LARGE`` or ``SOURCE_FAILED``; a :class:`NotDelivered` only when it
+                is certain that nothing of the request was sent.
         """
         ...
 

@@ -9,33 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import structlog
 
 from exchange.problems import Problem
-from exchange.sealed_parts import SealedPart
 from mediator.journal.log import Journal
 from mediator.once.claims import Left
+from mediator.once.outcomes import of_entry
 from mediator.once.vault import Answer
 
 log = structlog.get_logger("mediator.once")
 
 # Entries are roughly in the order of time, and clocks are set back a little.
 _EARLIER = timedelta(minutes=10)
-
-SEALED_ANEW = frozenset(
-    {
-        "content-digest",
-        "signature",
-        "signature-input",
-        "x-road-client",
-        "x-road-id",
-        "x-road-request-id",
-        "x-road-service",
-    }
-)
-"""Fields of a sealed answer that belong to one request; the provider's seal step adds them."""
 
 
 def outcomes(journal: Journal, left: Sequence[Left]) -> dict[str, Answer]:
@@ -48,22 +34,7 @@ def outcomes(journal: Journal, left: Sequence[Left]) -> dict[str, Answer]:
     found: dict[str, Answer] = {}
     try:
         for entry, part in journal.outcomes(nonces, since):
-            found[entry["nonce"]] = _answer(entry, part)
+            found[entry["nonce"]] = of_entry(entry, part)
     except Problem as problem:
         log.error("journal_not_read", why=str(problem))
     return found
-
-
-def _answer(entry: dict[str, Any], part: SealedPart | None) -> Answer:
-    agreement, problem = entry.get("agreement", ""), entry.get("problem", "")
-    where = entry.get("where", "")
-    if part is None:
-        return Answer(entry.get("status", 0), (), None, agreement, problem, where)
-    return Answer(
-        part.head.status or 0,
-        tuple(item for item in part.head.headers if item[0] not in SEALED_ANEW),
-        part.body if len(part.body) == entry.get("size", 0) else None,
-        agreement,
-        problem,
-        where,
-    )

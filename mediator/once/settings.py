@@ -33,7 +33,7 @@ class OnceSettings:
         "seconds for which recorded answers can be given again", default=86400.0, low=60
     )
     answer_max_bytes: int = setting(
-        "largest answer that can be given again", default=1024 * 1024, low=0, high=1 << 28
+        "largest answer that can be given again", default=1024 * 1024, low=0, high=1024 * 1024
     )
     answers_max_bytes: int = setting(
         "bytes of all answers together; beyond it the oldest are deleted early",

@@ -82,6 +82,7 @@ def provider(recorder: Recorder) -> Provider:
         maintenance=Maintenance(Path("none"), SystemClock(), None),
         quotas=QuotaBook(),
         replays=ReplayMemory(),
+        once=cast(Any, None),
         recorder=recorder,
         clock=SystemClock(),
         turns=Turns(4),

@@ -53,20 +53,25 @@ SCHEMA: Final[dict[str, Any]] = {
 }
 
 
-def _page() -> bytes:
-    items = [
+def items(count: int) -> list[dict[str, Any]]:
+    """So many records."""
+    return [
         {
             "id": number,
             "project": f"LA-{number:06}",
             "title": {"en": "Rural road to the district hospital", "lo": "ທາງຊົນນະບົດ"},
             "province": "LA-VT",
-            "value_date": f"2026-03-{number:02}",
+            "value_date": f"2026-03-{number % 28 + 1:02}",
             "amount_usd": 125_000.5 + number,
         }
-        for number in range(1, 5)
+        for number in range(1, count + 1)
     ]
-    short = len(orjson.dumps({"items": items, "next": ""}))
-    return orjson.dumps({"items": items, "next": "c" * (SIZE - short)})
+
+
+def _page() -> bytes:
+    some = items(4)
+    short = len(orjson.dumps({"items": some, "next": ""}))
+    return orjson.dumps({"items": some, "next": "c" * (SIZE - short)})
 
 
 BODY: Final = _page()

@@ -6,6 +6,8 @@ import click
 
 from benchmarks.journal import journal
 from benchmarks.roundtrip import roundtrip
+from benchmarks.transfer import transfer
+from benchmarks.workload import workload
 
 
 @click.group()
@@ -15,3 +17,5 @@ def bench() -> None:
 
 bench.add_command(roundtrip)
 bench.add_command(journal)
+bench.add_command(workload)
+bench.add_command(transfer)

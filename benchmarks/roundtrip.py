@@ -17,124 +17,25 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import click
 import orjson
 
-from benchmarks import backend
+from benchmarks import backend, sides
 from benchmarks.load import Load
 from benchmarks.processes import Children, cpu_s, forget_peak_rss, peak_rss_bytes
-from console.reference_world.plans import ApplicationPlan, MemberPlan, ServerPlan, ServicePlan
-from console.reference_world.world import World
-from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
-from exchange.problems import Code, Problem, Text
+from benchmarks.sides import REQUEST_HEADERS, Side, Starter, start_baseline, start_saphan
+from exchange.problems import Code, Problem
 
-REQUEST_TARGET: Final = f"/r1/LA/GOV/MPI/oda-mis/disbursements{backend.PATH}?fiscal_year=2026"
-REQUEST_HEADERS: Final = (
-    ("X-Road-Client", "LA/GOV/MOF/budget"),
-    ("Exchange-Purpose", "national-budget"),
-    ("Accept", "application/json"),
-)
-# A server looks at its folder of agreements once a second.
-AGREEMENT_TAKEN_S: Final = 1.5
+REQUEST_TARGET: Final = f"{sides.ADDRESS}{backend.PATH}?fiscal_year=2026"
+OFFER: Final = sides.Offer(backend.openapi(), (("GET", backend.PATH),))
 _MIN_SLICE_S: Final = 0.5
 _LOAD_MARGIN_S: Final = 90.0
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """One way from application to backend, running: where to send what, and its processes."""
-
-    name: str
-    url: str
-    target: str
-    headers: tuple[tuple[str, str], ...]
-    pids: Mapping[str, int]
-
-
-Starter: TypeAlias = Callable[[Children, str], Side | None]
-"""Starts a side in front of the backend at this URL; None when there is nothing to start."""
-
-
-def start_baseline(children: Children, backend_url: str, name: str = "baseline") -> Side:
-    """Two bare reverse proxies in a row."""
-    command = [sys.executable, "-m", "benchmarks.baseline"]
-    provider = children.start(f"{name}-provider", [*command, backend_url])
-    consumer = children.start(f"{name}-consumer", [*command, provider.ready["url"]])
-    pids = {"consumer": consumer.pid, "provider": provider.pid}
-    return Side(name, consumer.ready["url"], REQUEST_TARGET, REQUEST_HEADERS, pids)
-
-
-def start_saphan(children: Children, backend_url: str) -> Side | None:
-    """Two `saphan mediator serve` processes, consumer's and provider's, over mutual TLS.
-
-    The registry is stopped once both have their copy of it: it has no part in an exchange.
-    """
-    world = World(children.directory / "world")
-    try:
-        world.open_instance(Text("Lao PDR", "ສປປ ລາວ"))
-        pids = {}
-        for name, plan in _plans(children.directory, backend_url).items():
-            server = world.add_server(plan)
-            command = [sys.executable, "-m", "console.cli.main", "mediator", "serve"]
-            settings = str(server.folder / "server.yaml")
-            pids[name] = children.start(f"saphan-{name}", [*command, settings]).pid
-        world.agree(_AGREEMENT)
-        time.sleep(AGREEMENT_TAKEN_S)
-    finally:
-        world.close()
-    url = world.server_of(_MOF).url("http")
-    return Side("saphan", url, REQUEST_TARGET, REQUEST_HEADERS, pids)
-
-
-_MOF: Final = MemberId.parse("LA/GOV/MOF")
-_MPI: Final = MemberId.parse("LA/GOV/MPI")
-_BUDGET: Final = ApplicationId.parse("LA/GOV/MOF/budget")
-_SERVICE: Final = ServiceId.parse("LA/GOV/MPI/oda-mis/disbursements")
-_AGREEMENT: Final[dict[str, Any]] = {
-    "id": "benchmark",
-    "version": 1,
-    "title": {"en": "Disbursements for measuring", "lo": "ການເບີກຈ່າຍ"},
-    "provider": str(_MPI),
-    "consumer": str(_BUDGET),
-    "grants": [
-        {
-            "service": str(_SERVICE),
-            "endpoints": [{"method": "GET", "path": backend.PATH}],
-            "fields": ["*"],
-        }
-    ],
-    "purposes": [
-        {
-            "code": "national-budget",
-            "title": {"en": "National budget", "lo": "ງົບປະມານແຫ່ງຊາດ"},
-            "legal_basis": {"en": "a decree", "lo": "ດຳລັດ"},
-        }
-    ],
-    "valid_from": "2020-01-01T00:00:00Z",
-    "valid_until": "2099-01-01T00:00:00Z",
-}
-
-
-def _plans(folder: Path, backend_url: str) -> dict[str, ServerPlan]:
-    """The provider's server, which must be registered first, and the consumer's."""
-    document = folder / "openapi.json"
-    document.write_bytes(backend.openapi())
-    title = Text("Disbursements", "ການເບີກຈ່າຍ")
-    service = ServicePlan(_SERVICE, title, document, {"url": backend_url, "openapi": str(document)})
-    oda_mis = ApplicationPlan(_SERVICE.application, title)
-    budget = ApplicationPlan(_BUDGET, Text("Budget", "ງົບປະມານ"), "http")
-    provider = MemberPlan(_MPI, Text("MPI", "ກຜທ"), (oda_mis,), (service,))
-    consumer = MemberPlan(_MOF, Text("MOF", "ກງ"), (budget,))
-    return {
-        "provider": ServerPlan(ServerId.parse(f"{_MPI}/ss1"), (provider,)),
-        "consumer": ServerPlan(ServerId.parse(f"{_MOF}/ss1"), (consumer,)),
-    }
 
 
 @dataclass(slots=True)
@@ -239,7 +140,7 @@ def measure_slice(side: Side, backend_pid: int, connections: int, seconds: float
         Problem: ``InternalError`` when the load generator fails or does not end.
     """
     pids = {**side.pids, "backend": backend_pid}
-    load = Load(side.url, side.target, list(side.headers), connections, seconds)
+    load = Load(side.url, REQUEST_TARGET, list(REQUEST_HEADERS), connections, seconds)
     for pid in pids.values():
         forget_peak_rss(pid)
     before = {name: cpu_s(pid) for name, pid in pids.items()}
@@ -298,14 +199,14 @@ def measure(
     """
     with Children(directory) as children:
         source = children.start("backend", [sys.executable, "-m", "benchmarks.backend"])
-        sides = [
+        running = [
             side for start in starters if (side := start(children, source.ready["url"])) is not None
         ]
         results = []
         for scenario in plan:
-            result = Result(scenario, {side.name: [] for side in sides})
+            result = Result(scenario, {side.name: [] for side in running})
             for number in range(scenario.rounds):
-                for side in sides if number % 2 == 0 else reversed(sides):
+                for side in running if number % 2 == 0 else reversed(running):
                     one = measure_slice(side, source.pid, scenario.connections, scenario.slice_s)
                     result.slices[side.name].append(one)
                     tell(
@@ -315,19 +216,24 @@ def measure(
                         f"{sum(one.errors.values())} errors"
                     )
             results.append(result)
-        return [side.name for side in sides], results
+        return [side.name for side in running], results
+
+
+def machine() -> dict[str, Any]:
+    """What a figure depends on besides the program."""
+    return {
+        "cpus": os.cpu_count(),
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "load_average_1m": round(os.getloadavg()[0], 2),
+    }
 
 
 def report(names: list[str], results: list[Result]) -> dict[str, Any]:
     """The whole run as one JSON document."""
     return {
         "benchmark": "roundtrip",
-        "machine": {
-            "cpus": os.cpu_count(),
-            "python": platform.python_version(),
-            "system": platform.system(),
-            "load_average_1m": round(os.getloadavg()[0], 2),
-        },
+        "machine": machine(),
         "body_bytes": backend.SIZE,
         "baseline": names[0],
         "measured": names[1] if len(names) == 2 else None,
@@ -403,7 +309,7 @@ def roundtrip(seconds: float, connections: int, crowd: int, rounds: int, as_json
     plan = scenarios(seconds, connections, crowd, rounds)
     with tempfile.TemporaryDirectory(prefix="saphan-roundtrip-") as directory:
         names, results = measure(
-            [start_baseline, start_saphan],
+            [start_baseline, partial(start_saphan, offer=OFFER)],
             plan,
             Path(directory),
             tell=lambda line: click.echo(line, err=True),

@@ -110,7 +110,7 @@ def test_a_dead_side_shows_errors_and_does_not_hang() -> None:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
     started = time.monotonic()
-    side = Side("dead", url, "/", (("Accept", "*/*"),), {"consumer": os.getpid()})
+    side = Side("dead", url, {"consumer": os.getpid()})
     one = measure_slice(side, os.getpid(), 2, 0.5)
     assert one.requests_per_s == 0
     assert one.errors["ConnectFailed"] > 0

@@ -7,6 +7,7 @@ that the suite's client sends. Here they go over sockets to the command that an 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import pytest
 from console.reference_world.processes import free_ports
 from tests.world.small import Answer, exchange
 
+SCRIPT = Path(__file__).parents[2] / "examples/govstack/test_entrypoint.sh"
 TEXT = {"type": "string"}
 # The suite's schema of all three lists.
 LIST: dict[str, Any] = {
@@ -114,30 +116,31 @@ def _test_data() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where ``saphan govstack-harness`` answers, with the suite's test data registered."""
+    """Where Saphan answers, started by the script for assessors, with the test data registered."""
     folder = tmp_path_factory.mktemp("suite")
     data, log = folder / "test-data.json", folder / "log"
     data.write_text(json.dumps(_test_data()))
     (port,) = free_ports(1)
     listen = f"127.0.0.1:{port}"
-    command = [sys.executable, "-m", "console.cli.main", "govstack-harness", str(data)]
-    with log.open("wb") as output:
-        process = subprocess.Popen([*command, "--listen", listen], stdout=output, stderr=output)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    started = subprocess.run(
+        [SCRIPT],
+        env={**os.environ, "PATH": path, "TEST_DATA": data, "LISTEN": listen, "LOG": log},
+        stdout=subprocess.PIPE,
+        timeout=150,
+        check=True,
+    )
+    process = int(started.stdout.split()[-1])
     try:
-        _wait_for(process, log, "Answering on")
         yield f"http://{listen}"
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
-        assert "Every process has ended" in log.read_text()
     finally:
-        process.kill()
-        process.wait()
+        os.kill(process, signal.SIGTERM)
+    _wait_for(log, "Every process has ended")
 
 
-def _wait_for(process: subprocess.Popen[bytes], log: Path, words: str) -> None:
-    deadline = time.monotonic() + 120
+def _wait_for(log: Path, words: str) -> None:
+    deadline = time.monotonic() + 60
     while words not in log.read_text():
-        assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.1)
 

@@ -171,7 +171,13 @@ def show(document: dict[str, Any]) -> str:
     show_default=True,
     help="Size of the body.",
 )
-@click.option("--rounds", type=click.IntRange(1, 10), default=2, show_default=True)
+@click.option(
+    "--rounds",
+    type=click.IntRange(1, 10),
+    default=2,
+    show_default=True,
+    help="Times each way; the best counts.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def transfer(size: int, rounds: int, as_json: bool) -> None:
     """Measure one large body each way, and two bare streaming proxies beside it."""

@@ -148,7 +148,13 @@ def show(document: dict[str, Any]) -> str:
 @click.option(
     "--seconds", type=click.FloatRange(1, 600), default=30.0, show_default=True, help="Per side."
 )
-@click.option("--connections", type=click.IntRange(1, 1500), default=1000, show_default=True)
+@click.option(
+    "--connections",
+    type=click.IntRange(1, 1500),
+    default=1000,
+    show_default=True,
+    help="Connections, each with one request at a time.",
+)
 @click.option(
     "--rate",
     type=click.FloatRange(1, 2000),

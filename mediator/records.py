@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from exchange.entries import REPEATED, Entry, Kind, Side
 from exchange.envelope import Opened, RequestHead, ResponseHead, Signed
+from exchange.error_types import code_named
 from exchange.identifiers import ApplicationId, ServerId
 from exchange.problems import Code, Problem
 from exchange.sealed_parts import Head, SealedPart
@@ -206,13 +207,26 @@ class Recorder:
 
     # --- neither side ------------------------------------------------------------------------
 
-    async def event(self, event: str, problem: Problem | None = None) -> None:
-        """Something about the server itself: started, stopped, a handshake that failed."""
+    async def event(
+        self,
+        event: str,
+        problem: Problem | None = None,
+        *,
+        client: ApplicationId | None = None,
+        message_id: str = "",
+    ) -> None:
+        """Something about the server itself: started, stopped, a handshake that failed.
+
+        Args:
+            client, message_id: whom and which exchange it is about, if any.
+        """
         await self.journal.record(
             Entry(
                 kind=Kind.SYSTEM if problem is None else Kind.REFUSAL,
                 side=Side.SERVER,
                 at=self.clock.now(),
+                id=message_id or None,
+                client=client,
                 event=event,
                 problem=problem.code.value if problem else None,
                 where=problem.where[:_MAX_TEXT] if problem else None,
@@ -363,7 +377,7 @@ def _reported(head: ResponseHead) -> str | None:
     """The code of the other side's signed refusal, if the answer is one."""
     for name, value in head.headers:
         if name == "x-road-error":
-            code = value.rpartition(".")[2]
+            code = code_named(value)
             return code if _CODE.fullmatch(code) else Code.PEER_NONSENSE.value
     return None
 

@@ -12,6 +12,7 @@ from typing import Final
 
 import orjson
 
+from exchange.error_types import camel, known_code
 from exchange.problems import ACTED, Code, Fact, Problem, Side
 from mediator.attempts import SAFE
 from mediator.stages import Answered
@@ -64,8 +65,9 @@ def unsigned(answered: Answered) -> Problem:
 
 
 def _code(reported: str) -> Code | None:
-    side, _, code = reported.rpartition(".")
-    return Code(code) if side == Side.PROVIDER and code in Code.__members__.values() else None
+    """The code of a refusal of a provider's server, in either spelling of its type."""
+    side = camel(reported).rpartition(".")[0]
+    return known_code(reported) if side == Side.PROVIDER else None
 
 
 def _body(answered: Answered) -> tuple[str, dict[str, Fact]]:

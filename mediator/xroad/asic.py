@@ -124,7 +124,7 @@ class Asic:
         """Answer with the evidence, or with a sentence."""
         try:
             wanted = Wanted.parse(request.target.partition("?")[2])
-            self._admit(wanted.client, connection, request.remote)
+            await self._admit(wanted, connection, request.remote)
             await self._published()
             certificates = _certificates(self.state())
             archive = await asyncio.to_thread(self._archive, wanted, certificates)
@@ -135,18 +135,20 @@ class Asic:
             if status == 503:
                 headers.append(("retry-after", "1"))
             return Reply(status, tuple(headers), str(refused).encode())
-        await self.recorder.event("evidence handed out")
-        log.info("evidence_handed_out", client=str(wanted.client))
+        await self.recorder.event(
+            "evidence handed out", client=wanted.client, message_id=wanted.message_id
+        )
         headers = [
             ("content-type", "application/zip"),
             ("content-disposition", f'attachment; filename="{wanted.file_name}"'),
         ]
         return Reply(200, tuple(headers), archive)
 
-    def _admit(self, client: ApplicationId, connection: Connection, remote: str) -> None:
+    async def _admit(self, wanted: Wanted, connection: Connection, remote: str) -> None:
         try:
-            self.entrance.admit(client, connection, remote)
+            self.entrance.admit(wanted.client, connection, remote)
         except Problem as problem:
+            await self.recorder.event("evidence refused", problem, client=wanted.client)
             unknown = problem.code is Code.UNKNOWN_APPLICATION
             status, literal = (404, 500) if unknown else (401, 401)
             raise _Refused(status, problem.detail, literal) from problem

@@ -613,6 +613,17 @@ def test_evidence_is_its_applications_alone(world: XRoadWorld) -> None:
     assert (answer.status, answer.body) == (404, b"No signed documents found")
 
 
+def test_who_fetched_evidence_is_recorded(world: XRoadWorld) -> None:
+    """Handing evidence out is an entry with client and message id; so is a refusal."""
+    assert world.call(fields=(("X-Road-Id", "fetched"),)).status == 200
+    assert world.get(_asic(world, "fetched")).status == 200
+    *_, last = world.hits(MOF, id="fetched")
+    assert (last.kind, last.side, last.client) == ("system", "server", str(BUDGET))
+    world.get(_asic(world, "fetched", subsystemCode="vault"))
+    *_, last = world.hits(MOF, problem="TlsRequired", client=str(x_road.VAULT))
+    assert (last.kind, last.side) == ("refusal", "server")
+
+
 def test_pages_take_get_only(world: XRoadWorld) -> None:
     """Another method is refused; what a client posts to /listClients starts nothing."""
     got = world.get("/listClients", method="POST", body=b"")

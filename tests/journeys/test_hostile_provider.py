@@ -81,6 +81,22 @@ def test_what_no_signature_covers_does_not_reach_the_application(
     assert not {"proxy-authenticate", "upgrade"} & answer.headers.keys()
 
 
+def test_a_refusal_may_be_spelled_in_x_roads_new_way(
+    world: SmallWorld, hostile: HostileServer
+) -> None:
+    """Types of X-Road 7.8 are understood, recorded by our code, and told in our spelling."""
+    since = datetime.now(UTC)
+    answer = world.call("/projects/SNAKE")
+    assert answer.status == 403
+    assert answer.headers["x-road-error"] == "Server.ServerProxy.AccessDenied"
+    assert answer.json["type"] == "Server.ServerProxy.AccessDenied"
+    assert answer.json["message"] == "they say no"
+    assert _recorded(world, Code.ACCESS_DENIED, since)
+    answer = world.call("/projects/SNAKEUNSIG")
+    assert answer.code == Code.UNKNOWN_MEMBER
+    assert _recorded(world, Code.UNKNOWN_MEMBER, since)
+
+
 @pytest.mark.parametrize("kind", ["expired", "foreign", "another"])
 def test_a_server_that_is_not_who_it_should_be(
     world: SmallWorld, tmp_path: Path, kind: str

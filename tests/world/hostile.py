@@ -21,6 +21,7 @@ from exchange.keys import SigningKey, signing_key
 from tests.world import small
 from tests.world.small import SmallWorld
 
+REFUSAL = json.dumps({"type": "any", "message": "they say no", "detail": "theirs"}).encode()
 BODY = json.dumps({"code": "P-1"}).encode()
 
 
@@ -155,6 +156,29 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """More than is accepted."""
         self.answer(self.sealed(request), b"x" * 200_000)
 
+    def _refuse(self, request: RequestHead, code: str) -> tuple[Headers, Headers]:
+        """The fields of a refusal of X-Road 7.8's making, and of its signature."""
+        headers: Headers = (
+            ("content-type", "application/json"),
+            ("x-road-error", f"server.serverproxy.{code}"),
+            ("x-road-id", dict(request.headers)["x-road-id"]),
+            ("content-digest", content_digest(REFUSAL)),
+        )
+        signed = seal_response(
+            request, ResponseHead(403, headers), self.server.key, created=int(time.time())
+        )
+        return headers, signed.headers_to_add
+
+    def snake(self, request: RequestHead) -> None:
+        """A signed refusal whose type is spelled in X-Road 7.8's way."""
+        headers, signature = self._refuse(request, "access_denied")
+        self.answer((*headers, *signature), REFUSAL, 403)
+
+    def unsigned_snake(self, request: RequestHead) -> None:
+        """The same without a signature."""
+        headers, _ = self._refuse(request, "unknown_member")
+        self.answer(headers, REFUSAL, 403)
+
 
 _ANSWERS: dict[str, Callable[[_Handler, RequestHead], None]] = {
     "P-1": _Handler.honest,
@@ -171,6 +195,8 @@ _ANSWERS: dict[str, Callable[[_Handler, RequestHead], None]] = {
     "NONSENSE": _Handler.nonsense,
     "HANGUP": _Handler.hangup,
     "ENDLESS": _Handler.endless,
+    "SNAKE": _Handler.snake,
+    "SNAKEUNSIG": _Handler.unsigned_snake,
 }
 
 

@@ -249,7 +249,8 @@ def _together(told: Sequence[_Told], where: str) -> Problem:
     if numbers := [wait for wait in waits if isinstance(wait, int)]:
         facts["retry_after_s"] = min(numbers)
     facts["servers"] = lines
-    # A notice that all servers give is told as it is, not once for each.
-    detail = last.detail if len(details) == 1 else "; ".join(lines)
     code = Code.PEER_UNREACHABLE if mixed else last.code
+    # A notice that all servers give is told as it is, not once for each.
+    one_notice = code is Code.MAINTENANCE_MODE and len(details) == 1
+    detail = last.detail if one_notice else "; ".join(lines)
     return Problem(code, where=where, detail=detail, facts=facts)

@@ -239,7 +239,7 @@ class Peers:
         if peer.hear(Event.FAILED_OFTEN if often else Event.FAILED) is State.OPEN:
             peer.rest_s = min(peer.rest_s * 2 or settings.breaker_s, settings.breaker_max_s)
             # Not all servers that call it come back at one moment.
-            peer.rests_until = now + peer.rest_s * self._chance.uniform(0.8, 1.2)
+            peer.rests_until = now + peer.rest_s * self._chance.uniform(1, 1.2)
             peer.looked_at = now
 
     def left(self, visit: Visit) -> None:

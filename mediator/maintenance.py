@@ -32,6 +32,7 @@ MAX_BYTES: Final = 8192
 RETRY_AFTER_S: Final = 60
 MAX_RETRY_AFTER_S: Final = 24 * 3600
 _TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
+_TIME_WANTED: Final = "must be a time in UTC such as 2026-11-21T18:00:00Z"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +157,12 @@ def _text(node: Node) -> str:
 def _time(node: Node) -> datetime:
     text = node.text(20)
     try:
-        return datetime.strptime(text, _TIME).replace(tzinfo=UTC)
+        found = datetime.strptime(text, _TIME).replace(tzinfo=UTC)
     except ValueError as error:
-        raise node.refuse("must be a time in UTC such as 2026-11-21T18:00:00Z") from error
+        raise node.refuse(_TIME_WANTED) from error
+    if found.strftime(_TIME) != text:
+        raise node.refuse(_TIME_WANTED)
+    return found
 
 
 def _sync(folder: Path) -> None:

@@ -17,7 +17,9 @@ from exchange.problems import ACTED, Code, Fact, Problem, Side
 from mediator.attempts import SAFE
 from mediator.stages import Answered
 
-NOT_DONE: Final = frozenset({Code.MAINTENANCE_MODE, Code.OVERLOADED, Code.SHUTTING_DOWN})
+NOT_DONE: Final = frozenset(
+    {Code.MAINTENANCE_MODE, Code.ONCE_UNAVAILABLE, Code.OVERLOADED, Code.SHUTTING_DOWN}
+)
 _KEPT: Final = ("retry_after_s", "until", ACTED)
 _MAX_DETAIL: Final = 500
 

@@ -20,7 +20,7 @@ from queue import SimpleQueue
 
 import structlog
 
-from exchange.problems import Code, Problem
+from exchange.problems import ACTED, Code, Problem
 from mediator.once.claims import (
     Row,
     State,
@@ -145,6 +145,7 @@ class OnceBook:
                 Code.OVERLOADED,
                 where="exactly-once book",
                 detail=f"{self.totals.claims} ids, at most {self._settings.claims_max} are kept",
+                facts={ACTED: False},
             )
         now = self._clock.unix()
         wanted = Wanted(claim.key, claim.fingerprint, claim.nonce, now, now + running_s)

@@ -25,7 +25,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import NamedTuple
 
-from exchange.problems import Code, Problem
+from exchange.problems import ACTED, Code, Problem
 
 
 class State(IntEnum):
@@ -143,4 +143,6 @@ def in_progress(waited_s: float) -> Problem:
 
 def unavailable(why: str) -> Problem:
     """The book cannot be written, so that nothing unsafe may begin."""
-    return Problem(Code.ONCE_UNAVAILABLE, where="exactly-once book", detail=why)
+    return Problem(
+        Code.ONCE_UNAVAILABLE, where="exactly-once book", detail=why, facts={ACTED: False}
+    )

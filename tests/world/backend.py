@@ -68,6 +68,8 @@ class Backend:
 
     port: int = 0
     seen: list[Seen] = field(default_factory=list)
+    post_s: float = 0.0
+    """How long it works on a POST before it answers."""
     _loop: asyncio.AbstractEventLoop | None = None
     _thread: threading.Thread | None = None
     _ready: threading.Event = field(default_factory=threading.Event)
@@ -128,6 +130,7 @@ class Backend:
             if code == "HANGUP":
                 return
             if line.startswith("POST"):
+                await asyncio.sleep(self.post_s)
                 writer.write(_http("201 Created", body))
             else:
                 answer = answers.get(code, answers["P-1"])

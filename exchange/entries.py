@@ -74,7 +74,8 @@ class Entry(NamedTuple):
     ``certificate`` the fingerprint of the signer's certificate, ``nonce`` that of the request's
     signature (in an answer: the request was claimed, and this is what came of it), ``event`` what
     a system entry is about, or :data:`REPEATED`.
-    ``sealed`` and ``commitment`` are filled in by the journal.
+    ``refusals`` says of how many refusals alike the entry tells, where they were too many to be
+    recorded one by one. ``sealed`` and ``commitment`` are filled in by the journal.
     """
 
     kind: Kind
@@ -97,6 +98,7 @@ class Entry(NamedTuple):
     purpose: str | None = None
     nonce: str | None = None
     event: str | None = None
+    refusals: int | None = None
     sealed: Sealed | None = None
     commitment: str | None = None
 
@@ -157,6 +159,8 @@ def format_sealed(entry: Entry, sealed: Sealed | None, commitment: str | None) -
         document["problem"] = entry.problem
     if entry.purpose is not None:
         document["purpose"] = entry.purpose
+    if entry.refusals is not None:
+        document["refusals"] = entry.refusals
     if entry.request_id is not None:
         document["request_id"] = entry.request_id
     if sealed is not None:
@@ -267,6 +271,7 @@ _MEMBERS: dict[str, Callable[[Any, str], Any]] = {
     "purpose": _string,
     "nonce": _string,
     "event": _string,
+    "refusals": _number,
     "sealed": _sealed,
     "commitment": _digest,
 }

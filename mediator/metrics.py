@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
@@ -173,6 +173,9 @@ class Metrics:
         )
         self.once = Messages()
         self.registry.register(self.once)
+        self.on_unrecorded: Callable[[Problem], None] | None = None
+        """Is told of each refusal that the journal did not take (``recorded`` is false in its
+        facts), so that it is accounted for later."""
         self._exchanges = Exchanges()
         self.registry.register(self._exchanges)
 
@@ -187,6 +190,8 @@ class Metrics:
     def refused(self, side: str, problem: Problem, started: float) -> None:
         """Count an exchange that ended in a problem of this server."""
         self._refusals.labels(side, problem.code.value).inc()
+        if problem.facts.get("recorded") is False and self.on_unrecorded is not None:
+            self.on_unrecorded(problem)
         self.done(side, problem.status, started)
 
     def reported(self, problem: Problem) -> None:

@@ -214,11 +214,13 @@ class Recorder:
         *,
         client: ApplicationId | None = None,
         message_id: str = "",
+        refusals: int | None = None,
     ) -> None:
         """Something about the server itself: started, stopped, a handshake that failed.
 
         Args:
             client, message_id: whom and which exchange it is about, if any.
+            refusals: of how many refusals alike the entry tells.
         """
         await self.journal.record(
             Entry(
@@ -230,6 +232,7 @@ class Recorder:
                 event=event,
                 problem=problem.code.value if problem else None,
                 where=problem.where[:_MAX_TEXT] if problem else None,
+                refusals=refusals,
             ),
             self.server.member,
             None,

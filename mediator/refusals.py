@@ -22,6 +22,7 @@ NOT_DONE: Final = frozenset(
 )
 _KEPT: Final = ("retry_after_s", "until", ACTED)
 _MAX_DETAIL: Final = 500
+MAX_RETRY_AFTER_S: Final = 86_400
 
 
 def field(answered: Answered, wanted: str) -> str:
@@ -62,8 +63,16 @@ def unsigned(answered: Answered) -> Problem:
         _code(reported) or Code.PEER_NONSENSE,
         where="the other server, unsigned",
         detail=f"the other server says {reported}: {message[:300]}",
-        facts={"reported": reported, "signed": False},
+        facts={"reported": reported, "signed": False, **_come_again(answered)},
     )
+
+
+def _come_again(answered: Answered) -> dict[str, int]:
+    """When the other server says that it has room again (RFC 9110 section 10.2.3), in seconds."""
+    text = field(answered, "retry-after")
+    if not (text.isascii() and text.isdecimal()) or len(text) > 6:
+        return {}
+    return {"retry_after_s": min(int(text), MAX_RETRY_AFTER_S)}
 
 
 def _code(reported: str) -> Code | None:
@@ -87,4 +96,7 @@ def _body(answered: Answered) -> tuple[str, dict[str, Fact]]:
         for name in _KEPT
         if isinstance(given, dict) and isinstance(given.get(name), str | int)
     }
+    wait_s = facts.pop("retry_after_s", None)
+    if type(wait_s) is int and 0 <= wait_s <= MAX_RETRY_AFTER_S:  # it becomes a header field
+        facts["retry_after_s"] = wait_s
     return str(members.get("message", ""))[:_MAX_DETAIL], facts

@@ -192,7 +192,9 @@ async def open_server(
             clock=clock,
             turns=turns,
         )
-        watcher = Handshakes(recorder, metrics, background)
+        watcher = Handshakes(recorder, metrics, background, settings.limits.refusals_per_s)
+        metrics.on_unrecorded = watcher.unrecorded
+        stack.push_async_callback(watcher.close)
         gate.on_refused = watcher.malformed("gate")
         listeners = await _listen(
             settings, stack, provider, consumer, recorder, gate, metrics, watcher, view, authorities

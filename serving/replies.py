@@ -80,16 +80,17 @@ def render(
 ) -> tuple[int, Headers, bytes]:
     """Status, headers and body of an error reply, in the form that ``accept`` names."""
     error_type = str(members["type"])
+    come_again = []
+    if status in (429, 503):  # whatever the form makes of the status
+        facts = members.get("facts") or {}
+        come_again = [("retry-after", str(facts.get("retry_after_s", RETRY_AFTER_S)))]
     if form.profile is Profile.X_ROAD:
         error_type = name_of_x_road(error_type)
         status = 500 if error_type.startswith("Server.") else 400
         members = {name: members[name] for name in ("type", "message", "detail")}
     error_type = spell(error_type, form.error_types)
     members = {**members, "type": error_type}
-    headers: list[tuple[str, str]] = [("x-road-error", error_type)]
-    if status in (429, 503):
-        facts = members.get("facts") or {}
-        headers.append(("retry-after", str(facts.get("retry_after_s", RETRY_AFTER_S))))
+    headers: list[tuple[str, str]] = [("x-road-error", error_type), *come_again]
     xml_type = _named_xml(accept)
     if xml_type:
         headers.append(("content-type", f"{xml_type};charset=utf-8"))

@@ -357,7 +357,7 @@ def logging_failed(error: OSError, directory: Path) -> Problem:
         Code.LOGGING_FAILED,
         where=str(directory),
         detail=f"the journal cannot be written: {error.strerror or error} ({name})",
-        facts={"errno": name},
+        facts={"errno": name, "recorded": False},
     )
 
 

@@ -218,7 +218,10 @@ class Journal:
             or intake.pending_bytes >= settings.waiting_max_bytes
         ):
             raise Problem(
-                Code.OVERLOADED, where="journal", detail="too many records wait for the disk"
+                Code.OVERLOADED,
+                where="journal",
+                detail="too many records wait for the disk",
+                facts={"retry_after_s": 1, "recorded": False},
             )
 
     async def _make_key(self, member: MemberId, at: datetime) -> MemberKey:

@@ -40,6 +40,7 @@ FULL = Entry(
     purpose="national-budget",
     nonce="n",
     event="started",
+    refusals=12,
     sealed=Sealed("cd" * 32, 2100, "LA/GOV/MOF 2026-11", "d3JhcHBlZA=="),
     commitment="ef" * 32,
 )
@@ -165,6 +166,7 @@ ENTRIES = st.builds(
     purpose=TEXT,
     nonce=TEXT,
     event=TEXT,
+    refusals=NUMBER,
     sealed=st.none()
     | st.builds(
         Sealed,

@@ -28,6 +28,7 @@ from mediator.inlet import Inlet
 from mediator.journal.log import Journal
 from mediator.maintenance import Maintenance
 from mediator.metrics import Metrics
+from mediator.pages import Pages
 from mediator.peer_inlet import PeerInlet
 from mediator.places import Places
 from mediator.provider import Provider
@@ -38,7 +39,7 @@ from mediator.settings import ConnectionMode, LimitSettings, PeerSettings
 from mediator.stages import Received, Routed
 from mediator.terms import call_bounds
 from mediator.turns import Turns
-from mediator.xroad import LocalApplication, call_of, service_of
+from mediator.xroad import Entrance, LocalApplication, call_of, service_of
 from serving.clock import SystemClock
 from serving.requests import Reply, Request
 from tests.journal.world import journal_in
@@ -94,14 +95,14 @@ def provider(recorder: Recorder) -> Provider:
 async def at_the_inlet(recorder: Recorder, remote: str = "127.0.0.1") -> Reply:
     inlet = Inlet(
         consumer=consumer(recorder),
-        applications={BUDGET: LocalApplication(BUDGET, ConnectionMode.HTTP, frozenset())},
+        entrance=Entrance({BUDGET: LocalApplication(BUDGET, ConnectionMode.HTTP, frozenset())}, ()),
         recorder=recorder,
         gate=Gate(10),
         limits=LimitSettings(),
         metrics=recorder.metrics,
-        plain_networks=(),
         places=Places(),
         bounds=call_bounds(LimitSettings(), ()),
+        pages=Pages({}),
     )
     return await inlet.handle(cast(Request, Came(remote, tls=False)))
 

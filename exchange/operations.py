@@ -114,14 +114,15 @@ class Operation:
     response_ranges: Mapping[int, Body]
     default_response: Body | None
 
-    def check_request(self, match: Match, query: str, headers: Headers, body: bytes) -> None:
+    def check_request(self, match: Match, query: str, headers: Headers, body: bytes | None) -> None:
         """Judge a request of this operation.
 
         Args:
             match: what :meth:`exchange.contracts.Contract.find` said of its path.
             query: still percent-encoded, without ``?``.
             headers: lower-case names.
-            body: whole.
+            body: whole; None for one that is there but not at hand, which is enough unless
+                :meth:`reads_request`.
 
         Raises:
             Problem: ``SCHEMA_VIOLATION`` (status 415 for a media type that is not declared) or
@@ -133,18 +134,22 @@ class Operation:
             check_query(query, self.in_query, self.strict_query)
         if self.in_header:
             check_headers(headers, self.in_header)
-        if body:
+        if body or body is None:
             self._check_body(headers, body)
         elif self.request is not None and self.request.required:
             raise Problem(Code.SCHEMA_VIOLATION, where="body", detail="required but empty")
 
-    def _check_body(self, headers: Headers, body: bytes) -> None:
+    def reads_request(self, headers: Headers) -> bool:
+        """Whether the check of a request with these fields needs the bytes of its body."""
+        return self.request is not None and _is_json(self.request, headers)
+
+    def _check_body(self, headers: Headers, body: bytes | None) -> None:
         code = Code.SCHEMA_VIOLATION
         if self.request is None:
             raise Problem(code, where="body", detail="this operation takes no body")
         content = _content(self.request, headers, code, status=415)
         if content.json:
-            value = i_json.parse(body)
+            value = i_json.parse(_at_hand(body))
             if content.schema is not None and not content.schema.is_valid(value):
                 raise violation(code, "body", content.schema, value)
 
@@ -165,8 +170,16 @@ class Operation:
         if self.default_response is not None:
             yield 0, self.default_response
 
-    def check_response(self, status: int, headers: Headers, body: bytes) -> Any | None:
-        """Judge the backend's answer.
+    def reads_response(self, status: int, headers: Headers) -> bool:
+        """Whether the check of such an answer needs the bytes of its body."""
+        response = self.responses.get(status) or self._undeclared(status)
+        return response is not None and _is_json(response, headers)
+
+    def _undeclared(self, status: int) -> Body | None:
+        return self.response_ranges.get(status // 100, self.default_response)
+
+    def check_response(self, status: int, headers: Headers, body: bytes | None) -> Any | None:
+        """Judge the backend's answer; ``body`` as for :meth:`check_request`.
 
         Returns:
             The value of a JSON body, so that nobody need parse it again; None for any other.
@@ -180,7 +193,7 @@ class Operation:
         if in_parts:
             response = response or self.responses.get(200)
         if response is None:
-            response = self.response_ranges.get(status // 100, self.default_response)
+            response = self._undeclared(status)
         code = Code.RESPONSE_SCHEMA_VIOLATION
         if response is None:
             if status >= 400 or status == 304:
@@ -193,7 +206,7 @@ class Operation:
             )
         if in_parts:
             return None
-        if not body and (self.method == "HEAD" or status in _BODILESS or not response.types):
+        if body == b"" and (self.method == "HEAD" or status in _BODILESS or not response.types):
             return None
         if not response.types or status in _BODILESS:
             if status >= 400:
@@ -204,7 +217,7 @@ class Operation:
         content = _content(response, headers, code)
         if not content.json:
             return None
-        value = i_json.parse(body, "body", Code.BACKEND_NONSENSE)
+        value = i_json.parse(_at_hand(body), "body", Code.BACKEND_NONSENSE)
         if content.schema is not None and not content.schema.is_valid(value):
             raise violation(code, "body", content.schema, value)
         return value
@@ -225,6 +238,18 @@ class Match:
 def _declared(body: Body, headers: Headers) -> bool:
     kinds = [value for name, value in headers if name == "content-type"]
     return len(kinds) == 1 and body.content(kinds[0]) is not None
+
+
+def _is_json(body: Body, headers: Headers) -> bool:
+    kinds = [value for name, value in headers if name == "content-type"]
+    content = body.content(kinds[0]) if len(kinds) == 1 else None
+    return content is not None and content.json
+
+
+def _at_hand(body: bytes | None) -> bytes:
+    if body is None:
+        raise ValueError("the body of this message must be read")
+    return body
 
 
 def _content(body: Body, headers: Headers, code: Code, status: int | None = None) -> Content:

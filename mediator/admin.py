@@ -25,7 +25,8 @@ from mediator.records import Recorder
 from mediator.view import RegistryView
 from serving import replies
 from serving.clock import Clock
-from serving.requests import Reply, Request
+from serving.incoming import Request
+from serving.requests import Reply
 
 CERTIFICATE_WARNING = 0.25
 AGREEMENT_WARNING_DAYS = 30

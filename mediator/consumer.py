@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -18,7 +19,7 @@ from exchange.identifiers import MemberId
 from exchange.keys import SigningKey
 from exchange.problems import Code, Problem
 from exchange.trust import RegistryState, ServerRecord
-from mediator import metaservices
+from mediator import long_bodies, metaservices
 from mediator.attempts import Attempts, Fate, Missed, Trying
 from mediator.contracts import ContractCache
 from mediator.link import Link
@@ -35,7 +36,7 @@ from mediator.stages import (
 )
 from mediator.turns import Turns
 from serving import replies
-from serving.bodies import in_memory, sha256_of
+from serving.bodies import Spooled, sha256_of
 from serving.clock import Clock
 from serving.randomness import random_token
 from serving.requests import Reply
@@ -59,6 +60,7 @@ class Consumer:
     trying: Trying
     clock: Clock
     turns: Turns
+    checked_max_bytes: int = long_bodies.CHECKED_MAX_BYTES
 
     async def exchange(self, call: Call) -> Reply:
         """Make the call and return what the application gets.
@@ -108,7 +110,14 @@ class Consumer:
         if contract is not None:
             match = contract.find(call.method, call.path)
             endpoint = match.operation.template
-            match.operation.check_request(match, call.query, call.headers, in_memory(call.body))
+            check = partial(match.operation.check_request, match, call.query, call.headers)
+            if isinstance(call.body, Spooled):
+                reads = match.operation.reads_request(call.headers)
+                await long_bodies.judge(
+                    call.body, reads, check, self.checked_max_bytes, Code.PAYLOAD_TOO_LARGE
+                )
+            else:
+                check(call.body)
         return Routed(call, tuple(servers), endpoint)
 
     async def ask(self, routed: Routed) -> OpenedAnswer:
@@ -213,8 +222,11 @@ class Consumer:
         sealed = answered.recorded.sealed
         provider = sealed.routed.call.service.member
         find_key = signer_of(self.state(), provider, self.clock.now())
+        now = self.clock.unix()
+        if isinstance(answered.body, Spooled):
+            now -= answered.body.took_s  # its head is judged by when it came
         try:
-            opened = open_response(sealed.head, answered.head, find_key, now=int(self.clock.unix()))
+            opened = open_response(sealed.head, answered.head, find_key, now=int(now))
         except Problem as problem:
             if problem.code is Code.MISSING_SIGNATURE:
                 if (refusal := not_done(answered)) is not None:

@@ -20,7 +20,8 @@ from mediator.stages import Call
 from mediator.terms import CallBounds
 from serving import replies
 from serving.bodies import Spooled
-from serving.requests import Reply, Request
+from serving.incoming import Request
+from serving.requests import Reply
 
 log = structlog.get_logger("mediator.inlet")
 

@@ -9,11 +9,17 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from exchange.problems import Problem
+from serving.bodies import Spools
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -80,6 +86,33 @@ class Messages(Collector):
         for outcome, number in self._counts.items():
             family.add_metric((outcome,), number)
         yield family
+
+
+class Bodies(Collector):
+    """What is kept of bodies now, and what was spooled."""
+
+    def __init__(self, spools: Spools) -> None:
+        self._spools = spools
+
+    def collect(self) -> Iterator[Metric]:
+        """What the library renders."""
+        spools = self._spools
+        yield GaugeMetricFamily(
+            "saphan_bodies_memory_bytes", "Bodies in memory now.", value=spools.in_memory
+        )
+        yield GaugeMetricFamily(
+            "saphan_bodies_disk_bytes",
+            "Long bodies on disk now, with what is reserved for those that are coming.",
+            value=spools.on_disk,
+        )
+        yield CounterMetricFamily(
+            "saphan_bodies_spooled", "Long bodies begun on disk.", value=spools.bodies_spooled
+        )
+        yield CounterMetricFamily(
+            "saphan_bodies_spooled_bytes",
+            "Bytes of long bodies written to disk.",
+            value=spools.bytes_spooled,
+        )
 
 
 class _Side:
@@ -178,6 +211,10 @@ class Metrics:
         facts), so that it is accounted for later."""
         self._exchanges = Exchanges()
         self.registry.register(self._exchanges)
+
+    def watch_bodies(self, spools: Spools) -> None:
+        """Tell of bodies, too."""
+        self.registry.register(Bodies(spools))
 
     def start(self) -> float:
         """A moment to measure from."""

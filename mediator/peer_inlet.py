@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -23,7 +24,9 @@ from mediator.terms import share_of
 from mediator.xroad import Connection, id_named
 from serving import replies
 from serving.backends import Headers
-from serving.requests import Reply, Request
+from serving.bodies import IN_MEMORY_BYTES, Body
+from serving.incoming import Request
+from serving.requests import Reply
 
 log = structlog.get_logger("mediator.peer_inlet")
 
@@ -78,7 +81,13 @@ class PeerInlet:
                 raise request.fault
             peer = self._peer(request)
             held.take(Bound(f"server {peer}", share_of(self.limits), "limits.share"))
-            body = await request.receive(self.limits.request_max_bytes, self.limits.read_s)
+            limits = self.limits
+            length, coming = request.length, None
+            body: Body = b""
+            if length is None or length > IN_MEMORY_BYTES:
+                coming = partial(request.receive, limits.request_max_bytes, limits.read_s)
+            else:
+                body = await request.receive(limits.request_max_bytes, limits.read_s)
             head = RequestHead(
                 request.method,
                 self.provider.address + target,
@@ -87,7 +96,7 @@ class PeerInlet:
         except Problem as problem:
             await self.recorder.refused_link(problem, request.method, target, fields)
             raise
-        return Received(peer, head, target, body, request.room)
+        return Received(peer, head, target, body, request.room, coming)
 
     def _peer(self, request: Request) -> ServerId:
         """Whose connection this is; judged anew after every change of the registry.

@@ -9,9 +9,10 @@ claim: its repeats get the recorded outcome (:mod:`mediator.once`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -27,7 +28,7 @@ from exchange.keys import SigningKey
 from exchange.problems import Code, Problem, Side
 from exchange.registrations import ServiceType
 from exchange.trust import RegistryState
-from mediator import metaservices, xroad
+from mediator import long_bodies, metaservices, xroad
 from mediator.delivery import check_part, check_tags, withheld
 from mediator.maintenance import Maintenance
 from mediator.once.book import OnceBook
@@ -56,7 +57,7 @@ from mediator.terms import ServiceTerms, Terms, terms_of
 from mediator.turns import Turns
 from serving import replies
 from serving.backends import Backend, BackendRequest, Headers, NotDelivered
-from serving.bodies import Body, in_memory, sha256_of
+from serving.bodies import IN_MEMORY_BYTES, Body, Spooled, sha256_of
 from serving.clock import Clock
 
 log = structlog.get_logger("mediator.provider")
@@ -123,6 +124,7 @@ class Provider:
     turns: Turns
     max_url_bytes: int
     places: Places
+    checked_max_bytes: int = long_bodies.CHECKED_MAX_BYTES
     _projections: dict[tuple[str, ...], Projection] = field(default_factory=dict)
 
     async def exchange(self, received: Received) -> RecordedReply:
@@ -135,6 +137,8 @@ class Provider:
         await self.turns.next()
         try:
             call = self.open(received)
+            if received.coming is not None:
+                call = await self.take_in(call, received.coming)
         except Problem as problem:
             await self.recorder.refused_message(received, problem)
             raise
@@ -154,7 +158,7 @@ class Provider:
             if metaservices.is_asked(call.service, received.head.method):
                 sealed = await self.tell(recorded)
             else:
-                allowed = self.allow(recorded)
+                allowed = await self.allow(recorded)
                 agreement, endpoint = (
                     allowed.agreement.reference,
                     allowed.match.operation.template,
@@ -167,7 +171,7 @@ class Provider:
                     else:
                         claim = found
                         delivered = await self.deliver(allowed)
-                        sealed = self.seal(recorded, self.minimise(delivered))
+                        sealed = self.seal(recorded, await self.minimise(delivered))
         except Problem as problem:
             stopped, sealed = problem, self.seal_problem(recorded, problem)
         except Exception:
@@ -219,7 +223,8 @@ class Provider:
                 detail=f"{received.peer} is not a security server of {client}",
             )
         own = xroad.own_fields(head.headers)
-        check_content_digest(own.get("content-digest", ""), sha256_of(received.body))
+        if received.coming is None:
+            check_content_digest(own.get("content-digest", ""), sha256_of(received.body))
         self.replays.remember(opened.keyid, opened.nonce, opened.expires, self.clock.unix())
         return OpenedCall(
             received=received,
@@ -234,6 +239,22 @@ class Provider:
             purpose=own.get("exchange-purpose", ""),
             agreement=own.get("exchange-agreement", ""),
         )
+
+    async def take_in(self, call: OpenedCall, coming: Callable[[], Awaitable[Body]]) -> OpenedCall:
+        """Take the long body of a message whose head is proven, and fresh when it came.
+
+        Raises:
+            Problem: the body does not come, or is another one; it may come again.
+        """
+        received, opened = call.received, call.opened
+        try:
+            body = await coming()
+            stated = xroad.first(received.head.headers, "content-digest")
+            check_content_digest(stated, sha256_of(body))
+        except Problem:
+            self.replays.forget(opened.keyid, opened.nonce)
+            raise
+        return call._replace(received=received._replace(body=body, coming=None))
 
     async def tell(self, recorded: RecordedOpening) -> SealedReply:
         """Answer a metaservice: what this server offers of an application, and to whom.
@@ -256,7 +277,7 @@ class Provider:
         )
         return self._seal(recorded, 200, answer.headers, answer.body)
 
-    def allow(self, recorded: RecordedOpening) -> Allowed:
+    async def allow(self, recorded: RecordedOpening) -> Allowed:
         """Find the endpoint and the agreement that opens it; check the request.
 
         Raises:
@@ -290,12 +311,14 @@ class Provider:
         if not projection.everything:
             check_tags(method, call.received.head.headers)
         self._check_selection(match, call.query, projection, agreement.id)
-        self._judge(
+        headers = call.received.head.headers
+        await self._judge(
             offered,
             call,
-            lambda: match.operation.check_request(
-                match, call.query, call.received.head.headers, in_memory(call.received.body)
-            ),
+            call.received.body,
+            lambda: match.operation.reads_request(headers),
+            partial(match.operation.check_request, match, call.query, headers),
+            Code.PAYLOAD_TOO_LARGE,
         )
         return Allowed(recorded, agreement, grant, match, terms)
 
@@ -384,20 +407,25 @@ class Provider:
         )
         await self.turns.next()
         check_part(answer.status, headers)
-        if len(answer.body) > terms.answer_max_bytes:
+        body, room = answer.body, call.received.room
+        if len(body) > terms.answer_max_bytes:
             raise _too_large(Code.RESPONSE_TOO_LARGE, "backend answer", terms.answer_max_bytes)
+        if len(body) > IN_MEMORY_BYTES and isinstance(body, bytes) and room is not None:
+            body = await room.take(body)  # an adapter makes its answers in memory
         document = None
         if checked and call.received.head.method != "HEAD":
-            document = self._judge(
+            operation = allowed.match.operation
+            document = await self._judge(
                 offered,
                 call,
-                lambda: allowed.match.operation.check_response(
-                    answer.status, answer.headers, in_memory(answer.body)
-                ),
+                body,
+                lambda: operation.reads_response(answer.status, answer.headers),
+                partial(operation.check_response, answer.status, answer.headers),
+                Code.RESPONSE_TOO_LARGE,
             )
-        return Delivered(allowed, answer.status, answer.headers, answer.body, document)
+        return Delivered(allowed, answer.status, answer.headers, body, document)
 
-    def minimise(self, delivered: Delivered) -> Released:
+    async def minimise(self, delivered: Delivered) -> Released:
         """Cut the answer down to the fields that the agreement releases.
 
         Where fields are restricted, an error of the backend (4xx, 5xx) passes as the members of
@@ -405,7 +433,8 @@ class Provider:
 
         Raises:
             Problem: ``BackendProtocolError`` when the fields are restricted and the answer is
-                not readable JSON, so that nothing leaves that cannot be cut.
+                not readable JSON, so that nothing leaves that cannot be cut; or
+                ``ResponseTooLarge`` when it is too long to be cut.
         """
         headers = tuple(
             [
@@ -421,20 +450,14 @@ class Provider:
         headers = tuple([item for item in headers if item[0] not in _OF_THE_WHOLE_BODY])
         if not delivered.body:
             return Released(delivered, headers, b"")
+        body, document = delivered.body, delivered.document
         if delivered.status >= 400:
-            return Released(
-                delivered, _of_json(headers), _problem_details(in_memory(delivered.body))
-            )
-        document = delivered.document
+            return Released(delivered, _of_json(headers), _problem_details(body))
+        if isinstance(body, Spooled):
+            cut = await long_bodies.project(body, document, projection, self.checked_max_bytes)
+            return Released(delivered, headers, cut)
         if document is None:
-            try:
-                document = orjson.loads(in_memory(delivered.body))
-            except orjson.JSONDecodeError as error:
-                raise Problem(
-                    Code.BACKEND_NONSENSE,
-                    where="backend answer",
-                    detail="the agreement releases some fields only, and the answer is not JSON",
-                ) from error
+            document = long_bodies.parsed(body)
         return Released(delivered, headers, orjson.dumps(projection.project(document)))
 
     def seal(self, recorded: RecordedOpening, released: Released) -> SealedReply:
@@ -489,14 +512,24 @@ class Provider:
                         facts={"agreement": agreement_id, "field": wanted.strip()[:80]},
                     )
 
-    def _judge(
-        self, offered: OfferedService, call: OpenedCall, check: Callable[[], Any]
+    async def _judge(
+        self,
+        offered: OfferedService,
+        call: OpenedCall,
+        body: Body,
+        reads: Callable[[], bool],
+        check: Callable[[bytes | None], Any],
+        too_long: Code,
     ) -> Any | None:
         """Run a contract check as strictly as the service asks for."""
         if offered.validation is Validation.OFF:
             return None
         try:
-            return check()
+            if isinstance(body, Spooled):
+                return await long_bodies.judge(
+                    body, reads(), check, self.checked_max_bytes, too_long
+                )
+            return check(body)
         except Problem as problem:
             if offered.validation is Validation.ENFORCE:
                 raise
@@ -557,10 +590,10 @@ def _too_large(code: Code, where: str, most: int) -> Problem:
     return Problem(code, where=where, detail=detail, facts={"limit_bytes": most})
 
 
-def _problem_details(body: bytes) -> bytes:
+def _problem_details(body: Body) -> bytes:
     """The members of RFC 9457 in an error of the backend; empty ones when it is none."""
     try:
-        document = orjson.loads(body)
+        document = orjson.loads(body) if isinstance(body, bytes) else None
     except orjson.JSONDecodeError:
         document = None
     members = document if isinstance(document, dict) else {}

@@ -81,3 +81,7 @@ class ReplayMemory:
             )
         self._seen.add(pair)
         order.append((now + self._keep_s, pair))
+
+    def forget(self, keyid: str, nonce: str) -> None:
+        """Take back a signature whose message was not accepted after all: its body did not come."""
+        self._seen.discard((keyid, nonce))

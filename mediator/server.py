@@ -69,6 +69,7 @@ from mediator.xroad.clients import ListClients
 from mediator.xroad.verification import VerificationConf
 from serving import replies, tls
 from serving.backends import Backend
+from serving.bodies import Spools
 from serving.clock import Clock, SystemClock
 from serving.listener import Listener, is_loopback, listen, split_address
 from serving.randomness import random_token
@@ -119,6 +120,16 @@ async def open_server(
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         directory.chmod(0o700)
         metrics = Metrics()
+        spools = Spools.open(
+            directory / "spool",
+            memory_bytes=settings.limits.bodies_memory_bytes,
+            spool_bytes=settings.limits.spool_max_bytes,
+            reserve_bytes=settings.limits.low_disk_bytes,
+            stall_s=settings.limits.stall_s,
+            floor_bytes_per_s=settings.limits.floor_bytes_per_s,
+        )
+        stack.callback(spools.close)
+        metrics.watch_bodies(spools)
         view = await RegistryView.open(
             settings.registry.url,
             read_file(settings.registry.root, "registry.root"),
@@ -181,6 +192,7 @@ async def open_server(
             turns=turns,
             max_url_bytes=settings.limits.url_max_bytes,
             places=Places(),
+            checked_max_bytes=settings.limits.checked_max_bytes,
         )
         consumer = Consumer(
             state=lambda: view.state,
@@ -191,13 +203,24 @@ async def open_server(
             trying=Trying(peers, settings.peers, metrics, clock),
             clock=clock,
             turns=turns,
+            checked_max_bytes=settings.limits.checked_max_bytes,
         )
         watcher = Handshakes(recorder, metrics, background, settings.limits.refusals_per_s)
         metrics.on_unrecorded = watcher.unrecorded
         stack.push_async_callback(watcher.close)
         gate.on_refused = watcher.malformed("gate")
         listeners = await _listen(
-            settings, stack, provider, consumer, recorder, gate, metrics, watcher, view, authorities
+            settings,
+            stack,
+            provider,
+            consumer,
+            recorder,
+            gate,
+            metrics,
+            watcher,
+            view,
+            authorities,
+            spools,
         )
         harness = await listen_harness(
             settings, stack, view, consumer, gate, clock, watcher.malformed("govstack_harness")
@@ -274,6 +297,7 @@ async def _listen(
     watcher: Handshakes,
     view: RegistryView,
     authorities: tuple[x509.Certificate, ...],
+    spools: Spools,
 ) -> dict[str, Listener]:
     limits = settings.limits
     addresses = settings.listen
@@ -317,6 +341,7 @@ async def _listen(
         keepalive_s=limits.keepalive_s,
         max_line_bytes=limits.url_max_bytes,
         max_connections=limits.listener_connections,
+        spools=spools,
     )
     found: dict[str, Listener] = {}
     found["peer"] = await start(

@@ -11,7 +11,9 @@ from exchange.error_types import ErrorTypes
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.problems import Code, Problem
 from mediator.journal.log import JournalSettings
+from mediator.long_bodies import CHECKED_MAX_BYTES
 from mediator.once.settings import OnceSettings
+from serving.bodies import IN_MEMORY_BYTES
 from serving.listener import MAX_CONNECTIONS
 from serving.replies import Profile
 from serving.requests import MAX_HEAD_BYTES
@@ -147,7 +149,7 @@ class ServiceSettings:
         low=1024,
     )
     response_max_bytes: int = setting(
-        "largest answer of the backend", default=10 * 1024 * 1024, low=1024
+        "largest answer of the backend", default=256 * 1024 * 1024, low=1024
     )
     ca: Path | None = setting("authorities (PEM) that an https backend must chain to", default=None)
     exactly_once: bool = setting(
@@ -183,9 +185,25 @@ class CallSettings:
 class LimitSettings:
     """Bounds of lengths, waits and concurrency."""
 
-    request_max_bytes: int = setting("largest request body", default=10 * 1024 * 1024, low=1024)
+    request_max_bytes: int = setting("largest request body", default=256 * 1024 * 1024, low=1024)
     answer_max_bytes: int = setting(
-        "largest answer accepted from another server", default=16 * 1024 * 1024, low=1024
+        "largest answer accepted from another server", default=256 * 1024 * 1024, low=1024
+    )
+    bodies_memory_bytes: int = setting(
+        "bodies in memory, of all exchanges together; a body of up to 1 MiB stays there",
+        default=256 * 1024 * 1024,
+        low=4 * 1024 * 1024,
+    )
+    spool_max_bytes: int = setting(
+        "longer bodies on disk (folder `spool`), of all exchanges together; "
+        "`low_disk_bytes` are left free besides",
+        default=16 * 1024 * 1024 * 1024,
+        low=0,
+    )
+    checked_max_bytes: int = setting(
+        "longest JSON body that is read into memory for its contract or to release some fields",
+        default=CHECKED_MAX_BYTES,
+        low=IN_MEMORY_BYTES,
     )
     url_max_bytes: int = setting("longest path and query", default=8190, low=256, high=65536)
     head_max_bytes: int = setting(
@@ -202,7 +220,7 @@ class LimitSettings:
         default=10.0,
         low=0.1,
     )
-    read_s: float = setting("seconds for reading a request body", default=30.0, low=0.1)
+    read_s: float = setting("seconds for reading a short request body", default=30.0, low=0.1)
     connect_s: float = setting("seconds for connecting to another server", default=5.0, low=0.1)
     first_byte_s: float = setting(
         "seconds until the other server's answer begins; it has the backend's whole answer by then",
@@ -258,8 +276,9 @@ class LimitSettings:
     drain_s: float = setting("seconds for which a stop waits for exchanges", default=20.0, low=0)
     journal_body_max_bytes: int = setting(
         "largest body kept in the journal; of a longer one the digest is kept",
-        default=1024 * 1024,
+        default=IN_MEMORY_BYTES,
         low=0,
+        high=IN_MEMORY_BYTES,
     )
     keepalive_s: float = setting(
         "seconds for which an idle connection is kept", default=75.0, low=1

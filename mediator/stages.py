@@ -8,6 +8,7 @@ Provider: Received → OpenedCall → RecordedOpening → Allowed → Delivered 
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from exchange.agreements import Agreement, Grant
@@ -93,13 +94,18 @@ class OpenedAnswer(NamedTuple):
 
 
 class Received(NamedTuple):
-    """A message from another server, unproven; ``peer`` is who TLS says it is."""
+    """A message from another server, unproven; ``peer`` is who TLS says it is.
+
+    ``coming`` brings a long body, which is taken only when the head is proven; ``body`` is empty
+    until then.
+    """
 
     peer: ServerId
     head: RequestHead
     target: str
     body: Body
     room: Room | None = None
+    coming: Callable[[], Awaitable[Body]] | None = None
 
 
 class OpenedCall(NamedTuple):

@@ -7,7 +7,7 @@ Invariants of :class:`AnswerReader`:
 - An answer is whole only when it is known where it ends (RFC 9112 section 6.3) and nothing came
   behind it.
 - Whatever it is fed, it raises nothing but :class:`ProtocolError` and :class:`TooLarge`, and keeps
-  no more than the two limits.
+  no more than the two limits; of a long body, only what was not taken meanwhile.
 
 Stricter than RFC 9112 asks, because both ends are known: no obsolete line folding, no bare LF, no
 ``Transfer-Encoding`` but ``chunked``, no ``Content-Length`` beside it, no protocol switch. Trailer
@@ -156,8 +156,10 @@ class AnswerReader:
         "_parser",
         "_received",
         "_tail",
+        "_taken",
         "_until_end",
         "_whole",
+        "announced",
         "keep_alive",
         "status",
     )
@@ -177,6 +179,7 @@ class AnswerReader:
         self._headers: list[tuple[str, str]] = []
         self._body: list[bytes] = []
         self._body_size = 0
+        self._taken = 0
         self._received = 0
         self._tail = b""
         self._interims = 0
@@ -187,6 +190,8 @@ class AnswerReader:
         self._fault: ExchangeFailed | None = None
         self.status = 0
         self.keep_alive = False
+        self.announced = 0
+        """How long the body will be, as far as the head says; 0 when it does not say."""
 
     @property
     def started(self) -> bool:
@@ -203,7 +208,19 @@ class AnswerReader:
         return tuple(self._headers)
 
     @property
+    def pending(self) -> int:
+        """The bytes of the body that have come and were not taken."""
+        return self._body_size - self._taken
+
+    def take(self) -> list[bytes]:
+        """What has come of the body since the last time."""
+        pieces, self._body = self._body, []
+        self._taken = self._body_size
+        return pieces
+
+    @property
     def body(self) -> bytes:
+        """The whole body, of which nothing was taken."""
         chunks = self._body
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
@@ -296,8 +313,10 @@ class AnswerReader:
         elif length is not None:
             if len(length) > _MAX_LENGTH_DIGITS or not (length.isascii() and length.isdecimal()):
                 self._blame(ProtocolError("the Content-Length is not a length"))
-            elif int(length) > self._max_body_bytes:
-                self._blame(TooLarge("body", self._max_body_bytes))
+            else:
+                self.announced = int(length)
+                if self.announced > self._max_body_bytes:
+                    self._blame(TooLarge("body", self._max_body_bytes))
         elif not codings:
             self._until_end = True
 

@@ -10,6 +10,8 @@ Invariants:
 - every exchange has one :class:`Room`, and every byte that it keeps of bodies is counted there;
   all rooms together keep to the bounds of their :class:`Spools`: what does not fit is refused with
   ``ServerOverloaded`` before it is taken;
+- what a server keeps of bodies is counted, and bounded by its :class:`Spools`: what does not fit is
+  refused with ``ServerOverloaded``;
 - a descriptor is closed when the last thread that uses it is done, never under it.
 
 Everything but the threads' own jobs happens on the event loop's thread.
@@ -21,8 +23,10 @@ import asyncio
 import errno
 import hashlib
 import os
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+import stat
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
@@ -35,6 +39,7 @@ IN_MEMORY_BYTES: Final = 1024 * 1024
 """The longest body that is kept in memory."""
 PIECE_BYTES: Final = 256 * 1024
 _RETRY_AFTER_S: Final = 2
+_THREADS: Final = 4
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _T = TypeVar("_T")
 log = structlog.get_logger("serving.bodies")
@@ -46,9 +51,14 @@ class Spooled:
     Belongs to a :class:`Room`; after the room's end it can no longer be read.
     """
 
-    __slots__ = ("_file", "sha256", "size")
+    __slots__ = ("_file", "room", "sha256", "size", "took_s")
 
-    def __init__(self, file: _File, size: int, digest: bytes) -> None:
+    def __init__(
+        self, room: Room, file: _File, size: int, digest: bytes, took_s: float = 0.0
+    ) -> None:
+        self.room = room
+        self.took_s = took_s
+        """Seconds from its beginning to its end."""
         self._file: _File | None = file
         self.size = size
         self.sha256 = digest
@@ -57,16 +67,23 @@ class Spooled:
         return self.size
 
     async def read(self, offset: int, size: int) -> bytes:
-        """A piece; shorter only at the end.
+        """A piece; shorter only at the end of the body.
 
         Raises:
-            OSError: the disk does not give back what was written to it.
+            Problem: ``ServerOverloaded`` when the disk does not give back what was written to it.
         """
-        file = self._opened()
-        return await _in_thread(lambda: _read(file, offset, size))
+        file, size = self._opened(), min(size, self.size - offset)
+        try:
+            return await self.room.spools.in_thread(lambda: _read(file, offset, size))
+        except OSError as error:
+            raise self.room.spools.failed(error) from error
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """The bytes in order, read as they are asked for."""
+        """The bytes in order, read as they are asked for.
+
+        Raises:
+            Problem: as :meth:`read`.
+        """
         offset = 0
         while offset < self.size:
             piece = await self.read(offset, PIECE_BYTES)
@@ -74,15 +91,27 @@ class Spooled:
             yield piece
 
     async def load(self) -> bytes:
-        """All bytes, in memory: for a caller who has bounded ``size`` and room for it."""
+        """All bytes: for a caller who has bounded ``size`` and found memory for it.
+
+        Raises:
+            Problem: as :meth:`read`.
+        """
         return await self.read(0, self.size)
 
     async def digest(self, algorithm: str) -> bytes:
-        """The digest with another algorithm of :mod:`hashlib`; reads the whole file."""
+        """The digest with another algorithm of :mod:`hashlib`; reads the whole file.
+
+        Raises:
+            Problem: as :meth:`read`.
+        """
         file, size = self._opened(), self.size
-        return await _in_thread(lambda: _digest(file, size, algorithm))
+        try:
+            return await self.room.spools.in_thread(lambda: _digest(file, size, algorithm))
+        except OSError as error:
+            raise self.room.spools.failed(error) from error
 
     def close(self) -> None:
+        """Let the file go; idempotent."""
         self._file = None
 
     def _opened(self) -> _File:
@@ -117,38 +146,100 @@ async def digest_of(body: Body, algorithm: str) -> bytes:
     return hashlib.new(algorithm, body).digest()
 
 
-@dataclass(slots=True)
 class Spools:
-    """What all exchanges of one server together keep of bodies, and the bounds of that.
+    """What all exchanges of one server together keep of bodies, the bounds of that, and its pace.
 
-    ``directory`` holds the files of long bodies; without one all bodies stay in memory. At least
-    ``reserve_bytes`` of its disk are left to others.
+    Args:
+        directory: holds the files of long bodies; without one no long body is taken.
+        memory_bytes: for all bodies in memory together, and what is parsed of long ones.
+        spool_bytes: for all files together.
+        reserve_bytes: of the disk that are left to others.
+        stall_s: for how long a transfer of a long body may stand still.
+        floor_bytes_per_s: what a long body must reach on average, beyond the time that a short one
+            may take.
     """
 
-    directory: Path | None = None
-    memory_bytes: int = 256 * 1024 * 1024
-    spool_bytes: int = 16 * 1024 * 1024 * 1024
-    reserve_bytes: int = 0
-    in_memory: int = 0
-    spooled: int = 0
-    bodies_spooled: int = 0
-    bytes_spooled: int = 0
+    def __init__(
+        self,
+        directory: Path | None = None,
+        *,
+        memory_bytes: int = 256 * 1024 * 1024,
+        spool_bytes: int = 16 * 1024 * 1024 * 1024,
+        reserve_bytes: int = 0,
+        stall_s: float = 20.0,
+        floor_bytes_per_s: int = 16 * 1024,
+    ) -> None:
+        self.directory = directory
+        self.memory_bytes = memory_bytes
+        self.spool_bytes = spool_bytes
+        self.reserve_bytes = reserve_bytes
+        self.stall_s = stall_s
+        self.floor_bytes_per_s = floor_bytes_per_s
+        self.in_memory = 0
+        """Bytes of bodies in memory now."""
+        self.on_disk = 0
+        """Bytes on disk now, those included that are reserved for what was announced."""
+        self.bodies_spooled = 0
+        self.bytes_spooled = 0
+        self._threads: ThreadPoolExecutor | None = None
+
+    @classmethod
+    def open(cls, directory: Path, **bounds: Any) -> Spools:
+        """Spools in a folder that is made when it is not there.
+
+        Raises:
+            Problem: ``InvalidSettings`` when the folder cannot be made or its file system has no
+                files without a name (``O_TMPFILE``).
+        """
+        try:
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _nameless(directory)
+        except OSError as error:
+            raise Problem(
+                Code.INVALID_SETTINGS,
+                where="directory",
+                detail=f"long bodies cannot be kept in {directory}: {error.strerror}",
+            ) from error
+        return cls(directory, **bounds)
 
     def room(self) -> Room:
         """Room for the bodies of one exchange."""
         return Room(self)
 
+    async def in_thread(self, job: Callable[[], _T]) -> _T:
+        """Do what blocks for a disk, or is long to compute, beside the event loop."""
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="bodies")
+        return await asyncio.get_running_loop().run_in_executor(self._threads, job)
+
+    def failed(self, error: OSError) -> Problem:
+        """What an exchange says of an error of the disk."""
+        log.error("cannot_spool", why=str(error), directory=str(self.directory))
+        said = "is full" if error.errno in _FULL else f"fails: {error.strerror}"
+        return overloaded("spool", f"the disk for long bodies {said}")
+
+    def close(self) -> None:
+        """End the threads when they are done; idempotent."""
+        if self._threads is not None:
+            self._threads.shutdown(wait=False)
+            self._threads = None
+
 
 class Room:
     """What one exchange keeps of bodies; everything ends with :meth:`end`."""
 
-    __slots__ = ("_bodies", "_memory", "_spooled", "spools")
+    __slots__ = ("_bodies", "_disk", "_memory", "spools")
 
     def __init__(self, spools: Spools) -> None:
         self.spools = spools
         self._memory = 0
-        self._spooled = 0
-        self._bodies: list[Spooled | Spool] | None = None
+        self._disk = 0
+        self._bodies: list[Spooled | Spool] = _NONE
+
+    @property
+    def taken(self) -> bool:
+        """Whether anything is kept here."""
+        return self._memory > 0 or self._disk > 0
 
     def hold(self, size: int) -> None:
         """Count bytes that are kept in memory until the room ends.
@@ -159,7 +250,7 @@ class Room:
         spools = self.spools
         if spools.in_memory + size > spools.memory_bytes:
             raise overloaded(
-                "memory", f"bodies in memory would exceed {spools.memory_bytes} bytes together"
+                "memory", f"bodies in memory may take {spools.memory_bytes} bytes together"
             )
         spools.in_memory += size
         self._memory += size
@@ -176,96 +267,112 @@ class Room:
             Problem: ``ServerOverloaded``.
         """
         spools = self.spools
-        if spools.spooled + size > spools.spool_bytes:
-            raise overloaded(
-                "spool", f"long bodies would exceed {spools.spool_bytes} bytes together"
-            )
-        spools.spooled += size
-        self._spooled += size
+        if spools.on_disk + size > spools.spool_bytes:
+            raise overloaded("spool", f"long bodies may take {spools.spool_bytes} bytes together")
+        spools.on_disk += size
+        self._disk += size
 
-    def spool(self) -> Spool:
-        """Begin a long body."""
-        if self._bodies is None:
-            self._bodies = []
-        spool = Spool(self)
-        self._bodies.append(spool)
-        self.spools.bodies_spooled += 1
-        return spool
-
-    def keep(self, spooled: Spooled) -> Spooled:
-        """A long body that ends with this room."""
-        if self._bodies is None:
-            self._bodies = []
-        self._bodies.append(spooled)
-        return spooled
-
-    def end(self) -> None:
-        """Forget everything; idempotent."""
-        spools = self.spools
-        spools.in_memory -= self._memory
-        spools.spooled -= self._spooled
-        self._memory = self._spooled = 0
-        if self._bodies is not None:
-            for body in self._bodies:
-                body.close()
-            self._bodies = None
-
-
-class Spool:
-    """A long body while it comes: written piece by piece, hashed on the way.
-
-    ``announced`` bytes are reserved at once; more as they come.
-    """
-
-    __slots__ = ("_file", "_hash", "_reserved", "_room", "size")
-
-    def __init__(self, room: Room) -> None:
-        self._room = room
-        self._file: _File | None = None
-        self._hash = sha256()
-        self._reserved = 0
-        self.size = 0
-
-    def expect(self, size: int) -> None:
-        """Reserve room for a body of this length.
+    def spool(self, announced: int = 0) -> Spool:
+        """Begin a long body of which ``announced`` bytes are known to come.
 
         Raises:
             Problem: ``ServerOverloaded``.
         """
-        if size > self._reserved:
-            self._room.reserve(size - self._reserved)
-            self._reserved = size
+        self.reserve(announced)
+        spool = Spool(self, announced)
+        self.keep(spool)
+        self.spools.bodies_spooled += 1
+        return spool
 
-    async def write(self, pieces: list[bytes]) -> None:
+    async def take(self, made: bytes) -> Body:
+        """A body that this server made: a long one is spooled.
+
+        Raises:
+            Problem: ``ServerOverloaded``.
+        """
+        if len(made) <= IN_MEMORY_BYTES:
+            self.hold(len(made))
+            return made
+        spool = self.spool(len(made))
+        await spool.write([made])
+        return spool.done()
+
+    def keep(self, body: Spooled | Spool) -> None:
+        """Let a body end with this room."""
+        if self._bodies is _NONE:
+            self._bodies = []
+        self._bodies.append(body)
+
+    def end(self) -> None:
+        """Forget everything; idempotent."""
+        spools = self.spools
+        if self._memory:
+            spools.in_memory -= self._memory
+            self._memory = 0
+        if self._bodies is not _NONE:
+            spools.on_disk -= self._disk
+            self._disk = 0
+            for body in self._bodies:
+                body.close()
+            self._bodies = _NONE
+
+
+_NONE: list[Spooled | Spool] = []
+"""The bodies of a room without long ones, which is nearly every room."""
+
+
+class Spool:
+    """A long body while it comes: written piece by piece, hashed on the way."""
+
+    __slots__ = ("_announced", "_began", "_file", "_hash", "_room", "size")
+
+    def __init__(self, room: Room, announced: int) -> None:
+        self._room = room
+        self._announced = announced
+        self._file: _File | None = None
+        self._hash = sha256()
+        self._began = time.monotonic()
+        self.size = 0
+
+    async def write(self, pieces: Sequence[bytes]) -> None:
         """Append; returns when the file has it.
 
         Raises:
             Problem: ``ServerOverloaded`` when the bounds or the disk have no room for it.
         """
-        size = sum(map(len, pieces))
-        self.expect(self.size + size)
         spools = self._room.spools
+        size = sum(map(len, pieces))
+        reached = self.size + size
+        if reached > self._announced:
+            self._room.reserve(reached - self._announced)
+            self._announced = reached
+        file, digest, offset, to_come = self._file, self._hash, self.size, self._announced
         try:
-            if self._file is None:
-                missing = max(self._reserved, self.size + size)
-                self._file = await _in_thread(lambda: _create(spools, missing))
-            file, digest, offset = self._file, self._hash, self.size
-            await _in_thread(lambda: _append(file, digest, offset, pieces))
+            self._file = await spools.in_thread(
+                lambda: _append(file or _create(spools, to_come), digest, offset, pieces)
+            )
         except OSError as error:
-            log.error("cannot_spool", why=str(error), directory=str(spools.directory))
-            said = "has no room" if error.errno in _FULL else f"does not take it: {error.strerror}"
-            raise overloaded("spool", f"the disk of long bodies {said}") from error
-        self.size += size
+            raise spools.failed(error) from error
+        self.size = reached
         spools.bytes_spooled += size
 
     def done(self) -> Spooled:
         """The whole body."""
-        file, self._file = self._file, None
-        if file is None:
+        if self._file is None:
             raise ValueError("nothing was written")
-        return self._room.keep(Spooled(file, self.size, self._hash.digest()))
+        spooled = Spooled(
+            self._room,
+            self._file,
+            self.size,
+            self._hash.digest(),
+            time.monotonic() - self._began,
+        )
+        self._file = None
+        self._room.keep(spooled)
+        return spooled
 
     def close(self) -> None:
+        """Let the file go; idempotent."""
         self._file = None
 
 
@@ -279,32 +386,34 @@ def overloaded(where: str, detail: str) -> Problem:
 # --- what the threads do -------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
 class _File:
     """A descriptor that is closed with its last user, who may be a thread."""
 
-    descriptor: int = field(default=-1)
+    __slots__ = ("descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
 
     def __del__(self) -> None:
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
+        os.close(self.descriptor)
 
 
-async def _in_thread(job: Callable[[], _T]) -> _T:
-    return await asyncio.get_running_loop().run_in_executor(None, job)
+def _nameless(directory: Path) -> _File:
+    flags = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
+    return _File(os.open(directory, flags, stat.S_IRUSR | stat.S_IWUSR))
 
 
 def _create(spools: Spools, size: int) -> _File:
     directory = spools.directory
     if directory is None:
-        raise OSError(errno.ENOENT, "no folder for long bodies is set")
-    free = os.statvfs(directory)
-    if free.f_bavail * free.f_frsize < size + spools.reserve_bytes:
+        raise OSError(errno.ENOENT, "no folder is set")
+    disk = os.statvfs(directory)
+    if disk.f_bavail * disk.f_frsize < size + spools.reserve_bytes:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    return _File(os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    return _nameless(directory)
 
 
-def _append(file: _File, digest: Any, offset: int, pieces: list[bytes]) -> None:
+def _append(file: _File, digest: Any, offset: int, pieces: Sequence[bytes]) -> _File:
     for piece in pieces:
         digest.update(piece)
         view = memoryview(piece)
@@ -312,6 +421,7 @@ def _append(file: _File, digest: Any, offset: int, pieces: list[bytes]) -> None:
             written = os.pwrite(file.descriptor, view, offset)
             offset += written
             view = view[written:]
+    return file
 
 
 def _read(file: _File, offset: int, size: int) -> bytes:
@@ -319,7 +429,7 @@ def _read(file: _File, offset: int, size: int) -> bytes:
     while size > 0:
         piece = os.pread(file.descriptor, size, offset)
         if not piece:
-            break
+            raise OSError(errno.EIO, "the file is shorter than what was written")
         pieces.append(piece)
         offset += len(piece)
         size -= len(piece)
@@ -328,11 +438,6 @@ def _read(file: _File, offset: int, size: int) -> bytes:
 
 def _digest(file: _File, size: int, algorithm: str) -> bytes:
     found = hashlib.new(algorithm)
-    offset = 0
-    while offset < size:
-        piece = _read(file, offset, PIECE_BYTES)
-        if not piece:
-            raise OSError(errno.EIO, "the file is shorter than what was written")
-        found.update(piece)
-        offset += len(piece)
+    for offset in range(0, size, PIECE_BYTES):
+        found.update(_read(file, offset, min(PIECE_BYTES, size - offset)))
     return found.digest()

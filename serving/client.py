@@ -37,12 +37,13 @@ from serving.answers import (
     TooLarge,
 )
 from serving.backends import Headers
-from serving.bodies import Body, Room
+from serving.bodies import Body, Room, Spooled
 from serving.connection import Connection, raise_in, tls_reason
 from serving.waits import UNBOUNDED, Phase, Waits, Watch
 
 __all__ = [
     "IDEMPOTENT",
+    "UNBOUNDED",
     "Answer",
     "ConnectFailed",
     "Disconnected",
@@ -232,22 +233,37 @@ class Pool:
             if connection is None or not connection.usable:
                 connection = await self._connect(loop, deadline)
             try:
-                answer = connection.ask(head, body, head_only=head_only, watch=watch)
-                self.hurried(connection)
-                return await answer
+                return await self._converse(connection, head, body, head_only, watch, room)
             except Disconnected as lost:
                 if not repeatable or lost.answered or connection.uses == 0:
                     raise
             connection = await self._connect(loop, deadline)
-            answer = connection.ask(head, body, head_only=head_only, watch=watch)
-            self.hurried(connection)
-            return await answer
+            return await self._converse(connection, head, body, head_only, watch, room)
         except BaseException:
             if connection is not None:
                 connection.abandon()
             raise
         finally:
             self._give_back(connection, loop)
+
+    async def _converse(
+        self,
+        connection: Connection,
+        head: bytes,
+        body: Body,
+        head_only: bool,
+        watch: Watch,
+        room: Room | None,
+    ) -> Answer[Body]:
+        answer = connection.ask(head, body, head_only=head_only, watch=watch, room=room)
+        self.hurried(connection)
+        if not isinstance(body, Spooled):
+            return await answer or await connection.receive()
+        sending = asyncio.create_task(connection.send(body))
+        try:
+            return await answer or await connection.receive()
+        finally:
+            sending.cancel()
 
     def retire(self) -> None:
         """Use no connection again that was made before now (keys or pinned certificates changed).

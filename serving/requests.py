@@ -14,6 +14,8 @@ Invariants:
   and ends the connection; another protocol is not taken up (RFC 9110 section 7.8);
 - every wait ends: for the first byte, for the head, for the body, for the client to take a reply;
   nothing that a client sends is kept without a bound, finished or not;
+- a long reply is read from its file as the client takes it; what an exchange kept of bodies ends
+  when its reply is written, or given up;
 - a client that hangs up does not cancel the handler: what was begun is finished and recorded;
 - a connection is closed so that the client can still read the reply (RFC 9112 section 9.6).
 """
@@ -33,18 +35,15 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from exchange.problems import Code, Problem
 from serving.backends import Headers
-from serving.bodies import Body, Room, Spooled, Spools
+from serving.bodies import PIECE_BYTES, Body, Spooled, Spools
 from serving.field_names import FIELD_NAMES
+from serving.incoming import Request as Request
 from serving.request_lines import is_host, is_whole, long_target, malformed, origin_form
 
 MAX_FIELDS: Final = 100
 MAX_HEAD_BYTES: Final = 64 * 1024
-MAX_UNREAD_BYTES: Final = 256 * 1024
 LINGER_S: Final = 2.0
 """For how long the rest of a body that nobody reads is taken and dropped."""
-STALL_S: Final = 20.0
-"""For how long a client may take nothing of a reply."""
-_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _STATUS_LINES: Final = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}" for status in HTTPStatus
 }
@@ -61,138 +60,6 @@ class Reply(NamedTuple):
     status: int
     headers: Headers
     body: Body
-
-
-class Request:
-    """One request; its body comes with :meth:`read`."""
-
-    __slots__ = (
-        "_body",
-        "_expects_continue",
-        "_failure",
-        "_waiter",
-        "complete",
-        "connection",
-        "fault",
-        "headers",
-        "keep_alive",
-        "length",
-        "method",
-        "names",
-        "room",
-        "size",
-        "target",
-    )
-
-    def __init__(
-        self,
-        connection: Connection,
-        method: str,
-        target: str,
-        headers: Headers,
-        *,
-        names: tuple[bytes, ...] = (),
-        length: int | None,
-        keep_alive: bool,
-        expects_continue: bool,
-    ) -> None:
-        self.connection = connection
-        self.method = method
-        self.target = target
-        self.headers = headers
-        self.names = names
-        """The names of the fields as the client wrote them."""
-        self.length = length
-        """The announced length of the body; None when it ends with its last chunk."""
-        self.keep_alive = keep_alive
-        self.room: Room = connection.spools.room()
-        """What is kept of bodies until this request is answered."""
-        self.size = 0
-        """The bytes of the body that have come."""
-        self.complete = False
-        self.fault: Problem | None = None
-        """What is wrong with the form of its target: the handler records it and answers with it."""
-        self._body: list[bytes] = []
-        self._expects_continue = expects_continue
-        self._failure: Problem | None = None
-        self._waiter: asyncio.Future[None] | None = None
-
-    @property
-    def transport(self) -> asyncio.Transport | None:
-        """The connection's transport; None when the client is gone."""
-        return self.connection.transport
-
-    @property
-    def remote(self) -> str:
-        """The client's address."""
-        return self.connection.remote
-
-    async def receive(self, max_bytes: int, timeout_s: float) -> Body:
-        """The whole body, a long one in :attr:`room`; see :meth:`read`."""
-        return await self.read(max_bytes, timeout_s)
-
-    async def read(self, max_bytes: int, timeout_s: float) -> bytes:
-        """The whole body, in memory.
-
-        Raises:
-            Problem: ``PayloadTooLarge`` as soon as more than ``max_bytes`` are announced or come;
-                ``InvalidRequest`` (408) when the body is not there within ``timeout_s``, or (400)
-                when it ends early or is malformed.
-        """
-        if self.length is not None and self.length > max_bytes:
-            raise _too_large(self.length, max_bytes)
-        if not self.complete:
-            await self._gather(max_bytes, timeout_s)
-        if self.size > max_bytes:
-            raise _too_large(self.size, max_bytes)
-        return self._body[0] if len(self._body) == 1 else b"".join(self._body)
-
-    async def _gather(self, max_bytes: int, timeout_s: float) -> None:
-        connection = self.connection
-        if self._expects_continue:
-            connection.write_interim(_CONTINUE)
-            self._expects_continue = False
-        try:
-            async with asyncio.timeout(timeout_s):
-                while not self.complete and self._failure is None and self.size <= max_bytes:
-                    connection.resume()
-                    self._waiter = connection.loop.create_future()
-                    await self._waiter
-        except TimeoutError as error:
-            raise Problem(
-                Code.INVALID_REQUEST,
-                where="body",
-                detail=f"the body was not complete within {timeout_s:g} s",
-                status=408,
-            ) from error
-        finally:
-            self._waiter = None
-        if self._failure is not None:
-            raise self._failure
-
-    # --- what the connection tells ---------------------------------------------------------------
-
-    def came(self, data: bytes) -> bool:
-        """A piece of the body; returns whether too much of it waits for a reader."""
-        self._body.append(data)
-        self.size += len(data)
-        if self._waiter is not None:
-            self._wake()
-            return False
-        return self.size > MAX_UNREAD_BYTES
-
-    def ended(self) -> None:
-        self.complete = True
-        self._wake()
-
-    def failed(self, problem: Problem) -> None:
-        if not self.complete:
-            self._failure = problem
-            self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
 
 Handler = Callable[[Request], Awaitable[Reply]]
@@ -241,6 +108,7 @@ class Connection(asyncio.Protocol):
         "_parser",
         "_paused",
         "_raw_bytes",
+        "_reply_by",
         "_request",
         "_tail",
         "_target",
@@ -279,6 +147,7 @@ class Connection(asyncio.Protocol):
         self._deaf = False  # whatever still comes is dropped
         self._eof = False
         self._unsent: float = math.inf
+        self._reply_by = math.inf  # at the slowest that a client may take a long reply
         self._unwritable: asyncio.Future[None] | None = None
         self._gone: asyncio.Future[None] | None = None
 
@@ -525,6 +394,23 @@ class Connection(asyncio.Protocol):
     # --- answering -------------------------------------------------------------------------------
 
     async def _answer(self, request: Request) -> None:
+        try:
+            keep = await self._reply(request)
+        finally:
+            request.room.end()
+        self._request = self._task = None
+        if not keep:
+            self._leave(drained=request.complete and not self._ahead and not self._deaf)
+            return
+        self._raw_bytes, self._line_whole = 0, False
+        self._unsent, self.deadline = math.inf, self.loop.time() + self._owner.keepalive_s
+        if self._ahead or self._paused:
+            ahead, self._ahead = self._ahead, b""
+            self.resume()
+            self._feed(ahead)
+
+    async def _reply(self, request: Request) -> bool:
+        """Answer a request; returns whether the connection may carry another one."""
         owner = self._owner
         try:
             reply = await owner.handler(request)
@@ -536,9 +422,7 @@ class Connection(asyncio.Protocol):
             self.abort()
             raise
         if self._unwritable is not None:
-            # The reply before this one is not taken yet: the client reads too slowly.
-            self._unsent, self.deadline = math.inf, self.loop.time() + STALL_S
-            await self._unwritable
+            await self._writable()  # the reply before this one is not taken yet
         keep = request.keep_alive and request.complete and not owner.stopping and not self._eof
         try:
             self._write(request.method, reply, keep)
@@ -546,19 +430,40 @@ class Connection(asyncio.Protocol):
             log.exception("reply_cannot_be_written")
             keep = False
             self._write(request.method, owner.failure(), keep)
-        self._request = self._task = None
-        if not keep:
-            self._leave(drained=request.complete and not self._ahead and not self._deaf)
-            return
-        self._raw_bytes, self._line_whole = 0, False
-        self._unsent, self.deadline = math.inf, self.loop.time() + owner.keepalive_s
-        if self._ahead or self._paused:
-            ahead, self._ahead = self._ahead, b""
-            self.resume()
-            self._feed(ahead)
+            return False
+        bodiless = reply.status in _BODILESS or request.method == "HEAD"
+        if isinstance(reply.body, Spooled) and not bodiless:
+            await self._stream(reply.body)
+        elif self._unwritable is not None and request.room.taken:
+            await self._writable()
+        return keep
+
+    async def _stream(self, body: Spooled) -> None:
+        """Write a long body as the client takes it."""
+        spools = self.spools
+        self._reply_by = self.loop.time() + spools.stall_s + body.size / spools.floor_bytes_per_s
+        try:
+            for offset in range(0, body.size, PIECE_BYTES):
+                piece = await body.read(offset, PIECE_BYTES)  # while the one before is taken
+                await self._writable()
+                if self.transport is None or self.transport.is_closing():
+                    return
+                self.transport.write(piece)
+            await self._writable()
+        except Problem:
+            self.abort()  # the client sees that it is not whole
+        finally:
+            self._reply_by = math.inf
+
+    async def _writable(self) -> None:
+        """Wait until the client has taken nearly all that is written, or is gone."""
+        self._unsent, self.deadline = math.inf, self.loop.time() + self.spools.stall_s
+        if self._unwritable is not None:
+            await self._unwritable
+        self.deadline = math.inf
 
     def _write(self, method: str, reply: Reply, keep: bool) -> None:
-        """Write a reply.
+        """Write a reply; of one with a long body, the head.
 
         Raises:
             ValueError: a field that would be read as something else; nothing was written.
@@ -568,9 +473,7 @@ class Connection(asyncio.Protocol):
             return
         head = format_head(method, reply, keep=keep)
         body = b"" if reply.status in _BODILESS else reply.body
-        if isinstance(body, Spooled):
-            raise ValueError("not yet")
-        if method == "HEAD" or not body:
+        if method == "HEAD" or not body or isinstance(body, Spooled):
             transport.write(head)
         elif len(body) < _JOIN_BELOW_BYTES:
             transport.write(head + body)
@@ -632,7 +535,7 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Close after what is written has gone out."""
         self._deaf = True
-        self._unsent, self.deadline = math.inf, self.loop.time() + STALL_S
+        self._unsent, self.deadline = math.inf, self.loop.time() + self.spools.stall_s
         if self.transport is not None:
             self.transport.close()
 
@@ -648,8 +551,8 @@ class Connection(asyncio.Protocol):
         if now <= self.deadline or transport is None:
             return
         unsent = transport.get_write_buffer_size()
-        if 0 < unsent < self._unsent:
-            self._unsent, self.deadline = unsent, now + STALL_S  # it goes on, slowly
+        if 0 < unsent < self._unsent and now < self._reply_by:
+            self._unsent, self.deadline = unsent, now + self.spools.stall_s  # it goes on, slowly
         elif self._task is None and not unsent and not transport.is_closing():
             self.close()
         else:
@@ -715,15 +618,6 @@ class _Refused(Exception):
     def __init__(self, problem: Problem) -> None:
         super().__init__(str(problem))
         self.problem = problem
-
-
-def _too_large(size: int, limit: int) -> Problem:
-    return Problem(
-        Code.PAYLOAD_TOO_LARGE,
-        where="body",
-        detail=f"at least {size} bytes, at most {limit} are taken",
-        facts={"limit_bytes": limit},
-    )
 
 
 def extra_info(transport: Any, name: str) -> Any:

@@ -88,6 +88,12 @@ class Watch:
         if self.phase is Phase.SEND:
             self.phase, self._since = Phase.FIRST_BYTE, now
 
+    def forwarded(self, now: float) -> None:
+        """A long request is written to its end: the other side passes it on, which takes as long
+        again, before its first byte can come."""
+        if self.phase is Phase.SEND:
+            self.phase, self._since = Phase.FIRST_BYTE, now + (now - self._begun)
+
     def came(self, now: float, size: int) -> None:
         """So many bytes of the answer came."""
         self._moved += size

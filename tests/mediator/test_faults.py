@@ -41,7 +41,8 @@ from mediator.terms import call_bounds
 from mediator.turns import Turns
 from mediator.xroad import Entrance, LocalApplication, call_of, service_of
 from serving.clock import SystemClock
-from serving.requests import Reply, Request
+from serving.incoming import Request
+from serving.requests import Reply
 from tests.journal.world import journal_in
 from tests.mediator.test_inlet import BUDGET, Came
 

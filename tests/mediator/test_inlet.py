@@ -21,7 +21,8 @@ from mediator.stages import Call
 from mediator.terms import call_bounds
 from mediator.xroad import Entrance, LocalApplication
 from serving.bodies import Room, Spools
-from serving.requests import Reply, Request
+from serving.incoming import Request
+from serving.requests import Reply
 
 BUDGET = ApplicationId.parse("LA/GOV/MOF/budget")
 

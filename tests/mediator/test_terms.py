@@ -34,8 +34,8 @@ def service(**changes: Any) -> Any:
         ("exchange_s", 20, 21, 20),
         ("request_max_bytes", LIMITS.request_max_bytes, 1000, 1000),
         ("request_max_bytes", LIMITS.request_max_bytes, 2**40, LIMITS.request_max_bytes),
-        ("answer_max_bytes", 10 * 2**20, 1000, 1000),
-        ("answer_max_bytes", 10 * 2**20, 2**40, 10 * 2**20),
+        ("answer_max_bytes", 256 * 2**20, 1000, 1000),
+        ("answer_max_bytes", 256 * 2**20, 2**40, 256 * 2**20),
     ],
 )
 def test_the_stricter_holds(member: str, of_service: int, agreed: int, found: int) -> None:

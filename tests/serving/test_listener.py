@@ -18,8 +18,9 @@ from certs.authority import create_development_pki
 from exchange.identifiers import ServerId
 from exchange.problems import Code, Problem, Side
 from serving import listener as listeners
+from serving.incoming import Request
 from serving.listener import Listener, is_loopback, listen, split_address
-from serving.requests import Handler, Reply, Request
+from serving.requests import Handler, Reply
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 

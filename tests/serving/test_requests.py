@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from exchange.problems import Code, Problem, Side
 from serving import replies, requests
 from serving.field_names import FIELD_NAMES
+from serving.incoming import MAX_UNREAD_BYTES, Request
 from serving.listener import Listener, listen
-from serving.requests import MAX_FIELDS, MAX_HEAD_BYTES, MAX_UNREAD_BYTES, Reply, Request
+from serving.requests import MAX_FIELDS, MAX_HEAD_BYTES, Reply
 
 MAX_BODY = 1 << 20
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}

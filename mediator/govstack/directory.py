@@ -30,6 +30,7 @@ from exchange.trust import RegistryState
 from mediator import xroad
 from mediator.govstack import forms
 from mediator.inlet import Inlet
+from mediator.xroad.clients import clients_of, language_of
 from serving import replies
 from serving.bodies import Spooled
 from serving.requests import Reply, Request
@@ -58,7 +59,8 @@ class Directory:
     inlet: Inlet
     plain: Inlet
     state: Callable[[], RegistryState]
-    _clients: tuple[RegistryState | None, bytes] = field(default=(None, b""))
+    _clients: dict[str, tuple[RegistryState, bytes]] = field(default_factory=dict)
+    """The listing of the last state by language: it is asked for more often than it changes."""
 
     async def handle(self, request: Request) -> Reply:
         """Answer one request of an application."""
@@ -88,10 +90,11 @@ class Directory:
         check_code(instance, "query.instanceId")
         if instance != state.instance.instance:
             return _ok(orjson.dumps(forms.published_clients(())))
-        known, body = self._clients
+        language = language_of(request.headers)
+        known, body = self._clients.get(language, (None, b""))
         if known is not state:
-            body = orjson.dumps(forms.published_clients(forms.clients_of(state)))
-            self._clients = (state, body)
+            body = orjson.dumps(forms.published_clients(clients_of(state), language))
+            self._clients[language] = (state, body)
         return _ok(body)
 
     # --- metaservices ----------------------------------------------------------------------------

@@ -8,37 +8,18 @@ a shape has no member for is left out, and nothing is made up to fill one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from exchange.identifiers import ApplicationId, MemberId, ServiceId
 from exchange.problems import Code, Problem
 from exchange.registrations import ServiceType
-from exchange.trust import RegistryState
 from mediator.metaservices import Listed
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """A member, or an application of one, with its name."""
-
-    id: MemberId | ApplicationId
-    name: str
+from mediator.xroad.clients import ListedClient
 
 
 def is_named(service: Listed, wanted: str) -> bool:
     """Whether ``serviceId`` means a service: by its code, or by the whole identifier."""
     return wanted in (service.id.service_code, str(service.id))
-
-
-def clients_of(state: RegistryState) -> list[Client]:
-    """Every member of an instance and every application, each member before its applications."""
-    found: list[Client] = []
-    for member in sorted(state.members):
-        record = state.members[member]
-        found.append(Client(member, record.name.en))
-        found += [Client(item.id, item.name.en) for item in record.applications]
-    return found
 
 
 def services_read(document: object) -> list[Listed]:
@@ -78,9 +59,17 @@ def _service(row: Mapping[str, Any]) -> Listed:
 # --- the published shapes --------------------------------------------------------------------
 
 
-def published_clients(clients: Iterable[Client]) -> dict[str, Any]:
+def published_clients(clients: Iterable[ListedClient], language: str = "en") -> dict[str, Any]:
     """``restClientDetailsListType``."""
-    return {"member": [{"name": one.name, "id": _published_id(one.id)} for one in clients]}
+    return {
+        "member": [
+            {
+                "name": getattr(one.application_name or one.name, language),
+                "id": _published_id(one.id),
+            }
+            for one in clients
+        ]
+    }
 
 
 def published_services(services: Iterable[Listed]) -> dict[str, Any]:
@@ -107,7 +96,7 @@ def _published_id(identifier: MemberId | ApplicationId) -> dict[str, str]:
 # --- the shapes of the test suite ------------------------------------------------------------
 
 
-def harness_clients(clients: Iterable[Client]) -> dict[str, Any]:
+def harness_clients(clients: Iterable[ListedClient]) -> dict[str, Any]:
     """The suite's one schema, for members and applications: it has no place for their names."""
     return {
         "member": [

@@ -20,9 +20,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
@@ -35,6 +34,7 @@ from exchange.trust import RegistryState, ServiceRecord
 from mediator import xroad
 from mediator.govstack import forms
 from mediator.metaservices import METHODS_OF_PATHS, Listed, published
+from mediator.xroad.clients import clients_of
 from serving import replies
 from serving.requests import Reply, Request
 
@@ -53,32 +53,25 @@ log = structlog.get_logger("mediator.govstack")
 class Harness:
     """Serves the harness's listener.
 
-    ``states`` are the registries' states in force, this server's own first; ``applications`` those
-    that may call through this server.
+    ``states`` are the registries' states in force, this server's own first.
     """
 
     states: Callable[[], Iterable[RegistryState]]
-    applications: Mapping[ApplicationId, xroad.LocalApplication]
+    entrance: xroad.Entrance
     allowed: Allowed
-    plain_networks: tuple[IPv4Network | IPv6Network, ...]
 
     async def handle(self, request: Request) -> Reply:
         """Answer one request of the suite."""
         try:
-            if not xroad.is_near(request.remote, self.plain_networks):
-                raise Problem(
-                    Code.TLS_REQUIRED,
-                    where="connection",
-                    detail=f"plain text is not taken from {request.remote}",
-                )
-            return _reply(200, await self._answer(request))
+            connection = self.entrance.enter(request.transport, request.remote)
+            return _reply(200, await self._answer(request, connection))
         except Problem as problem:
             return _reply(problem.status, _sentence(problem))
         except Exception:
             log.exception("harness_failed", target=request.target[:200])
             return _reply(500, _sentence(replies.internal()))
 
-    async def _answer(self, request: Request) -> Any:
+    async def _answer(self, request: Request, connection: xroad.Connection) -> Any:
         path, _, query = request.target.partition("?")
         parts = [unquote(part) for part in path.split("/")[1:]]
         asked = dict(parse_qsl(query, keep_blank_values=True))
@@ -91,7 +84,7 @@ class Harness:
                 states = tuple(self.states())
                 return await asyncio.to_thread(_listed, states, codes, asked.get("serviceId"))
             case [*codes, "allowedMethods"] if len(codes) == 4:
-                return await self._allowed(request, codes, asked.get("serviceId"))
+                return await self._allowed(request, connection, codes, asked.get("serviceId"))
             case [*codes, "getOpenAPI"] if len(codes) == 4:
                 document = self._document(codes, asked.get("serviceCode"))
                 return (await asyncio.to_thread(published, document)).decode("utf-8")
@@ -108,14 +101,12 @@ class Harness:
         chosen = [
             state for state in states if instance is None or state.instance.instance == instance
         ][:1]
-        return forms.harness_clients(
-            client for state in chosen for client in forms.clients_of(state)
-        )
+        return forms.harness_clients(client for state in chosen for client in clients_of(state))
 
     async def _allowed(
-        self, request: Request, codes: list[str], wanted: str | None
+        self, request: Request, connection: xroad.Connection, codes: list[str], wanted: str | None
     ) -> dict[str, Any]:
-        provider, client = _application(codes), self._client(request)
+        provider, client = _application(codes), self._client(request, connection)
         if provider is None or client is None:
             return forms.harness_services(())
         try:
@@ -128,13 +119,12 @@ class Harness:
             one for one in found if wanted is None or forms.is_named(one, wanted)
         )
 
-    def _client(self, request: Request) -> ApplicationId | None:
+    def _client(self, request: Request, connection: xroad.Connection) -> ApplicationId | None:
         """The application that asks, if it may call through this server from where it stands."""
         named = [value for name, value in request.headers if name in CLIENT_HEADERS]
         try:
             client = ApplicationId.parse(named[0] if named else "")
-            plain = xroad.Connection(tls=False, certificate=None)
-            return xroad.authenticate(client, plain, self.applications).id
+            return self.entrance.admit(client, connection, request.remote).id
         except Problem:
             return None
 

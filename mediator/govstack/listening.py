@@ -53,12 +53,14 @@ async def listen_harness(
     further = await _follow(settings, stack, clock)
     harness = Harness(
         states=partial(_states, view, further),
-        applications={
-            item.id: xroad.LocalApplication(item.id, item.mode, frozenset())
-            for item in settings.applications
-        },
+        entrance=xroad.Entrance(
+            {
+                item.id: xroad.LocalApplication(item.id, item.mode, frozenset())
+                for item in settings.applications
+            },
+            tuple(map(ip_network, settings.listen.http_networks)),
+        ),
         allowed=AllowedMethods(consumer, gate),
-        plain_networks=tuple(map(ip_network, settings.listen.http_networks)),
     )
     listener = await listen(
         harness.handle,

@@ -91,6 +91,12 @@ def test_clients_are_listed_for_whoever_asks(
     assert len(listed) == 3 + 5  # members and applications
 
 
+def test_clients_are_named_in_lao_for_who_asks(shared_world: SmallWorld) -> None:
+    """By Accept-Language, as in X-Road's listing."""
+    answer = ask(shared_world, "/govstack/listClients", {"Accept-Language": "lo"})
+    assert "ກະຊວງແຜນການ" in {item["name"] for item in answer.json["member"]}
+
+
 def test_an_instance_that_is_not_followed_has_no_clients(shared_world: SmallWorld) -> None:
     """There is no federation: of another instance this server knows no clients."""
     answer = ask(shared_world, "/govstack/listClients?instanceId=ABC")

@@ -29,7 +29,7 @@ from mediator.settings import (
     RegistrySettings,
     ServerSettings,
 )
-from mediator.xroad import LocalApplication
+from mediator.xroad import Entrance, LocalApplication
 from serving.clock import SystemClock
 from serving.listener import Listener
 from serving.requests import Request
@@ -65,6 +65,7 @@ class Came:
     method: str = "GET"
     remote: str = "127.0.0.1"
     headers: tuple[tuple[str, str], ...] = ()
+    transport: None = None
 
 
 @dataclass
@@ -98,12 +99,14 @@ def harness(provider: Provider | None = None, states: Any = None) -> Harness:
 
     return Harness(
         states=states or known,
-        applications={
-            BUDGET: LocalApplication(BUDGET, ConnectionMode.HTTP, frozenset()),
-            VAULT: LocalApplication(VAULT, ConnectionMode.MTLS, frozenset()),
-        },
+        entrance=Entrance(
+            {
+                BUDGET: LocalApplication(BUDGET, ConnectionMode.HTTP, frozenset()),
+                VAULT: LocalApplication(VAULT, ConnectionMode.MTLS, frozenset()),
+            },
+            (ip_network("10.0.0.0/8"),),
+        ),
         allowed=provider or Provider(),
-        plain_networks=(ip_network("10.0.0.0/8"),),
     )
 
 

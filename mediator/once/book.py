@@ -54,7 +54,7 @@ class OnceBook:
         self, engine: Engine, vault: Vault, settings: OnceSettings, clock: Clock, recover: Recover
     ) -> None:
         self.vault = vault
-        self.problem: Problem | None = None
+        self.problem: Problem | None = unavailable("it is being opened")
         """Why claims are refused now."""
         self.totals = Totals(0, 0)
         self.counts: Counter[str] = Counter()

@@ -2,7 +2,7 @@
 
 Invariants:
 - every code is 1 to 255 characters of X-Road's strict set ``A-Z a-z 0-9 ' ( ) + , - . = ?``
-  (X-Road admin UI, ``strict-identifier-checks``; PR-REST 1.0.4 section 4.1) and is not ``.``
+  (X-Road admin UI, ``strict-identifier-checks``; PR-REST 1.0.4 section 4.8) and is not ``.``
   or ``..``, which an HTTP intermediary could resolve away;
 - ``parse(str(x)) == x`` and ``str(parse(text)) == text``: there is one spelling of an identifier.
 

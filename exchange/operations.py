@@ -265,7 +265,8 @@ def _content(body: Body, headers: Headers, code: Code, status: int | None = None
             kind = value
         elif name == "content-encoding":
             coding = value
-    content = body.content(kind) if kind is not None else None
+    # RFC 9110 section 8.3: without the field the content may be taken for octets.
+    content = body.content(kind if kind is not None else "application/octet-stream")
     if content is None:
         detail = "missing" if kind is None else "this media type is not declared"
         raise Problem(

@@ -1,6 +1,6 @@
 """Problems as HTTP: the one place that turns a :class:`Problem` into a reply.
 
-The shape is X-Road's (PR-REST 1.0.4 section 5): ``type``, ``message``, ``detail`` (the trace id),
+The shape is X-Road's (PR-REST 1.0.4 section 4.6): ``type``, ``message``, ``detail`` (the trace id),
 in JSON or, when Accept names it, XML; ``X-Road-Error`` carries the type. Members of our own
 follow: ``where``, ``facts``, ``cause`` and ``remedy`` in English and Lao, ``retryable``.
 

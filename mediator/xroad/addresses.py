@@ -1,7 +1,7 @@
 """Addresses: the service that a request target names, and the client that its header names.
 
 Between servers an identifier has one spelling. Libraries differ in what they percent-encode of a
-part (PR-REST 1.0.4 section 4.1); so what an application writes is brought into that spelling first
+part (PR-REST 1.0.4 section 4.2); so what an application writes is brought into that spelling first
 (:func:`canonical`, :func:`canonical_target`). A part that decodes to no code is refused.
 """
 

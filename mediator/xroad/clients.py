@@ -1,4 +1,4 @@
-"""listClients: every member and application of an instance (X-Road PR-META, PR-MREST section 4).
+"""listClients: every member and application of an instance (X-Road PR-META, PR-MREST section 2).
 
 JSON when Accept names ``application/json``, else XML, as in X-Road. A member's ``name`` and an
 application's ``subsystem_name`` are in English, or in Lao for whoever asks for it first

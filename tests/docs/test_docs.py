@@ -69,6 +69,19 @@ def _paths(document: Path) -> Iterator[str]:
             yield path
 
 
+_NAMED_TEST = re.compile(r"`(?:(tests/[\w/]+\.py)::)?(test_\w+)`")
+
+
+@pytest.mark.parametrize(("page", "default"), [("docs/x-road.md", "tests/journeys/test_x_road.py")])
+def test_every_test_that_a_page_names_is_there(page: str, default: str) -> None:
+    """A rule that is said to be held by a test is held by one: its file defines that function."""
+    named = _NAMED_TEST.findall((ROOT / page).read_text(encoding="utf-8"))
+    assert named
+    for file, test in named:
+        source = (ROOT / (file or default)).read_text(encoding="utf-8")
+        assert re.search(rf"^(?:async )?def {test}\(", source, re.MULTILINE), f"{file}::{test}"
+
+
 def _commands() -> Iterator[tuple[str, click.Command]]:
     for name in COMMANDS:
         command = load_command(name)

@@ -528,3 +528,13 @@ def test_references_to_other_objects() -> None:
     assert code(send(match, 1)) is Code.SCHEMA_VIOLATION
     assert code(reply(match, 1)) is VIOLATION
     assert code(send(document.find("POST", "/x/a"), None)) is Code.SCHEMA_VIOLATION
+
+
+def test_a_body_without_a_type_is_octets() -> None:
+    """RFC 9110 section 8.3: without Content-Type it is what takes octets, or nothing declared."""
+    for kind in ("*/*", "application/*", "application/octet-stream"):
+        assert send(operation({"requestBody": {"content": {kind: {}}}}), b"\x00", ()) is None
+    problem = send(taking({}), {}, ())
+    assert code(problem) is Code.SCHEMA_VIOLATION
+    assert problem is not None
+    assert (problem.status, problem.where) == (415, "header.content-type")

@@ -74,6 +74,12 @@ def test_path_and_query_arrive_as_they_were_written(world: XRoadWorld) -> None:
     assert world.backend.came[-1].line == "GET /echo/a%3Bb%C3%A9?x=%2F&y[a]=1&z&q=a+b HTTP/1.1"
 
 
+def test_an_empty_path_asks_for_the_base_url(world: XRoadWorld) -> None:
+    """Nothing behind the service code means the service's own URL."""
+    assert world.call(path="").status == 200
+    assert world.backend.came[-1].line == "GET / HTTP/1.1"
+
+
 def test_identifiers_may_be_percent_encoded(world: XRoadWorld) -> None:
     """Clients encode each part as their library does; it is the same service and client."""
     target = "/r1/LA/GOV/MPI/oda%2Dmis/%65cho/echo/x"
@@ -426,7 +432,8 @@ def test_allowed_methods_lists_what_the_agreement_opens(world: XRoadWorld) -> No
     services = _ask(world, "allowedMethods").json["service"]
     (echo,) = [one for one in services if one["service_code"] == "echo"]
     paths = {(one["method"], one["path"]) for one in echo["endpoint_list"]}
-    assert paths == {*((method, "/echo/{code}") for method in METHODS), ("GET", "/read-only")}
+    every = {(method, "/echo/{code}") for method in METHODS}
+    assert paths == every | {("GET", "/read-only"), ("GET", "/")}
 
 
 def test_metaservices_are_asked_with_get(world: XRoadWorld) -> None:

@@ -16,7 +16,7 @@ DENIED = Problem(Code.ACCESS_DENIED, where="X-Road-Client", detail="no <agreemen
 
 
 def test_json_has_type_message_and_trace() -> None:
-    """PR-REST 1.0.4 section 5: type, message, detail; and X-Road-Error marks the error as ours."""
+    """PR-REST 1.0.4 section 4.6: type, message, detail; X-Road-Error marks it as ours."""
     status, headers, body = replies.reply(DENIED, Side.PROVIDER, "trace-1")
     document = orjson.loads(body)
     assert status == 403

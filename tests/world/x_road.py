@@ -51,6 +51,7 @@ OPENAPI: dict[str, Any] = {
             "parameters": [_CODE],
             **{method.lower(): _OPERATION for method in METHODS},
         },
+        "/": {"get": {"responses": {"200": {"description": "x", "content": _ANY}}}},
         "/read-only": {"get": {"responses": {"200": {"description": "x", "content": _ANY}}}},
         "/secret": {"get": {"responses": {"200": {"description": "x", "content": _ANY}}}},
     },
@@ -160,7 +161,11 @@ def _agreement(name: str, consumer: ApplicationId) -> dict[str, Any]:
         "grants": [
             {
                 "service": str(service),
-                "endpoints": [*endpoints, {"method": "GET", "path": "/read-only"}],
+                "endpoints": [
+                    *endpoints,
+                    {"method": "GET", "path": "/"},
+                    {"method": "GET", "path": "/read-only"},
+                ],
                 "fields": ["*"],
             }
             for service in (ECHO, CLOSED)

@@ -3,7 +3,8 @@
 ``saphan instance serve`` (:mod:`console.instance.service`) holds an instance in one folder and
 serves the GovStack Information Mediator's configuration management (IM 1.1.1 section 8.6)::
 
-    document         the configuration: read with all its mistakes, merged, replaced; no I/O
+    reading          a document read with all its mistakes; no I/O
+    document         the configuration: read, merged, replaced; no I/O
     rights           access rights: read, filtered, paged; no I/O
     specifications   OpenAPI documents fetched within bounds
     desired          what was asked for, on the disk, before anything is done about it

@@ -30,14 +30,15 @@ import structlog
 from aiohttp import web
 
 from console.instance.changes import Changes, etag_of
-from console.instance.document import MAX_DOCUMENT_BYTES, NOUN, read, write
+from console.instance.document import MAX_DOCUMENT_BYTES, read, write
 from console.instance.issuers import OAuthError, OwnIssuer
 from console.instance.openapi import api_document
 from console.instance.pages import Pages
-from console.instance.replying import chosen, decode, document, json, problems, read_body
+from console.instance.reading import NOUN
+from console.instance.replying import decode, document, json, problems, read_body
 from console.instance.rights import MAX_PAGE, Filter, page, read_rights, write_rights
 from console.instance.status import Status
-from console.instance.tokens import Caller, Verifier
+from console.instance.tokens import Caller, Refused, Verifier
 from exchange.problems import Code, Problem
 
 MAX_WAIT_S: Final = 300
@@ -129,8 +130,9 @@ class Api:
         make: Callable[[Any], Coroutine[Any, Any, Any]],
     ) -> web.Response:
         try:
-            value = decode(request, await read_body(request), NOUN)
-            desired = await make(await asyncio.to_thread(read, value))
+            data = await read_body(request)
+            draft = await asyncio.to_thread(lambda: read(decode(request, data, NOUN)))
+            desired = await make(draft)
         except Problem as problem:
             await self._record(request, caller, problem.code.value)
             raise
@@ -184,7 +186,7 @@ class Api:
         caller = await self._caller(request, "write:rights")
         try:
             data = await read_body(request)
-            value = decode(request, data, "rights") if data else []
+            value = await asyncio.to_thread(decode, request, data, "rights") if data else []
             desired = await self._changes.change_rights(
                 lambda known: read_rights(value, known), allowed=allowed
             )
@@ -241,13 +243,16 @@ class Api:
     async def _caller(self, request: web.Request, scope: str, *parameters: str) -> Caller:
         """The caller, when it may; a query that this call does not know is refused."""
         authorization = request.headers.getall("Authorization", [])
-        caller = await self._verifier.require(authorization, scope)
+        try:
+            caller = await self._verifier.require(authorization, scope)
+        except Refused as refused:
+            if refused.caller is not None and request.method not in ("GET", "HEAD"):
+                await self._record(request, refused.caller, refused.code.value)
+            raise
         for name in request.query:
             if name not in parameters or len(request.query.getall(name)) > 1:
                 known = ", ".join(parameters) or "none"
                 raise _bad_query(name[:80], f"is repeated or not known; known here: {known}")
-        if request.method == "GET":
-            chosen(request)
         return caller
 
     async def _record(self, request: web.Request, caller: Caller, outcome: str) -> None:

@@ -13,7 +13,8 @@ from typing import Final
 
 from console.instance.convergence import Convergence, Outcome
 from console.instance.desired import Desired
-from console.instance.document import Configuration, Draft, Mistake, Mistaken, settle
+from console.instance.document import Configuration, Draft, settle
+from console.instance.reading import Mistake, Mistaken
 from console.instance.rights import Pair, ServiceKey, allow, deny
 from console.instance.specifications import Fetched, Sources
 from exchange.problems import Code, Problem

@@ -208,7 +208,7 @@ class Convergence:
                 self._unpin_at(hosted, wanted, members.get(identifier))
             if identifier not in members:
                 with self._step("stop", identifier, failures):
-                    hosted.stop()
+                    hosted.end()
                     self.hosted.pop(identifier, None)
 
     def _unpin(self, wanted: Configuration) -> None:

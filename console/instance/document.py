@@ -17,31 +17,19 @@ held by class and code, and written with the name of the day. Also read: ``membe
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import ip_address
 from typing import Any, Final
-from urllib.parse import SplitResult, urlsplit
 
-from exchange.identifiers import check_code
-from exchange.problems import Code, Problem
+from console.instance.reading import HOST, NAME, At, Reader
 
-NOUN: Final = "configuration"
 MAX_DOCUMENT_BYTES: Final = 1 << 20
 MAX_MEMBERS: Final = 64
 MAX_APPLICATIONS: Final = 64
 MAX_SERVICES: Final = 64
 MAX_RIGHTS: Final = 512
-MAX_MISTAKES: Final = 100
-MAX_CODE: Final = 80  # codes become names of folders, and addresses have a bound
-MAX_URL: Final = 2000
-_NAME: Final = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,200}")
-_HOST: Final = re.compile(
-    r"(?=.{1,253}\Z)[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})(?:\.[A-Za-z0-9-]{1,63})*"
-)
-# RFC 3986 section 2; without braces, in which settings files name variables of the environment.
-_URL: Final = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]{1,2000}")
 
 
 class Connection(StrEnum):
@@ -50,30 +38,6 @@ class Connection(StrEnum):
     HTTPS = "https"
     HTTP = "http"
     MTLS = "mtls"
-
-
-@dataclass(frozen=True, slots=True)
-class Mistake:
-    """One thing wrong in a document, and where."""
-
-    pointer: str
-    detail: str
-
-
-class Mistaken(Problem):
-    """A document with mistakes, all of them."""
-
-    def __init__(self, mistakes: tuple[Mistake, ...], noun: str = NOUN) -> None:
-        first = mistakes[0]
-        rest = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
-        super().__init__(
-            Code.INVALID_DOCUMENT,
-            where=f"{noun}#{first.pointer}",
-            detail=first.detail + rest,
-            facts={"mistakes": [f"{one.pointer}: {one.detail}" for one in mistakes]},
-            status=400,
-        )
-        self.mistakes = mistakes
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -207,140 +171,6 @@ def read(value: object) -> Draft:
     return draft
 
 
-class Reader:
-    """Collects mistakes; reading goes on behind each."""
-
-    def __init__(self) -> None:
-        self._mistakes: list[Mistake] = []
-
-    def root(self, value: object) -> At:
-        return At(self, value, "")
-
-    def mistake(self, pointer: str, detail: str) -> None:
-        """Note one; those beyond the bound are not kept."""
-        if len(self._mistakes) < MAX_MISTAKES:
-            self._mistakes.append(Mistake(pointer, detail))
-
-    def close(self, noun: str = NOUN) -> None:
-        """Raises: Mistaken when anything was wrong."""
-        if self._mistakes:
-            raise Mistaken(tuple(self._mistakes), noun)
-
-
-@dataclass(frozen=True, slots=True)
-class At:
-    """A value with its place. What is wrong is noted, and something harmless returned."""
-
-    reader: Reader
-    value: Any
-    pointer: str
-
-    def wrong(self, detail: str) -> None:
-        self.reader.mistake(self.pointer, detail)
-
-    def members(
-        self, required: tuple[str, ...], optional: tuple[str, ...] = ()
-    ) -> dict[str, At] | None:
-        """An object with these keys; None (noted) when it is none.
-
-        What is required and missing is noted once, and stands in as something harmless.
-        """
-        if not isinstance(self.value, dict):
-            self.wrong("must be an object")
-            return None
-        keys = self.value.keys()
-        known = {*required, *optional}
-        for key in sorted(map(str, keys - known))[:MAX_MISTAKES]:
-            self.wrong(f"unknown key {key[:80]!r}; known are {', '.join(sorted(known))}")
-        missing = [key for key in required if key not in keys]
-        for key in missing:
-            self.wrong(f"lacks {key}")
-        found = {
-            key: At(self.reader, self.value[key], f"{self.pointer}/{key}")
-            for key in (*required, *optional)
-            if key in keys
-        }
-        silent = Reader()
-        return found | {key: At(silent, None, self.pointer) for key in missing}
-
-    def items(self, most: int) -> list[At]:
-        """An array of at most so many items."""
-        if not isinstance(self.value, list):
-            self.wrong("must be an array")
-            return []
-        if len(self.value) > most:
-            self.wrong(f"has {len(self.value)} items, at most {most} are allowed")
-            return []
-        return [At(self.reader, item, f"{self.pointer}/{n}") for n, item in enumerate(self.value)]
-
-    def text(self, pattern: re.Pattern[str], form: str) -> str:
-        """A string of this form."""
-        if not isinstance(self.value, str):
-            self.wrong("must be a string")
-            return ""
-        if not pattern.fullmatch(self.value):
-            self.wrong(f"must be {form}")
-            return ""
-        return self.value
-
-    def code(self) -> str:
-        """An identifier's code (X-Road's strict set)."""
-        if not isinstance(self.value, str):
-            self.wrong("must be a string")
-            return ""
-        try:
-            check_code(self.value, "")
-        except Problem as problem:
-            self.wrong(problem.detail)
-            return ""
-        if len(self.value.replace("?", "%3F")) > MAX_CODE:
-            self.wrong(f"a code has at most {MAX_CODE} characters here, ? counted as three")
-            return ""
-        return self.value
-
-    def url(self, schemes: tuple[str, ...], *, base: bool = False) -> str:
-        """A URL with one of these schemes, without a user; ``base``: nothing after the path."""
-        text = self.text(_URL, f"a URL of at most {MAX_URL} characters of RFC 3986")
-        if not text:
-            return ""
-        try:
-            parts = urlsplit(text)
-            wrong = _wrong_url(parts, schemes, base=base)
-        except ValueError as error:
-            wrong = f"is not a URL: {error}"
-        if wrong:
-            self.wrong(wrong)
-            return ""
-        return text
-
-
-def _wrong_url(parts: SplitResult, schemes: tuple[str, ...], *, base: bool) -> str:
-    """What is wrong with a URL; nothing: ''."""
-    if parts.scheme not in schemes:
-        return f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}"
-    if parts.scheme == "file":
-        good = not parts.netloc and parts.path.startswith("/") and not parts.query
-        return "" if good else "must be file:///path"
-    host = parts.hostname or ""
-    if parts.username is not None or parts.password is not None:
-        return "must not hold a user or a password"
-    if parts.port == 0 or not (_HOST.fullmatch(host) or _is_address(host)):
-        return "names no host"
-    if parts.fragment or (base and parts.query):
-        return "must have nothing after its path"
-    if _is_address(host) and (ip_address(host).is_link_local or ip_address(host).is_multicast):
-        return f"{host} is an address of the link itself, where no service is"
-    return ""
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
 def _distinct(items: list[Any], key: Callable[[Any], Any], at: list[At], noun: str) -> None:
     seen: set[Any] = set()
     for item, place in zip(items, at, strict=True):
@@ -361,7 +191,7 @@ def _document(at: At, reader: Reader) -> Draft:
     _distinct(members, lambda item: item.key, places, "member")
     _distinct(members, lambda item: item.name, places, "member's name, by which rights name it,")
     return Draft(
-        domain=fields["domain"].text(_HOST, "a domain name such as sample.sandbox.example"),
+        domain=fields["domain"].text(HOST, "a domain name such as sample.sandbox.example"),
         instance=fields["instance"].code(),
         members=tuple(item for item in members if item is not None),
     )
@@ -378,7 +208,7 @@ def _member(at: At) -> _Member | None:
         _distinct(applications, lambda item: item.id, places, "application")
     return _Member(
         at.pointer,
-        fields["name"].text(_NAME, "a name of 1 to 200 characters without control characters"),
+        fields["name"].text(NAME, "a name of 1 to 200 characters without control characters"),
         (fields["class"].code(), fields["code"].code()),
         None if applications is None else tuple(item for item in applications if item is not None),
     )
@@ -443,7 +273,7 @@ def _right(at: At) -> _Right | None:
             "memberCode and applicationId"
         )
         return None
-    name = fields["member"].text(_NAME, "a member's name") if "member" in fields else None
+    name = fields["member"].text(NAME, "a member's name") if "member" in fields else None
     key = (fields["memberClass"].code(), fields["memberCode"].code()) if by_code else None
     return _Right(at.pointer, name, key, ids.pop())
 
@@ -511,8 +341,9 @@ def settle(draft: Draft, known: Configuration | None = None) -> Configuration:
     if len(whole.names) > MAX_MEMBERS:
         reader.mistake("/members", f"{len(whole.names)} members, at most {MAX_MEMBERS} are allowed")
     names = {name: key for key, name in whole.names.items()}
+    shared = Counter(whole.names.values())
     for member in draft.members:
-        if names.get(member.name) != member.key:
+        if shared[member.name] > 1:
             reader.mistake(f"{member.pointer}/name", "another member has that name")
         for application in member.applications or ():
             _put(application, member.key, names, whole, reader)

@@ -269,6 +269,12 @@ class Hosted:
         self._started_as = state
         return True
 
+    def end(self) -> None:
+        """End the server, also one that outlived the process that started it; idempotent."""
+        if not self.running:
+            self._end_leftover()
+        self.stop()
+
     def stop(self) -> None:
         """End the server; idempotent."""
         if self.process is not None:

@@ -40,6 +40,7 @@ FETCH_S: Final = 5.0
 MAX_BYTES: Final = 256 << 10
 MAX_KEYS: Final = 64
 FRESH_S: Final = 600.0
+DISCOVERY: Final = "/.well-known/openid-configuration"
 STALE_S: Final = 86400.0
 FETCHES_A_MINUTE: Final = 6
 
@@ -171,7 +172,7 @@ class ForeignIssuer:
     """The keys of the issuer at ``url``."""
 
     def __init__(self, url: str, now: Callable[[], float] = time.monotonic) -> None:
-        _check_url(url, url)
+        _check_url(url)
         self.url = url
         self._now = now
         self._keys: dict[str | None, PublicKey] = {}
@@ -200,13 +201,13 @@ class ForeignIssuer:
         self._attempts.append(now)
         try:
             async with asyncio.timeout(FETCH_S), _session() as session:
-                known = await _get(session, f"{self.url}/.well-known/openid-configuration")
+                known = await _get(session, f"{self.url.rstrip('/')}{DISCOVERY}")
                 if known.get("issuer") != self.url:
                     raise ValueError("the discovery document is of another issuer")
                 where = known.get("jwks_uri")
                 if not isinstance(where, str):
                     raise ValueError("the discovery document names no keys")
-                _check_url(where, self.url)
+                _check_url(where)
                 keys = _import(await _get(session, where))
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, Problem) as error:
             log.warning("issuer_unreachable", issuer=self.url, why=str(error)[:200])
@@ -214,7 +215,7 @@ class ForeignIssuer:
         self._keys, self._fetched = keys, now
 
 
-def _check_url(url: str, issuer: str) -> None:
+def _check_url(url: str) -> None:
     """Raises: Problem ``InvalidSettings`` for what is neither https nor http on loopback."""
     try:
         parts = urlsplit(url)
@@ -224,7 +225,7 @@ def _check_url(url: str, issuer: str) -> None:
         good = good and bool(host) and not parts.query and not parts.fragment
     except ValueError:
         good = False
-    if not good or (url == issuer and url.endswith("/") and url.count("/") == 3):
+    if not good:
         raise Problem(
             Code.INVALID_SETTINGS,
             where="--issuer",

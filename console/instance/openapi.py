@@ -8,17 +8,16 @@ from typing import Any, Final
 from console.instance.clients import SCOPES
 from console.instance.document import (
     MAX_APPLICATIONS,
-    MAX_CODE,
     MAX_MEMBERS,
     MAX_SERVICES,
-    MAX_URL,
     Connection,
 )
 from console.instance.document import MAX_RIGHTS as MAX_SERVICE_RIGHTS
+from console.instance.reading import MAX_CODE, MAX_URL
 from console.instance.rights import MAX_ITEMS, MAX_PAGE, MAX_RIGHTS
 
 _JSON: Final = "application/json"
-_YAML: Final = "text/yaml"
+_BOTH: Final = (_JSON, "text/yaml", "application/yaml", "application/x-yaml")
 _CODE: Final = {
     "type": "string",
     "minLength": 1,
@@ -72,7 +71,7 @@ def api_document(issuer: str, *, embedded: bool) -> dict[str, Any]:
 
 def _security(issuer: str, *, embedded: bool) -> dict[str, Any]:
     if not embedded:
-        url = f"{issuer}/.well-known/openid-configuration"
+        url = issuer.rstrip("/") + "/.well-known/openid-configuration"
         return {"type": "openIdConnect", "openIdConnectUrl": url}
     flow = {"tokenUrl": f"{issuer}/oauth/token", "scopes": dict(SCOPES)}
     return {"type": "oauth2", "flows": {"clientCredentials": flow}}
@@ -95,7 +94,7 @@ def _call(
     *problems: str,
     **more: Any,
 ) -> dict[str, Any]:
-    told = ("400", "401", "403", "406", "500", *problems)
+    told = ("400", "401", "403", "500", *problems)
     return {
         "tags": [tag],
         "summary": summary,
@@ -127,7 +126,7 @@ def _config() -> dict[str, Any]:
     body = {
         "required": True,
         "description": "The configuration",
-        "content": _content(_ref("schemas", "IMconf"), _JSON, _YAML),
+        "content": _content(_ref("schemas", "IMconf"), *_BOTH),
     }
     made = {
         "201": {
@@ -162,7 +161,7 @@ def _config() -> dict[str, Any]:
         "200": {
             "description": "The configuration",
             "headers": {"ETag": {"schema": {"type": "string"}}},
-            "content": _content(_ref("schemas", "IMconf"), _JSON, _YAML),
+            "content": _content(_ref("schemas", "IMconf"), *_BOTH),
         }
     }
     create = _call(
@@ -178,7 +177,7 @@ def _config() -> dict[str, Any]:
         *_WITH_BODY, "412", parameters=[match, prefer], requestBody=body,
     )  # fmt: skip
     return {
-        "get": _call("conf", "listIMconf", "The configuration", "read:conf", found, "404"),
+        "get": _call("conf", "listIMconf", "The configuration", "read:conf", found, "404", "406"),
         "post": create,
         "patch": update,
         "put": replace,
@@ -251,7 +250,7 @@ def _patch_rights(verb: str, name: str) -> dict[str, Any]:
         "503",
         requestBody={
             "required": False,
-            "content": _content(_ref("schemas", "ServiceAccessRights"), _JSON, _YAML),
+            "content": _content(_ref("schemas", "ServiceAccessRights"), *_BOTH),
         },
     )
 

@@ -12,7 +12,8 @@ import structlog
 import yaml
 from aiohttp import web
 
-from console.instance.document import MAX_DOCUMENT_BYTES, Mistaken
+from console.instance.document import MAX_DOCUMENT_BYTES
+from console.instance.reading import Mistaken
 from console.instance.tokens import Refused
 from exchange.documents import parse_document
 from exchange.problems import Code, Problem, Side

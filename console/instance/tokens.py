@@ -45,11 +45,17 @@ class Caller:
 
 
 class Refused(Problem):
-    """A call without a token that is good enough; ``challenge`` is its WWW-Authenticate field."""
+    """A call without a token that is good enough; ``challenge`` is its WWW-Authenticate field.
 
-    def __init__(self, error: str, detail: str, *, scope: str = "") -> None:
+    ``caller`` is who it was, when that is sure and only the scope is missing.
+    """
+
+    def __init__(
+        self, error: str, detail: str, *, scope: str = "", caller: Caller | None = None
+    ) -> None:
         status = 403 if error == "insufficient_scope" else 401
         super().__init__(Code.NOT_AUTHORISED, where="Authorization", detail=detail, status=status)
+        self.caller = caller
         parts = ['Bearer realm="saphan-instance"']
         if error:
             told = detail if _PRINTABLE.fullmatch(detail) else "the token is not accepted"
@@ -93,7 +99,8 @@ class Verifier:
             raise Refused("", "one bearer token is needed", scope=scope)
         caller = await self.judge(token.strip())
         if scope not in caller.scopes:
-            raise Refused("insufficient_scope", f"the token lacks the scope {scope}", scope=scope)
+            told = f"the token lacks the scope {scope}"
+            raise Refused("insufficient_scope", told, scope=scope, caller=caller)
         return caller
 
     async def judge(self, token: str) -> Caller:

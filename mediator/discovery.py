@@ -10,7 +10,7 @@ answers again). Only what happens within a state counts for it: a failure of a m
 sent before the state changed is late news, but an answer always closes.
 
 The **choice** is that of two random choices: of two servers picked by chance, the one with fewer
-failures in a row, then with fewer messages under way.
+failures in a row of late (within ``breaker_s``), then with fewer messages under way.
 
 Invariants:
 - a server that rests is not chosen while another one is closed; when its rest is over, one message
@@ -90,6 +90,7 @@ class Peer:
     __slots__ = (
         "allowance",
         "epoch",
+        "failed_at",
         "failures",
         "id",
         "looked_at",
@@ -105,6 +106,8 @@ class Peer:
         self.state = State.CLOSED
         self.epoch = 0
         self.failures = 0
+        """In a row, up to now."""
+        self.failed_at = 0.0
         self.running = 0
         self.allowance = reserve
         """How many messages may be repeated now."""
@@ -176,7 +179,12 @@ class Peers:
             closed = self._chance.sample(closed, 2)
         elif len(closed) == 2 and self._chance.random() < 0.5:
             closed.reverse()
-        return self._visit(*min(closed, key=_rank), now)
+        return self._visit(*min(closed, key=lambda item: self._rank(item[1], now)), now)
+
+    def _rank(self, peer: Peer, now: float) -> tuple[int, int]:
+        """Failures count for a while only: a server that had one must get messages again."""
+        of_late = peer.failures and now < peer.failed_at + self._settings.breaker_s
+        return peer.failures if of_late else 0, peer.running
 
     def looks_in_s(self, servers: Sequence[ServerRecord], now: float) -> float:
         """In how many seconds one of these resting servers may be asked again."""
@@ -234,6 +242,7 @@ class Peers:
         if visit.epoch != peer.epoch:
             return
         peer.failures += 1
+        peer.failed_at = now
         settings = self._settings
         often = leaves or peer.failures >= settings.breaker_failures
         if peer.hear(Event.FAILED_OFTEN if often else Event.FAILED) is State.OPEN:
@@ -262,7 +271,3 @@ class Peers:
         for peer in self.known:
             if peer.state is State.CLOSED and not peer.running:
                 del self._peers[peer.id]
-
-
-def _rank(item: tuple[ServerRecord, Peer]) -> tuple[int, int]:
-    return item[1].failures, item[1].running

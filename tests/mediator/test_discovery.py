@@ -181,6 +181,18 @@ def test_of_two_servers_the_better_one_is_taken() -> None:
         assert taken(known, 0, both).server == both[1]
 
 
+def test_a_failure_is_held_against_a_server_for_a_while_only() -> None:
+    """One failure does not keep a server from messages as long as the other one has none."""
+    known, both = peers(), servers(2)
+    known.failed(taken(known, 0, (both[0],)), DOWN, NOW, 0)
+    chosen = set()
+    for _ in range(50):
+        visit = taken(known, SETTINGS.breaker_s, both)
+        chosen.add(visit.server)
+        known.left(visit)
+    assert chosen == set(both)
+
+
 def test_equal_servers_get_equal_shares() -> None:
     """Of four idle servers each gets a quarter of what comes, a tenth more or less."""
     known, four = peers(7), servers(4)

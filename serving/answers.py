@@ -28,6 +28,7 @@ from serving.waits import Phase
 _INTERIM_WITHOUT_BODY: Final = frozenset({100, 102, 103})
 _MAX_INTERIM_ANSWERS: Final = 16
 _LETTER_H: Final = ord("H")
+_FRAMING: Final = frozenset({"content-length", "transfer-encoding"})
 _MAX_LENGTH_DIGITS: Final = 20
 
 
@@ -274,6 +275,8 @@ class AnswerReader:
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._final:
             self._headers.append((FIELD_NAMES[name], value.decode("latin-1").strip(" \t")))
+        elif FIELD_NAMES[name] in _FRAMING:
+            self._blame(ProtocolError("a trailer of the answer says how it is framed"))
 
     def on_headers_complete(self) -> None:
         if self._whole:

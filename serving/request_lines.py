@@ -27,19 +27,31 @@ _HOST: Final = re.compile(
 _TLS_RECORD: Final = b"\x16"
 
 
-def is_whole(start: bytes, max_target_bytes: int) -> bool:
+def skip_blank(start: bytes, before: int) -> bytes:
+    """What has come of a request without the blank lines in front (RFC 9112 section 2.2).
+
+    Args:
+        before: how many bytes of blank lines were skipped already.
+
+    Raises:
+        Problem: ``InvalidRequest`` when there are too many.
+    """
+    line = start[_BLANK.match(start).end() :]  # type: ignore[union-attr]  # matches nothing, too
+    if before + len(start) - len(line) > 2 * _MAX_BLANK:
+        raise malformed("blank lines in front of the request")
+    return line
+
+
+def is_whole(line: bytes, max_target_bytes: int) -> bool:
     """Whether the request line is complete in what has come of a request so far.
 
     Raises:
         Problem: ``InvalidRequest``: 400 for what is no request line, 414 for one without end,
             505 for another version or protocol.
     """
-    line = start[_BLANK.match(start).end() :]  # type: ignore[union-attr]  # matches nothing, too
-    if len(start) - len(line) > 2 * _MAX_BLANK:
-        raise malformed("blank lines in front of the request")
     if line[:1] == _TLS_RECORD:
         raise malformed("TLS was begun where plain text is spoken")
-    if line[:1] in (b"\r", b"\n") and line != b"\r":
+    if line[:1] in (b"\r", b"\n"):
         raise malformed("a line ends with CR LF")
     end = line.find(b"\r\n")
     if end < 0:

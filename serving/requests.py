@@ -38,7 +38,14 @@ from serving.backends import Headers
 from serving.bodies import PIECE_BYTES, Body, Spooled, Spools
 from serving.field_names import FIELD_NAMES
 from serving.incoming import Request as Request
-from serving.request_lines import is_host, is_whole, long_target, malformed, origin_form
+from serving.request_lines import (
+    is_host,
+    is_whole,
+    long_target,
+    malformed,
+    origin_form,
+    skip_blank,
+)
 
 MAX_FIELDS: Final = 100
 MAX_HEAD_BYTES: Final = 64 * 1024
@@ -204,8 +211,10 @@ class Connection(asyncio.Protocol):
             if request is None:
                 if not self._raw_bytes:
                     self.deadline = self.loop.time() + self._owner.head_s
-                if not self._line_whole and not self._judge_line(data):
-                    return
+                if not self._line_whole:
+                    data = self._judge_line(data)
+                    if not data:
+                        return
                 cut = self._end_of_head(data)
                 self._raw_bytes += cut
                 if self._raw_bytes > self._owner.max_head_bytes:
@@ -226,8 +235,9 @@ class Connection(asyncio.Protocol):
             if not self._parse(piece):
                 return
 
-    def _judge_line(self, data: bytes) -> bool:
-        """Judge the request line when it is whole; False when it was refused."""
+    def _judge_line(self, data: bytes) -> bytes:
+        """Judge the request line as it comes; returns what is to be parsed of this piece: all but
+        blank lines in front, and nothing when the line was refused."""
         start = self._line + data if self._line else data
         end = start.find(b"\r\n")
         if (
@@ -236,14 +246,21 @@ class Connection(asyncio.Protocol):
             and start[0] > _SPACE
         ):
             self._line, self._line_whole = b"", True  # as nearly all are
-            return True
+            return data
         try:
+            if self._line in (b"", b"\r"):
+                data = skip_blank(start, self._raw_bytes)
+                self._raw_bytes += len(start) - len(data)
+                start = data
+            if start in (b"", b"\r"):
+                self._line = start
+                return b""
             self._line_whole = is_whole(start, self._owner.max_line_bytes)
         except Problem as problem:
             self._refuse(problem)
-            return False
+            return b""
         self._line = b"" if self._line_whole else start
-        return True
+        return data
 
     def _end_of_head(self, data: bytes) -> int:
         """How much of this piece belongs to a head, whose end may be cut between two pieces."""
@@ -265,8 +282,15 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade:
-            self._hear_no_more()
-            return False
+            request = self._request
+            if request is None or request.length == 0:
+                self._hear_no_more()
+                return False
+            # The offer is ignored, and the body belongs to the request (RFC 9110 section 7.8);
+            # llhttp leaves it to the other protocol.
+            request.keep_alive = False
+            self._parser = _parser_of_body(self, request.length)
+            return True
         except HttpParserError as error:
             cause = error.__context__
             if isinstance(cause, _SentAhead):
@@ -388,8 +412,12 @@ class Connection(asyncio.Protocol):
             self.pause()
 
     def on_message_complete(self) -> None:
-        if self._request is not None:
-            self._request.ended()
+        request = self._request
+        if request is not None and (
+            request.size == request.length
+            or (request.length is None and not self._parser.should_upgrade())
+        ):
+            request.ended()
 
     # --- answering -------------------------------------------------------------------------------
 
@@ -589,6 +617,21 @@ def format_head(method: str, reply: Reply, *, keep: bool) -> bytes:
     if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text:
         raise ValueError("a field of the reply contains a line break or NUL")
     return f"{text}\r\n\r\n".encode("latin-1")
+
+
+class _OfBody:
+    """The callbacks of a parser that reads a body alone."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.on_body = connection.on_body
+        self.on_message_complete = connection.on_message_complete
+
+
+def _parser_of_body(connection: Connection, length: int | None) -> Any:
+    parser: Any = HttpRequestParser(_OfBody(connection))
+    framing = b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
+    parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n\r\n")
+    return parser
 
 
 class _Date:

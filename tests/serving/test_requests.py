@@ -325,6 +325,27 @@ async def test_a_body_that_nobody_reads_is_bounded() -> None:
         assert len((await client.reply())[2]) == len(b"PUT / 2 ") + MAX_BODY
 
 
+@pytest.mark.parametrize(
+    ("framing", "sent"),
+    [
+        (b"Content-Length: 5", b"hello"),
+        (b"Transfer-Encoding: chunked", b"2\r\nhe\r\n3\r\nllo\r\n0\r\nT: 1\r\n\r\n"),
+    ],
+)
+@pytest.mark.parametrize("together", [True, False])
+async def test_an_offer_to_upgrade_costs_no_body(
+    framing: bytes, sent: bytes, together: bool
+) -> None:
+    """RFC 9110 section 7.8: what is offered is ignored, and what is sent is read as it says."""
+    head = b"POST /u HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n" + framing
+    pieces = [head + b"\r\n\r\n", sent, GET]
+    async with serve() as (listener, _), connect(listener) as client:
+        await client.send(*([b"".join(pieces)] if together else pieces))
+        status, fields, body = await client.reply()
+        assert (status, fields["connection"], body) == (200, "close", b"POST /u 4 hello")
+        assert await client.ended() == b""
+
+
 # --- requests as they should not be ----------------------------------------------------------
 
 

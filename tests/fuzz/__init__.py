@@ -1,0 +1,1 @@
+"""Whatever comes: parsers and header rules under bytes and fields that hypothesis makes."""

@@ -263,3 +263,26 @@ def test_when_all_are_down_one_problem_names_each_server(servers: Servers) -> No
     finally:
         servers.world.world.start(*BOTH)
         servers.register(BOTH)
+
+
+@pytest.mark.needs_postgresql
+def test_an_unsafe_call_goes_to_a_server_that_shares_the_book(postgresql_url: str) -> None:
+    """Its answer was lost with the first server; the second one gives it, and does not act."""
+    with two_servers(book=postgresql_url.replace("+psycopg", "")) as servers:
+        for server in BOTH:
+            settle(servers, server)
+        servers.lines[SS1].arm(Fault(Act.RESET, Way.DOWN, times=None))
+        message_id = ""
+        while not servers.lines[SS1].struck:
+            before, message_id = len(servers.world.backend.seen), f"shared-{time.time_ns()}"
+            answer = post(servers, message_id)
+            assert (answer.status, answer.json["code"]) == (201, "P-9")
+            assert len(servers.world.backend.seen) == before + 1
+        asked, failed, again, answered = of_message(servers, message_id)
+        assert (asked.peer, failed.peer, again.peer, answered.peer) == (SS1, SS1, SS2, SS2)
+        (repeated,) = [
+            hit
+            for hit in servers.world.hits(servers.of(SS2), id=message_id)
+            if hit.kind == Kind.RESPONSE
+        ]
+        assert repeated.status == 201

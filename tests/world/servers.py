@@ -6,6 +6,7 @@ A third server of MPI is registered at a port where nobody listens.
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 import tempfile
 import time
@@ -91,7 +92,12 @@ class Servers:
         return int(self.admin(small.MOF_SERVER, "/healthz")["checks"]["registry"]["version"])
 
 
-def register(world: World, lines: Mapping[ServerId, Line], servers: Iterable[ServerId]) -> None:
+def register(
+    world: World,
+    lines: Mapping[ServerId, Line],
+    servers: Iterable[ServerId],
+    shares: str | None = None,
+) -> None:
     """What MPI says of its servers; one without a line stands where nobody listens."""
     (dead,) = free_ports(1)
     rows = []
@@ -104,6 +110,7 @@ def register(world: World, lines: Mapping[ServerId, Line], servers: Iterable[Ser
                 "id": str(server),
                 "address": f"https://127.0.0.1:{port}",
                 "auth_certificates": auth,
+                **({"shares": shares} if shares else {}),
             }
         )
     home = world.directory / "members" / "MPI"
@@ -123,8 +130,8 @@ def register(world: World, lines: Mapping[ServerId, Line], servers: Iterable[Ser
 
 
 @contextmanager
-def two_servers() -> Iterator[Servers]:
-    """Build, start and end the world."""
+def two_servers(book: str | None = None) -> Iterator[Servers]:
+    """Build, start and end the world; ``book`` is the database of a shared exactly-once book."""
     backend = Backend()
     backend.start()
     lines = {SS1: Line(), SS2: Line()}
@@ -136,10 +143,15 @@ def two_servers() -> Iterator[Servers]:
             mof, mpi = small.plans(folder, backend.port, *free_ports(1), limits=LIMITS)
             world.add_server(replace(mof, settings={**mof.settings, "peers": PEERS}))
             address = f"https://127.0.0.1:{lines[SS1].port}"
-            first = world.add_server(replace(mpi, settings={**mpi.settings, "address": address}))
+            settings = {**mpi.settings, "address": address}
+            if book is not None:
+                (folder / "once.key").write_bytes(secrets.token_bytes(32))
+                (folder / "once.key").chmod(0o600)
+                settings["once"] = {"database": book, "key": str(folder / "once.key")}
+            first = world.add_server(replace(mpi, settings=settings))
             world.agree(small.agreement("mof-mpi"))
             world.servers[SS2] = _twin(world, first, f"https://127.0.0.1:{lines[SS2].port}")
-            register(world, lines, (SS1, SS2))
+            register(world, lines, (SS1, SS2), "mpi" if book else None)
             world.start()
             for server, line in lines.items():
                 line.start(world.servers[server].ports["peer"])

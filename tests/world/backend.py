@@ -34,6 +34,7 @@ def _answers() -> dict[str, bytes]:
         "NOTJSON": _http("200 OK", b'{"code": "P-1", '),
         "HTML": _http("200 OK", b"<h1>It works</h1>", "text/html"),
         "NONSENSE": b"220 smtp.example ESMTP\r\n",
+        "WIDE": _http("200 OK", document(GOOD | {"title_en": "x" * 200_000})),
         "BIG": _http("200 OK", document(GOOD | {"title_en": "x" * 3_000_000})),
         "MISSING": _http("404 Not Found", document({"message": "no such project"})),
         "CONFLICT": _http(
@@ -70,6 +71,8 @@ class Backend:
     seen: list[Seen] = field(default_factory=list)
     post_s: float = 0.0
     """How long it works on a POST before it answers."""
+    released: threading.Event = field(default_factory=threading.Event)
+    """Until it is set, who asks for HELD waits."""
     _loop: asyncio.AbstractEventLoop | None = None
     _thread: threading.Thread | None = None
     _ready: threading.Event = field(default_factory=threading.Event)
@@ -125,6 +128,9 @@ class Backend:
             body = await reader.readexactly(int(headers.get("content-length", "0")))
             self.seen.append(Seen(line, headers, body))
             code = line.split(" ")[1].partition("?")[0].rpartition("/")[2]
+            if code == "HELD":
+                while not self.released.is_set():  # noqa: ASYNC110  # set by another thread
+                    await asyncio.sleep(0.01)
             if code == "SLOW":
                 await asyncio.sleep(30)
             if code == "HANGUP":

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from console.reference_world.processes import free_ports
 from console.reference_world.world import World
+from exchange.identifiers import ServiceId
 from exchange.problems import Text
 from tests.world import small
 from tests.world.backend import Backend
@@ -20,6 +22,23 @@ from tests.world.backend import Backend
 @contextmanager
 def small_world(**limits: object) -> Iterator[small.SmallWorld]:
     """Build, start and end a small world in a folder of its own."""
+    agreements = (
+        small.agreement("mof-mpi"),
+        small.agreement("vault-mpi", small.VAULT),
+        small.agreement("web-mpi", small.WEB),
+    )
+    with world_of(agreements, limits=limits) as built:
+        yield built
+
+
+@contextmanager
+def world_of(
+    agreements: Iterable[Mapping[str, Any]],
+    *,
+    limits: Mapping[str, Any] | None = None,
+    services: Mapping[ServiceId, Mapping[str, Any]] | None = None,
+) -> Iterator[small.SmallWorld]:
+    """A small world with these agreements; ``services`` change settings of MPI's services."""
     backend = Backend()
     backend.start()
     with tempfile.TemporaryDirectory(prefix="saphan-") as name:
@@ -30,14 +49,14 @@ def small_world(**limits: object) -> Iterator[small.SmallWorld]:
             long_ago = datetime.now(UTC) - timedelta(days=90)
             world.open_instance(Text("Lao PDR", "ສປປ ລາວ"), authorities_since=long_ago)
             for plan in small.plans(folder, backend.port, *free_ports(1), limits=limits):
-                world.add_server(plan)
+                world.add_server(small.changed(plan, services or {}))
             built = small.SmallWorld(world, backend)
-            world.agree(small.agreement("mof-mpi"))
-            world.agree(small.agreement("vault-mpi", small.VAULT))
-            world.agree(small.agreement("web-mpi", small.WEB))
+            for agreement in agreements:
+                world.agree(agreement)
             world.start()
             yield built
         finally:
+            backend.released.set()
             world.close()
             backend.stop()
 

@@ -7,7 +7,7 @@ import json
 import ssl
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -157,6 +157,21 @@ def plans(
             bounds,
         ),
     )
+
+
+def changed(plan: ServerPlan, services: Mapping[ServiceId, Mapping[str, Any]]) -> ServerPlan:
+    """The plan with other settings of some services."""
+    members = tuple(
+        replace(
+            member,
+            services=tuple(
+                replace(one, settings={**one.settings, **services.get(one.id, {})})
+                for one in member.services
+            ),
+        )
+        for member in plan.members
+    )
+    return replace(plan, members=members)
 
 
 def agreement(name: str, consumer: ApplicationId = BUDGET, **changes: Any) -> dict[str, Any]:

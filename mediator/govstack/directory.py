@@ -16,8 +16,9 @@ Invariants:
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -72,7 +73,7 @@ class Directory:
             if found := _CLIENTS.fullmatch(target):
                 asked = _parameters(found[3] or "")
                 if found[1] or found[2] or "instanceId" in asked or _has_client(request):
-                    return await self._guarded(request, lambda: self._list_clients(request, asked))
+                    return await self._guarded(request, self._list_clients(request, asked))
             elif (found := _METHODS.fullmatch(target)) and (found[1] or _has_client(request)):
                 path, service, query = found[2], found[3], found[4] or ""
                 if service != "getOpenApi" or found[1]:
@@ -83,7 +84,7 @@ class Directory:
 
     # --- listClients -----------------------------------------------------------------------------
 
-    def _list_clients(self, request: Request, asked: dict[str, str]) -> Reply:
+    async def _list_clients(self, request: Request, asked: dict[str, str]) -> Reply:
         self.inlet.entrance.enter(request.transport, request.remote)
         state = self.state()
         instance = asked.get("instanceId", state.instance.instance)
@@ -93,7 +94,9 @@ class Directory:
         language = language_of(request.headers)
         known, body = self._clients.get(language, (None, b""))
         if known is not state:
-            body = orjson.dumps(forms.published_clients(clients_of(state), language))
+            body = await asyncio.to_thread(
+                lambda: orjson.dumps(forms.published_clients(clients_of(state), language))
+            )
             self._clients[language] = (state, body)
         return _ok(body)
 
@@ -101,7 +104,7 @@ class Directory:
 
     async def _metaservice(self, request: Request, path: str, service: str, query: str) -> Reply:
         if not _has_client(request):
-            return await self._guarded(request, _no_client)
+            return await self._refused(request, _no_client())
         request.target = f"{path}{service}{query}"
         reply = await self.plain.handle(request)
         if reply.status != 200 or _is_refusal(reply):
@@ -111,10 +114,10 @@ class Directory:
         except Problem as problem:
             return await self._refused(request, problem)
 
-    async def _guarded(self, request: Request, answer: Callable[[], Reply]) -> Reply:
+    async def _guarded(self, request: Request, answer: Awaitable[Reply]) -> Reply:
         """An answer of this server alone."""
         try:
-            return answer()
+            return await answer
         except Problem as problem:
             return await self._refused(request, problem)
 
@@ -183,8 +186,8 @@ def _declared(reply: Reply) -> Reply:
     return reply._replace(status=400 if reply.status < 500 else 500)
 
 
-def _no_client() -> Reply:
-    raise Problem(
+def _no_client() -> Problem:
+    return Problem(
         Code.INVALID_CLIENT_IDENTIFIER,
         where="X-GovStack-Client",
         detail="the header X-GovStack-Client is missing",

@@ -635,3 +635,15 @@ def test_pages_take_get_only(world: XRoadWorld) -> None:
     """Another method is refused; what a client posts to /listClients starts nothing."""
     got = world.get("/listClients", method="POST", body=b"")
     assert (got.status, got.value("x-road-error")) == (405, "Server.ClientProxy.InvalidRequest")
+
+
+def test_govstacks_form_does_not_depend_on_the_profile(world: XRoadWorld) -> None:
+    """X-Road's literal 500 is X-Road's: GovStack's file declares 400 for what the caller mends."""
+    headers = {"X-GovStack-Client": str(TRADE)}
+    base, address = "/r1/LA/GOV/MPI/oda-mis", world.server(MOIC).url("http")
+    there = exchange(address, "GET", f"{base}/getOpenAPI?serviceCode=echo", headers)
+    assert (there.status, json.loads(there.json)["servers"]) == (200, [{"url": "/internal/v1"}])
+    none = exchange(address, "GET", f"{base}/getOpenAPI?serviceCode=none", headers)
+    assert (none.status, none.code) == (400, "UnknownService")
+    no_client = exchange(address, "GET", f"/govstack{base}/listMethods", {})
+    assert (no_client.status, no_client.code) == (400, "InvalidClientIdentifier")

@@ -16,7 +16,7 @@ import io
 import re
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -37,9 +37,15 @@ from serving.replies import Profile
 from serving.requests import Reply, Request
 
 MAX_ENTRIES: Final = 64
+MAX_BYTES: Final = 16 * 1024 * 1024
+"""Of the sealed parts together; in clear, and packed, they are in memory at the same time."""
 PUBLISHED_WITHIN_S: Final = 5.0
 _LOOK_S: Final = 0.05
 _FILE_NAME: Final = re.compile(r"[^A-Za-z0-9._-]", re.ASCII)
+_TOO_MUCH: Final = (
+    "Too many documents for one download. Fetch them by requestOnly and responseOnly, or have them "
+    "exported with: saphan audit export"
+)
 _NOT_PUBLISHED: Final = "Message signature has not been timestamped yet!"
 _REQUESTS: Final = frozenset({Kind.REQUEST})
 _RESPONSES: Final = frozenset({Kind.RESPONSE, Kind.REFUSAL, Kind.FAILURE})
@@ -119,6 +125,7 @@ class Asic:
     state: Callable[[], RegistryState]
     recorder: Recorder
     profile: Profile
+    _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def __call__(self, request: Request, connection: Connection) -> Reply:
         """Answer with the evidence, or with a sentence."""
@@ -127,7 +134,8 @@ class Asic:
             await self._admit(wanted, connection, request.remote)
             await self._published()
             certificates = _certificates(self.state())
-            archive = await asyncio.to_thread(self._archive, wanted, certificates)
+            async with self._one_at_a_time:
+                archive = await asyncio.to_thread(self._archive, wanted, certificates)
         except _Refused as refused:
             log.info("evidence_refused", status=refused.status, why=str(refused))
             status = refused.literal if self.profile is Profile.X_ROAD else refused.status
@@ -165,12 +173,13 @@ class Asic:
     def _archive(self, wanted: Wanted, certificates: Mapping[str, x509.Certificate]) -> bytes:
         """The export of the exchange, as a zip; reads files, so for a thread."""
         journal = JournalReader(self.journal.directory)
-        chosen = []
+        chosen, size = [], 0
         for index, entry in journal.of_message(wanted.message_id):
             if wanted.includes(entry):
                 chosen.append(Chosen(journal, index))
-                if len(chosen) == MAX_ENTRIES:
-                    break
+                size += entry.sealed.size if entry.sealed is not None else 0
+                if len(chosen) > MAX_ENTRIES or size > MAX_BYTES:
+                    raise _Refused(413, _TOO_MUCH, literal=500)  # a part would look like the whole
         if not chosen:
             raise _Refused(404, "No signed documents found")
         files = make_export(chosen, certificates)

@@ -517,7 +517,33 @@ def test_shared_parameters_are_read_as_x_roads_tools_read_them(world: XRoadWorld
     shown = _certificate_of(world.server(MOF).url("peer"))
     assert server.findtext("./authCertHash") == b64encode(sha256(shown).digest()).decode()
     assert b64decode(root.findtext("./approvedCA/topCA/cert") or "")
-    assert [element.tag for element in root][-1] == "globalSettings"
+    _hold_to_schema(root)
+
+
+# The children of each element in their order, by X-Road's schema (globalconf version 6).
+_ORDER = {
+    "conf": "instanceIdentifier source approvedCA approvedTSA member securityServer globalSettings",
+    "source": "address",
+    "approvedCA": "name topCA certificateProfileInfo",
+    "topCA": "cert",
+    "approvedTSA": "name url cert",
+    "member": "memberClass memberCode name subsystem",
+    "memberClass": "code description",
+    "subsystem": "subsystemCode subsystemName",
+    "securityServer": "owner serverCode address authCertHash client",
+    "globalSettings": "memberClass ocspFreshnessSeconds",
+}
+_OPTIONAL = {"approvedTSA", "subsystem", "client", "authCertHash"}
+
+
+def _hold_to_schema(element: ElementTree.Element) -> None:
+    name = element.tag.rpartition("}")[2]
+    order = _ORDER.get(name, "").split()
+    found = [child.tag for child in element]
+    assert found == sorted(found, key=order.index), name
+    assert set(order) - set(found) <= _OPTIONAL, name
+    for child in element:
+        _hold_to_schema(child)
 
 
 def _certificate_of(url: str) -> bytes:
@@ -606,6 +632,22 @@ def test_evidence_is_refused_in_x_roads_words(
     got = world.get(_asic(world, "whatever", more, **changes))
     assert (got.status, got.body.decode()) == (status, message)
     assert got.value("content-type") == "text/plain;charset=utf-8"
+
+
+def test_an_unknown_client_is_500_by_profile(world: XRoadWorld) -> None:
+    """X-Road's literal status, where the profile asks for it; a missing parameter stays 400."""
+    assert world.get(_asic(world, "any"), at=MOIC).status == 500
+    assert world.get(_asic(world, ""), at=MOIC).status == 400
+
+
+def test_evidence_has_a_bound(world: XRoadWorld) -> None:
+    """More records of one message id than fit are refused; each side's alone still fit."""
+    for _ in range(33):
+        assert world.call(fields=(("X-Road-Id", "many"),)).status == 200
+    got = world.get(_asic(world, "many"))
+    assert got.status == 413
+    assert b"saphan audit export" in got.body
+    assert world.get(_asic(world, "many", "&responseOnly")).status == 200
 
 
 def test_evidence_is_its_applications_alone(world: XRoadWorld) -> None:

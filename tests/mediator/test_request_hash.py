@@ -50,7 +50,7 @@ def test_a_message_id_of_the_application_is_among_its_fields() -> None:
     assert head == b"GET\r\n/r1/a\r\nX-Road-Id:mine\r\nx-road-request-id:r\r\n"
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", "ສະບາຍດີ".encode(), bytes(70_000)])
+@pytest.mark.parametrize("body", [b"", b"{}", "ສະບາຍດີ".encode(), bytes(70_000), bytes(300_000)])
 async def test_the_hash_is_what_openssl_says(body: bytes) -> None:
     """base64(SHA-512(SHA-512(head) || SHA-512(body))); without a body base64(SHA-512(head))."""
     expected = _openssl(HEAD)

@@ -53,9 +53,20 @@ class Centre:
         return self.anchor.exists()
 
     def open(self, instance: str, domain: str) -> None:
-        """Make what is not there yet; a half-made registry, of which nobody knows, is made anew."""
+        """Make what is not there yet; a half-made registry, of which nobody knows, is made anew.
+
+        Raises:
+            Problem: ``InvalidDocument`` when members know a registry that is gone: it is not
+                replaced by another one, which they would not believe.
+        """
         if self.exists:
             return
+        if any(self.directory.glob("members/*/*/registry/member")):
+            raise Problem(
+                Code.INVALID_DOCUMENT,
+                where=str(self.anchor),
+                detail="the registry of the members here is gone; put back your copy of the folder",
+            )
         now = datetime.now(UTC)
         if (self.directory / "pki" / "authority.json").exists():
             authority = DevelopmentAuthority.open(self.directory / "pki")

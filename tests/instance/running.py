@@ -74,6 +74,7 @@ class RunningInstance:
 
     directory: Path
     options: tuple[str, ...] = ()
+    is_foreign: bool = False
     url: str = ""
     _bearer: str = ""
     _secret: str = ""
@@ -83,7 +84,8 @@ class RunningInstance:
     def start(self) -> None:
         """Start it and wait for its address."""
         self.directory.parent.mkdir(parents=True, exist_ok=True)
-        self._secret = self._secret or add_client(self.directory, "everything", *SCOPES)
+        if not self.is_foreign:
+            self._secret = self._secret or add_client(self.directory, "everything", *SCOPES)
         with (self.directory.parent / "instance.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
@@ -97,7 +99,8 @@ class RunningInstance:
             )  # fmt: skip
         assert self._process.stdout is not None
         self.url = json.loads(self._process.stdout.readline())["url"]
-        self._bearer = token(self.url, "everything", self._secret).json()["access_token"]
+        if not self.is_foreign:
+            self._bearer = token(self.url, "everything", self._secret).json()["access_token"]
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """End it; its exit code."""

@@ -4,84 +4,25 @@ from __future__ import annotations
 
 import base64
 import hmac
-import json
-import threading
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from joserfc import jwt
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from console.instance.clients import Clients
 from console.instance.issuers import FETCHES_A_MINUTE, STALE_S, ForeignIssuer, OAuthError, OwnIssuer
 from console.instance.tokens import Refused, Verifier
 from exchange.problems import Code, Problem
-
-AUDIENCE = "https://saphan.example"
-KEY = ECKey.generate_key("P-256", {"kid": "one"}, private=True)
-
-
-@dataclass(slots=True)
-class Issuer:
-    """An OpenID Connect issuer on loopback: its keys can change and it can go away."""
-
-    keys: list[Any] = field(default_factory=lambda: [KEY])
-    asked: list[str] = field(default_factory=list)
-    is_down: bool = False
-    name: str = ""
-    url: str = ""
-
-    def document(self, path: str) -> Any:
-        self.asked.append(path)
-        if self.is_down:
-            return None
-        if path == "/.well-known/openid-configuration":
-            return {"issuer": self.name or self.url, "jwks_uri": f"{self.url}/keys"}
-        return {"keys": [key.as_dict(private=False) for key in self.keys]}
-
-    def token(self, key: Any = KEY, alg: str = "ES256", typ: str = "JWT", **claims: Any) -> str:
-        header = {"alg": alg, "typ": typ, "kid": key.kid}
-        now = int(time.time())
-        whole = {
-            "iss": self.url,
-            "aud": AUDIENCE,
-            "sub": "s",
-            "exp": now + 60,
-            "scope": "read:conf",
-        }
-        kept = {name: value for name, value in (whole | claims).items() if value is not None}
-        return str(jwt.encode(header, kept, key, algorithms=[alg]))
+from tests.instance.issuer import AUDIENCE, KEY, Issuer, running_issuer
+from tests.instance.running import RunningInstance
 
 
 @pytest.fixture
 def issuer() -> Iterator[Issuer]:
-    found = Issuer()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            value = found.document(self.path)
-            body = b"" if value is None else json.dumps(value).encode()
-            self.send_response(503 if value is None else 200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield found
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with running_issuer() as found:
+        yield found
 
 
 def verifier(issuer: Issuer, keys: ForeignIssuer | None = None) -> Verifier:
@@ -269,3 +210,32 @@ def test_clients_are_named_once_and_with_known_scopes(tmp_path: Path) -> None:
     with pytest.raises(Problem):
         clients.remove("b")
     assert Clients(tmp_path).all().keys() == {"a"}
+
+
+def test_an_instance_takes_the_tokens_of_an_issuer_of_choice(
+    issuer: Issuer, tmp_path: Path
+) -> None:
+    """With --issuer its tokens are taken and none is issued; new keys are honoured, and the issuer
+    may be away for a while."""
+    running = RunningInstance(
+        tmp_path / "instance", ("--issuer", issuer.url, "--audience", AUDIENCE), is_foreign=True
+    )
+    running.start()
+
+    def status(token: str) -> int:
+        return running.call("GET", "/api/v1/config", bearer=token).status
+
+    try:
+        assert status(issuer.token()) == 404  # nothing is configured yet
+        assert status(issuer.token(aud="https://other.example")) == 401
+        assert status(issuer.token(scope="write:conf")) == 403
+        new = ECKey.generate_key("P-256", {"kid": "two"}, private=True)
+        issuer.keys = [new]
+        assert status(issuer.token(new)) == 404
+        issuer.is_down = True
+        assert status(issuer.token(new)) == 404
+        assert running.call("POST", "/oauth/token", b"").status == 404
+        scheme = running.call("GET", "/openapi.json").json()["components"]["securitySchemes"]
+        assert scheme["auth"]["openIdConnectUrl"].startswith(issuer.url)
+    finally:
+        assert running.end() == 0

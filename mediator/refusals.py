@@ -8,6 +8,7 @@ a server may also find itself full, or closing, when the backend has answered al
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import orjson
@@ -20,9 +21,14 @@ from mediator.stages import Answered
 NOT_DONE: Final = frozenset(
     {Code.MAINTENANCE_MODE, Code.ONCE_UNAVAILABLE, Code.OVERLOADED, Code.SHUTTING_DOWN}
 )
-_KEPT: Final = ("retry_after_s", "until", ACTED)
 _MAX_DETAIL: Final = 500
 MAX_RETRY_AFTER_S: Final = 86_400
+# The facts that count here, and what they may be.
+_KEPT: Final[Mapping[str, Callable[[object], bool]]] = {
+    "retry_after_s": lambda value: type(value) is int and 0 < value <= MAX_RETRY_AFTER_S,
+    "until": lambda value: isinstance(value, str) and len(value) <= 40,
+    ACTED: lambda value: isinstance(value, bool),
+}
 
 
 def field(answered: Answered, wanted: str) -> str:
@@ -91,12 +97,6 @@ def _body(answered: Answered) -> tuple[str, dict[str, Fact]]:
     if not isinstance(members, dict):
         return "", {}
     given = members.get("facts")
-    facts = {
-        name: given[name]
-        for name in _KEPT
-        if isinstance(given, dict) and isinstance(given.get(name), str | int)
-    }
-    wait_s = facts.pop("retry_after_s", None)
-    if type(wait_s) is int and 0 <= wait_s <= MAX_RETRY_AFTER_S:  # it becomes a header field
-        facts["retry_after_s"] = wait_s
-    return str(members.get("message", ""))[:_MAX_DETAIL], facts
+    facts = given if isinstance(given, dict) else {}
+    message = str(members.get("message", ""))[:_MAX_DETAIL]
+    return message, {name: facts[name] for name, fits in _KEPT.items() if fits(facts.get(name))}

@@ -24,7 +24,6 @@ from exchange.certificates import fingerprint_of
 from exchange.contracts import Contract
 from exchange.identifiers import ServerId, ServiceId
 from exchange.problems import Code, Problem, Side
-from exchange.registrations import RESERVED_SERVICE_CODES
 from exchange.trust import RegistryState, trusted_authorities
 from mediator import xroad
 from mediator.admin import Admin
@@ -447,12 +446,6 @@ def _offer(
     if offered.id.member not in {member.id for member in settings.members}:
         raise Problem(
             Code.INVALID_SETTINGS, where=where, detail=f"{offered.id.member} is not hosted here"
-        )
-    if offered.id.service_code in RESERVED_SERVICE_CODES:
-        raise Problem(
-            Code.INVALID_SETTINGS,
-            where=where,
-            detail=f"{offered.id.service_code} is a reserved service code of X-Road",
         )
     backend: Backend
     if offered.adapter is not None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from exchange.error_types import ErrorTypes
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.problems import Code, Problem
+from exchange.registrations import RESERVED_SERVICE_CODES
 from mediator.journal.log import JournalSettings
 from mediator.long_bodies import CHECKED_MAX_BYTES
 from mediator.once.settings import OnceSettings
@@ -157,6 +158,14 @@ class ServiceSettings:
     )
     enabled: bool = setting("false switches the service off", default=True)
     notice: str = setting("what callers read while it is off", default="")
+
+    def __post_init__(self) -> None:
+        if self.id.service_code in RESERVED_SERVICE_CODES:
+            raise Problem(
+                Code.INVALID_SETTINGS,
+                where=f"service {self.id}",
+                detail=f"{self.id.service_code} is a reserved service code of X-Road",
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from exchange.identifiers import ApplicationId, MemberId, ServerId
+from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.problems import Code, Problem
 from mediator.settings import (
     ApplicationSettings,
@@ -15,6 +15,7 @@ from mediator.settings import (
     MemberSettings,
     RegistrySettings,
     ServerSettings,
+    ServiceSettings,
 )
 
 PAIR = KeyPair(Path("a.pem"), Path("a.key"))
@@ -43,3 +44,11 @@ def test_an_application_of_a_member_that_is_not_hosted_is_refused() -> None:
         )
     assert caught.value.code is Code.INVALID_SETTINGS
     assert caught.value.where == "application LA/GOV/MPI/oda-mis"
+
+
+def test_a_service_with_a_reserved_code_is_refused() -> None:
+    """The server answers it by itself; a backend behind it would never be asked."""
+    with pytest.raises(Problem) as caught:
+        ServiceSettings(id=ServiceId.parse("LA/GOV/MPI/oda-mis/listMethods"))
+    assert caught.value.code is Code.INVALID_SETTINGS
+    assert caught.value.where == "service LA/GOV/MPI/oda-mis/listMethods"

@@ -80,6 +80,9 @@ log = structlog.get_logger("mediator.server")
 # Measured at 32 connections: 4 is better than 1, 2 and 8.
 MESSAGES_A_TURN = 4
 
+# Each called service has connections of its own; so many are likely busy at the same time.
+BUSY_LINES = 8
+
 # Of the journal, the registry's copy, adapters and the administration, with room.
 OWN_FILES = 512
 
@@ -269,7 +272,7 @@ async def serve(
     limits = settings.limits
     allow_files(
         3 * limits.listener_connections
-        + (1 + len(settings.services)) * limits.connections
+        + (BUSY_LINES + len(settings.services)) * limits.connections
         + OWN_FILES
     )
     async with open_server(settings, make_adapter) as server:

@@ -10,7 +10,7 @@ from exchange.agreements import Agreement
 from exchange.identifiers import ServiceId
 from mediator.places import Bound
 from mediator.quota import Rate, rate_of_agreement, rate_of_service
-from mediator.settings import CallSettings, LimitSettings, ServiceSettings
+from mediator.settings import CallSettings, LimitSettings, ServerSettings, ServiceSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,3 +112,37 @@ def terms_of(agreement: Agreement, service: ServiceTerms) -> Terms:
         places=(place, service.place),
         rates=(rate_of_agreement(agreement), service.rate),
     )
+
+
+def doubtful_waits(settings: ServerSettings) -> list[str]:
+    """Bounds that do not go together: one that never comes into force, or callers who give up.
+
+    What other members set is not known here; their default is taken.
+    """
+    found, default = [], LimitSettings().first_byte_s
+    for offered in settings.services:
+        name = f"service {offered.id}"
+        if offered.timeout_s >= default:
+            found.append(
+                f"{name}: its backend may take {offered.timeout_s:g} s (timeout_s), but a caller "
+                f"waits {default:g} s for the first byte (limits.first_byte_s) if it sets nothing "
+                "else; tell callers to set calls.first_byte_s"
+            )
+        if (offered.first_byte_s or 0) > offered.timeout_s:
+            found.append(f"{name}: first_byte_s is above timeout_s, which comes first")
+    limits = settings.limits
+    waits = [("limits", limits.connect_s, limits.first_byte_s, limits.exchange_s)]
+    for call in settings.calls:
+        waits.append(
+            (
+                f"calls to {call.service}",
+                call.connect_s or limits.connect_s,
+                call.first_byte_s or limits.first_byte_s,
+                call.exchange_s or limits.exchange_s,
+            )
+        )
+    for name, connect_s, first_byte_s, exchange_s in waits:
+        for what, value in (("connect_s", connect_s), ("first_byte_s", first_byte_s)):
+            if value > exchange_s:
+                found.append(f"{name}: {what} is above exchange_s, which comes first")
+    return found

@@ -12,6 +12,7 @@ import orjson
 from exchange.identifiers import ServiceId
 from mediator.server import open_server, serve
 from mediator.settings import ServerSettings
+from mediator.terms import doubtful_waits
 from serving import logs, runtime
 from serving.backends import Backend
 from serving.settings import read, table
@@ -43,7 +44,7 @@ def check_command(settings: Path, as_json: bool) -> None:
     """Start with SETTINGS, say what would be served, and stop.
 
     It warns of pinned agreements that were rejected or that grant what no service offers: an
-    endpoint or a field that matches nothing in the contract.
+    endpoint or a field that matches nothing in the contract; and of waits that do not go together.
 
     It listens and writes its journal as the server does, so the server must not be running. When
     the registry cannot be reached, the last good copy is used; /healthz of the running server
@@ -66,7 +67,7 @@ def check_command(settings: Path, as_json: bool) -> None:
                 "services": [str(item.id) for item in loaded.services],
                 "agreements": [item.reference for item in server.provider.agreements.agreements],
                 "journal_entries": server.journal.size,
-                "warnings": doubts,
+                "warnings": doubts + doubtful_waits(loaded),
             }
 
     report = asyncio.run(check())

@@ -10,8 +10,10 @@ import pytest
 
 from exchange.agreements import Limits, parse_agreement
 from exchange.identifiers import ServiceId
-from mediator.settings import CallSettings, LimitSettings, ServiceSettings
-from mediator.terms import call_bounds, service_terms, terms_of
+from exchange.problems import Code, Problem
+from mediator.settings import CallSettings, LimitSettings, ServerSettings, ServiceSettings
+from mediator.terms import call_bounds, doubtful_waits, service_terms, terms_of
+from serving.settings import load
 from tests.world import small
 
 LIMITS = LimitSettings(concurrent=100, share=0.25, service_concurrent=40)
@@ -76,10 +78,55 @@ def test_places_are_of_the_pair_and_not_of_a_name() -> None:
 
 
 def test_calls_to_one_service_of_others_have_a_bound() -> None:
-    """Its own where settings name it, else that of all; never more than one place less than all."""
+    """Its own where settings name it, else that of all; a share is one place at least."""
     other = ServiceId.parse("LA/GOV/MPI/oda-mis/other")
     bounds = call_bounds(LIMITS, (CallSettings(small.PROJECTS, concurrent=2),))
     assert bounds.share == 25
     assert bounds.calls_to(small.PROJECTS).most == 2
     assert bounds.calls_to(other).most == 40
     assert call_bounds(replace(LIMITS, concurrent=1), ()).share == 1
+
+
+def server(**changes: Any) -> ServerSettings:
+    keys = {"certificate": "c", "key": "k"}
+    document: dict[str, Any] = {
+        "server": str(small.MPI_SERVER),
+        "directory": "d",
+        "address": "https://x",
+        "registry": {"url": "http://x", "root": "r"},
+        "auth": keys,
+        "listen": {"peer": "127.0.0.1:0"},
+        "members": [{"id": str(small.MPI), "seal": keys}],
+        **changes,
+    }
+    return load(ServerSettings, document, where="test")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, []),
+        ({"services": [{"id": str(small.PROJECTS), "timeout_s": 44}]}, []),
+        ({"services": [{"id": str(small.PROJECTS), "timeout_s": 45}]}, ["calls.first_byte_s"]),
+        ({"services": [{"id": str(small.PROJECTS), "first_byte_s": 31}]}, ["above timeout_s"]),
+        ({"limits": {"exchange_s": 30}}, ["limits: first_byte_s"]),
+        (
+            {"calls": [{"service": str(small.PROJECTS), "exchange_s": 4}]},
+            ["connect_s is above", "first_byte_s is above"],
+        ),
+    ],
+)
+def test_waits_that_do_not_go_together_are_doubted(
+    changes: dict[str, Any], words: list[str]
+) -> None:
+    """`saphan mediator check` warns; the defaults of both sides go together."""
+    found = doubtful_waits(server(**changes))
+    assert len(found) == len(words), found
+    assert all(word in sentence for word, sentence in zip(words, found, strict=True))
+
+
+def test_a_called_service_stands_in_the_settings_once() -> None:
+    """Of two bounds nobody could say which holds."""
+    with pytest.raises(Problem) as caught:
+        server(calls=[{"service": str(small.PROJECTS)}] * 2)
+    assert (caught.value.code, caught.value.where) == (Code.INVALID_SETTINGS, "calls")

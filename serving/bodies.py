@@ -236,11 +236,6 @@ class Room:
         self._disk = 0
         self._bodies: list[Spooled | Spool] = _NONE
 
-    @property
-    def taken(self) -> bool:
-        """Whether anything is kept here."""
-        return self._memory > 0 or self._disk > 0
-
     def hold(self, size: int) -> None:
         """Count bytes that are kept in memory until the room ends.
 

@@ -422,10 +422,14 @@ class Connection(asyncio.Protocol):
     # --- answering -------------------------------------------------------------------------------
 
     async def _answer(self, request: Request) -> None:
+        keep = False
         try:
             keep = await self._reply(request)
         finally:
-            request.room.end()
+            if self._unwritable is None or self.transport is None:
+                request.room.end()
+            else:  # what is written and not taken yet is memory still
+                self._unwritable.add_done_callback(lambda _: request.room.end())
         self._request = self._task = None
         if not keep:
             self._leave(drained=request.complete and not self._ahead and not self._deaf)
@@ -462,8 +466,6 @@ class Connection(asyncio.Protocol):
         bodiless = reply.status in _BODILESS or request.method == "HEAD"
         if isinstance(reply.body, Spooled) and not bodiless:
             await self._stream(reply.body)
-        elif self._unwritable is not None and request.room.taken:
-            await self._writable()
         return keep
 
     async def _stream(self, body: Spooled) -> None:

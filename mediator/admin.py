@@ -1,232 +1,104 @@
-"""The administration listener: health that tells the truth, metrics, what is thought of other
-servers, maintenance. Loopback by default."""
+"""The administration: health, metrics, agreements, what is thought of other servers, maintenance.
+
+It is its OpenAPI document (``apis/admin.yaml``), on a listener of its own, on loopback by default.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from importlib.resources import files
 from typing import Any
 
-import orjson
-from cryptography import x509
-
-from exchange.problems import Code, Problem, Side
 from mediator.discovery import Peer, Peers, State
-from mediator.gate import Gate
-from mediator.journal.log import Journal
-from mediator.maintenance import MAX_BYTES, Maintenance, parse_order
+from mediator.health import Health
+from mediator.maintenance import Maintenance, parse_order
 from mediator.metrics import Metrics
-from mediator.once.book import OnceBook
 from mediator.pinned import PinnedAgreements
 from mediator.records import Recorder
-from mediator.view import RegistryView
-from serving import replies
-from serving.clock import Clock
-from serving.incoming import Request
+from serving.api import Api, ApiRequest, json_reply
 from serving.requests import Reply
-
-CERTIFICATE_WARNING = 0.25
-AGREEMENT_WARNING_DAYS = 30
-READ_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Admin:
-    """Serves ``/healthz``, ``/metrics``, ``/agreements``, ``/peers`` and ``/maintenance``."""
+    """Answers the operations of the document."""
 
-    journal: Journal
-    low_disk_bytes: int
-    view: RegistryView
-    gate: Gate
+    health: Health
     agreements: PinnedAgreements
-    certificates: Sequence[tuple[str, x509.Certificate]]
     metrics: Metrics
-    clock: Clock
     peers: Peers
     maintenance: Maintenance
     recorder: Recorder
-    once: OnceBook
 
-    async def handle(self, request: Request) -> Reply:
-        """Answer one request."""
-        path = request.target.partition("?")[0]
-        if path == "/maintenance" and request.method in ("PUT", "DELETE"):
-            try:
-                await self._maintain(request)
-            except Problem as problem:
-                return self._problem(problem)
-        elif request.method not in ("GET", "HEAD"):
-            return self._problem(Problem(Code.INVALID_REQUEST, where="method", status=405))
-        match path:
-            case "/healthz":
-                healthy, report = self.health()
-                return _json(200 if healthy else 503, report)
-            case "/metrics":
-                self._measure()
-                return Reply(
-                    200,
-                    (("content-type", "text/plain; version=0.0.4; charset=utf-8"),),
-                    self.metrics.text(),
-                )
-            case "/agreements":
-                return _json(200, self._agreements())
-            case "/peers":
-                return _json(200, self._peers())
-            case "/maintenance":
-                return _json(200, self.maintenance.describe())
-            case _:
-                return self._problem(
-                    Problem(
-                        Code.NOT_FOUND,
-                        where="path",
-                        detail="there is /healthz, /metrics, /agreements, /peers, /maintenance",
-                    )
-                )
-
-    def health(self) -> tuple[bool, dict[str, Any]]:
-        """Whether exchanges can be made now, and each part's state with its reason."""
-        checks = {
-            "journal": self._journal(),
-            "registry": self._registry(),
-            "disk": self._disk(),
-            "keys": self._keys(),
-            "agreements": self._agreements_health(),
-            "once": self._once(),
-            "server": {"ok": not self.gate.closed, "exchanges_running": self.gate.inside},
-            # Meant to be, so no failure: the own applications' calls go on.
-            "maintenance": {"ok": True, **self.maintenance.describe()},
+    def api(self) -> Api:
+        """The API at the root of the listener."""
+        document = files("mediator").joinpath("apis/admin.yaml").read_bytes()
+        operations = {
+            "health": self._health,
+            "metrics": self._metrics,
+            "agreements": self._agreements,
+            "peers": self._peers,
+            "maintenance": self._maintenance,
+            "beginMaintenance": self._begin,
+            "endMaintenance": self._end,
         }
-        healthy = all(check["ok"] for name, check in checks.items() if name != "once")
-        status = "failing" if not healthy else "ok" if checks["once"]["ok"] else "degraded"
-        return healthy, {"status": status, "checks": checks}
+        return Api(document, operations)
 
-    def _journal(self) -> dict[str, Any]:
-        problem = self.journal.healthy
-        report: dict[str, Any] = {
-            "ok": problem is None,
-            "entries": self.journal.size,
-            "published": self.journal.published_size,
-        }
-        if problem is not None:
-            report["problem"] = str(problem)
-        return report
+    async def _health(self, request: ApiRequest) -> Reply:
+        healthy, report = self.health.report()
+        return json_reply(200 if healthy else 503, report)
 
-    def _once(self) -> dict[str, Any]:
-        """The exactly-once book; without it unsafe calls are refused, and the others go on."""
-        once = self.once
-        report: dict[str, Any] = {
-            "ok": once.problem is None,
-            "database": once.engine,
-            "claims": once.totals.claims,
-            "answer_bytes": once.totals.answer_bytes,
-            "waiting": once.waiting,
-        }
-        if once.problem is not None:
-            report["problem"] = str(once.problem)
-        return report
+    async def _metrics(self, request: ApiRequest) -> Reply:
+        self._measure()
+        kind = "text/plain; version=0.0.4; charset=utf-8"
+        return Reply(200, (("content-type", kind),), self.metrics.text())
 
-    def _registry(self) -> dict[str, Any]:
-        try:
-            state = self.view.state
-        except Problem as problem:
-            return {"ok": False, "problem": str(problem)}
-        expired = state.expires < self.clock.now()
-        return {
-            "ok": True,
-            "version": state.version,
-            "age_s": round(self.view.age_s, 1),
-            "expires": state.expires.isoformat(),
-            "in_grace": expired,
-            "complaints": [str(problem) for problem in state.complaints[:20]],
-        }
+    async def _agreements(self, request: ApiRequest) -> Reply:
+        found = [
+            {
+                "id": agreement.id,
+                "consumer": str(agreement.consumer),
+                "provider": str(agreement.provider),
+                "valid_until": agreement.valid_until.isoformat(),
+            }
+            for agreement in self.agreements.agreements
+        ]
+        rejected = {name: str(problem) for name, problem in self.agreements.rejected.items()}
+        return json_reply(200, {"agreements": found, "rejected": rejected})
 
-    def _disk(self) -> dict[str, Any]:
-        free = shutil.disk_usage(self.journal.directory).free
-        return {"ok": free >= self.low_disk_bytes, "free_bytes": free}
+    async def _peers(self, request: ApiRequest) -> Reply:
+        now = asyncio.get_running_loop().time()
+        return json_reply(200, {"peers": [_peer(peer, now) for peer in self.peers.known]})
 
-    def _keys(self) -> dict[str, Any]:
-        now = self.clock.now()
-        rows = []
-        healthy = True
-        for name, certificate in self.certificates:
-            until = certificate.not_valid_after_utc
-            left, life = until - now, until - certificate.not_valid_before_utc
-            healthy = healthy and left > timedelta()
-            rows.append(
-                {
-                    "name": name,
-                    "valid_until": until.isoformat(),
-                    "renew_soon": left < life * CERTIFICATE_WARNING,
-                }
-            )
-        return {"ok": healthy, "certificates": rows}
+    async def _maintenance(self, request: ApiRequest) -> Reply:
+        return json_reply(200, self.maintenance.describe())
 
-    def _agreements(self) -> dict[str, Any]:
-        return {
-            "agreements": [
-                {
-                    "id": agreement.id,
-                    "consumer": str(agreement.consumer),
-                    "provider": str(agreement.provider),
-                    "valid_until": agreement.valid_until.isoformat(),
-                }
-                for agreement in self.agreements.agreements
-            ],
-            "rejected": {name: str(problem) for name, problem in self.agreements.rejected.items()},
-        }
-
-    def _agreements_health(self) -> dict[str, Any]:
-        now = self.clock.now()
-        soon = now + timedelta(days=AGREEMENT_WARNING_DAYS)
-        return {
-            "ok": True,
-            "in_force": sum(
-                a.valid_from <= now < a.valid_until for a in self.agreements.agreements
-            ),
-            "ending_soon": [
-                a.id for a in self.agreements.agreements if now < a.valid_until <= soon
-            ],
-            "rejected": sorted(self.agreements.rejected),
-        }
-
-    async def _maintain(self, request: Request) -> None:
-        """Begin maintenance, or end it; durable and recorded when this returns.
-
-        Raises:
-            Problem: ``InvalidDocument`` or what reading the request says.
-        """
-        if request.method == "DELETE":
-            await asyncio.to_thread(self.maintenance.end)
-            await self.recorder.event("maintenance ended")
-            return
-        body = await request.read(MAX_BYTES, READ_S)
-        notice = parse_order(body, self.clock.now())
+    async def _begin(self, request: ApiRequest) -> Reply:
+        """Begin maintenance; durable and recorded when this returns."""
+        notice = parse_order(request.body, self.health.clock.now())
         await asyncio.to_thread(self.maintenance.begin, notice)
         await self.recorder.event("maintenance began")
+        return await self._maintenance(request)
 
-    def _peers(self) -> dict[str, Any]:
-        now = asyncio.get_running_loop().time()
-        return {"peers": [_peer(peer, now) for peer in self.peers.known]}
+    async def _end(self, request: ApiRequest) -> Reply:
+        """End maintenance; durable and recorded when this returns."""
+        await asyncio.to_thread(self.maintenance.end)
+        await self.recorder.event("maintenance ended")
+        return await self._maintenance(request)
 
     def _measure(self) -> None:
         states = [peer.state for peer in self.peers.known]
         for state in State:
             self.metrics.peers.labels(state.value).set(states.count(state))
         self.metrics.maintenance.set(self.maintenance.notice is not None)
-        self.metrics.inside.set(self.gate.inside)
-        self.metrics.journal_entries.set(self.journal.size)
-        self.metrics.registry_age.set(self.view.age_s)
-        self.metrics.once_claims.set(self.once.totals.claims)
-        self.metrics.once_answer_bytes.set(self.once.totals.answer_bytes)
-        self.metrics.once_waiting.set(self.once.waiting)
-        self.metrics.once.set(self.once.counts)
-
-    def _problem(self, problem: Problem) -> Reply:
-        status, headers, body = replies.reply(problem, Side.CONSUMER, "")
-        return Reply(status, headers, body)
+        self.metrics.inside.set(self.health.gate.inside)
+        self.metrics.journal_entries.set(self.health.journal.size)
+        self.metrics.registry_age.set(self.health.view.age_s)
+        self.metrics.once_claims.set(self.health.once.totals.claims)
+        self.metrics.once_answer_bytes.set(self.health.once.totals.answer_bytes)
+        self.metrics.once_waiting.set(self.health.once.waiting)
+        self.metrics.once.set(self.health.once.counts)
 
 
 def _peer(peer: Peer, now: float) -> dict[str, Any]:
@@ -247,7 +119,3 @@ def _peer(peer: Peer, now: float) -> dict[str, Any]:
             "at": at.isoformat(timespec="seconds"),
         }
     return row
-
-
-def _json(status: int, document: dict[str, Any]) -> Reply:
-    return Reply(status, (("content-type", "application/json"),), orjson.dumps(document))

@@ -37,6 +37,7 @@ from mediator.gate import Gate
 from mediator.govstack.directory import Directory
 from mediator.govstack.listening import listen_harness
 from mediator.handshakes import Handshakes, record_quietly
+from mediator.health import Health
 from mediator.inlet import Inlet
 from mediator.journal.keyring import KeyRing
 from mediator.journal.log import Journal
@@ -231,18 +232,22 @@ async def open_server(
             settings,
             stack,
             Admin(
-                journal,
-                settings.limits.low_disk_bytes,
-                view,
-                gate,
+                Health(
+                    journal,
+                    settings.limits.low_disk_bytes,
+                    view,
+                    gate,
+                    agreements,
+                    certificates,
+                    clock,
+                    maintenance,
+                    once,
+                ),
                 agreements,
-                certificates,
                 metrics,
-                clock,
                 peers,
                 maintenance,
                 recorder,
-                once,
             ),
         )
         background.start(view.run())
@@ -421,10 +426,11 @@ async def _listen_admin(settings: ServerSettings, stack: AsyncExitStack, admin: 
             where="listen.admin",
             detail="administration has no login: it listens on loopback only",
         )
-    audit = AuditApi(admin.journal.directory).api()
+    administration = admin.api()
+    audit = AuditApi(admin.health.journal.directory).api()
 
     async def handle(request: Request) -> Reply:
-        api = audit if request.target.startswith(f"{audit.base}/") else admin
+        api = audit if request.target.startswith(f"{audit.base}/") else administration
         return await api.handle(request)
 
     listener = await listen(

@@ -34,7 +34,7 @@ KEPT = [
     status_code_conformance,
 ]
 EXAMPLES = 25
-DOCUMENTS = {"audit": ("admin", "/audit")}
+DOCUMENTS = {"admin": ("admin", ""), "audit": ("admin", "/audit")}
 
 
 @pytest.fixture(scope="module")
@@ -95,4 +95,4 @@ def test_whatever_is_asked(world: SmallWorld, name: str, mode: GenerationMode) -
 
         with suppress(Unsatisfiable):  # an operation that nothing can be wrong with
             ask()
-    assert tried > EXAMPLES
+    assert tried >= EXAMPLES

@@ -1,0 +1,130 @@
+"""What this server says of its health: each part's state with its reason."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from cryptography import x509
+
+from exchange.problems import Problem
+from mediator.gate import Gate
+from mediator.journal.log import Journal
+from mediator.maintenance import Maintenance
+from mediator.once.book import OnceBook
+from mediator.pinned import PinnedAgreements
+from mediator.view import RegistryView
+from serving.clock import Clock
+
+CERTIFICATE_WARNING = 0.25
+AGREEMENT_WARNING_DAYS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Looks at the parts when it is asked; nothing is cached."""
+
+    journal: Journal
+    low_disk_bytes: int
+    view: RegistryView
+    gate: Gate
+    agreements: PinnedAgreements
+    certificates: Sequence[tuple[str, x509.Certificate]]
+    clock: Clock
+    maintenance: Maintenance
+    once: OnceBook
+
+    def report(self) -> tuple[bool, dict[str, Any]]:
+        """Whether exchanges can be made now, and each part's state with its reason."""
+        checks = {
+            "journal": self._journal(),
+            "registry": self._registry(),
+            "disk": self._disk(),
+            "keys": self._keys(),
+            "agreements": self._agreements(),
+            "once": self._once(),
+            "server": {"ok": not self.gate.closed, "exchanges_running": self.gate.inside},
+            # Meant to be, so no failure: the own applications' calls go on.
+            "maintenance": {"ok": True, **self.maintenance.describe()},
+        }
+        healthy = all(check["ok"] for name, check in checks.items() if name != "once")
+        status = "failing" if not healthy else "ok" if checks["once"]["ok"] else "degraded"
+        return healthy, {"status": status, "checks": checks}
+
+    def _journal(self) -> dict[str, Any]:
+        problem = self.journal.healthy
+        report: dict[str, Any] = {
+            "ok": problem is None,
+            "entries": self.journal.size,
+            "published": self.journal.published_size,
+        }
+        if problem is not None:
+            report["problem"] = str(problem)
+        return report
+
+    def _once(self) -> dict[str, Any]:
+        """The exactly-once book; without it unsafe calls are refused, and the others go on."""
+        once = self.once
+        report: dict[str, Any] = {
+            "ok": once.problem is None,
+            "database": once.engine,
+            "claims": once.totals.claims,
+            "answer_bytes": once.totals.answer_bytes,
+            "waiting": once.waiting,
+        }
+        if once.problem is not None:
+            report["problem"] = str(once.problem)
+        return report
+
+    def _registry(self) -> dict[str, Any]:
+        try:
+            state = self.view.state
+        except Problem as problem:
+            return {"ok": False, "problem": str(problem)}
+        expired = state.expires < self.clock.now()
+        return {
+            "ok": True,
+            "version": state.version,
+            "age_s": round(self.view.age_s, 1),
+            "expires": state.expires.isoformat(),
+            "in_grace": expired,
+            "complaints": [str(problem) for problem in state.complaints[:20]],
+        }
+
+    def _disk(self) -> dict[str, Any]:
+        free = shutil.disk_usage(self.journal.directory).free
+        return {"ok": free >= self.low_disk_bytes, "free_bytes": free}
+
+    def _keys(self) -> dict[str, Any]:
+        now = self.clock.now()
+        rows = []
+        healthy = True
+        for name, certificate in self.certificates:
+            until = certificate.not_valid_after_utc
+            left, life = until - now, until - certificate.not_valid_before_utc
+            healthy = healthy and left > timedelta()
+            rows.append(
+                {
+                    "name": name,
+                    "valid_until": until.isoformat(),
+                    "renew_soon": left < life * CERTIFICATE_WARNING,
+                }
+            )
+        return {"ok": healthy, "certificates": rows}
+
+    def _agreements(self) -> dict[str, Any]:
+        now = self.clock.now()
+        soon = now + timedelta(days=AGREEMENT_WARNING_DAYS)
+        return {
+            "ok": True,
+            "in_force": sum(
+                a.valid_from <= now < a.valid_until for a in self.agreements.agreements
+            ),
+            "ending_soon": [
+                a.id for a in self.agreements.agreements if now < a.valid_until <= soon
+            ],
+            "rejected": sorted(self.agreements.rejected),
+        }

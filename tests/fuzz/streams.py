@@ -165,6 +165,17 @@ _BODIES = [
 ]  # fmt: skip
 _BREAKS = [b"\r\n"] * 40 + [b"\n", b"\r", b"\r\n ", b"\r\n\t", b"\r\r\n", b"\0\r\n", b"\r\n\r\n"]
 _COLONS = [b": "] * 20 + [b":", b" : ", b":\t", b"\t:", b": \x0c"]
+_CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n0\r\nT: 1\r\n\r\n"
+_GOOD_REQUESTS = [
+    b"GET /a?b HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"PUT /a HTTP/1.1\r\nHost: x\r\nA: b\r\nContent-Length: 3\r\n\r\nabc",
+    b"POST / HTTP/1.1\r\nHost: x\r\n" + _CHUNKED,
+]
+_GOOD_ANSWERS = [
+    b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc",
+    b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nA: b\r\n" + _CHUNKED,
+]
 
 
 @st.composite
@@ -184,8 +195,9 @@ def _message(draw: Any, lines: list[bytes]) -> bytes:
 
 
 @st.composite
-def _pieces(draw: Any, lines: list[bytes], most: int) -> list[bytes]:
-    messages = draw(st.lists(_message(lines), min_size=1, max_size=most))
+def _pieces(draw: Any, lines: list[bytes], good: list[bytes], most: int) -> list[bytes]:
+    message = st.sampled_from(good) | _message(lines)
+    messages = draw(st.lists(message, min_size=1, max_size=most))
     data = bytearray(b"".join(messages))
     for _ in range(draw(st.integers(0, 2))):
         place = draw(st.integers(0, len(data)))
@@ -204,9 +216,9 @@ def cut(data: bytes, places: Sequence[int]) -> list[bytes]:
 
 def request_streams() -> st.SearchStrategy[list[bytes]]:
     """Requests one behind the other, good, ambiguous and broken, in pieces."""
-    return _pieces(_LINES, 3)
+    return _pieces(_LINES, _GOOD_REQUESTS, 3)
 
 
 def answer_streams() -> st.SearchStrategy[list[bytes]]:
     """Answers, interim ones before them, in pieces."""
-    return _pieces(_STATUSES, 2)
+    return _pieces(_STATUSES, _GOOD_ANSWERS, 2)

@@ -9,7 +9,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from click.testing import CliRunner
 
+from console.cli.main import main
 from console.reference_world.processes import health
 from console.reference_world.world import RunningServer
 from exchange.entries import Entry
@@ -61,6 +63,19 @@ def test_a_repeat_gets_the_recorded_answer_and_the_backend_is_asked_once(
     assert answered.nonce == asked.nonce != again.nonce
     assert repeated.nonce is None
     assert len(entries(own_world.mof, message_id)) == 4
+
+
+def test_the_audit_shows_that_an_answer_was_given_again(own_world: SmallWorld) -> None:
+    """`saphan audit show` prints the event of the entry."""
+    message_id = str(uuid4())
+    for _ in range(2):
+        assert post(own_world, message_id, message_id).status == 201
+    wait_published(own_world.mpi)
+    journal = own_world.mpi.journal
+    *_, (number, _) = JournalReader(journal).of_message(message_id)
+    shown = CliRunner().invoke(main, ["audit", "show", str(journal), str(number)])
+    assert shown.exit_code == 0
+    assert '"event": "repeated"' in shown.output
 
 
 def test_the_id_is_for_one_request(own_world: SmallWorld) -> None:

@@ -20,6 +20,8 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -35,11 +37,12 @@ from mediator.xroad.clients import clients_of, language_of
 from serving import replies
 from serving.bodies import Spooled
 from serving.requests import Reply, Request
+from serving.yaml_files import read_yaml
 
 CLIENT_HEADER: Final = "x-govstack-client"
 MAX_LISTING_BYTES: Final = 8 * 1024 * 1024
 """The longest answer of a provider that is shaped anew; an OpenAPI document has 2 MiB at most."""
-_BASE: Final = "/govstack"
+_DOCUMENT: Final = "/govstack/openapi.json"
 # The specification's text says /r1/listClients and getOpenApi where its OpenAPI file says
 # /listClients and getOpenAPI; both are understood where nothing else can be meant.
 _CLIENTS: Final = re.compile(r"(/govstack)?(/r1)?/listClients(?:\?(.*))?")
@@ -66,6 +69,8 @@ class Directory:
     async def handle(self, request: Request) -> Reply:
         """Answer one request of an application."""
         target = request.target
+        if target == _DOCUMENT and request.method in ("GET", "HEAD"):
+            return _ok(_document())
         # Any other message passes with this one look.
         if "/list" not in target and "/allowedM" not in target and "/getOpenA" not in target:
             return await self.inlet.handle(request)
@@ -134,6 +139,12 @@ class Directory:
         )
         accept = replies.accept_of(request.headers)
         return _declared(Reply(*replies.reply(problem, Side.CONSUMER, request_id, accept)))
+
+
+@cache
+def _document() -> bytes:
+    """The OpenAPI document of these services, with what is said of this server's own answers."""
+    return orjson.dumps(read_yaml(files("mediator").joinpath("apis/directory.yaml").read_bytes()))
 
 
 def _is_refusal(reply: Reply) -> bool:

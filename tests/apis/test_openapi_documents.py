@@ -34,7 +34,11 @@ KEPT = [
     status_code_conformance,
 ]
 EXAMPLES = 25
-DOCUMENTS = {"admin": ("admin", ""), "audit": ("admin", "/audit")}
+DOCUMENTS = {
+    "admin": ("admin", ""),
+    "audit": ("admin", "/audit"),
+    "directory": ("http", "/govstack"),
+}
 
 
 @pytest.fixture(scope="module")

@@ -59,6 +59,7 @@ class Servers:
             self.of(server).url("admin") + path,
             method=method,
             data=None if body is None else json.dumps(body).encode(),
+            headers={} if body is None else {"Content-Type": "application/json"},
         )
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
             return json.load(answer)

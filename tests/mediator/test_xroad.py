@@ -406,3 +406,25 @@ def test_remembered_names_change_no_judgement(headers: xroad.Headers) -> None:
         except Problem as problem:
             found.append((problem.code, problem.where))
     assert found[0] == found[1]
+
+
+_TARGET_TEXT = st.text(
+    alphabet=st.sampled_from("/r1LAGOVMPIodamisx%2F5cC3d-.?=&'(;\\ \x00ສé"), max_size=60
+)
+
+
+@given(_TARGET_TEXT.map(lambda text: f"/r1/LA/GOV/MPI/{text}") | st.text(max_size=60))
+def test_a_target_is_brought_into_its_spelling_once(target: str) -> None:
+    """Whatever is written: a problem, or a target that stays as it is and names what it did."""
+    try:
+        once = xroad.canonical_target(target)
+    except Problem:
+        return
+    assert xroad.canonical_target(once) == once
+    assert once.partition("?")[2] == target.partition("?")[2]
+    try:
+        service, path, _ = xroad.service_of(once, 8190)
+    except Problem:
+        return
+    assert once.startswith(f"/r1/{service}{path}")
+    assert target.endswith(once.removeprefix(f"/r1/{service}"))

@@ -34,7 +34,7 @@ from console.instance.document import MAX_DOCUMENT_BYTES, read, write
 from console.instance.issuers import OAuthError, OwnIssuer
 from console.instance.openapi import api_document
 from console.instance.pages import Pages
-from console.instance.reading import NOUN
+from console.instance.reading import NOUN, Reader
 from console.instance.replying import decode, document, json, problems, read_body
 from console.instance.rights import MAX_PAGE, Filter, page, read_rights, write_rights
 from console.instance.status import Status
@@ -162,7 +162,7 @@ class Api:
         """A page of what is allowed."""
         await self._caller(request, "read:rights", *_FILTERS, "pageSize", "nextPageToken")
         known = self._changes.configuration()
-        given = [request.query.get(name) for name in _FILTERS]
+        given = [_code(request, name) for name in _FILTERS]
         wanted = Filter(*given)
         size = _page_size(request.query.get("pageSize", "100"))
         after = self._pages.open(request.query.get("nextPageToken"), wanted)
@@ -285,6 +285,15 @@ def _boolean(request: web.Request, name: str) -> bool:
     if text not in ("true", "false"):
         raise _bad_query(name, "must be true or false")
     return text == "true"
+
+
+def _code(request: web.Request, name: str) -> str | None:
+    text = request.query.get(name)
+    if text is not None:
+        reader = Reader()
+        reader.root(text).code()
+        reader.close(f"query.{name}")
+    return text
 
 
 def _wait(request: web.Request) -> int:

@@ -6,26 +6,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from console.instance.clients import SCOPES
-from console.instance.document import (
-    MAX_APPLICATIONS,
-    MAX_MEMBERS,
-    MAX_SERVICES,
-    Connection,
-)
-from console.instance.document import MAX_RIGHTS as MAX_SERVICE_RIGHTS
-from console.instance.reading import MAX_CODE, MAX_URL
-from console.instance.rights import MAX_ITEMS, MAX_PAGE, MAX_RIGHTS
+from console.instance.openapi_schemas import CODE, api_responses, api_schemas, content, reference
+from console.instance.rights import MAX_PAGE
 
 _JSON: Final = "application/json"
 _BOTH: Final = (_JSON, "text/yaml", "application/yaml", "application/x-yaml")
-_CODE: Final = {
-    "type": "string",
-    "minLength": 1,
-    "maxLength": MAX_CODE,
-    "pattern": r"^[A-Za-z0-9'()+,\-.=?]+$",
-}
-_NAME: Final = {"type": "string", "minLength": 1, "maxLength": 200}
-_URL: Final = {"type": "string", "format": "uri", "maxLength": MAX_URL}
 
 
 def api_document(issuer: str, *, embedded: bool) -> dict[str, Any]:
@@ -62,8 +47,8 @@ def api_document(issuer: str, *, embedded: bool) -> dict[str, Any]:
         "security": [{"auth": []}],
         "paths": paths,
         "components": {
-            "schemas": _schemas(),
-            "responses": _responses(),
+            "schemas": api_schemas(),
+            "responses": api_responses(),
             "securitySchemes": {"auth": _security(issuer, embedded=embedded)},
         },
     }
@@ -75,14 +60,6 @@ def _security(issuer: str, *, embedded: bool) -> dict[str, Any]:
         return {"type": "openIdConnect", "openIdConnectUrl": url}
     flow = {"tokenUrl": f"{issuer}/oauth/token", "scopes": dict(SCOPES)}
     return {"type": "oauth2", "flows": {"clientCredentials": flow}}
-
-
-def _ref(kind: str, name: str) -> dict[str, str]:
-    return {"$ref": f"#/components/{kind}/{name}"}
-
-
-def _content(schema: dict[str, Any], *media: str) -> dict[str, Any]:
-    return {name: {"schema": schema} for name in media}
 
 
 def _call(
@@ -101,7 +78,8 @@ def _call(
         "operationId": name,
         "security": [{"auth": [scope]}],
         **more,
-        "responses": answers | {status: _ref("responses", _PROBLEMS[status]) for status in told},
+        "responses": answers
+        | {status: reference("responses", _PROBLEMS[status]) for status in told},
     }
 
 
@@ -126,7 +104,7 @@ def _config() -> dict[str, Any]:
     body = {
         "required": True,
         "description": "The configuration",
-        "content": _content(_ref("schemas", "IMconf"), *_BOTH),
+        "content": content(reference("schemas", "IMconf"), *_BOTH),
     }
     made = {
         "201": {
@@ -136,7 +114,7 @@ def _config() -> dict[str, Any]:
                 "Location": {"schema": {"type": "string"}},
                 "Preference-Applied": {"schema": {"type": "string"}},
             },
-            "content": _content(_ref("schemas", "IMconfResponse"), _JSON),
+            "content": content(reference("schemas", "IMconfResponse"), _JSON),
         }
     }
     prefer = {
@@ -161,7 +139,7 @@ def _config() -> dict[str, Any]:
         "200": {
             "description": "The configuration",
             "headers": {"ETag": {"schema": {"type": "string"}}},
-            "content": _content(_ref("schemas", "IMconf"), *_BOTH),
+            "content": content(reference("schemas", "IMconf"), *_BOTH),
         }
     }
     create = _call(
@@ -185,7 +163,7 @@ def _config() -> dict[str, Any]:
 
 
 def _status() -> dict[str, Any]:
-    status = {"content": _content(_ref("schemas", "Status"), _JSON)}
+    status = {"content": content(reference("schemas", "Status"), _JSON)}
     call = _call(
         "conf",
         "checkIMconf",
@@ -193,10 +171,10 @@ def _status() -> dict[str, Any]:
         "read:conf",
         {"200": {"description": "All is made and well", **status}},
     )
-    either = {"oneOf": [_ref("schemas", "Status"), _ref("schemas", "Problem")]}
+    either = {"oneOf": [reference("schemas", "Status"), reference("schemas", "Problem")]}
     call["responses"]["500"] = {
         "description": "Not configured, being made, or failing",
-        "content": _content(either, _JSON),
+        "content": content(either, _JSON),
     }
     return {"get": call}
 
@@ -206,11 +184,11 @@ def _get_rights() -> dict[str, Any]:
         return {"name": name, "in": "query", "description": text, "schema": schema}
 
     size = {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": 100}
-    text = {"type": "string", "maxLength": 200}
+    handle = {"type": "string", "maxLength": 2000, "pattern": "^[A-Za-z0-9_-]+$"}
     found = {
         "200": {
             "description": "A page of what the servers obey",
-            "content": _content(_ref("schemas", "AllowList"), _JSON),
+            "content": content(reference("schemas", "AllowList"), _JSON),
         }
     }
     return _call(
@@ -222,16 +200,12 @@ def _get_rights() -> dict[str, Any]:
         "404",
         "503",
         parameters=[
-            parameter("memberClass", "only services of this class of members", text),
-            parameter("memberCode", "only services of members with this code", text),
-            parameter("applicationId", "only services of applications with this id", text),
-            parameter("serviceId", "only services with this id", text),
+            parameter("memberClass", "only services of this class of members", CODE),
+            parameter("memberCode", "only services of members with this code", CODE),
+            parameter("applicationId", "only services of applications with this id", CODE),
+            parameter("serviceId", "only services with this id", CODE),
             parameter("pageSize", "pairs of service and application on a page", size),
-            parameter(
-                "nextPageToken",
-                "the handle that came with the page before",
-                {"type": "string", "maxLength": 2000},
-            ),
+            parameter("nextPageToken", "the handle that came with the page before", handle),
         ],
     )
 
@@ -250,13 +224,13 @@ def _patch_rights(verb: str, name: str) -> dict[str, Any]:
         "503",
         requestBody={
             "required": False,
-            "content": _content(_ref("schemas", "ServiceAccessRights"), *_BOTH),
+            "content": content(reference("schemas", "ServiceAccessRights"), *_BOTH),
         },
     )
 
 
 def _open(name: str, summary: str, media: str, schema: dict[str, Any]) -> dict[str, Any]:
-    answer = {"description": summary, "content": _content(schema, media)}
+    answer = {"description": summary, "content": content(schema, media)}
     call = {"tags": ["service"], "summary": summary, "operationId": name, "security": []}
     return {"get": {**call, "responses": {"200": answer}}}
 
@@ -287,7 +261,7 @@ def _oauth() -> dict[str, Any]:
             "scope": {"type": "string"},
         },
     }
-    refused = {"content": _content(error, _JSON)}
+    refused = {"content": content(error, _JSON)}
     post = {
         "tags": ["service"],
         "summary": "A token for client credentials (RFC 6749 section 4.4)",
@@ -295,14 +269,14 @@ def _oauth() -> dict[str, Any]:
         "security": [],
         "requestBody": {
             "required": True,
-            "content": _content(form, "application/x-www-form-urlencoded"),
+            "content": content(form, "application/x-www-form-urlencoded"),
         },
         "responses": {
-            "200": {"description": "The token", "content": _content(token, _JSON)},
+            "200": {"description": "The token", "content": content(token, _JSON)},
             "400": {"description": "An error of RFC 6749 section 5.2", **refused},
             "401": {"description": "Not a client", **refused},
-            "408": _ref("responses", "RequestTimeout"),
-            "413": _ref("responses", "TooLarge"),
+            "408": reference("responses", "RequestTimeout"),
+            "413": reference("responses", "TooLarge"),
         },
     }
     return {
@@ -312,141 +286,3 @@ def _oauth() -> dict[str, Any]:
         "/oauth/jwks.json": _open("oauthKeys", "Its keys (RFC 7517)", _JSON, {"type": "object"}),
         "/oauth/token": {"post": post},
     }
-
-
-def _array(items: dict[str, Any], most: int) -> dict[str, Any]:
-    return {"type": "array", "maxItems": most, "items": items}
-
-
-def _object(required: tuple[str, ...], **properties: Any) -> dict[str, Any]:
-    schema: dict[str, Any] = {
-        "type": "object",
-        "additionalProperties": False,
-        "properties": properties,
-    }
-    return schema | {"required": list(required)} if required else schema
-
-
-def _allowed(by_name: bool) -> dict[str, Any]:
-    if by_name:
-        return _object(("member", "application"), member=_NAME, application=_CODE)
-    keys = ("memberClass", "memberCode", "applicationId")
-    return _object(keys, **dict.fromkeys(keys, _CODE))
-
-
-def _schemas() -> dict[str, Any]:
-    text = {"type": "string"}
-    both = {**_allowed(by_name=True)["properties"], **_allowed(by_name=False)["properties"]}
-    service = _object(
-        ("id", "specUrl", "serviceUrl"),
-        id=_CODE,
-        specUrl=_URL | {"description": "where its OpenAPI document is: https, http or file"},
-        serviceUrl=_URL | {"description": "where its operations are: https or http"},
-        rights=_array(_ref("schemas", "AllowedApplication"), MAX_SERVICE_RIGHTS),
-    )
-    connection = {"type": "string", "enum": [one.value for one in Connection], "default": "https"}
-    application = _object(
-        ("id",), id=_CODE, connection=connection, services=_array(service, MAX_SERVICES)
-    )
-    members = {
-        "name": _NAME,
-        "class": _CODE,
-        "code": _CODE,
-        "applications": _array(application, MAX_APPLICATIONS),
-    }
-    rights = _object(
-        ("memberClass", "memberCode", "applicationId", "serviceId", "rights"),
-        memberClass=_CODE,
-        memberCode=_CODE,
-        applicationId=_CODE,
-        serviceId=_CODE,
-        rights=_array(_ref("schemas", "AllowedApplication"), MAX_RIGHTS),
-    )
-    bilingual = {"type": "object", "properties": {"en": text, "lo": text}}
-    return {
-        "IMconf": _object(
-            ("domain", "instance"),
-            domain={"type": "string", "minLength": 1, "maxLength": 253},
-            instance=_CODE,
-            members=_array(_object(("name", "class", "code"), **members), MAX_MEMBERS),
-        ),
-        "IMconfResponse": text,
-        "ServiceAccessRights": _array(rights, MAX_ITEMS),
-        "AllowedApplication": {
-            "description": "An application: by its member's name, or by codes. The published file "
-            "requires the one and defines the other; both are read, and both are written",
-            "anyOf": [
-                _allowed(by_name=True),
-                _allowed(by_name=False),
-                _object(tuple(both), **both),
-            ],
-        },
-        "AllowList": {
-            "type": "object",
-            "required": ["allowList"],
-            "properties": {
-                "allowList": {"type": "array", "items": rights},
-                "nextPageToken": text,
-            },
-        },
-        "Status": {
-            "type": "object",
-            "required": ["state", "fitFor"],
-            "properties": {
-                "state": {
-                    "type": "string",
-                    "enum": ["unconfigured", "converging", "ready", "failing"],
-                },
-                "fitFor": text,
-                "servers": {"type": "array", "items": {"type": "object"}},
-                "failures": {"type": "array", "items": {"type": "object"}},
-            },
-        },
-        "Problem": {
-            "type": "object",
-            "required": ["type", "message", "detail", "where", "cause", "remedy", "retryable"],
-            "properties": {
-                "type": text,
-                "message": text,
-                "detail": text | {"description": "the trace id, which finds it in the log"},
-                "where": text,
-                "facts": {"type": "object"},
-                "cause": bilingual,
-                "remedy": bilingual,
-                "retryable": {"type": "boolean"},
-                "mistakes": {
-                    "type": "array",
-                    "items": {
-                        "type": "object",
-                        "required": ["pointer", "detail"],
-                        "properties": {"pointer": text, "detail": text},
-                    },
-                },
-            },
-        },
-    }
-
-
-def _responses() -> dict[str, Any]:
-    told = {
-        "BadRequest": "The document, with each mistake at its JSON pointer, or the query is wrong",
-        "Unauthorized": "No bearer token that is good enough (RFC 6750)",
-        "Forbidden": "The token lacks the scope",
-        "NotFound": "There is no instance yet",
-        "NotAcceptable": "Neither JSON nor YAML is taken",
-        "RequestTimeout": "The body did not come",
-        "Conflict": "There is an instance already, or none",
-        "PreconditionFailed": "The configuration has changed since",
-        "TooLarge": "The body is longer than 1 MiB",
-        "UnsupportedMediaType": "The body is neither JSON nor YAML",
-        "InternalError": "An error of this service",
-        "NotConverged": "It is saved, but could not be made yet",
-    }
-    content = _content(_ref("schemas", "Problem"), _JSON)
-    found: dict[str, Any] = {
-        name: {"description": text, "content": content} for name, text in told.items()
-    }
-    for name in ("Unauthorized", "Forbidden"):
-        found[name]["headers"] = {"WWW-Authenticate": {"schema": {"type": "string"}}}
-    found["NotConverged"]["headers"] = {"Retry-After": {"schema": {"type": "string"}}}
-    return found

@@ -179,8 +179,11 @@ def test_rights_of_services_that_are_not_there_are_mistakes(instance: Checked) -
 
 
 @pytest.mark.parametrize(
-    "query", ["pageSize=0", "pageSize=1001", "pageSize=1_0", "pageSize=%E0%BB%91", "nextPageToken=",
-              "nextPageToken=AAAA", "x=1", "pageSize=1&pageSize=1"],
+    "query",
+    [
+        "pageSize=0", "pageSize=1001", "pageSize=1_0", "pageSize=%E0%BB%91", "nextPageToken=",
+        "nextPageToken=AAAA", "x=1", "memberCode=", "serviceId=a%20b", "pageSize=1&pageSize=1",
+    ],
 )  # fmt: skip
 def test_queries_are_read_strictly(instance: Checked, query: str) -> None:
     """A size out of bounds or in another spelling, a handle of our own making, what is unknown."""

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
+import ssl
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,8 @@ import pytest
 from benchmarks import transfer
 from benchmarks.processes import Children, forget_peak_rss, peak_rss_bytes
 from benchmarks.sides import start_saphan
-from tests.world import small
+from exchange.digest import content_digest
+from tests.world import peer, small
 from tests.world.fixtures import small_world, world_of
 from tests.world.small import Answer, SmallWorld
 
@@ -98,3 +103,49 @@ def test_a_server_without_room_says_so_and_goes_on() -> None:
         metrics = small.exchange(world.mof.url("admin"), "GET", "/metrics", {}).body.decode()
         assert "saphan_bodies_memory_bytes 0.0" in metrics
         assert "saphan_bodies_disk_bytes 0.0" in metrics
+
+
+@contextmanager
+def begun(world: SmallWorld, sent: peer.Message) -> Iterator[ssl.SSLSocket]:
+    """A connection to MPI's server on which the head of a message was sent."""
+    port = world.mpi.ports["peer"]
+    fields = (("host", f"127.0.0.1:{port}"), *sent.headers, ("content-length", len(sent.body)))
+    head = f"{sent.method} {sent.target} HTTP/1.1\r\n"
+    head += "".join(f"{name}: {value}\r\n" for name, value in fields)
+    plain = socket.create_connection(("127.0.0.1", port), 10)
+    with peer.context(world).wrap_socket(plain) as connection:
+        connection.sendall(f"{head}\r\n".encode("latin-1"))
+        yield connection
+
+
+def long_message(world: SmallWorld, **more: str) -> peer.Message:
+    body = orjson.dumps({"code": "P-9", "amount": 1.5, "title_en": "x" * (2 * MIB)})
+    return peer.message(world, path="/projects", method="POST", body=body, **more)
+
+
+def test_a_long_body_is_taken_of_a_proven_message_only(roomy: SmallWorld) -> None:
+    """The refusal comes before a byte of the body was sent."""
+    sent = long_message(roomy)
+    forged = sent.changed("content-digest", content_digest(b"another"))
+    with begun(roomy, forged) as connection:
+        said = connection.recv(65536)
+    assert b"x-road-error: Server.ServerProxy.InvalidSignature" in said, said[:500]
+
+
+def test_a_long_message_that_was_cut_may_come_again_but_once(roomy: SmallWorld) -> None:
+    """What did not come was not accepted; what was accepted is not accepted again."""
+    sent = long_message(roomy, message_id="cut-1")
+    with begun(roomy, sent) as connection:
+        connection.sendall(sent.body[:MIB])
+    while not roomy.hits(roomy.mpi, id="cut-1", problem="InvalidRequest"):
+        pass  # each look waits for the journal
+    first, second = peer.send(roomy, sent), peer.send(roomy, sent)
+    assert (first.status, second.code) == (201, "ReplayedMessage"), first.body[:300]
+
+
+def test_a_body_that_is_not_the_signed_one_is_refused(roomy: SmallWorld) -> None:
+    """Its digest was made while it came."""
+    sent = long_message(roomy)
+    before = len(roomy.backend.seen)
+    answer = peer.send(roomy, replace(sent, body=sent.body.replace(b"x", b"y", 1)))
+    assert (answer.code, len(roomy.backend.seen)) == ("DigestMismatch", before)

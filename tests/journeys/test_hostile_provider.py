@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +23,17 @@ def world() -> Iterator[SmallWorld]:
     with small_world(exchange_s=2.0, answer_max_bytes=65536) as built:
         built.mpi.process.stop()
         yield built
+
+
+@pytest.fixture(autouse=True)
+def _asked_again(world: SmallWorld) -> None:
+    """The consumer's server lets a server rest that failed; each test begins when it asks again."""
+    folder = world.mpi.folder
+    deadline = time.monotonic() + 60
+    with hostile_server(world, folder / "auth.pem", folder / "auth.key"):
+        while world.call("/projects/P-1").status != 200:
+            assert time.monotonic() < deadline, "the provider's server is not asked again"
+            time.sleep(0.1)
 
 
 @pytest.fixture

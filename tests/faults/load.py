@@ -79,6 +79,17 @@ class Load:
             assert time.monotonic() < deadline, "the applications are not served"
             time.sleep(0.01)
 
+    def await_refusals(self, code: str, more: int, within_s: float = 20.0) -> None:
+        """Wait until so many more calls were refused with this code."""
+
+        def refused() -> int:
+            return sum(outcome.code == code for outcome in self.outcomes)
+
+        wanted, deadline = refused() + more, time.monotonic() + within_s
+        while refused() < wanted:
+            assert time.monotonic() < deadline, f"nobody is refused with {code}"
+            time.sleep(0.01)
+
     async def _run(self) -> None:
         numbers = itertools.count()
         async with asyncio.TaskGroup() as group:

@@ -156,7 +156,7 @@ def test_a_disk_that_fills_up_under_load_loses_nothing(own_world: SmallWorld, si
         for _ in range(2):
             applications.await_answers(40)
             with full(server):
-                time.sleep(0.8)
+                applications.await_refusals("LoggingFailed", 20)
             await_recovery(world, server)
         applications.await_answers(40)
         applications.stop()

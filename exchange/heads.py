@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from exchange.problems import Code, Problem
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
+
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+"""RFC 9110 section 9.2.1: they ask for nothing to be changed, so they may be repeated freely."""
 
 MAX_TARGET_LENGTH = 8192
 

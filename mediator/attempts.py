@@ -24,6 +24,7 @@ from enum import StrEnum
 from math import ceil
 from typing import Final, NamedTuple
 
+from exchange.heads import SAFE_METHODS
 from exchange.identifiers import ServerId
 from exchange.problems import ACTED, Code, Problem
 from exchange.trust import ServerRecord
@@ -32,9 +33,6 @@ from mediator.metrics import Metrics
 from mediator.settings import PeerSettings
 from mediator.stages import OpenedAnswer, Routed
 from serving.clock import Clock
-
-SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-"""RFC 9110 section 9.2.1."""
 
 # A server that says so rests at once.
 _LEAVES: Final = frozenset({Code.MAINTENANCE_MODE, Code.SHUTTING_DOWN})
@@ -94,7 +92,7 @@ class Attempts:
     def __init__(self, routed: Routed, trying: Trying, timeout_s: float) -> None:
         self._servers = routed.servers
         self._service = routed.call.service
-        self._safe = routed.call.method in SAFE
+        self._safe = routed.call.method in SAFE_METHODS
         self._trying = trying
         self._time = asyncio.get_running_loop().time
         self._deadline = self._time() + timeout_s

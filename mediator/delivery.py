@@ -15,16 +15,40 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from exchange.heads import SAFE_METHODS
 from exchange.operations import Operation
 from exchange.problems import Code, Problem
+from mediator.offers import OfferedService
+from mediator.settings import Validation
+from mediator.stages import Allowed
 from mediator.xroad import OF_PROXIES
-from serving.backends import Headers
+from serving.backends import BackendRequest, Headers
 
 _ALWAYS = OF_PROXIES | {"content-digest", "signature", "signature-input", "x-road-service"}
 _PARTS = frozenset({"range", "if-range"})
 _CODINGS = frozenset({"accept-encoding"})
 _TAGS = frozenset({"if-none-match"})
-_SAFE = ("GET", "HEAD")
+_READING = ("GET", "HEAD")
+
+
+def backend_request(allowed: Allowed, offered: OfferedService, restricted: bool) -> BackendRequest:
+    """A message as its backend gets it.
+
+    Args:
+        restricted: whether the agreement releases some fields only.
+    """
+    call, head = allowed.recorded.call, allowed.recorded.call.received.head
+    checked = offered.validation is not Validation.OFF
+    kept_back = withheld(allowed.match.operation, checked, restricted)
+    return BackendRequest(
+        head.method,
+        call.path or "/",
+        call.query,
+        tuple([item for item in head.headers if item[0] not in kept_back]),
+        call.received.body,
+        call.received.room,
+        once=offered.exactly_once and head.method not in SAFE_METHODS,
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -52,7 +76,7 @@ def check_tags(method: str, headers: Headers) -> None:
         Problem: ``FieldNotReleased``. ``*`` names no tag and is the backend's to judge.
     """
     for name, value in headers:
-        conditional = name == "if-match" or (name == "if-none-match" and method not in _SAFE)
+        conditional = name == "if-match" or (name == "if-none-match" and method not in _READING)
         if conditional and value != "*":
             raise Problem(
                 Code.FIELD_NOT_RELEASED,

@@ -24,6 +24,7 @@ from exchange.contracts import Contract
 from exchange.identifiers import ApplicationId, ServiceId
 from exchange.problems import Code, Problem
 from exchange.registrations import GET_OPENAPI, LIST_METHODS, METASERVICES, ServiceType
+from exchange.trust import RegistryState
 from serving.backends import Headers
 
 METHODS_OF_PATHS: Final = frozenset(
@@ -69,6 +70,14 @@ TypeOf = Callable[[ServiceId], ServiceType]
 def is_asked(service: ServiceId, method: str) -> bool:
     """Whether a call is answered by the provider's server itself (GET only, as in X-Road)."""
     return service.service_code in METASERVICES and method == "GET"
+
+
+def registered_type(state: RegistryState, service: ServiceId) -> ServiceType:
+    """The type as the registry has it; what is not registered yet is described, so OPENAPI."""
+    try:
+        return state.service(service).type
+    except Problem:
+        return ServiceType.OPENAPI
 
 
 async def answer(

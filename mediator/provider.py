@@ -5,105 +5,86 @@ Each step takes the value of the step before (mediator/stages.py): the backend i
 before the message is opened, recorded and allowed, and no answer leaves before it is recorded.
 A message of an unsafe method is claimed before the backend is asked, and what came of it ends the
 claim: its repeats get the recorded outcome (:mod:`mediator.once`).
+
+The rules of a step stand in a module of their own: what is checked (:mod:`mediator.checks`), what
+reaches the backend (:mod:`mediator.delivery`), what leaves (:mod:`mediator.release`), what is
+signed (:mod:`mediator.sealing`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
-from urllib.parse import parse_qsl
+from dataclasses import dataclass
+from typing import Final
 
-import orjson
 import structlog
 
-from exchange.agreements import Projection
-from exchange.contracts import Contract, Match
-from exchange.digest import check_content_digest, format_content_digest
-from exchange.envelope import HOP_BY_HOP, ResponseHead, open_request, seal_response
-from exchange.identifiers import MemberId, ServiceId
-from exchange.keys import SigningKey
-from exchange.problems import Code, Problem, Side
-from exchange.registrations import ServiceType
+from exchange.digest import check_content_digest
+from exchange.envelope import open_request
+from exchange.heads import SAFE_METHODS
+from exchange.identifiers import ServiceId
+from exchange.problems import Code, Problem
 from exchange.trust import RegistryState
-from mediator import long_bodies, metaservices, xroad
-from mediator.delivery import check_part, check_tags, withheld
+from mediator import delivery, metaservices, xroad
+from mediator.checks import Checks
 from mediator.maintenance import Maintenance
+from mediator.offers import OfferedService
 from mediator.once.book import OnceBook
 from mediator.once.claims import not_kept
-from mediator.once.outcomes import SAFE_METHODS, of_reply, problem_of
+from mediator.once.outcomes import of_reply, problem_of
 from mediator.once.vault import Answer
 from mediator.once.writer import Claim
 from mediator.pinned import PinnedAgreements
 from mediator.places import Places
 from mediator.quota import NOT_COUNTED, QuotaBook
 from mediator.records import Recorder
+from mediator.release import Releases, check_selection
 from mediator.replay import ReplayMemory
-from mediator.settings import Validation
+from mediator.sealing import Sealer
 from mediator.signers import signer_of
 from mediator.stages import (
     Allowed,
+    Checked,
     Delivered,
+    Judged,
     OpenedCall,
     Received,
     RecordedOpening,
     RecordedReply,
-    Released,
     SealedReply,
 )
-from mediator.terms import ServiceTerms, Terms, terms_of
+from mediator.terms import Terms, terms_of
 from mediator.turns import Turns
 from serving import replies
-from serving.backends import Backend, BackendRequest, Headers, NotDelivered
-from serving.bodies import IN_MEMORY_BYTES, Body, Spooled, sha256_of
+from serving.backends import NotDelivered
+from serving.bodies import IN_MEMORY_BYTES, Body, sha256_of
 from serving.clock import Clock
 
 log = structlog.get_logger("mediator.provider")
 
-# What the backend's answer says of a body that was cut down, or of its connection to us.
-# and what this server says itself: a backend cannot speak for the exchange.
-_NOT_RELEASED = frozenset(
-    {
-        "content-digest",
-        "content-length",
-        "date",
-        "proxy-authentication-info",
-        "server",
-        "signature",
-        "signature-input",
-        "via",
-        "x-road-client",
-        "x-road-error",
-        "x-road-id",
-        "x-road-request-hash",
-        "x-road-request-id",
-        "x-road-service",
-    }
-)
-_OF_THE_WHOLE_BODY = frozenset({"etag", "content-md5", "digest", "repr-digest", "accept-ranges"})
-# What an error of the backend may say under an agreement that releases some fields only.
-_OF_A_PROBLEM = frozenset({"type", "title", "status", "detail"})
-
-
-CLAIM_MARGIN_S = 10.0
+CLAIM_MARGIN_S: Final = 10.0
 """Between the end of the backend's time and that of a claim: reading, checking, recording."""
 
 
-@dataclass(frozen=True, slots=True)
-class OfferedService:
-    """A service of a hosted member: its backend, its contract and how strictly it is kept."""
+@dataclass(slots=True)
+class Course:
+    """How far a message came: what its last record says beside the answer."""
 
-    id: ServiceId
-    backend: Backend
-    contract: Contract
-    document: bytes
-    validation: Validation
-    terms: ServiceTerms
-    exactly_once: bool
-    enabled: bool
-    notice: str
+    checked: Checked | None = None
+    claim: Claim | None = None
+    repeated: bool = False
+    stopped: Problem | None = None
+
+    @property
+    def agreement(self) -> str:
+        """The reference of the agreement that allowed it; empty without one."""
+        return self.checked.allowed.agreement.reference if self.checked else ""
+
+    @property
+    def endpoint(self) -> str:
+        """The template of the endpoint that was asked; empty when none was found."""
+        return self.checked.allowed.match.operation.template if self.checked else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +93,7 @@ class Provider:
 
     address: str
     state: Callable[[], RegistryState]
-    seal_keys: Mapping[MemberId, SigningKey]
+    sealer: Sealer
     services: Mapping[ServiceId, OfferedService]
     agreements: PinnedAgreements
     maintenance: Maintenance
@@ -120,12 +101,12 @@ class Provider:
     replays: ReplayMemory
     once: OnceBook
     recorder: Recorder
+    checks: Checks
+    releases: Releases
     clock: Clock
     turns: Turns
     max_url_bytes: int
     places: Places
-    checked_max_bytes: int = long_bodies.CHECKED_MAX_BYTES
-    _projections: dict[tuple[str, ...], Projection] = field(default_factory=dict)
 
     async def exchange(self, received: Received) -> RecordedReply:
         """Answer a message of another server; refusals are signed and recorded answers too.
@@ -135,6 +116,53 @@ class Provider:
                 its refusal is recorded), or the journal cannot be written.
         """
         await self.turns.next()
+        call = await self.opened(received)
+        recorded = await self.recorder.opening(call)
+        course = Course()
+        try:
+            sealed = await self.answer(recorded, course)
+        except Problem as problem:
+            course.stopped, sealed = problem, self.sealer.problem(recorded, problem)
+        except Exception:
+            # A fault of ours, or of an adapter: the caller gets a signed answer all the same.
+            log.exception("message_failed", trace=call.request_id)
+            course.stopped = replies.internal()
+            sealed = self.sealer.problem(recorded, course.stopped)
+        except BaseException:
+            if course.claim is not None:
+                self.once.lose(course.claim)
+            raise
+        return await self.record(recorded, sealed, course)
+
+    async def answer(self, recorded: RecordedOpening, course: Course) -> SealedReply:
+        """Act upon a recorded message; ``course`` says how far that came.
+
+        Raises:
+            Problem: what stops it, at any step.
+        """
+        self.maintenance.check()
+        if metaservices.is_asked(recorded.call.service, recorded.call.received.head.method):
+            return await self.tell(recorded)
+        course.checked = checked = await self.check(self.allow(recorded))
+        with self.admitted(checked.allowed.terms):
+            found = await self.claim(checked)
+            if isinstance(found, Answer):
+                course.stopped, course.repeated = problem_of(found), True
+                return self.sealer.outcome(recorded, found)
+            course.claim = found
+            delivered = await self.deliver(checked)
+            judged = await self.judge(delivered)
+            released = await self.releases.cut(judged)
+            return self.sealer.released(recorded, released)
+
+    # --- open ------------------------------------------------------------------------------------
+
+    async def opened(self, received: Received) -> OpenedCall:
+        """Open a message, its long body included; a refusal is recorded.
+
+        Raises:
+            Problem: what does not hold.
+        """
         try:
             call = self.open(received)
             if received.coming is not None:
@@ -148,55 +176,7 @@ class Provider:
             fault = replies.internal()
             await self.recorder.refused_message(received, fault)
             raise fault from error
-        recorded = await self.recorder.opening(call)
-        agreement = endpoint = ""
-        claim: Claim | None = None
-        repeated = False
-        stopped: Problem | None = None
-        try:
-            self.maintenance.check()
-            if metaservices.is_asked(call.service, received.head.method):
-                sealed = await self.tell(recorded)
-            else:
-                allowed = await self.allow(recorded)
-                agreement, endpoint = (
-                    allowed.agreement.reference,
-                    allowed.match.operation.template,
-                )
-                with self.admitted(allowed.terms):
-                    found = await self.claim(allowed)
-                    if isinstance(found, Answer):
-                        stopped, repeated = problem_of(found), True
-                        sealed = self.repeat(recorded, found)
-                    else:
-                        claim = found
-                        delivered = await self.deliver(allowed)
-                        sealed = self.seal(recorded, await self.minimise(delivered))
-        except Problem as problem:
-            stopped, sealed = problem, self.seal_problem(recorded, problem)
-        except Exception:
-            # A fault of ours, or of an adapter: the caller gets a signed answer all the same.
-            log.exception("message_failed", trace=call.request_id)
-            stopped = replies.internal()
-            sealed = self.seal_problem(recorded, stopped)
-        except BaseException:
-            if claim is not None:
-                self.once.lose(claim)
-            raise
-        if claim is None:
-            return await self.recorder.reply(
-                recorded, sealed, stopped, agreement, endpoint, repeated=repeated
-            )
-        if isinstance(stopped, NotDelivered):
-            await self.once.release(claim)
-            return await self.recorder.reply(recorded, sealed, stopped, agreement, endpoint)
-        try:
-            return await self.recorder.reply(
-                recorded, sealed, stopped, agreement, endpoint, claimed=True
-            )
-        finally:
-            # It was carried out, whether this server can record that or not.
-            self.once.done(claim, of_reply(sealed, stopped, agreement))
+        return call
 
     def open(self, received: Received) -> OpenedCall:
         """Prove a message: signature, certificate, sender, freshness, digest, first time seen.
@@ -208,7 +188,7 @@ class Provider:
         state = self.state()
         service, path, query = xroad.service_of(received.target, self.max_url_bytes)
         client = xroad.client_of(head.headers)
-        if service.member not in self.seal_keys:
+        if not self.sealer.hosts(service.member):
             raise Problem(
                 Code.UNKNOWN_MEMBER,
                 where="path",
@@ -270,20 +250,21 @@ class Provider:
             call.query,
             xroad.first(call.received.head.headers, "accept"),
             self.services.values(),
-            lambda service: _registered_type(state, service),
+            lambda service: metaservices.registered_type(state, service),
             lambda service, method, path: self.agreements.opens(
                 call.client, service, method, path, now
             ),
         )
-        return self._seal(recorded, 200, answer.headers, answer.body)
+        return self.sealer.reply(recorded, 200, answer.headers, answer.body)
 
-    async def allow(self, recorded: RecordedOpening) -> Allowed:
-        """Find the endpoint and the agreement that opens it; check the request.
+    # --- allow, check, claim ---------------------------------------------------------------------
+
+    def allow(self, recorded: RecordedOpening) -> Allowed:
+        """Find the endpoint and the agreement that opens it.
 
         Raises:
-            Problem: ``UnknownService``, ``ServiceDisabled``, ``UnknownEndpoint``, what the
-                agreements say, ``FieldNotReleased`` (of a field, or an entity tag of the whole),
-                ``PayloadTooLarge``, or what the contract says of the request.
+            Problem: ``UnknownService``, ``ServiceDisabled``, ``UnknownEndpoint``, or what the
+                agreements say.
         """
         call = recorded.call
         offered = self.services.get(call.service)
@@ -304,23 +285,25 @@ class Provider:
             call.agreement,
             self.clock.now(),
         )
-        terms = terms_of(agreement, offered.terms)
-        if len(call.received.body) > terms.request_max_bytes:
-            raise _too_large(Code.PAYLOAD_TOO_LARGE, "body", terms.request_max_bytes)
-        projection = self.projection(grant.fields)
+        return Allowed(recorded, agreement, grant, match, terms_of(agreement, offered.terms))
+
+    async def check(self, allowed: Allowed) -> Checked:
+        """Check the request: its length, what it asks to be released, its contract.
+
+        Raises:
+            Problem: ``PayloadTooLarge``, ``FieldNotReleased`` (of a field, or an entity tag of
+                the whole), or what the contract says.
+        """
+        call = allowed.recorded.call
+        received, most = call.received, allowed.terms.request_max_bytes
+        if len(received.body) > most:
+            raise _too_large(Code.PAYLOAD_TOO_LARGE, "body", most)
+        projection = self.releases.of(allowed)
         if not projection.everything:
-            check_tags(method, call.received.head.headers)
-        self._check_selection(match, call.query, projection, agreement.id)
-        headers = call.received.head.headers
-        await self._judge(
-            offered,
-            call,
-            call.received.body,
-            lambda: match.operation.reads_request(headers),
-            partial(match.operation.check_request, match, call.query, headers),
-            Code.PAYLOAD_TOO_LARGE,
-        )
-        return Allowed(recorded, agreement, grant, match, terms)
+            delivery.check_tags(received.head.method, received.head.headers)
+        check_selection(allowed, projection)
+        await self.checks.request(allowed, self.services[call.service])
+        return Checked(allowed)
 
     @contextmanager
     def admitted(self, terms: Terms) -> Iterator[None]:
@@ -342,7 +325,7 @@ class Provider:
                     self.quotas.give_back(terms.rates, now)
                 raise
 
-    async def claim(self, allowed: Allowed) -> Claim | Answer | None:
+    async def claim(self, checked: Checked) -> Claim | Answer | None:
         """Claim a message whose method is unsafe, or find what came of it before.
 
         The last step that may refuse: what stops a claimed message later is remembered as its
@@ -352,6 +335,7 @@ class Provider:
             Problem: what :meth:`mediator.once.book.OnceBook.claim` says; ``AnswerNotKept`` when
                 the recorded answer was cut down to the fields of another agreement.
         """
+        allowed = checked.allowed
         call = allowed.recorded.call
         head, offered = call.received.head, self.services[call.service]
         if head.method in SAFE_METHODS or not offered.exactly_once:
@@ -376,231 +360,71 @@ class Provider:
             raise not_kept("it was released under another agreement")
         return found
 
-    def repeat(self, recorded: RecordedOpening, answer: Answer) -> SealedReply:
-        """Sign a recorded outcome anew, bound to this request."""
-        return self._seal(recorded, answer.status, answer.headers, answer.body or b"")
+    # --- deliver, check --------------------------------------------------------------------------
 
-    async def deliver(self, allowed: Allowed) -> Delivered:
-        """Ask the backend and check its answer against the contract.
+    async def deliver(self, checked: Checked) -> Delivered:
+        """Ask the backend.
 
         Raises:
             Problem: what the backend did wrong.
         """
-        call = allowed.recorded.call
+        allowed = checked.allowed
+        call, terms = allowed.recorded.call, allowed.terms
         offered = self.services[call.service]
-        terms = allowed.terms
-        checked = offered.validation is not Validation.OFF
-        kept_back = withheld(allowed.match.operation, checked, not self._everything(allowed))
-        headers = tuple([item for item in call.received.head.headers if item[0] not in kept_back])
+        request = delivery.backend_request(
+            allowed, offered, not self.releases.of(allowed).everything
+        )
         answer = await offered.backend.exchange(
-            BackendRequest(
-                call.received.head.method,
-                call.path or "/",
-                call.query,
-                headers,
-                call.received.body,
-                call.received.room,
-                once=offered.exactly_once and call.received.head.method not in SAFE_METHODS,
-            ),
-            timeout_s=terms.exchange_s,
-            first_byte_s=terms.first_byte_s,
+            request, timeout_s=terms.exchange_s, first_byte_s=terms.first_byte_s
         )
         await self.turns.next()
-        check_part(answer.status, headers)
-        body, room = answer.body, call.received.room
+        delivery.check_part(answer.status, request.headers)
+        body, room = answer.body, request.room
         if len(body) > terms.answer_max_bytes:
             raise _too_large(Code.RESPONSE_TOO_LARGE, "backend answer", terms.answer_max_bytes)
         if len(body) > IN_MEMORY_BYTES and isinstance(body, bytes) and room is not None:
             body = await room.take(body)  # an adapter makes its answers in memory
-        document = None
-        if checked and call.received.head.method != "HEAD":
-            operation = allowed.match.operation
-            document = await self._judge(
-                offered,
-                call,
-                body,
-                lambda: operation.reads_response(answer.status, answer.headers),
-                partial(operation.check_response, answer.status, answer.headers),
-                Code.RESPONSE_TOO_LARGE,
-            )
-        return Delivered(allowed, answer.status, answer.headers, body, document)
+        return Delivered(checked, answer.status, answer.headers, body)
 
-    async def minimise(self, delivered: Delivered) -> Released:
-        """Cut the answer down to the fields that the agreement releases.
-
-        Where fields are restricted, an error of the backend (4xx, 5xx) passes as the members of
-        RFC 9457 that describe a failure, and nothing else of its body does.
+    async def judge(self, delivered: Delivered) -> Judged:
+        """Check the backend's answer against the contract.
 
         Raises:
-            Problem: ``BackendProtocolError`` when the fields are restricted and the answer is
-                not readable JSON, so that nothing leaves that cannot be cut; or
-                ``ResponseTooLarge`` when it is too long to be cut.
+            Problem: what the contract says.
         """
-        headers = tuple(
-            [
-                item
-                for item in delivered.headers
-                if item[0] not in _NOT_RELEASED and item[0] not in HOP_BY_HOP
-            ]
-        )
-        projection = self.projection(delivered.allowed.grant.fields)
-        if projection.everything:
-            return Released(delivered, headers, delivered.body)
-        # The digest of a record tells what the record says: of the answer to HEAD, too.
-        headers = tuple([item for item in headers if item[0] not in _OF_THE_WHOLE_BODY])
-        if not delivered.body:
-            return Released(delivered, headers, b"")
-        body, document = delivered.body, delivered.document
-        if delivered.status >= 400:
-            return Released(delivered, _of_json(headers), _problem_details(body))
-        if isinstance(body, Spooled):
-            cut = await long_bodies.project(body, document, projection, self.checked_max_bytes)
-            return Released(delivered, headers, cut)
-        if document is None:
-            document = long_bodies.parsed(body)
-        return Released(delivered, headers, orjson.dumps(projection.project(document)))
+        offered = self.services[delivered.checked.allowed.recorded.call.service]
+        return Judged(delivered, await self.checks.answer(delivered, offered))
 
-    def seal(self, recorded: RecordedOpening, released: Released) -> SealedReply:
-        """Sign the answer, bound to the request.
+    # --- record ----------------------------------------------------------------------------------
+
+    async def record(
+        self, recorded: RecordedOpening, sealed: SealedReply, course: Course
+    ) -> RecordedReply:
+        """Record the answer before it is sent, and end the claim: what came of it is known now.
 
         Raises:
-            Problem: ``BackendProtocolError`` when the backend's header fields cannot be signed:
-                too many, too long or malformed.
+            Problem: the journal cannot be written.
         """
+        claim, stopped = course.claim, course.stopped
+        if claim is not None and isinstance(stopped, NotDelivered):
+            await self.once.release(claim)
+            claim = None
         try:
-            return self._seal(recorded, released.delivered.status, released.headers, released.body)
-        except Problem as problem:
-            raise Problem(
-                Code.BACKEND_NONSENSE, where="backend answer, header fields", detail=problem.detail
-            ) from problem
-
-    def seal_problem(self, recorded: RecordedOpening, problem: Problem) -> SealedReply:
-        """Sign a refusal, so that it is evidence too."""
-        call = recorded.call
-        status, headers, body = replies.reply(problem, Side.PROVIDER, call.request_id)
-        if call.received.head.method == "HEAD":
-            body = b""
-        return self._seal(recorded, status, headers, body)
-
-    def projection(self, fields: tuple[str, ...]) -> Projection:
-        """The compiled projection of a grant."""
-        found = self._projections.get(fields)
-        if found is None:
-            if len(self._projections) >= 10_000:
-                self._projections.clear()
-            found = self._projections[fields] = Projection.compile(fields)
-        return found
-
-    def _everything(self, allowed: Allowed) -> bool:
-        return self.projection(allowed.grant.fields).everything
-
-    def _check_selection(
-        self, match: Match, query: str, projection: Projection, agreement_id: str
-    ) -> None:
-        parameter = match.operation.selects
-        if parameter is None or projection.everything or not query:
-            return
-        for name, value in parse_qsl(query, keep_blank_values=True):
-            if name != parameter:
-                continue
-            for wanted in value.split(","):
-                if not projection.releases(wanted.strip()):
-                    raise Problem(
-                        Code.FIELD_NOT_RELEASED,
-                        where=f"query.{parameter}",
-                        detail=f"agreement {agreement_id} does not release {wanted.strip()[:80]!r}",
-                        facts={"agreement": agreement_id, "field": wanted.strip()[:80]},
-                    )
-
-    async def _judge(
-        self,
-        offered: OfferedService,
-        call: OpenedCall,
-        body: Body,
-        reads: Callable[[], bool],
-        check: Callable[[bytes | None], Any],
-        too_long: Code,
-    ) -> Any | None:
-        """Run a contract check as strictly as the service asks for."""
-        if offered.validation is Validation.OFF:
-            return None
-        try:
-            if isinstance(body, Spooled):
-                return await long_bodies.judge(
-                    body, reads(), check, self.checked_max_bytes, too_long
-                )
-            return check(body)
-        except Problem as problem:
-            if offered.validation is Validation.ENFORCE:
-                raise
-            self.recorder.reported(problem)
-            log.warning(
-                "contract_broken",
-                service=str(call.service),
-                code=problem.code,
-                where=problem.where,
-                trace=call.request_id,
+            return await self.recorder.reply(
+                recorded,
+                sealed,
+                stopped,
+                course.agreement,
+                course.endpoint,
+                claimed=claim is not None,
+                repeated=course.repeated,
             )
-            return None
-
-    def _seal(
-        self, recorded: RecordedOpening, status: int, headers: Headers, body: Body
-    ) -> SealedReply:
-        call = recorded.call
-        member = call.service.member
-        bodiless = status in (204, 304) or call.received.head.method == "HEAD"
-        if not bodiless and not any(name == "content-type" for name, _ in headers):
-            headers = (*headers, ("content-type", "application/octet-stream"))
-        complete = (
-            *headers,
-            ("x-road-client", str(call.client)),
-            ("x-road-service", str(call.service)),
-            ("x-road-id", call.message_id),
-            ("x-road-request-id", call.request_id),
-            ("content-digest", format_content_digest(sha256_of(b"" if bodiless else body))),
-        )
-        head = ResponseHead(status, complete)
-        signed = seal_response(
-            call.received.head, head, self.seal_keys[member], created=int(self.clock.unix())
-        )
-        return SealedReply(
-            member,
-            ResponseHead(status, (*complete, *signed.headers_to_add)),
-            b"" if bodiless else body,
-            signed,
-        )
-
-
-def _registered_type(state: RegistryState, service: ServiceId) -> ServiceType:
-    """The type as the registry has it; what is not registered yet is described, so OPENAPI."""
-    try:
-        return state.service(service).type
-    except Problem:
-        return ServiceType.OPENAPI
-
-
-def _of_json(headers: Headers) -> Headers:
-    """The same fields for a body that this server wrote anew."""
-    kept = tuple(item for item in headers if item[0] not in ("content-type", "content-encoding"))
-    return (*kept, ("content-type", "application/problem+json"))
+        finally:
+            if claim is not None:
+                # It was carried out, whether this server can record that or not.
+                self.once.done(claim, of_reply(sealed, stopped, course.agreement))
 
 
 def _too_large(code: Code, where: str, most: int) -> Problem:
     detail = f"more than the {most} bytes that service and agreement take"
     return Problem(code, where=where, detail=detail, facts={"limit_bytes": most})
-
-
-def _problem_details(body: Body) -> bytes:
-    """The members of RFC 9457 in an error of the backend; empty ones when it is none."""
-    try:
-        document = orjson.loads(body) if isinstance(body, bytes) else None
-    except orjson.JSONDecodeError:
-        document = None
-    members = document if isinstance(document, dict) else {}
-    return orjson.dumps(
-        {
-            name: value
-            for name, value in members.items()
-            if name in _OF_A_PROBLEM and isinstance(value, str | int)
-        }
-    )

@@ -14,8 +14,8 @@ from typing import Final
 import orjson
 
 from exchange.error_types import camel, known_code
+from exchange.heads import SAFE_METHODS
 from exchange.problems import ACTED, Code, Fact, Problem, Side
-from mediator.attempts import SAFE
 from mediator.stages import Answered
 
 NOT_DONE: Final = frozenset(
@@ -49,7 +49,7 @@ def not_done(answered: Answered) -> Problem | None:
         return None
     message, facts = _body(answered)
     sealed = answered.recorded.sealed
-    if sealed.head.method not in SAFE and facts.get(ACTED) is not False:
+    if sealed.head.method not in SAFE_METHODS and facts.get(ACTED) is not False:
         return None
     return Problem(code, where=str(sealed.server.id), detail=message, facts=facts)
 

@@ -10,19 +10,17 @@ Stopping, each step bounded in time and done once:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from ipaddress import ip_network
-from pathlib import Path
 
 import structlog
 from cryptography import x509
 
 from exchange.certificates import fingerprint_of
-from exchange.contracts import Contract
-from exchange.identifiers import ServerId, ServiceId
+from exchange.identifiers import ServerId
 from exchange.problems import Code, Problem, Side
 from exchange.trust import RegistryState, trusted_authorities
 from mediator import xroad
@@ -30,6 +28,7 @@ from mediator.admin import Admin
 from mediator.attempts import Trying
 from mediator.audit_api import AuditApi
 from mediator.background import background_tasks
+from mediator.checks import Checks
 from mediator.consumer import Consumer
 from mediator.contracts import ContractCache
 from mediator.discovery import Peers
@@ -45,6 +44,7 @@ from mediator.link import Link
 from mediator.maintenance import Maintenance
 from mediator.memory import note_quotas, remember
 from mediator.metrics import Metrics
+from mediator.offers import AdapterFactory, offer
 from mediator.once.book import OnceBook
 from mediator.once.engine import Engine
 from mediator.once.postgresql import PostgreSqlEngine
@@ -52,23 +52,23 @@ from mediator.once.recovery import outcomes
 from mediator.once.sqlite import FILE as SQLITE_FILE
 from mediator.once.sqlite import SqliteEngine
 from mediator.once.vault import Vault
-from mediator.outlet import HttpBackend
 from mediator.own_keys import log_key, own_keys, read_certificates, read_file, secret
 from mediator.pages import Pages
 from mediator.peer_inlet import PeerInlet
 from mediator.pinned import PinnedAgreements
 from mediator.places import Places
-from mediator.provider import OfferedService, Provider
+from mediator.provider import Provider
 from mediator.records import Recorder
-from mediator.settings import ServerSettings, ServiceSettings
-from mediator.terms import call_bounds, service_terms
+from mediator.release import Releases
+from mediator.sealing import Sealer
+from mediator.settings import ServerSettings
+from mediator.terms import call_bounds
 from mediator.turns import Turns
 from mediator.view import RegistryView
 from mediator.xroad.asic import Asic
 from mediator.xroad.clients import ListClients
 from mediator.xroad.verification import VerificationConf
 from serving import replies, tls
-from serving.backends import Backend
 from serving.bodies import Spools
 from serving.clock import Clock, SystemClock
 from serving.listener import Listener, is_loopback, listen, split_address
@@ -86,10 +86,6 @@ BUSY_LINES = 8
 
 # Of the journal, the registry's copy, adapters and the administration, with room.
 OWN_FILES = 512
-
-AdapterFactory = Callable[[Path, ServiceId], tuple[Backend, bytes]]
-"""From a mapping file and one of its services to a running adapter and its OpenAPI document
-(console composes it)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +164,7 @@ async def open_server(
         link = Link(context, lambda: view.state, settings.limits, settings.calls)
         stack.push_async_callback(link.close)
         services = {
-            offered.id: await asyncio.to_thread(_offer, offered, settings, state, make_adapter)
+            offered.id: await asyncio.to_thread(offer, offered, settings, state, make_adapter)
             for offered in settings.services
         }
         for offered in services.values():
@@ -183,7 +179,7 @@ async def open_server(
         provider = Provider(
             address=settings.address.rstrip("/"),
             state=lambda: view.state,
-            seal_keys=seal_keys,
+            sealer=Sealer(seal_keys, clock),
             services=services,
             agreements=agreements,
             maintenance=maintenance,
@@ -191,11 +187,12 @@ async def open_server(
             replays=replays,
             once=once,
             recorder=recorder,
+            checks=Checks(recorder, settings.limits.checked_max_bytes),
+            releases=Releases(settings.limits.checked_max_bytes),
             clock=clock,
             turns=turns,
             max_url_bytes=settings.limits.url_max_bytes,
             places=Places(),
-            checked_max_bytes=settings.limits.checked_max_bytes,
         )
         consumer = Consumer(
             state=lambda: view.state,
@@ -438,56 +435,6 @@ async def _listen_admin(settings: ServerSettings, stack: AsyncExitStack, admin: 
     )
     stack.push_async_callback(listener.stop)
     return listener
-
-
-def _offer(
-    offered: ServiceSettings,
-    settings: ServerSettings,
-    state: RegistryState,
-    make_adapter: AdapterFactory,
-) -> OfferedService:
-    """One service with its backend and compiled contract; reads files, so for a thread."""
-    where = f"service {offered.id}"
-    if (offered.url is None) == (offered.adapter is None):
-        raise Problem(
-            Code.INVALID_SETTINGS, where=where, detail="give either url or adapter, and not both"
-        )
-    if offered.id.member not in {member.id for member in settings.members}:
-        raise Problem(
-            Code.INVALID_SETTINGS, where=where, detail=f"{offered.id.member} is not hosted here"
-        )
-    backend: Backend
-    if offered.adapter is not None:
-        backend, document = make_adapter(offered.adapter, offered.id)
-        if offered.openapi is not None:
-            document = read_file(offered.openapi, f"{where} openapi")
-    else:
-        if offered.openapi is None:
-            raise Problem(
-                Code.INVALID_SETTINGS, where=where, detail="an HTTP backend needs openapi"
-            )
-        document = read_file(offered.openapi, f"{where} openapi")
-        backend = HttpBackend(
-            offered.url or "",
-            connections=settings.limits.connections,
-            head_max_bytes=settings.limits.head_max_bytes,
-            response_max_bytes=offered.response_max_bytes,
-            connect_s=offered.connect_s,
-            stall_s=settings.limits.stall_s,
-            floor_bytes_per_s=settings.limits.floor_bytes_per_s,
-            ca=offered.ca,
-        )
-    return OfferedService(
-        id=offered.id,
-        backend=backend,
-        contract=Contract.compile(document, state.schemas),
-        document=document,
-        validation=offered.validation,
-        terms=service_terms(offered, settings.limits),
-        exactly_once=offered.exactly_once,
-        enabled=offered.enabled,
-        notice=offered.notice,
-    )
 
 
 async def _open_book(settings: ServerSettings, journal: Journal, clock: Clock) -> OnceBook:

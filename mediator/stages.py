@@ -3,7 +3,8 @@
 A function that needs a durable record takes a ``Recorded…``; mypy refuses a call with anything
 earlier. They are named tuples because one is made for every step of every message, and a tuple
 is made by one call. Consumer: Call → Routed → SealedCall → RecordedCall → Answered → OpenedAnswer.
-Provider: Received → OpenedCall → RecordedOpening → Allowed → Delivered → Released → RecordedReply.
+Provider: Received → OpenedCall → RecordedOpening → Allowed → Checked → Delivered → Judged →
+Released → SealedReply → RecordedReply.
 """
 
 from __future__ import annotations
@@ -132,7 +133,7 @@ class RecordedOpening(NamedTuple):
 
 
 class Allowed(NamedTuple):
-    """A recorded message that an agreement allows and whose request keeps the contract."""
+    """A recorded message that an agreement allows, and on which terms."""
 
     recorded: RecordedOpening
     agreement: Agreement
@@ -141,18 +142,30 @@ class Allowed(NamedTuple):
     terms: Terms
 
 
-class Delivered(NamedTuple):
-    """What the backend answered; ``document`` is its JSON when the contract's check parsed it."""
+class Checked(NamedTuple):
+    """An allowed message whose request keeps the contract and asks for what is released."""
 
     allowed: Allowed
+
+
+class Delivered(NamedTuple):
+    """What the backend answered."""
+
+    checked: Checked
     status: int
     headers: Headers
     body: Body
+
+
+class Judged(NamedTuple):
+    """An answer that keeps its contract; ``document`` is its JSON when the check parsed it."""
+
+    delivered: Delivered
     document: Any | None
 
 
 class Released(NamedTuple):
-    """An answer that keeps its contract, cut down to the fields of the agreement."""
+    """A judged answer, cut down to the fields of the agreement."""
 
     delivered: Delivered
     headers: Headers

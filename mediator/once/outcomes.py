@@ -14,9 +14,6 @@ from mediator.once.vault import Answer
 from mediator.stages import SealedReply
 from serving.bodies import Spooled
 
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-"""RFC 9110 section 9.2.1: they ask for nothing to be changed, so they may be repeated freely."""
-
 _OF_ONE_REQUEST = frozenset(
     {
         "content-digest",

@@ -20,6 +20,7 @@ from exchange.identifiers import MemberId, ServerId
 from exchange.problems import Code, Problem
 from exchange.trust import ServerRecord
 from mediator.attempts import Trying
+from mediator.checks import Checks
 from mediator.consumer import Consumer
 from mediator.contracts import ContractCache
 from mediator.discovery import Peers
@@ -34,7 +35,9 @@ from mediator.places import Places
 from mediator.provider import Provider
 from mediator.quota import QuotaBook
 from mediator.records import Recorder
+from mediator.release import Releases
 from mediator.replay import ReplayMemory
+from mediator.sealing import Sealer
 from mediator.settings import ConnectionMode, LimitSettings, PeerSettings
 from mediator.stages import Received, Routed
 from mediator.terms import call_bounds
@@ -78,7 +81,7 @@ def provider(recorder: Recorder) -> Provider:
     return Provider(
         address="https://127.0.0.1:1",
         state=broken,
-        seal_keys={MPI: cast(Any, None)},
+        sealer=Sealer({MPI: cast(Any, None)}, SystemClock()),
         services={},
         agreements=cast(Any, None),
         maintenance=Maintenance(Path("none"), SystemClock(), None),
@@ -86,6 +89,8 @@ def provider(recorder: Recorder) -> Provider:
         replays=ReplayMemory(),
         once=cast(Any, None),
         recorder=recorder,
+        checks=Checks(recorder),
+        releases=Releases(),
         clock=SystemClock(),
         turns=Turns(4),
         max_url_bytes=8190,

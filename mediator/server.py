@@ -1,46 +1,49 @@
 """The composition root of a security server: builds the parts, starts them, stops them in order.
 
 Stopping, each step bounded in time and done once:
+
 1. the gate closes: new requests get ``ShuttingDown``, ``/healthz`` says so;
 2. running exchanges drain;
-3. the listeners stop; 4. link and backends close their connections;
-5. the registry view stops; 6. the stop is recorded and the journal publishes and closes.
+3. the listeners stop, the administration first and that of other servers last; what is not in the
+   gate (evidence, the harness, administration) has until then;
+4. the harness's further registries are no longer followed;
+5. the exactly-once book writes what waits, and closes;
+6. backends and the link to other servers close their connections;
+7. refused connections that are not recorded yet are recorded;
+8. the endless tasks end: the registry's copy, agreements and quotas are no longer kept fresh;
+9. the stop is recorded; the journal publishes and closes;
+10. the view of the registry closes, then the spool: no body is left.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from ipaddress import ip_network
 
 import structlog
 from cryptography import x509
 
-from exchange.certificates import fingerprint_of
-from exchange.identifiers import ServerId
-from exchange.problems import Code, Problem, Side
+from exchange.identifiers import MemberId, ServerId
+from exchange.keys import SigningKey
 from exchange.trust import RegistryState, trusted_authorities
-from mediator import xroad
 from mediator.admin import Admin
 from mediator.attempts import Trying
-from mediator.audit_api import AuditApi
-from mediator.background import background_tasks
+from mediator.background import Background, background_tasks
 from mediator.checks import Checks
 from mediator.consumer import Consumer
 from mediator.contracts import ContractCache
 from mediator.discovery import Peers
 from mediator.gate import Gate
-from mediator.govstack.directory import Directory
-from mediator.govstack.listening import listen_harness
+from mediator.govstack.registries import follow
 from mediator.handshakes import Handshakes, record_quietly
 from mediator.health import Health
-from mediator.inlet import Inlet
 from mediator.journal.keyring import KeyRing
 from mediator.journal.log import Journal
 from mediator.link import Link
+from mediator.listening import Doors, Listeners
 from mediator.maintenance import Maintenance
 from mediator.memory import note_quotas, remember
 from mediator.metrics import Metrics
@@ -52,9 +55,7 @@ from mediator.once.recovery import outcomes
 from mediator.once.sqlite import FILE as SQLITE_FILE
 from mediator.once.sqlite import SqliteEngine
 from mediator.once.vault import Vault
-from mediator.own_keys import log_key, own_keys, read_certificates, read_file, secret
-from mediator.pages import Pages
-from mediator.peer_inlet import PeerInlet
+from mediator.own_keys import log_key, own_keys, read_file, secret
 from mediator.pinned import PinnedAgreements
 from mediator.places import Places
 from mediator.provider import Provider
@@ -62,18 +63,12 @@ from mediator.records import Recorder
 from mediator.release import Releases
 from mediator.sealing import Sealer
 from mediator.settings import ServerSettings
-from mediator.terms import call_bounds
 from mediator.turns import Turns
 from mediator.view import RegistryView
-from mediator.xroad.asic import Asic
-from mediator.xroad.clients import ListClients
-from mediator.xroad.verification import VerificationConf
-from serving import replies, tls
+from serving import tls
 from serving.bodies import Spools
 from serving.clock import Clock, SystemClock
-from serving.listener import Listener, is_loopback, listen, split_address
 from serving.randomness import random_token
-from serving.requests import Reply, Request
 from serving.runtime import allow_files, settle
 
 log = structlog.get_logger("mediator.server")
@@ -90,17 +85,44 @@ OWN_FILES = 512
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running security server, and where it listens."""
+    """A running security server."""
 
     settings: ServerSettings
-    peer: Listener
-    http: Listener | None
-    https: Listener | None
-    govstack_harness: Listener | None
-    admin: Listener
+    listeners: Listeners
     journal: Journal
     gate: Gate
     provider: Provider
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """What both sides of a server stand on; what is opened ends with ``stack``."""
+
+    settings: ServerSettings
+    stack: AsyncExitStack
+    clock: Clock
+    metrics: Metrics
+    spools: Spools
+    view: RegistryView
+    gate: Gate
+    journal: Journal
+    recorder: Recorder
+    background: Background
+    watcher: Handshakes
+    agreements: PinnedAgreements
+    authorities: tuple[x509.Certificate, ...]
+    seal_keys: Mapping[MemberId, SigningKey]
+    certificates: list[tuple[str, x509.Certificate]]
+    turns: Turns
+    maintenance: Maintenance
+
+    def state(self) -> RegistryState:
+        """The state of the registry in force.
+
+        Raises:
+            Problem: ``OutdatedGlobalConf``.
+        """
+        return self.view.state
 
 
 @asynccontextmanager
@@ -112,158 +134,31 @@ async def open_server(
     Raises:
         Problem: ``InvalidSettings`` or what a part says of itself: nothing is left running.
     """
-    clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
-        directory = settings.directory
-        # What is in it tells who asked whom, and holds keys: nobody else on this machine reads it.
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        directory.chmod(0o700)
-        metrics = Metrics()
-        spools = Spools.open(
-            directory / "spool",
-            memory_bytes=settings.limits.bodies_memory_bytes,
-            spool_bytes=settings.limits.spool_max_bytes,
-            reserve_bytes=settings.limits.low_disk_bytes,
-            stall_s=settings.limits.stall_s,
-            floor_bytes_per_s=settings.limits.floor_bytes_per_s,
-        )
-        stack.callback(spools.close)
-        metrics.watch_bodies(spools)
-        view = await RegistryView.open(
-            settings.registry.url,
-            read_file(settings.registry.root, "registry.root"),
-            directory / "registry",
-            poll_s=settings.registry.poll_s,
-            grace_s=settings.registry.grace_s,
-            clock=clock,
-        )
-        stack.push_async_callback(view.close)
-        state = view.state
-        gate = Gate(settings.limits.concurrent)
-        authorities = trusted_authorities(state.instance)
-        seal_keys, certificates = own_keys(settings, state, clock.now())
-        journal = await Journal.open(
-            directory / "journal",
-            origin=origin_of(settings.server),
-            signing_key=log_key(directory / "journal.key"),
-            keyring=KeyRing(directory / "journal" / "keys"),
-            settings=settings.journal,
-            siblings=lambda: gate.inside,
-        )
-        stack.push_async_callback(journal.close)
-        recorder = Recorder(
-            journal, settings.server, clock, metrics, settings.limits.journal_body_max_bytes
-        )
-        stack.push_async_callback(record_quietly, recorder, "stopped")
-        background = await stack.enter_async_context(background_tasks())
-        replays, quotas = await asyncio.to_thread(remember, journal, directory, clock)
-        agreements = PinnedAgreements(settings.agreements, [m.id for m in settings.members], clock)
-        await asyncio.to_thread(agreements.load, authorities)
-
-        context = tls.peer_client_context(settings.auth.certificate, settings.auth.key, authorities)
-        link = Link(context, lambda: view.state, settings.limits, settings.calls)
-        stack.push_async_callback(link.close)
-        services = {
-            offered.id: await asyncio.to_thread(offer, offered, settings, state, make_adapter)
-            for offered in settings.services
-        }
-        for offered in services.values():
-            stack.push_async_callback(offered.backend.close)
+        base = await _open_base(settings, stack, clock or SystemClock())
         peers = Peers(settings.peers)
-        maintenance = await asyncio.to_thread(
-            Maintenance.open, directory / "maintenance.json", clock, settings.maintenance
-        )
-        once = await _open_book(settings, journal, clock)
-        stack.push_async_callback(once.close)
-        turns = Turns(MESSAGES_A_TURN)
-        provider = Provider(
-            address=settings.address.rstrip("/"),
-            state=lambda: view.state,
-            sealer=Sealer(seal_keys, clock),
-            services=services,
-            agreements=agreements,
-            maintenance=maintenance,
-            quotas=quotas,
-            replays=replays,
-            once=once,
-            recorder=recorder,
-            checks=Checks(recorder, settings.limits.checked_max_bytes),
-            releases=Releases(settings.limits.checked_max_bytes),
-            clock=clock,
-            turns=turns,
-            max_url_bytes=settings.limits.url_max_bytes,
-            places=Places(),
-        )
-        consumer = Consumer(
-            state=lambda: view.state,
-            contracts=ContractCache(),
-            seal_keys=seal_keys,
-            recorder=recorder,
-            link=link,
-            trying=Trying(peers, settings.peers, metrics, clock),
-            clock=clock,
-            turns=turns,
-            checked_max_bytes=settings.limits.checked_max_bytes,
-        )
-        watcher = Handshakes(recorder, metrics, background, settings.limits.refusals_per_s)
-        metrics.on_unrecorded = watcher.unrecorded
-        stack.push_async_callback(watcher.close)
-        gate.on_refused = watcher.malformed("gate")
-        listeners = await _listen(
+        consumer = _consumer(base, peers)
+        provider = await _provider(base, make_adapter)
+        states = await follow(settings, stack, base.view, base.clock)
+        doors = Doors(
             settings,
             stack,
-            provider,
-            consumer,
-            recorder,
-            gate,
-            metrics,
-            watcher,
-            view,
-            authorities,
-            spools,
+            base.state,
+            base.authorities,
+            base.recorder,
+            base.gate,
+            base.metrics,
+            base.watcher,
+            base.spools,
         )
-        harness = await listen_harness(
-            settings, stack, view, consumer, gate, clock, watcher.malformed("govstack_harness")
-        )
-        admin_listener = await _listen_admin(
-            settings,
-            stack,
-            Admin(
-                Health(
-                    journal,
-                    settings.limits.low_disk_bytes,
-                    view,
-                    gate,
-                    agreements,
-                    certificates,
-                    clock,
-                    maintenance,
-                    once,
-                ),
-                agreements,
-                metrics,
-                peers,
-                maintenance,
-                recorder,
-            ),
-        )
-        background.start(view.run())
-        background.start(agreements.watch(authorities))
-        background.start(note_quotas(quotas, directory, clock))
-        await recorder.event("started")
-        stack.push_async_callback(gate.drained, settings.limits.drain_s)
-        stack.callback(gate.close)
-        yield Server(
-            settings,
-            listeners["peer"],
-            listeners.get("http"),
-            listeners.get("https"),
-            harness,
-            admin_listener,
-            journal,
-            gate,
-            provider,
-        )
+        listeners = await doors.open(provider, consumer, _admin(base, peers, provider), states)
+        base.background.start(base.view.run())
+        base.background.start(base.agreements.watch(base.authorities))
+        base.background.start(note_quotas(provider.quotas, settings.directory, base.clock))
+        await base.recorder.event("started")
+        stack.push_async_callback(base.gate.drained, settings.limits.drain_s)
+        stack.callback(base.gate.close)
+        yield Server(settings, listeners, base.journal, base.gate, provider)
         log.info("stopping", server=str(settings.server))
 
 
@@ -278,167 +173,172 @@ async def serve(
         + OWN_FILES
     )
     async with open_server(settings, make_adapter) as server:
+        http, https = server.listeners.http, server.listeners.https
         log.info(
             "ready",
             server=str(settings.server),
-            peer=server.peer.url,
-            http=server.http.url if server.http else None,
-            https=server.https.url if server.https else None,
-            admin=server.admin.url,
+            peer=server.listeners.peer.url,
+            http=http.url if http else None,
+            https=https.url if https else None,
+            admin=server.listeners.admin.url,
         )
         settle()
         await stop.wait()
 
 
-async def _listen(
-    settings: ServerSettings,
-    stack: AsyncExitStack,
-    provider: Provider,
-    consumer: Consumer,
-    recorder: Recorder,
-    gate: Gate,
-    metrics: Metrics,
-    watcher: Handshakes,
-    view: RegistryView,
-    authorities: tuple[x509.Certificate, ...],
-    spools: Spools,
-) -> dict[str, Listener]:
-    limits = settings.limits
-    addresses = settings.listen
-    pinned = {
-        application.id: [
-            certificate
-            for path in application.certificates
-            for certificate in read_certificates(path, "applications.certificates")
-        ]
-        for application in settings.applications
-    }
-    entrance = xroad.Entrance(
-        applications={
-            application.id: xroad.LocalApplication(
-                application.id,
-                application.mode,
-                frozenset(fingerprint_of(item) for item in pinned[application.id]),
-            )
-            for application in settings.applications
-        },
-        plain_networks=tuple(map(ip_network, addresses.http_networks)),
+async def _open_base(settings: ServerSettings, stack: AsyncExitStack, clock: Clock) -> _Base:
+    directory, limits = settings.directory, settings.limits
+    # What is in it tells who asked whom, and holds keys: nobody else on this machine reads it.
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    directory.chmod(0o700)
+    metrics, gate = Metrics(), Gate(limits.concurrent)
+    spools = _open_spools(settings)
+    stack.callback(spools.close)
+    metrics.watch_bodies(spools)
+    view = await _open_view(settings, clock)
+    stack.push_async_callback(view.close)
+    state = view.state
+    authorities = trusted_authorities(state.instance)
+    seal_keys, certificates = own_keys(settings, state, clock.now())
+    journal = await _open_journal(settings, gate)
+    stack.push_async_callback(journal.close)
+    recorder = Recorder(journal, settings.server, clock, metrics, limits.journal_body_max_bytes)
+    stack.push_async_callback(record_quietly, recorder, "stopped")
+    background = await stack.enter_async_context(background_tasks())
+    watcher = Handshakes(recorder, metrics, background, limits.refusals_per_s)
+    stack.push_async_callback(watcher.close)
+    metrics.on_unrecorded = watcher.unrecorded
+    gate.on_refused = watcher.malformed("gate")
+    agreements = PinnedAgreements(settings.agreements, [m.id for m in settings.members], clock)
+    await asyncio.to_thread(agreements.load, authorities)
+    maintenance = await asyncio.to_thread(
+        Maintenance.open, directory / "maintenance.json", clock, settings.maintenance
     )
-    inlet = Inlet(
-        consumer=consumer,
-        entrance=entrance,
-        recorder=recorder,
-        gate=gate,
-        limits=limits,
+    return _Base(
+        settings=settings,
+        stack=stack,
+        clock=clock,
         metrics=metrics,
-        pages=_pages(settings, entrance, recorder, view),
-        form=replies.Form(settings.profile, settings.error_types),
-        places=provider.places,
-        bounds=call_bounds(limits, settings.calls),
-    )
-    directory = Directory(inlet, replace(inlet, form=replies.PLAIN), lambda: view.state)
-    peer_inlet = PeerInlet(provider, lambda: view.state, recorder, gate, limits, metrics)
-    start = partial(
-        listen,
-        drain_s=2.0,
-        head_s=limits.head_s,
-        keepalive_s=limits.keepalive_s,
-        max_line_bytes=limits.url_max_bytes,
-        max_connections=limits.listener_connections,
         spools=spools,
-    )
-    found: dict[str, Listener] = {}
-    found["peer"] = await start(
-        peer_inlet.handle,
-        addresses.peer,
-        where="listen.peer",
-        side=Side.PROVIDER,
-        context=tls.peer_server_context(
-            settings.auth.certificate,
-            settings.auth.key,
-            authorities,
-            watcher.observer("peer", Code.PEER_CERTIFICATE_UNTRUSTED),
-        ),
-        on_malformed=watcher.malformed("peer"),
-        max_head_bytes=xroad.MAX_LINK_HEAD_BYTES,
-    )
-    stack.push_async_callback(found["peer"].stop)
-    if addresses.http is not None:
-        host, _ = split_address(addresses.http, "listen.http")
-        if not (is_loopback(host) or addresses.http_networks):
-            raise Problem(
-                Code.INVALID_SETTINGS,
-                where="listen.http",
-                detail="plain text beyond loopback needs listen.http_networks",
-            )
-        found["http"] = await start(
-            directory.handle,
-            addresses.http,
-            where="listen.http",
-            side=Side.CONSUMER,
-            on_malformed=watcher.malformed("http"),
-            max_head_bytes=limits.head_max_bytes,
-        )
-        stack.push_async_callback(found["http"].stop)
-    if addresses.https is not None:
-        found["https"] = await start(
-            directory.handle,
-            addresses.https,
-            where="listen.https",
-            side=Side.CONSUMER,
-            context=tls.application_context(
-                settings.auth.certificate,
-                settings.auth.key,
-                [item for items in pinned.values() for item in items],
-                authorities,
-                watcher.observer("https", Code.CLIENT_CERTIFICATE_REJECTED),
-            ),
-            on_malformed=watcher.malformed("https"),
-            max_head_bytes=limits.head_max_bytes,
-        )
-        stack.push_async_callback(found["https"].stop)
-    return found
-
-
-def _pages(
-    settings: ServerSettings, entrance: xroad.Entrance, recorder: Recorder, view: RegistryView
-) -> Pages:
-    def state() -> RegistryState:
-        return view.state
-
-    return Pages(
-        {
-            "/listClients": ListClients(state),
-            "/verificationconf": VerificationConf(state, settings.registry.url),
-            "/asic": Asic(entrance, recorder.journal, state, recorder, settings.profile),
-        }
+        view=view,
+        gate=gate,
+        journal=journal,
+        recorder=recorder,
+        background=background,
+        watcher=watcher,
+        agreements=agreements,
+        authorities=authorities,
+        seal_keys=seal_keys,
+        certificates=certificates,
+        turns=Turns(MESSAGES_A_TURN),
+        maintenance=maintenance,
     )
 
 
-async def _listen_admin(settings: ServerSettings, stack: AsyncExitStack, admin: Admin) -> Listener:
-    host, _ = split_address(settings.listen.admin, "listen.admin")
-    if not is_loopback(host):
-        raise Problem(
-            Code.INVALID_SETTINGS,
-            where="listen.admin",
-            detail="administration has no login: it listens on loopback only",
-        )
-    administration = admin.api()
-    audit = AuditApi(admin.health.journal.directory).api()
-
-    async def handle(request: Request) -> Reply:
-        api = audit if request.target.startswith(f"{audit.base}/") else administration
-        return await api.handle(request)
-
-    listener = await listen(
-        handle, settings.listen.admin, where="listen.admin", side=Side.CONSUMER, drain_s=1.0
+def _open_spools(settings: ServerSettings) -> Spools:
+    limits = settings.limits
+    return Spools.open(
+        settings.directory / "spool",
+        memory_bytes=limits.bodies_memory_bytes,
+        spool_bytes=limits.spool_max_bytes,
+        reserve_bytes=limits.low_disk_bytes,
+        stall_s=limits.stall_s,
+        floor_bytes_per_s=limits.floor_bytes_per_s,
     )
-    stack.push_async_callback(listener.stop)
-    return listener
 
 
-async def _open_book(settings: ServerSettings, journal: Journal, clock: Clock) -> OnceBook:
+async def _open_view(settings: ServerSettings, clock: Clock) -> RegistryView:
+    registry = settings.registry
+    return await RegistryView.open(
+        registry.url,
+        read_file(registry.root, "registry.root"),
+        settings.directory / "registry",
+        poll_s=registry.poll_s,
+        grace_s=registry.grace_s,
+        clock=clock,
+    )
+
+
+async def _open_journal(settings: ServerSettings, gate: Gate) -> Journal:
+    directory = settings.directory
+    return await Journal.open(
+        directory / "journal",
+        origin=origin_of(settings.server),
+        signing_key=log_key(directory / "journal.key"),
+        keyring=KeyRing(directory / "journal" / "keys"),
+        settings=settings.journal,
+        siblings=lambda: gate.inside,
+    )
+
+
+def _consumer(base: _Base, peers: Peers) -> Consumer:
+    settings, pair = base.settings, base.settings.auth
+    context = tls.peer_client_context(pair.certificate, pair.key, base.authorities)
+    link = Link(context, base.state, settings.limits, settings.calls)
+    base.stack.push_async_callback(link.close)
+    return Consumer(
+        state=base.state,
+        contracts=ContractCache(),
+        seal_keys=base.seal_keys,
+        recorder=base.recorder,
+        link=link,
+        trying=Trying(peers, settings.peers, base.metrics, base.clock),
+        clock=base.clock,
+        turns=base.turns,
+        checked_max_bytes=settings.limits.checked_max_bytes,
+    )
+
+
+async def _provider(base: _Base, make_adapter: AdapterFactory) -> Provider:
+    settings, limits = base.settings, base.settings.limits
+    replays, quotas = await asyncio.to_thread(
+        remember, base.journal, settings.directory, base.clock
+    )
+    state = base.state()
+    services = [
+        await asyncio.to_thread(offer, service, settings, state, make_adapter)
+        for service in settings.services
+    ]
+    for service in services:
+        base.stack.push_async_callback(service.backend.close)
+    return Provider(
+        address=settings.address.rstrip("/"),
+        state=base.state,
+        sealer=Sealer(base.seal_keys, base.clock),
+        services={service.id: service for service in services},
+        agreements=base.agreements,
+        maintenance=base.maintenance,
+        quotas=quotas,
+        replays=replays,
+        once=await _open_book(base),
+        recorder=base.recorder,
+        checks=Checks(base.recorder, limits.checked_max_bytes),
+        releases=Releases(limits.checked_max_bytes),
+        clock=base.clock,
+        turns=base.turns,
+        max_url_bytes=limits.url_max_bytes,
+        places=Places(),
+    )
+
+
+def _admin(base: _Base, peers: Peers, provider: Provider) -> Admin:
+    health = Health(
+        base.journal,
+        base.settings.limits.low_disk_bytes,
+        base.view,
+        base.gate,
+        base.agreements,
+        base.certificates,
+        base.clock,
+        base.maintenance,
+        provider.once,
+    )
+    return Admin(health, base.agreements, base.metrics, peers, base.maintenance, base.recorder)
+
+
+async def _open_book(base: _Base) -> OnceBook:
     """The exactly-once book, which may be shared; it connects by itself when it can."""
+    settings = base.settings
     once, run = settings.once, random_token()
     if once.key is not None:
         master = await asyncio.to_thread(read_file, once.key, "once.key")
@@ -449,7 +349,9 @@ async def _open_book(settings: ServerSettings, journal: Journal, clock: Clock) -
         engine = PostgreSqlEngine(once.database, str(settings.server), run)
     else:
         engine = SqliteEngine(settings.directory / SQLITE_FILE, run)
-    return OnceBook(engine, Vault(master), once, clock, partial(outcomes, journal))
+    book = OnceBook(engine, Vault(master), once, base.clock, partial(outcomes, base.journal))
+    base.stack.push_async_callback(book.close)
+    return book
 
 
 def origin_of(server: ServerId) -> str:

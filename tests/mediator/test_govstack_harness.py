@@ -19,7 +19,8 @@ from exchange.registrations import ServiceType
 from exchange.trust import RegistryState, admit_member
 from mediator.gate import Gate
 from mediator.govstack.harness import Harness
-from mediator.govstack.listening import listen_harness
+from mediator.handshakes import Handshakes
+from mediator.listening import Doors
 from mediator.metaservices import Listed
 from mediator.settings import (
     ConnectionMode,
@@ -30,7 +31,7 @@ from mediator.settings import (
     ServerSettings,
 )
 from mediator.xroad import Entrance, LocalApplication
-from serving.clock import SystemClock
+from serving.bodies import Spools
 from serving.listener import Listener
 from serving.requests import Request
 from tests.registry.simulator import MOF, MPI, NOW, instance_record, member_record
@@ -293,10 +294,10 @@ async def _listen(**addresses: Any) -> Listener | None:
         members=(MemberSettings(MOF, pair),),
     )
     nothing = cast(Any, None)
+    watcher = Handshakes(nothing, nothing, nothing, 1)
     async with AsyncExitStack() as stack:
-        return await listen_harness(
-            settings, stack, nothing, nothing, Gate(1), SystemClock(), lambda problem: None
-        )
+        doors = Doors(settings, stack, nothing, (), nothing, Gate(1), nothing, watcher, Spools())
+        return await doors.harness(nothing, nothing)
 
 
 async def test_it_is_off_until_an_address_is_set() -> None:

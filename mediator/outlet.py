@@ -7,7 +7,7 @@ import ssl
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from exchange.problems import Code, Problem
+from exchange.problems import ACTED, Code, Problem
 from serving import client
 from serving.backends import BackendRequest, BackendResponse, Headers, NotDelivered
 from serving.bodies import Body
@@ -117,7 +117,8 @@ def _translate(failure: client.ExchangeFailed, where: str) -> Problem:
         case client.ConnectFailed() | client.TimedOut(phase=client.Phase.CONNECT):
             return problem(Code.BACKEND_UNREACHABLE, where=where, detail=failure.detail)
         case client.TimedOut(phase=client.Phase.WAIT) | client.PoolFull() | client.PoolClosed():
-            return problem(Code.OVERLOADED, where=where, detail=failure.detail)
+            facts = None if failure.sent else {ACTED: False}
+            return problem(Code.OVERLOADED, where=where, detail=failure.detail, facts=facts)
         case client.TimedOut():
             return problem(
                 Code.BACKEND_TIMEOUT, where=where, detail=failure.detail, facts=failure.facts

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -263,6 +264,46 @@ def test_when_all_are_down_one_problem_names_each_server(servers: Servers) -> No
     finally:
         servers.world.world.start(*BOTH)
         servers.register(BOTH)
+
+
+def test_an_unsafe_call_leaves_a_server_whose_connections_to_the_backend_are_all_busy() -> None:
+    """Nothing was sent to the backend there, so the other server may carry the request out."""
+    slow, held = {"timeout_s": 60}, "/projects/HELD"
+    usual = {"Exchange-Agreement": "mof-mpi"}
+    calls = ((SS1, small.PROJECTS), (SS2, small.LENIENT), (SS2, small.LENIENT))
+    with (
+        two_servers(
+            limits={"first_byte_s": 60, "exchange_s": 60},
+            connections=1,
+            services={small.PROJECTS: slow, small.LENIENT: slow},
+            agreements=[small.agreement("impatient", limits={"exchange_s": 1})],
+        ) as servers,
+        ThreadPoolExecutor(len(calls)) as pool,
+    ):
+        waiting = []
+        try:
+            for server, service in calls:  # the first server has fewer messages: it is asked
+                headers = usual | {"X-Road-Security-Server": str(server)}
+                call = pool.submit(servers.world.call, held, service=service, headers=headers)
+                waiting.append(call)
+            deadline = time.monotonic() + 20
+            while [row["running"] for row in servers.peers().values()] not in ([1, 2], [2, 1]):
+                assert time.monotonic() < deadline, servers.peers()
+                time.sleep(0.05)
+            message_id = f"busy-{time.time_ns()}"
+            headers = {"X-Road-Id": message_id, "Exchange-Agreement": "impatient"}
+            headers["Content-Type"] = "application/json"
+            answer = servers.world.call("/projects", method="POST", headers=headers, body=PROJECT)
+        finally:
+            servers.world.backend.released.set()
+        assert answer.status == 201, answer.body
+        assert [call.result().status for call in waiting] == [200] * len(calls)
+        posts = [seen for seen in servers.world.backend.seen if seen.line.startswith("POST")]
+        assert len(posts) == 1
+        asked, refused, again, answered = of_message(servers, message_id)
+        assert (asked.peer, refused.peer, again.peer, answered.peer) == (SS1, SS1, SS2, SS2)
+        (hit,) = servers.world.hits(servers.of(SS1), id=message_id, problem=Code.OVERLOADED)
+        assert hit.kind == Kind.REFUSAL
 
 
 @pytest.mark.needs_postgresql

@@ -22,7 +22,7 @@ import yaml
 
 from console.reference_world.processes import Process, free_ports
 from console.reference_world.world import LISTENERS, RunningServer, World
-from exchange.identifiers import ServerId
+from exchange.identifiers import ServerId, ServiceId
 from exchange.problems import Text
 from registry.client import RegistryClient
 from registry.member import MemberFolder, describe
@@ -131,8 +131,19 @@ def register(
 
 
 @contextmanager
-def two_servers(book: str | None = None) -> Iterator[Servers]:
-    """Build, start and end the world; ``book`` is the database of a shared exactly-once book."""
+def two_servers(
+    book: str | None = None,
+    *,
+    limits: Mapping[str, Any] | None = None,
+    connections: int = 64,
+    services: Mapping[ServiceId, Mapping[str, Any]] | None = None,
+    agreements: Iterable[Mapping[str, Any]] = (),
+) -> Iterator[Servers]:
+    """Build, start and end the world; ``book`` is the database of a shared exactly-once book.
+
+    ``limits`` and ``services`` change settings, ``connections`` is how many MPI's servers have to
+    each backend; ``agreements`` are made besides the usual one.
+    """
     backend = Backend()
     backend.start()
     lines = {SS1: Line(), SS2: Line()}
@@ -141,16 +152,21 @@ def two_servers(book: str | None = None) -> Iterator[Servers]:
         world = World(folder / "world")
         try:
             world.open_instance(Text("Lao PDR", "ສປປ ລາວ"))
-            mof, mpi = small.plans(folder, backend.port, *free_ports(1), limits=LIMITS)
+            mof, mpi = small.plans(
+                folder, backend.port, *free_ports(1), limits={**LIMITS, **(limits or {})}
+            )
+            mpi = small.changed(mpi, services or {})
             world.add_server(replace(mof, settings={**mof.settings, "peers": PEERS}))
             address = f"https://127.0.0.1:{lines[SS1].port}"
-            settings = {**mpi.settings, "address": address}
+            settings: dict[str, Any] = {**mpi.settings, "address": address}
+            settings["limits"] = settings["limits"] | {"connections": connections}
             if book is not None:
                 (folder / "once.key").write_bytes(secrets.token_bytes(32))
                 (folder / "once.key").chmod(0o600)
                 settings["once"] = {"database": book, "key": str(folder / "once.key")}
             first = world.add_server(replace(mpi, settings=settings))
-            world.agree(small.agreement("mof-mpi"))
+            for agreement in (small.agreement("mof-mpi"), *agreements):
+                world.agree(agreement)
             world.servers[SS2] = _twin(world, first, f"https://127.0.0.1:{lines[SS2].port}")
             register(world, lines, (SS1, SS2), "mpi" if book else None)
             world.start()

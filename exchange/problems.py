@@ -653,8 +653,8 @@ CATALOGUE: dict[Code, Entry] = {
         409,
         Blame.CALLER,
         (
-            "This request may have been carried out or not: its server ended meanwhile.",
-            "ບໍ່ຮູ້ວ່າຄຳຮ້ອງນີ້ຖືກດຳເນີນການແລ້ວ ຫຼື ບໍ່: ເຄື່ອງແມ່ຂ່າຍຢຸດໄປໃນລະຫວ່າງນັ້ນ.",
+            "This request may have been carried out or not: its answer was lost.",
+            "ບໍ່ຮູ້ວ່າຄຳຮ້ອງນີ້ຖືກດຳເນີນການແລ້ວ ຫຼື ບໍ່: ຄຳຕອບຂອງມັນໄດ້ສູນຫາຍໄປ.",
         ),
         (
             "Look up or ask the service's owner whether it happened; if it did not, send it with a new X-Road-Id.",

@@ -109,6 +109,11 @@ class Attempts:
         return self._deadline - self._time()
 
     @property
+    def repeats(self) -> bool:
+        """Whether a server may have acted on this unsafe call already."""
+        return self._bound_to is not None
+
+    @property
     def refusal(self) -> OpenedAnswer | None:
         """The signed refusal of the only server, which says all that there is to say."""
         alone = len(self._servers) == len(self._failed) == 1

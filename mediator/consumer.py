@@ -35,6 +35,7 @@ from mediator.stages import (
     SealedCall,
 )
 from mediator.turns import Turns
+from mediator.xroad import REPEAT
 from serving import replies
 from serving.bodies import Spooled, sha256_of
 from serving.clock import Clock
@@ -137,7 +138,9 @@ class Consumer:
                     await self.recorder.refused_call(routed.call, problem)
                 raise
             try:
-                opened = await self.attempt(routed, visit.server, attempts.left_s)
+                opened = await self.attempt(
+                    routed, visit.server, attempts.left_s, repeats=attempts.repeats
+                )
             except Missed as missed:
                 attempts.missed(visit, missed)
             except BaseException:
@@ -147,7 +150,9 @@ class Consumer:
                 attempts.answered(visit)
                 return opened
 
-    async def attempt(self, routed: Routed, server: ServerRecord, timeout_s: float) -> OpenedAnswer:
+    async def attempt(
+        self, routed: Routed, server: ServerRecord, timeout_s: float, *, repeats: bool
+    ) -> OpenedAnswer:
         """Seal → record → send → open → record, once. What fails is recorded too.
 
         Raises:
@@ -155,7 +160,7 @@ class Consumer:
             Problem: no other attempt would help.
         """
         try:
-            sealed = self.seal(routed, server)
+            sealed = self.seal(routed, server, repeats=repeats)
         except Exception as error:
             raise await self._refused(routed.call, error) from None
         recorded = await self.recorder.call(sealed)
@@ -188,8 +193,12 @@ class Consumer:
         await self.recorder.failed_call(recorded, problem, answered)
         return problem
 
-    def seal(self, routed: Routed, server: ServerRecord) -> SealedCall:
-        """Sign the call for one server (RFC 9421)."""
+    def seal(self, routed: Routed, server: ServerRecord, *, repeats: bool) -> SealedCall:
+        """Sign the call for one server (RFC 9421).
+
+        A repeat of what may have been acted upon says so: a server that keeps no book of it must
+        not act again.
+        """
         call = routed.call
         headers = (
             *call.headers,
@@ -198,6 +207,8 @@ class Consumer:
             ("x-road-request-id", call.request_id),
             ("content-digest", format_content_digest(sha256_of(call.body))),
         )
+        if repeats:
+            headers = (*headers, (REPEAT, "?1"))
         head = RequestHead(call.method, server.address + call.target, headers)
         created = int(self.clock.unix())
         nonce = random_token()

@@ -21,10 +21,10 @@ from exchange.problems import Code, Problem
 from mediator.offers import OfferedService
 from mediator.settings import Validation
 from mediator.stages import Allowed
-from mediator.xroad import OF_PROXIES
+from mediator.xroad import OF_PROXIES, REPEAT
 from serving.backends import BackendRequest, Headers
 
-_ALWAYS = OF_PROXIES | {"content-digest", "signature", "signature-input", "x-road-service"}
+_ALWAYS = OF_PROXIES | {REPEAT, "content-digest", "signature", "signature-input", "x-road-service"}
 _PARTS = frozenset({"range", "if-range"})
 _CODINGS = frozenset({"accept-encoding"})
 _TAGS = frozenset({"if-none-match"})
@@ -47,7 +47,7 @@ def backend_request(allowed: Allowed, offered: OfferedService, restricted: bool)
         tuple([item for item in head.headers if item[0] not in kept_back]),
         call.received.body,
         call.received.room,
-        once=offered.exactly_once and head.method not in SAFE_METHODS,
+        once=head.method not in SAFE_METHODS,
     )
 
 

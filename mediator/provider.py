@@ -31,7 +31,7 @@ from mediator.checks import Checks
 from mediator.maintenance import Maintenance
 from mediator.offers import OfferedService
 from mediator.once.book import OnceBook
-from mediator.once.claims import not_kept
+from mediator.once.claims import not_booked, not_kept
 from mediator.once.outcomes import of_reply, problem_of
 from mediator.once.vault import Answer
 from mediator.once.writer import Claim
@@ -218,6 +218,7 @@ class Provider:
             trace=own.get("traceparent", ""),
             purpose=own.get("exchange-purpose", ""),
             agreement=own.get("exchange-agreement", ""),
+            repeats=xroad.REPEAT in own,
         )
 
     async def take_in(self, call: OpenedCall, coming: Callable[[], Awaitable[Body]]) -> OpenedCall:
@@ -292,7 +293,8 @@ class Provider:
 
         Raises:
             Problem: ``PayloadTooLarge``, ``FieldNotReleased`` (of a field, or an entity tag of
-                the whole), or what the contract says.
+                the whole), what the contract says, or ``OutcomeUnknown`` when the request may
+                have been carried out before, and no book says whether.
         """
         call = allowed.recorded.call
         received, most = call.received, allowed.terms.request_max_bytes
@@ -302,7 +304,10 @@ class Provider:
         if not projection.everything:
             delivery.check_tags(received.head.method, received.head.headers)
         check_selection(allowed, projection)
-        await self.checks.request(allowed, self.services[call.service])
+        offered = self.services[call.service]
+        await self.checks.request(allowed, offered)
+        if call.repeats and not offered.exactly_once and received.head.method not in SAFE_METHODS:
+            raise not_booked()
         return Checked(allowed)
 
     @contextmanager

@@ -154,7 +154,8 @@ class ServiceSettings:
     )
     ca: Path | None = setting("authorities (PEM) that an https backend must chain to", default=None)
     exactly_once: bool = setting(
-        "false carries a repeated POST, PUT, PATCH or DELETE out again", default=True
+        "false carries a POST, PUT, PATCH or DELETE that an application repeats out again",
+        default=True,
     )
     enabled: bool = setting("false switches the service off", default=True)
     notice: str = setting("what callers read while it is off", default="")

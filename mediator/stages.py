@@ -110,7 +110,10 @@ class Received(NamedTuple):
 
 
 class OpenedCall(NamedTuple):
-    """A message whose signature, freshness, sender and digest hold."""
+    """A message whose signature, freshness, sender and digest hold.
+
+    ``repeats``: its server says that it sent it before and does not know what became of it.
+    """
 
     received: Received
     opened: Opened
@@ -123,6 +126,7 @@ class OpenedCall(NamedTuple):
     trace: str
     purpose: str
     agreement: str
+    repeats: bool
 
 
 class RecordedOpening(NamedTuple):

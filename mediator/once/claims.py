@@ -114,6 +114,16 @@ def judge(row: Row, fingerprint: bytes, now: float) -> State:
     )
 
 
+def not_booked() -> Problem:
+    """It was sent before, and the service keeps no book that says what became of it."""
+    return Problem(
+        Code.OUTCOME_UNKNOWN,
+        where="X-Road-Id",
+        detail="the answer to this request was lost on the way, and for this service no record "
+        "of requests is kept that says whether it was carried out",
+    )
+
+
 def reused() -> Problem:
     """The id was used for another request."""
     return Problem(

@@ -18,6 +18,9 @@ MAX_LINK_HEAD_BYTES = 80 * 1024
 # The names of heads of at most so many fields are judged once and remembered.
 _PLAIN_FIELDS = 48
 
+REPEAT = "exchange-repeat"
+"""Between servers only: this message was sent before, and what became of it is not known."""
+
 _MESSAGE_ID = re.compile(r"[!-~]{0,255}", re.ASCII)
 _PARTY = re.compile(
     r"(?:(?:(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})+/)?"
@@ -34,6 +37,7 @@ _OWN = frozenset(
         "content-digest",
         "exchange-agreement",
         "exchange-purpose",
+        REPEAT,
         "traceparent",
         "x-road-id",
         "x-road-represented-party",
@@ -88,6 +92,7 @@ _NOT_FORWARDED = frozenset(
         "signature",
         "signature-input",
         "content-digest",
+        REPEAT,
         "x-road-id",
         "x-road-request-id",
         "x-road-request-hash",

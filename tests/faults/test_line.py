@@ -13,17 +13,18 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-from console.reference_world.plans import ServerPlan
 from console.reference_world.processes import free_ports
 from console.reference_world.world import World
-from exchange.problems import Text
+from exchange.entries import Kind
+from exchange.identifiers import ServiceId
+from exchange.problems import Code, Text
 from mediator.journal.verify import verify
 from tests.faults.line import Act, Fault, Line, Way
 from tests.world import small
@@ -63,11 +64,12 @@ class LinedWorld:
         """Read a record."""
         return self._noted(message, self.small.call(headers={"X-Road-Id": message}))
 
-    def add(self, message: str) -> Answer:
+    def add(self, message: str, service: ServiceId = small.PROJECTS) -> Answer:
         """Add a record whose code is the number of the message, long both ways."""
         body = {"code": message, "title_en": "x" * LONG, "amount": 1}
         answer = self.small.call(
             "/projects",
+            service=service,
             method="POST",
             headers={"X-Road-Id": message, "Content-Type": "application/json"},
             body=json.dumps(body).encode(),
@@ -114,11 +116,13 @@ def lined() -> Iterator[LinedWorld]:
                 Path(name), backend.port, *free_ports(1), limits=limits
             )
             world.add_server(consumer)
-            behind = ServerPlan(
-                provider.id, provider.members, provider.settings, f"https://127.0.0.1:{line.port}"
-            )
+            provider = small.changed(provider, {small.LENIENT: {"exactly_once": False}})
+            behind = replace(provider, address=f"https://127.0.0.1:{line.port}")
             line.start(world.add_server(behind).ports["peer"])
             world.agree(small.agreement("mof-mpi"))
+            deletes = {"method": "DELETE", "path": "/projects/{code}"}
+            grant = {"service": str(small.LENIENT), "endpoints": [deletes], "fields": ["*"]}
+            world.agree(small.agreement("deleting", grants=[grant]))
             world.start()
             yield LinedWorld(SmallWorld(world, backend), line)
         finally:
@@ -164,6 +168,72 @@ def test_an_unsafe_request_is_executed_once(lined: LinedWorld, act: Act, place: 
         assert again.body == answer.body
     assert lined.executions(message) == 1
     lined.check_journals()
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("act", Act)
+def test_without_a_book_an_unsafe_request_is_executed_once_too(
+    lined: LinedWorld, act: Act, place: str
+) -> None:
+    """One fault, one call, a service with ``exactly_once: false``: only the application repeats."""
+    lined.small.call(service=small.LENIENT)  # a connection is kept
+    message, started = new_message(), time.monotonic()
+    lined.line.arm(Fault(act, *PLACES[place]))
+    answer = lined.add(message, small.LENIENT)
+    assert lined.line.struck == 1
+    assert in_time(started)
+    executed = lined.executions(message)
+    assert executed <= 1
+    if answer.status == 201:
+        assert executed == 1
+    else:
+        assert answer.code in OF_THE_LINE | {Code.OUTCOME_UNKNOWN}, answer.body
+    lined.line.heal()
+    assert lined.add(message, small.LENIENT).status == 201
+    assert lined.executions(message) == executed + 1
+    lined.check_journals()
+
+
+def test_a_lost_answer_of_a_service_without_a_book_is_told(lined: LinedWorld) -> None:
+    """Its repeat says that it is one, and the provider's server refuses it, signed and recorded."""
+    lined.small.call(service=small.LENIENT)
+    message = new_message()
+    lined.line.arm(Fault(Act.RESET, Way.DOWN))
+    answer = lined.add(message, small.LENIENT)
+    assert (answer.status, answer.code) == (409, Code.OUTCOME_UNKNOWN)
+    assert lined.executions(message) == 1
+    hits = lined.small.hits(lined.small.mpi, id=message)
+    assert [(hit.kind, hit.problem) for hit in hits] == [
+        (Kind.REQUEST, None),
+        (Kind.RESPONSE, None),
+        (Kind.REQUEST, None),
+        (Kind.REFUSAL, Code.OUTCOME_UNKNOWN),
+    ]
+
+
+def test_a_backend_that_hangs_up_gets_no_second_delete(lined: LinedWorld) -> None:
+    """A kept connection that ends without an answer proves nothing, with a book or without."""
+    path, headers = "/projects/HANGUP", {"Exchange-Agreement": "deleting"}
+    lined.small.call(service=small.LENIENT)  # a connection to the backend is kept
+    before = len(lined.small.backend.seen)
+    answer = lined.small.call(path, service=small.LENIENT, method="DELETE", headers=headers)
+    assert answer.status == 502, answer.body
+    assert [seen.line for seen in lined.small.backend.seen[before:]] == [
+        "DELETE /projects/HANGUP HTTP/1.1"
+    ]
+
+
+def test_an_application_cannot_say_that_a_request_is_a_repeat(lined: LinedWorld) -> None:
+    """That field is of the servers alone: it does not go on, to nobody."""
+    before = len(lined.small.backend.seen)
+    headers = {"Exchange-Repeat": "?1", "Content-Type": "application/json"}
+    body = json.dumps({"code": "P-9", "amount": 1}).encode()
+    answer = lined.small.call(
+        "/projects", service=small.LENIENT, method="POST", headers=headers, body=body
+    )
+    assert answer.status == 201
+    (seen,) = lined.small.backend.seen[before:]
+    assert "exchange-repeat" not in seen.headers
 
 
 @pytest.mark.parametrize("act", [act for act in Act if act is not Act.HOLE])

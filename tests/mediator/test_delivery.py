@@ -110,3 +110,10 @@ def test_a_part_passes_as_it_is(kind: str) -> None:
 def test_answers_to_conditions_need_not_be_declared(status: int) -> None:
     """They are HTTP's own, not the service's."""
     assert operation(_200=JSON).check_response(status, (), b"") is None
+
+
+@pytest.mark.parametrize("restricted", [False, True])
+def test_what_servers_tell_each_other_does_not_reach_a_backend(restricted: bool) -> None:
+    """Neither the proof of a message nor that it is a repeat."""
+    names = withheld(operation(_200=PDF), False, restricted)
+    assert names >= {"signature", "signature-input", "content-digest", "exchange-repeat"}

@@ -48,6 +48,7 @@ def backend_request(allowed: Allowed, offered: OfferedService, restricted: bool)
         call.received.body,
         call.received.room,
         once=head.method not in SAFE_METHODS,
+        answer_max_bytes=allowed.terms.answer_max_bytes,
     )
 
 

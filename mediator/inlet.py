@@ -114,7 +114,7 @@ class Inlet:
                 )
             held.take(Bound(f"application {client}", self.bounds.share, "limits.share"))
             held.take(self.bounds.calls_to(named[0]))
-            body = await request.receive(self.limits.request_max_bytes, self.limits.read_s)
+            body = await request.receive(self.bounds.body_to(named[0]), self.limits.read_s)
             return xroad.call_of(
                 request.method, target, named, fields, body, client, request_id, request.room
             )

@@ -17,6 +17,7 @@ from exchange.identifiers import ServerId, ServiceId
 from exchange.problems import Code, Problem
 from exchange.trust import RegistryState, ServerRecord
 from mediator.attempts import Fate, Missed
+from mediator.places import RETRY_AFTER_S
 from mediator.settings import CallSettings, LimitSettings
 from mediator.stages import Answered, RecordedCall
 from mediator.xroad import MAX_LINK_HEAD_BYTES
@@ -118,6 +119,7 @@ class Link:
                     max_connections=limits.connections,
                     max_waiting=limits.concurrent,
                     idle_s=limits.keepalive_s * 0.8,
+                    wait_s=limits.wait_s,
                     connect_s=own.connect_s or limits.connect_s,
                     max_head_bytes=MAX_LINK_HEAD_BYTES,
                     max_body_bytes=own.answer_max_bytes or limits.answer_max_bytes,
@@ -178,10 +180,13 @@ def _translate(failure: client.ExchangeFailed, server: ServerRecord) -> Exceptio
                     "TLS could not be agreed, perhaps our certificate is not accepted there: "
                     + detail
                 )
-        case client.TimedOut(phase=client.Phase.CONNECT) | client.Disconnected():
+        case client.TimedOut(phase=client.Phase.CONNECT):
+            code, facts = Code.PEER_UNREACHABLE, failure.facts
+        case client.Disconnected():
             code = Code.PEER_UNREACHABLE
         case client.TimedOut(phase=client.Phase.WAIT) | client.PoolFull():
             code, counts = Code.OVERLOADED, False
+            facts = failure.facts | {"retry_after_s": RETRY_AFTER_S}
         case client.TimedOut():
             code, facts = Code.PEER_TIMEOUT, failure.facts
         case _:

@@ -87,6 +87,7 @@ def _backend(
         connections=limits.connections,
         head_max_bytes=limits.head_max_bytes,
         response_max_bytes=service.response_max_bytes,
+        wait_s=limits.wait_s,
         connect_s=service.connect_s,
         stall_s=limits.stall_s,
         floor_bytes_per_s=limits.floor_bytes_per_s,

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from exchange.problems import ACTED, Code, Problem
+from mediator.places import RETRY_AFTER_S
 from serving import client
 from serving.backends import BackendRequest, BackendResponse, Headers, NotDelivered
 from serving.bodies import Body
@@ -31,6 +32,7 @@ class HttpBackend:
         connections: int,
         head_max_bytes: int,
         response_max_bytes: int,
+        wait_s: float = math.inf,
         connect_s: float = 5.0,
         stall_s: float = math.inf,
         floor_bytes_per_s: float = math.inf,
@@ -65,6 +67,7 @@ class HttpBackend:
                 # Many application servers drop an idle connection after 5 s; a POST on one that
                 # is being dropped would be lost.
                 idle_s=IDLE_S,
+                wait_s=wait_s,
                 connect_s=connect_s,
                 max_head_bytes=head_max_bytes,
                 max_body_bytes=response_max_bytes,
@@ -87,6 +90,7 @@ class HttpBackend:
                 timeout_s=timeout_s,
                 waits=client.Waits(first_byte_s, self._stall_s, self._floor),
                 room=request.room,
+                max_body_bytes=request.answer_max_bytes,
                 repeatable=False if request.once else None,
             )
         except client.ExchangeFailed as failure:
@@ -114,16 +118,28 @@ def _end_to_end(headers: Headers) -> Headers:
 def _translate(failure: client.ExchangeFailed, where: str) -> Problem:
     problem = Problem if failure.sent else NotDelivered
     match failure:
-        case client.ConnectFailed() | client.TimedOut(phase=client.Phase.CONNECT):
+        case client.ConnectFailed():
             return problem(Code.BACKEND_UNREACHABLE, where=where, detail=failure.detail)
-        case client.TimedOut(phase=client.Phase.WAIT) | client.PoolFull() | client.PoolClosed():
-            facts = None if failure.sent else {ACTED: False}
+        case client.TimedOut(phase=client.Phase.CONNECT):
+            return problem(
+                Code.BACKEND_UNREACHABLE, where=where, detail=failure.detail, facts=failure.facts
+            )
+        case client.TimedOut(phase=client.Phase.WAIT) | client.PoolFull():
+            facts = failure.facts | {"retry_after_s": RETRY_AFTER_S, ACTED: False}
+            return problem(Code.OVERLOADED, where=where, detail=failure.detail, facts=facts)
+        case client.PoolClosed():
+            facts = {ACTED: False}
             return problem(Code.OVERLOADED, where=where, detail=failure.detail, facts=facts)
         case client.TimedOut():
             return problem(
                 Code.BACKEND_TIMEOUT, where=where, detail=failure.detail, facts=failure.facts
             )
         case client.TooLarge():
-            return problem(Code.RESPONSE_TOO_LARGE, where=where, detail=failure.detail)
+            return problem(
+                Code.RESPONSE_TOO_LARGE,
+                where=where,
+                detail=failure.detail,
+                facts={"limit_bytes": failure.limit_bytes},
+            )
         case _:
             return problem(Code.BACKEND_NONSENSE, where=where, detail=failure.detail)

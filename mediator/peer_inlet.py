@@ -85,7 +85,7 @@ class PeerInlet:
             length, coming = request.length, None
             body: Body = b""
             if length is None or length > IN_MEMORY_BYTES:
-                coming = partial(request.receive, limits.request_max_bytes, limits.read_s)
+                coming = partial(request.receive, timeout_s=limits.read_s)
             else:
                 body = await request.receive(limits.request_max_bytes, limits.read_s)
             head = RequestHead(

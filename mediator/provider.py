@@ -47,6 +47,7 @@ from mediator.stages import (
     Allowed,
     Checked,
     Delivered,
+    Found,
     Judged,
     OpenedCall,
     Received,
@@ -140,6 +141,8 @@ class Provider:
         Raises:
             Problem: what stops it, at any step.
         """
+        if recorded.call.refusal is not None:
+            raise recorded.call.refusal
         self.maintenance.check()
         if metaservices.is_asked(recorded.call.service, recorded.call.received.head.method):
             return await self.tell(recorded)
@@ -221,21 +224,39 @@ class Provider:
             repeats=xroad.REPEAT in own,
         )
 
-    async def take_in(self, call: OpenedCall, coming: Callable[[], Awaitable[Body]]) -> OpenedCall:
+    async def take_in(
+        self, call: OpenedCall, coming: Callable[[int], Awaitable[Body]]
+    ) -> OpenedCall:
         """Take the long body of a message whose head is proven, and fresh when it came.
+
+        What is refused whatever the body says is refused before that is taken, and a body that is
+        longer than service and agreement take as soon as that is known. The message is recorded
+        then without its body, and the refusal signed, like any other.
 
         Raises:
             Problem: the body does not come, or is another one; it may come again.
         """
         received, opened = call.received, call.opened
         try:
-            body = await coming()
+            most = self._longest(call)
+        except Problem as problem:
+            return call._replace(refusal=problem)
+        try:
+            body = await coming(most)
             stated = xroad.first(received.head.headers, "content-digest")
             check_content_digest(stated, sha256_of(body))
-        except Problem:
+        except Problem as problem:
+            if problem.code is Code.PAYLOAD_TOO_LARGE:
+                return call._replace(refusal=problem)
             self.replays.forget(opened.keyid, opened.nonce)
             raise
         return call._replace(received=received._replace(body=body, coming=None))
+
+    def _longest(self, call: OpenedCall) -> int:
+        self.maintenance.check()
+        if metaservices.is_asked(call.service, call.received.head.method):
+            return IN_MEMORY_BYTES
+        return self.find(call).terms.request_max_bytes
 
     async def tell(self, recorded: RecordedOpening) -> SealedReply:
         """Answer a metaservice: what this server offers of an application, and to whom.
@@ -261,13 +282,20 @@ class Provider:
     # --- allow, check, claim ---------------------------------------------------------------------
 
     def allow(self, recorded: RecordedOpening) -> Allowed:
-        """Find the endpoint and the agreement that opens it.
+        """Find the endpoint and the agreement that opens it, for a message that is recorded.
+
+        Raises:
+            Problem: as :meth:`find`.
+        """
+        return Allowed(recorded, *self.find(recorded.call))
+
+    def find(self, call: OpenedCall) -> Found:
+        """Find the endpoint and the agreement that opens it; the head alone says which.
 
         Raises:
             Problem: ``UnknownService``, ``ServiceDisabled``, ``UnknownEndpoint``, or what the
                 agreements say.
         """
-        call = recorded.call
         offered = self.services.get(call.service)
         if offered is None:
             raise Problem(
@@ -286,7 +314,7 @@ class Provider:
             call.agreement,
             self.clock.now(),
         )
-        return Allowed(recorded, agreement, grant, match, terms_of(agreement, offered.terms))
+        return Found(agreement, grant, match, terms_of(agreement, offered.terms))
 
     async def check(self, allowed: Allowed) -> Checked:
         """Check the request: its length, what it asks to be released, its contract.

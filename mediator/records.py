@@ -142,8 +142,9 @@ class Recorder:
     async def opening(self, call: OpenedCall) -> RecordedOpening:
         """A proven message, before it is acted upon."""
         received = call.received
+        size = len(received.body) if call.refusal is None else None  # it was not taken
         receipt = await self.journal.record(
-            self._of_message(call, Kind.REQUEST, size=len(received.body), nonce=call.opened.nonce),
+            self._of_message(call, Kind.REQUEST, size=size, nonce=call.opened.nonce),
             call.service.member,
             self._request_part(received.head, received.target, call.opened, received.body),
         )
@@ -317,7 +318,7 @@ class Recorder:
         call: OpenedCall,
         kind: Kind,
         *,
-        size: int,
+        size: int | None,
         status: int | None = None,
         nonce: str | None = None,
         problem: Problem | None = None,

@@ -183,6 +183,11 @@ class CallSettings:
     exchange_s: float | None = setting(
         "seconds for the whole answer of its server", default=None, low=0.1
     )
+    request_max_bytes: int | None = setting(
+        "largest request body, where that is less than `limits.request_max_bytes`",
+        default=None,
+        low=1024,
+    )
     answer_max_bytes: int | None = setting("largest answer accepted", default=None, low=1024)
     concurrent: int | None = setting(
         "calls to it at the same time; `limits.service_concurrent` if not given",
@@ -231,6 +236,11 @@ class LimitSettings:
         low=0.1,
     )
     read_s: float = setting("seconds for reading a short request body", default=30.0, low=0.1)
+    wait_s: float = setting(
+        "seconds for which a call waits when all `connections` of its service are busy",
+        default=5.0,
+        low=0.1,
+    )
     connect_s: float = setting("seconds for connecting to another server", default=5.0, low=0.1)
     first_byte_s: float = setting(
         "seconds until the other server's answer begins; it has the backend's whole answer by then",

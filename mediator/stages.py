@@ -16,6 +16,7 @@ from exchange.agreements import Agreement, Grant
 from exchange.contracts import Match
 from exchange.envelope import Opened, RequestHead, ResponseHead, Signed
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
+from exchange.problems import Problem
 from exchange.trust import ServerRecord
 from mediator.journal.log import Receipt
 from mediator.terms import Terms
@@ -97,8 +98,8 @@ class OpenedAnswer(NamedTuple):
 class Received(NamedTuple):
     """A message from another server, unproven; ``peer`` is who TLS says it is.
 
-    ``coming`` brings a long body, which is taken only when the head is proven; ``body`` is empty
-    until then.
+    ``coming`` brings a long body of at most so many bytes, which is taken only when the head is
+    proven and the message allowed; ``body`` is empty until then.
     """
 
     peer: ServerId
@@ -106,13 +107,14 @@ class Received(NamedTuple):
     target: str
     body: Body
     room: Room | None = None
-    coming: Callable[[], Awaitable[Body]] | None = None
+    coming: Callable[[int], Awaitable[Body]] | None = None
 
 
 class OpenedCall(NamedTuple):
     """A message whose signature, freshness, sender and digest hold.
 
     ``repeats``: its server says that it sent it before and does not know what became of it.
+    ``refusal`` is what stops it, when that is certain before its body was taken.
     """
 
     received: Received
@@ -127,6 +129,16 @@ class OpenedCall(NamedTuple):
     purpose: str
     agreement: str
     repeats: bool
+    refusal: Problem | None = None
+
+
+class Found(NamedTuple):
+    """What a message asks for, and the agreement that opens it."""
+
+    agreement: Agreement
+    grant: Grant
+    match: Match
+    terms: Terms
 
 
 class RecordedOpening(NamedTuple):

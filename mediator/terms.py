@@ -69,11 +69,14 @@ def share_of(limits: LimitSettings) -> int:
 
 @dataclass(frozen=True, slots=True)
 class CallBounds:
-    """How many exchanges may run for one application, and to one service of others."""
+    """How many exchanges may run for one application, and how many, with which bodies, may go to
+    one service of others."""
 
     share: int
     most: int
     own: Mapping[ServiceId, int]
+    request_max_bytes: int
+    own_request_max_bytes: Mapping[ServiceId, int]
 
     def calls_to(self, service: ServiceId) -> Bound:
         """The bound of calls to this service."""
@@ -83,11 +86,17 @@ class CallBounds:
             return Bound(name, self.most, "limits.service_concurrent", ours=True)
         return Bound(name, own, "calls.concurrent", ours=True)
 
+    def body_to(self, service: ServiceId) -> int:
+        """The longest body of a request to this service."""
+        return self.own_request_max_bytes.get(service, self.request_max_bytes)
+
 
 def call_bounds(limits: LimitSettings, calls: Iterable[CallSettings]) -> CallBounds:
     """The bounds of calls by the settings."""
+    calls, most = tuple(calls), limits.request_max_bytes
     own = {call.service: call.concurrent for call in calls if call.concurrent is not None}
-    return CallBounds(share_of(limits), limits.service_concurrent, own)
+    sizes = {call.service: min(call.request_max_bytes or most, most) for call in calls}
+    return CallBounds(share_of(limits), limits.service_concurrent, own, most, sizes)
 
 
 def terms_of(agreement: Agreement, service: ServiceTerms) -> Terms:

@@ -17,13 +17,15 @@ fields are read and dropped. The parser is llhttp (httptools).
 from __future__ import annotations
 
 import ssl
-from typing import Any, Final, Generic, NamedTuple
+from typing import Any, Final, Generic, NamedTuple, TypeAlias
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from serving.backends import BodyT, Headers
 from serving.field_names import FIELD_NAMES
 from serving.waits import Phase
+
+Facts: TypeAlias = dict[str, str | int | float | bool | list[str] | None]
 
 _INTERIM_WITHOUT_BODY: Final = frozenset({100, 102, 103})
 _MAX_INTERIM_ANSWERS: Final = 16
@@ -62,8 +64,8 @@ class ConnectFailed(ExchangeFailed):
 class TimedOut(ExchangeFailed):
     """The time of a phase, or of the whole exchange, was over.
 
-    ``bound`` is the name of what was over (``connect_s``, ``first_byte_s``, ``stall_s``,
-    ``exchange_s``), ``seconds`` its length.
+    ``bound`` is the name of what was over (``wait_s``, ``connect_s``, ``first_byte_s``,
+    ``stall_s``, ``exchange_s``), ``seconds`` its length.
     """
 
     def __init__(self, phase: Phase, bound: str, seconds: float) -> None:
@@ -74,7 +76,7 @@ class TimedOut(ExchangeFailed):
         self.seconds = seconds
 
     @property
-    def facts(self) -> dict[str, str | int | float | bool | list[str] | None]:
+    def facts(self) -> Facts:
         """For the problem that this becomes: in which phase, and what setting was over."""
         return {"phase": self.phase.name.lower(), "limit": self.bound, "seconds": self.seconds}
 
@@ -112,6 +114,11 @@ class PoolFull(ExchangeFailed):
     def __init__(self, waiting: int) -> None:
         super().__init__(f"{waiting} exchanges are waiting already", sent=False)
         self.waiting = waiting
+
+    @property
+    def facts(self) -> Facts:
+        """For the problem that this becomes."""
+        return {"waiting": self.waiting}
 
 
 class PoolClosed(ExchangeFailed):
@@ -154,6 +161,7 @@ class AnswerReader:
         "_interims",
         "_max_body_bytes",
         "_max_head_bytes",
+        "_most_body_bytes",
         "_parser",
         "_received",
         "_tail",
@@ -167,16 +175,21 @@ class AnswerReader:
 
     def __init__(self, *, max_head_bytes: int, max_body_bytes: int) -> None:
         self._max_head_bytes = max_head_bytes
-        self._max_body_bytes = max_body_bytes
+        self._most_body_bytes = self._max_body_bytes = max_body_bytes
         self._parser: Any = HttpResponseParser(self)
         self._head_only = False
         self.begin(head_only=False)
 
-    def begin(self, *, head_only: bool) -> None:
-        """Expect the answer to a new request; ``head_only`` when that is HEAD."""
+    def begin(self, *, head_only: bool, max_body_bytes: int | None = None) -> None:
+        """Expect the answer to a new request; ``head_only`` when that is HEAD.
+
+        ``max_body_bytes`` is a stricter bound for this answer alone.
+        """
         if self._head_only:
             self._parser = HttpResponseParser(self)  # llhttp still waits for the body's bytes
         self._head_only = head_only
+        most = self._most_body_bytes
+        self._max_body_bytes = most if max_body_bytes is None else min(most, max_body_bytes)
         self._headers: list[tuple[str, str]] = []
         self._body: list[bytes] = []
         self._body_size = 0

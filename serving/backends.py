@@ -26,6 +26,7 @@ class BackendRequest:
     ``path`` begins with ``/`` (still percent-encoded, the part after the service code) and
     ``query`` is without its ``?``. A long answer goes to ``room``; without one, it is
     kept in memory. When ``once`` is set, it is not sent a second time, whatever its method.
+    Of an answer longer than ``answer_max_bytes`` no more need be read.
     """
 
     method: str
@@ -35,6 +36,7 @@ class BackendRequest:
     body: Body
     room: Room | None = None
     once: bool = False
+    answer_max_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

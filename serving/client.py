@@ -22,7 +22,7 @@ import ssl as tls
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, overload
+from typing import Any, Final, NamedTuple, overload
 
 from serving.answers import (
     Answer,
@@ -72,7 +72,7 @@ _TLS_SHUTDOWN_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class PoolLimits:
-    """Bounds of one pool.
+    """Bounds of one pool. ``wait_s`` is for a free connection: those who wait are a queue.
 
     Keep ``idle_s`` below the idle time-out of the server at the other end: then a kept connection
     is rarely found closed.
@@ -82,9 +82,32 @@ class PoolLimits:
     max_waiting: int = 1024
     idle_s: float = 30.0
     max_age_s: float = 600.0
+    wait_s: float = math.inf
     connect_s: float = 5.0
     max_head_bytes: int = 64 * 1024
     max_body_bytes: int = 16 * 1024 * 1024
+
+
+class _Whole(NamedTuple):
+    """When all of an exchange must have ended, as far as nothing has moved, and its length."""
+
+    deadline: float
+    timeout_s: float
+
+    def or_before(self, now: float, bound: str, seconds: float) -> tuple[float, str, float]:
+        """When a phase that begins now is over, and name and seconds of the bound that ends it."""
+        if now + seconds < self.deadline:
+            return now + seconds, bound, seconds
+        return self.deadline, "exchange_s", self.timeout_s
+
+
+class _Asked(NamedTuple):
+    """What is asked of an answer."""
+
+    head_only: bool
+    watch: Watch
+    room: Room | None
+    max_body_bytes: int | None
 
 
 class Pool:
@@ -172,6 +195,7 @@ class Pool:
         waits: Waits = UNBOUNDED,
         repeatable: bool | None = None,
         room: Room | None,
+        max_body_bytes: int | None = None,
     ) -> Answer[Body]: ...
 
     async def exchange(
@@ -185,6 +209,7 @@ class Pool:
         waits: Waits = UNBOUNDED,
         repeatable: bool | None = None,
         room: Room | None = None,
+        max_body_bytes: int | None = None,
     ) -> Answer[Any]:
         """Send one request and return the whole answer.
 
@@ -199,10 +224,11 @@ class Pool:
         the method.
 
         Args:
-            timeout_s: for the whole exchange: waiting, connecting, sending, answer; it grows with
-                the bytes that move, see :mod:`serving.waits`.
+            timeout_s: for the whole exchange: waiting (``wait_s`` at most), connecting, sending,
+                answer; it grows with the bytes that move, see :mod:`serving.waits`.
             waits: bounds of the single phases.
             room: where a long answer goes; without it all of the answer is kept in memory.
+            max_body_bytes: of this answer, where that is less than the pool's bound.
 
         Raises:
             PoolFull: ``max_waiting`` exchanges wait already.
@@ -210,7 +236,8 @@ class Pool:
             TimedOut: ``timeout_s`` or the bound of a phase is over; it says which.
             Disconnected: the connection ended before the answer was whole.
             ProtocolError: the answer is not well-formed, or bytes came that were not asked for.
-            TooLarge: the answer exceeds ``max_head_bytes`` or ``max_body_bytes``.
+            TooLarge: the answer exceeds ``max_head_bytes`` or ``max_body_bytes``; no more of it
+                is read.
             PoolClosed: :meth:`close` was called.
             ValueError: the request cannot be written as HTTP/1.1; nothing was sent.
         """
@@ -221,24 +248,24 @@ class Pool:
         head_only = verb == "HEAD"
         loop = asyncio.get_running_loop()
         now = loop.time()
-        deadline = now + timeout_s
+        whole = _Whole(now + timeout_s, timeout_s)
         if self._closing:
             raise PoolClosed
         connection = self._take_idle(now)
         if connection is None:
-            connection = await self._take_place(loop, deadline, timeout_s)
+            connection = await self._take_place(loop, whole)
         # from here on one place in the pool is ours
-        watch = Watch(waits, timeout_s, now)
+        asked = _Asked(head_only, Watch(waits, timeout_s, now), room, max_body_bytes)
         try:
             if connection is None or not connection.usable:
-                connection = await self._connect(loop, deadline)
+                connection = await self._connect(loop, whole)
             try:
-                return await self._converse(connection, head, body, head_only, watch, room)
+                return await self._converse(connection, head, body, asked)
             except Disconnected as lost:
                 if not repeatable or lost.answered or connection.uses == 0:
                     raise
-            connection = await self._connect(loop, deadline)
-            return await self._converse(connection, head, body, head_only, watch, room)
+            connection = await self._connect(loop, whole)
+            return await self._converse(connection, head, body, asked)
         except BaseException:
             if connection is not None:
                 connection.abandon()
@@ -247,15 +274,16 @@ class Pool:
             self._give_back(connection, loop)
 
     async def _converse(
-        self,
-        connection: Connection,
-        head: bytes,
-        body: Body,
-        head_only: bool,
-        watch: Watch,
-        room: Room | None,
+        self, connection: Connection, head: bytes, body: Body, asked: _Asked
     ) -> Answer[Body]:
-        answer = connection.ask(head, body, head_only=head_only, watch=watch, room=room)
+        answer = connection.ask(
+            head,
+            body,
+            head_only=asked.head_only,
+            watch=asked.watch,
+            room=asked.room,
+            max_body_bytes=asked.max_body_bytes,
+        )
         self.hurried(connection)
         if not isinstance(body, Spooled):
             return await answer or await connection.receive()
@@ -349,7 +377,7 @@ class Pool:
         return None
 
     async def _take_place(
-        self, loop: asyncio.AbstractEventLoop, deadline: float, timeout_s: float
+        self, loop: asyncio.AbstractEventLoop, whole: _Whole
     ) -> Connection | None:
         """A place in the pool: an idle connection, or None for the right to make one."""
         limits = self.limits
@@ -360,7 +388,8 @@ class Pool:
             raise PoolFull(len(self._waiters))
         waiter: asyncio.Future[Connection | None] = loop.create_future()
         self._waiters.append(waiter)
-        timer = loop.call_at(deadline, _time_out, waiter, timeout_s)
+        until, bound, seconds = whole.or_before(loop.time(), "wait_s", limits.wait_s)
+        timer = loop.call_at(until, _time_out, waiter, bound, seconds)
         try:
             return await waiter
         except BaseException:
@@ -423,14 +452,14 @@ class Pool:
 
     # connections
 
-    async def _connect(self, loop: asyncio.AbstractEventLoop, deadline: float) -> Connection:
+    async def _connect(self, loop: asyncio.AbstractEventLoop, whole: _Whole) -> Connection:
         limits = self.limits
         reader = AnswerReader(
             max_head_bytes=limits.max_head_bytes, max_body_bytes=limits.max_body_bytes
         )
         connection = Connection(self, loop, reader, self._generation)
         try:
-            await self._open_connection(loop, connection, deadline)
+            await self._open_connection(loop, connection, whole)
             if self._aborting:
                 raise PoolClosed
             if self._admit is not None:
@@ -446,12 +475,13 @@ class Pool:
         return connection
 
     async def _open_connection(
-        self, loop: asyncio.AbstractEventLoop, connection: Connection, deadline: float
+        self, loop: asyncio.AbstractEventLoop, connection: Connection, whole: _Whole
     ) -> None:
         connect_s = self.limits.connect_s
         secure = self._ssl is not None
+        until, bound, seconds = whole.or_before(loop.time(), "connect_s", connect_s)
         try:
-            async with asyncio.timeout_at(min(deadline, loop.time() + connect_s)):
+            async with asyncio.timeout_at(until):
                 await loop.create_connection(
                     lambda: connection,
                     self.host,
@@ -462,7 +492,7 @@ class Pool:
                     ssl_shutdown_timeout=_TLS_SHUTDOWN_S if secure else None,
                 )
         except TimeoutError as error:
-            raise TimedOut(Phase.CONNECT, "connect_s", connect_s) from error
+            raise TimedOut(Phase.CONNECT, bound, seconds) from error
         except tls.SSLError as error:
             raise ConnectFailed(tls_reason(error), error) from error
         except (OSError, UnicodeError) as error:
@@ -487,9 +517,9 @@ class Pool:
             self._emptied.set()
 
 
-def _time_out(waiter: asyncio.Future[Connection | None], timeout_s: float) -> None:
+def _time_out(waiter: asyncio.Future[Connection | None], bound: str, seconds: float) -> None:
     if not waiter.done():
-        raise_in(waiter, TimedOut(Phase.WAIT, "exchange_s", timeout_s))
+        raise_in(waiter, TimedOut(Phase.WAIT, bound, seconds))
 
 
 def _reason(error: OSError | UnicodeError) -> str:

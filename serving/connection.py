@@ -114,7 +114,14 @@ class Connection(asyncio.Protocol):
         return self._open and transport is not None and not transport.is_closing()
 
     def ask(
-        self, head: bytes, body: Body, *, head_only: bool, watch: Watch, room: Room | None = None
+        self,
+        head: bytes,
+        body: Body,
+        *,
+        head_only: bool,
+        watch: Watch,
+        room: Room | None = None,
+        max_body_bytes: int | None = None,
     ) -> asyncio.Future[Answer[Body] | None]:
         """Write a request on a usable connection; the future brings the answer or the failure.
 
@@ -124,7 +131,7 @@ class Connection(asyncio.Protocol):
         """
         transport = self._transport
         assert transport is not None  # noqa: S101 (a usable connection has one)
-        self._reader.begin(head_only=head_only)
+        self._reader.begin(head_only=head_only, max_body_bytes=max_body_bytes)
         self._future = future = self._loop.create_future()
         self._busy = True
         self._room, self._held = room, 0

@@ -6,9 +6,10 @@ import os
 import socket
 import ssl
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from benchmarks import transfer
 from benchmarks.processes import Children, forget_peak_rss, peak_rss_bytes
 from benchmarks.sides import start_saphan
 from exchange.digest import content_digest
+from exchange.identifiers import ApplicationId
 from tests.world import peer, small
 from tests.world.fixtures import small_world, world_of
 from tests.world.small import Answer, SmallWorld
@@ -26,6 +28,7 @@ from tests.world.small import Answer, SmallWorld
 MIB = 1 << 20
 SIZE = int(os.environ.get("SAPHAN_LONG_BODY_BYTES", 300 * 1000 * 1000))
 """A longer run: ``SAPHAN_LONG_BODY_BYTES=2147483648``."""
+FEW = 1_500_000
 MOST_RESIDENT = 200 * 1000 * 1000
 
 
@@ -51,19 +54,39 @@ def spooled(pid: int) -> int:
 
 @pytest.fixture(scope="module")
 def roomy() -> Iterator[SmallWorld]:
-    """A small world whose service takes and gives up to 8 MiB, of which 4 are checked."""
+    """A small world whose service takes and gives up to 8 MiB, of which 4 are checked.
+
+    A service takes less; so do an agreement, which opens another, and a bound of calls.
+    """
     limits = {"request_max_bytes": 8 * MIB, "checked_max_bytes": 4 * MIB}
-    services = {small.PROJECTS: {"response_max_bytes": 8 * MIB}}
-    with world_of([small.agreement("mof-mpi")], limits=limits, services=services) as world:
+    services = {
+        small.PROJECTS: {"response_max_bytes": 8 * MIB, "timeout_s": 60},
+        small.LENIENT: {"request_max_bytes": 2 * MIB},
+    }
+    few = small.agreement(
+        "few",
+        small.PROVINCE,
+        limits={"request_max_bytes": FEW, "answer_max_bytes": FEW},
+    )
+    few["grants"] = [one for one in few["grants"] if one["service"] == str(small.PROJECTS)]
+    calls = [{"service": str(small.DOWN), "request_max_bytes": FEW}]
+    agreements = [small.agreement("mof-mpi"), few]
+    with world_of(agreements, limits=limits, services=services, calls=calls) as world:
         yield world
 
 
-def post(world: SmallWorld, size: int, **members: Any) -> tuple[bytes, Answer]:
+def project(size: int, **members: Any) -> bytes:
+    return orjson.dumps({"code": "P-9", "amount": 1.5, "title_en": "x" * size, **members})
+
+
+def post(
+    world: SmallWorld, size: int, client: ApplicationId = small.BUDGET, **members: Any
+) -> tuple[bytes, Answer]:
     """Add a project with a long title; the backend gives back what it got."""
-    project = {"code": "P-9", "amount": 1.5, "title_en": "x" * size, **members}
-    body = orjson.dumps(project)
+    body = project(size, **members)
     headers = {"Content-Type": "application/json"}
-    return body, world.call("/projects", method="POST", headers=headers, body=body)
+    answer = world.call("/projects", method="POST", headers=headers, body=body, client=str(client))
+    return body, answer
 
 
 def test_a_long_json_body_keeps_its_contract_and_is_cut(roomy: SmallWorld) -> None:
@@ -105,11 +128,16 @@ def test_a_server_without_room_says_so_and_goes_on() -> None:
         assert "saphan_bodies_disk_bytes 0.0" in metrics
 
 
+TOLD = "content-length"
+NOT_TOLD = "transfer-encoding"
+
+
 @contextmanager
-def begun(world: SmallWorld, sent: peer.Message) -> Iterator[ssl.SSLSocket]:
+def begun(world: SmallWorld, sent: peer.Message, framing: str = TOLD) -> Iterator[ssl.SSLSocket]:
     """A connection to MPI's server on which the head of a message was sent."""
     port = world.mpi.ports["peer"]
-    fields = (("host", f"127.0.0.1:{port}"), *sent.headers, ("content-length", len(sent.body)))
+    length = len(sent.body) if framing == TOLD else "chunked"
+    fields = (("host", f"127.0.0.1:{port}"), *sent.headers, (framing, length))
     head = f"{sent.method} {sent.target} HTTP/1.1\r\n"
     head += "".join(f"{name}: {value}\r\n" for name, value in fields)
     plain = socket.create_connection(("127.0.0.1", port), 10)
@@ -118,9 +146,9 @@ def begun(world: SmallWorld, sent: peer.Message) -> Iterator[ssl.SSLSocket]:
         yield connection
 
 
-def long_message(world: SmallWorld, **more: str) -> peer.Message:
-    body = orjson.dumps({"code": "P-9", "amount": 1.5, "title_en": "x" * (2 * MIB)})
-    return peer.message(world, path="/projects", method="POST", body=body, **more)
+def long_message(world: SmallWorld, **more: Any) -> peer.Message:
+    path, body = more.pop("path", "/projects"), project(2 * MIB)
+    return peer.message(world, path=path, method="POST", body=body, **more)
 
 
 def test_a_long_body_is_taken_of_a_proven_message_only(roomy: SmallWorld) -> None:
@@ -149,3 +177,97 @@ def test_a_body_that_is_not_the_signed_one_is_refused(roomy: SmallWorld) -> None
     before = len(roomy.backend.seen)
     answer = peer.send(roomy, replace(sent, body=sent.body.replace(b"x", b"y", 1)))
     assert (answer.code, len(roomy.backend.seen)) == ("DigestMismatch", before)
+
+
+def of_province(world: SmallWorld) -> peer.Message:
+    """A longer body than the agreement of the province takes."""
+    return long_message(world, client=str(small.PROVINCE), seal=world.mof.seals[small.PDI])
+
+
+def of_lenient(world: SmallWorld) -> peer.Message:
+    """A longer body than this service takes."""
+    return long_message(world, service=small.LENIENT)
+
+
+def refused(world: SmallWorld, said: bytes, sent: peer.Message) -> str:
+    """The code that MPI's journal has of a refused message; the answer is signed, and says it."""
+    assert b"\r\nsignature-input: " in said, said[:500]
+    ((_, message_id),) = [item for item in sent.headers if item[0] == "x-road-id"]
+    request, refusal = world.hits(world.mpi, id=message_id)
+    assert (request.kind, refusal.kind) == ("request", "refusal")
+    assert request.problem is None
+    assert refusal.problem is not None
+    assert f".{refusal.problem}\r\n".encode() in said
+    return refusal.problem
+
+
+@pytest.mark.parametrize("make", [of_province, of_lenient], ids=["agreement", "service"])
+def test_a_body_that_is_too_long_is_refused_before_it_comes(
+    roomy: SmallWorld, make: Callable[[SmallWorld], peer.Message]
+) -> None:
+    """A proven message is recorded and gets a signed refusal, though no byte of its body came."""
+    sent = make(roomy)
+    with begun(roomy, sent) as connection:
+        said = connection.recv(65536)
+    assert said.startswith(b"HTTP/1.1 413 ")
+    assert refused(roomy, said, sent) == "PayloadTooLarge"
+    assert peer.send(roomy, sent).code == "ReplayedMessage"  # it was accepted, and refused
+
+
+def test_a_body_of_untold_length_is_refused_where_it_is_too_long(roomy: SmallWorld) -> None:
+    """While it comes: its end never does."""
+    sent = of_province(roomy)
+    piece = sent.body[: FEW + 1]
+    with begun(roomy, sent, NOT_TOLD) as connection:
+        connection.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
+        said = connection.recv(65536)
+    assert refused(roomy, said, sent) == "PayloadTooLarge"
+
+
+def test_a_body_of_what_is_not_allowed_is_not_taken(roomy: SmallWorld) -> None:
+    """The agreement opens nothing there: the refusal is signed, and before the body."""
+    sent = long_message(
+        roomy, client=str(small.PROVINCE), seal=roomy.mof.seals[small.PDI], service=small.LENIENT
+    )
+    with begun(roomy, sent) as connection:
+        said = connection.recv(65536)
+    assert refused(roomy, said, sent) == "AccessDenied"
+
+
+def test_a_caller_hears_what_the_provider_takes(roomy: SmallWorld) -> None:
+    """Its own server takes the body; the refusal of the other names the bound, and both keep it."""
+    before = len(roomy.backend.seen)
+    since = datetime.now(UTC)
+    _, answer = post(roomy, 2 * MIB, small.PROVINCE)
+    assert (answer.status, answer.code) == (413, "PayloadTooLarge"), answer.body[:300]
+    assert answer.json["facts"]["limit_bytes"] == FEW
+    for server in (roomy.mof, roomy.mpi):
+        assert len(roomy.hits(server, problem="PayloadTooLarge", since=since)) == 1
+    assert len(roomy.backend.seen) == before
+    assert post(roomy, FEW - 100, small.PROVINCE)[1].status == 201
+
+
+def test_a_called_service_may_have_a_bound_of_its_own(roomy: SmallWorld) -> None:
+    """The caller's server refuses it when the length is announced, before the body is sent."""
+    since = datetime.now(UTC)
+    head = (
+        f"POST /r1/{small.DOWN}/projects HTTP/1.1\r\nHost: x\r\nX-Road-Client: {small.BUDGET}\r\n"
+        f"Exchange-Purpose: {small.PURPOSE}\r\nContent-Length: {FEW + 1}\r\n\r\n"
+    )
+    with closing(socket.create_connection(("127.0.0.1", roomy.mof.ports["http"]), 10)) as caller:
+        caller.sendall(head.encode())
+        said = caller.recv(65536)
+    assert said.startswith(b"HTTP/1.1 413 ")
+    (hit,) = roomy.hits(roomy.mof, problem="PayloadTooLarge", since=since)
+    assert hit.kind == "refusal"
+    assert not roomy.hits(roomy.mpi, problem="PayloadTooLarge", since=since)
+
+
+def test_an_answer_is_cut_off_at_the_bound_of_its_agreement(roomy: SmallWorld) -> None:
+    """A backend whose answer has no end is left when the agreement's bound is over, not later."""
+    since = datetime.now(UTC)
+    answer = roomy.call("/projects/ENDLESS", client=str(small.PROVINCE))
+    assert (answer.status, answer.code) == (502, "ResponseTooLarge"), answer.body[:300]
+    assert answer.json["facts"]["limit_bytes"] == FEW
+    for server in (roomy.mof, roomy.mpi):
+        assert len(roomy.hits(server, problem="ResponseTooLarge", since=since)) == 1

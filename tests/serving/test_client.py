@@ -430,6 +430,49 @@ async def test_a_full_pool_says_so_at_once() -> None:
 
 
 @in_both_loops
+async def test_waiting_for_a_connection_has_a_bound_of_its_own() -> None:
+    """Who waits is turned away long before the whole is over; who has a connection goes on."""
+    limits = PoolLimits(max_connections=1, wait_s=0.1)
+    async with serve(silence) as served, pool_to(served.port, limits=limits) as pool:
+        running = asyncio.ensure_future(get(pool, timeout_s=600))
+        await until(lambda: bool(served.requests))
+        with pytest.raises(TimedOut) as caught:
+            await get(pool, timeout_s=600)
+        failure = caught.value
+        assert (failure.phase, failure.bound, failure.seconds) == (Phase.WAIT, "wait_s", 0.1)
+        assert not failure.sent
+        assert not running.done()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+@in_both_loops
+@pytest.mark.parametrize(
+    "head", [b"Content-Length: 11\r\n", b"Transfer-Encoding: chunked\r\n"], ids=["told", "not told"]
+)
+async def test_one_answer_may_have_a_stricter_bound(head: bytes) -> None:
+    """It is cut off where it is over, and not read to its end: here none ever comes."""
+    piece = b"" if b"Length" in head else b"b\r\n" + b"x" * 11 + b"\r\n"
+    script = once(OK + head + b"\r\n" + piece, then_close=False)
+    async with serve(script) as served, pool_to(served.port) as pool:
+        with pytest.raises(TooLarge) as caught:
+            await get(pool, timeout_s=600, max_body_bytes=10)
+        assert (caught.value.what, caught.value.limit_bytes) == ("body", 10)
+
+
+@in_both_loops
+async def test_a_stricter_bound_is_for_one_answer() -> None:
+    """The next one, on the same connection, has that of the pool."""
+    script = always(OK + b"Content-Length: 11\r\n\r\n" + b"x" * 11)
+    async with serve(script) as served, pool_to(served.port) as pool:
+        assert len((await get(pool, max_body_bytes=11)).body) == 11
+        assert len((await get(pool)).body) == 11
+        with pytest.raises(TooLarge):
+            await get(pool, max_body_bytes=10)
+        assert served.connections == 1
+
+
+@in_both_loops
 async def test_idle_connections_end_by_themselves() -> None:
     """After idle_s, without any exchange to bring it about."""
     limits = PoolLimits(idle_s=0.1)
@@ -759,6 +802,20 @@ async def test_a_handshake_that_never_comes_times_out() -> None:
             with pytest.raises(TimedOut) as caught:
                 await get(pool)
             assert (caught.value.phase, caught.value.sent) == (Phase.CONNECT, False)
+            assert (caught.value.bound, caught.value.seconds) == ("connect_s", 0.1)
+
+
+@in_both_loops
+async def test_connecting_that_the_whole_cuts_off_names_the_whole() -> None:
+    """Who reads that connect_s was over would raise the wrong setting."""
+    async with serve(silence) as served:
+        limits = PoolLimits(connect_s=600)
+        context = ssl.create_default_context()
+        async with pool_to(served.port, ssl=context, limits=limits) as pool:
+            with pytest.raises(TimedOut) as caught:
+                await get(pool, timeout_s=0.1)
+            assert (caught.value.phase, caught.value.sent) == (Phase.CONNECT, False)
+            assert (caught.value.bound, caught.value.seconds) == ("exchange_s", 0.1)
 
 
 @in_both_loops

@@ -25,6 +25,16 @@ def _http(status: str, body: bytes, kind: str = "application/json", more: str = 
     return head.encode() + body
 
 
+async def _pour(writer: asyncio.StreamWriter) -> None:
+    """An answer without an end: it ends with the connection."""
+    writer.write(
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    while True:
+        writer.write(b"4000\r\n" + b" " * 0x4000 + b"\r\n")
+        await writer.drain()
+
+
 def _answers() -> dict[str, bytes]:
     document = orjson.dumps
     return {
@@ -135,6 +145,8 @@ class Backend:
                 await asyncio.sleep(30)
             if code == "HANGUP":
                 return
+            if code == "ENDLESS":
+                await _pour(writer)
             if line.startswith("POST"):
                 await asyncio.sleep(self.post_s)
                 writer.write(_http("201 Created", body))

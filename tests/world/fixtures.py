@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,10 @@ def world_of(
     *,
     limits: Mapping[str, Any] | None = None,
     services: Mapping[ServiceId, Mapping[str, Any]] | None = None,
+    calls: Iterable[Mapping[str, Any]] = (),
 ) -> Iterator[small.SmallWorld]:
-    """A small world with these agreements; ``services`` change settings of MPI's services."""
+    """A small world with these agreements; ``services`` change settings of MPI's services, and
+    ``calls`` are MOF's bounds of calls to them."""
     backend = Backend()
     backend.start()
     with tempfile.TemporaryDirectory(prefix="saphan-") as name:
@@ -48,8 +51,9 @@ def world_of(
             # Authorities that are older than the certificates which tests let expire.
             long_ago = datetime.now(UTC) - timedelta(days=90)
             world.open_instance(Text("Lao PDR", "ສປປ ລາວ"), authorities_since=long_ago)
-            for plan in small.plans(folder, backend.port, *free_ports(1), limits=limits):
-                world.add_server(small.changed(plan, services or {}))
+            mof, mpi = small.plans(folder, backend.port, *free_ports(1), limits=limits)
+            world.add_server(replace(mof, settings={**mof.settings, "calls": list(calls)}))
+            world.add_server(small.changed(mpi, services or {}))
             built = small.SmallWorld(world, backend)
             for agreement in agreements:
                 world.agree(agreement)

@@ -15,6 +15,7 @@ from pathlib import Path
 from certs.issue import Issued
 from exchange.digest import content_digest
 from exchange.envelope import Headers, RequestHead, seal_request
+from exchange.identifiers import ServiceId
 from exchange.keys import signing_key
 from tests.world import small
 from tests.world.small import Answer, SmallWorld, exchange
@@ -46,13 +47,14 @@ def message(
     age_s: int = 0,
     lifetime_s: int = 60,
     message_id: str = "",
+    service: ServiceId = small.PROJECTS,
     more: Headers = (("exchange-purpose", small.PURPOSE),),
 ) -> Message:
     """A message of MOF's budget application to MPI, signed as its own server would."""
     issued = seal or world.mof.seals[small.MOF]
     if issued.private_key is None:
         raise RuntimeError("the seal key is not here")
-    target = f"/r1/{small.PROJECTS}{path}"
+    target = f"/r1/{service}{path}"
     headers: Headers = (
         ("accept", "application/json"),
         ("accept-encoding", "identity"),

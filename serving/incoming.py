@@ -162,7 +162,7 @@ class Request:
         self._go_on()
         since = self.connection.loop.time()
         while True:
-            await self._more(since, timeout_s)
+            await self._more(since, timeout_s, max_bytes)
             if self.size > max_bytes:
                 raise _too_large(self.size, max_bytes)
             if spool is None:
@@ -181,10 +181,11 @@ class Request:
             if self.complete and not self._body:
                 return spool.done()
 
-    async def _more(self, since: float, timeout_s: float) -> None:
-        """Wait until enough of a long body has come to be written, or all of it."""
+    async def _more(self, since: float, timeout_s: float, max_bytes: int) -> None:
+        """Wait until enough of a long body has come to be written, or all of it, or too much."""
         connection, spools = self.connection, self.room.spools
-        self._enough = self._pending + PIECE_BYTES if self.size <= IN_MEMORY_BYTES else PIECE_BYTES
+        enough = self._pending + PIECE_BYTES if self.size <= IN_MEMORY_BYTES else PIECE_BYTES
+        self._enough = min(enough, max_bytes + 1 - (self.size - self._pending))
         while not (self.complete or self._failure is not None or self._pending >= self._enough):
             seen = self.size
             until = since + timeout_s + seen / spools.floor_bytes_per_s

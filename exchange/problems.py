@@ -205,12 +205,14 @@ CATALOGUE: dict[Code, Entry] = {
         400,
         Blame.CALLER,
         (
-            "The request is not a well-formed X-Road REST request.",
-            "ຄຳຮ້ອງບໍ່ຖືກຕ້ອງຕາມຮູບແບບ X-Road REST.",
+            "The request is not one that is understood here.",
+            "ຄຳຮ້ອງບໍ່ຖືກຕ້ອງຕາມຮູບແບບທີ່ລະບົບນີ້ເຂົ້າໃຈ.",
         ),
         (
-            "Correct the request line: /r1/{instance}/{class}/{member}/{application}/{service}/{path}.",
-            "ກະລຸນາແກ້ແຖວຄຳຮ້ອງໃຫ້ເປັນ: /r1/{instance}/{class}/{member}/{application}/{service}/{path}.",
+            "Correct the part that is named. Calls of services are"
+            " /r1/{instance}/{class}/{member}/{application}/{service}/{path}.",
+            "ກະລຸນາແກ້ສ່ວນທີ່ລະບຸໄວ້. ຄຳຮ້ອງເຖິງບໍລິການແມ່ນ"
+            " /r1/{instance}/{class}/{member}/{application}/{service}/{path}.",
         ),
     ),
     Code.INVALID_IDENTIFIER: _entry(
@@ -820,8 +822,14 @@ CATALOGUE: dict[Code, Entry] = {
     Code.NOT_AUTHORISED: _entry(
         401,
         Blame.CALLER,
-        ("This act needs the right of another role.", "ການກະທຳນີ້ຕ້ອງໃຊ້ສິດຂອງບົດບາດອື່ນ."),
-        ("Use an API key of a role that may do this.", "ກະລຸນາໃຊ້ກະແຈ API ຂອງບົດບາດທີ່ມີສິດເຮັດສິ່ງນີ້."),
+        (
+            "This needs a right that was not shown.",
+            "ການກະທຳນີ້ຕ້ອງໃຊ້ສິດທີ່ຍັງບໍ່ໄດ້ສະແດງ.",
+        ),
+        (
+            "Send a key or token that is valid and has the right for this.",
+            "ກະລຸນາສົ່ງກະແຈ ຫຼື ໂທເຄັນທີ່ຍັງໃຊ້ໄດ້ ແລະ ມີສິດເຮັດສິ່ງນີ້.",
+        ),
     ),
     Code.NOT_FOUND: _entry(
         404,

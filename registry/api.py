@@ -375,8 +375,16 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
         return _error(request, replies.internal(), trace)
 
 
+def not_http(problem: Problem) -> web.Response:
+    """The answer to what is no request at all."""
+    return _json(_members(problem, secrets.token_hex(16)), problem.status)
+
+
+def _members(problem: Problem, trace: str) -> dict[str, Any]:
+    return replies.describe(problem, Side.CLIENT, trace) | {"type": problem.code.value}
+
+
 def _error(request: web.Request, problem: Problem, trace: str) -> web.Response:
-    members = replies.describe(problem, Side.CLIENT, trace) | {"type": problem.code.value}
     log.info(
         "registry_refused",
         trace=trace,
@@ -385,7 +393,7 @@ def _error(request: web.Request, problem: Problem, trace: str) -> web.Response:
         code=problem.code.value,
         where=problem.where,
     )
-    return _json(members, problem.status)
+    return _json(_members(problem, trace), problem.status)
 
 
 def _file(path: Path | None, cache: str) -> web.StreamResponse:

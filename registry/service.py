@@ -21,13 +21,14 @@ import structlog
 from aiohttp import web
 
 from exchange.problems import Code, Problem
-from registry.api import Api
+from registry.api import Api, not_http
 from registry.ceremony import DATABASE, PUBLIC, online_keys
 from registry.registrar import Registrar
 from registry.settings import RegistrySettings, read_settings
 from registry.store import Store
 from registry.tree import Tree
 from serving.clock import Clock, SystemClock
+from serving.runner import Runner
 
 LOCK_FILE = "registry.lock"
 _PRUNE_EVERY = 3600
@@ -80,9 +81,7 @@ async def start(
         registrar = Registrar(store, tree, online_keys(directory), settings.terms())
         await asyncio.to_thread(registrar.start, clock.now())
         api = Api(registrar, store, tree, clock)
-        runner = web.AppRunner(
-            api.application(), access_log=None, shutdown_timeout=settings.stop_within_s
-        )
+        runner = Runner(api.application(), not_http, shutdown_timeout=settings.stop_within_s)
         await runner.setup()
         try:
             site = web.TCPSite(runner, host, port)

@@ -576,7 +576,11 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
 
     def expire(self, now: float) -> None:
-        """End what waits for too long: for a head, the next request, a reply to be taken."""
+        """End what waits for too long: for a head, the next request, a reply to be taken.
+
+        A client that has begun a head is told (RFC 9110 section 15.5.9); one that has sent nothing
+        asked for nothing, and could take an answer for that to its next request.
+        """
         transport = self.transport
         if now <= self.deadline or transport is None:
             return
@@ -584,7 +588,10 @@ class Connection(asyncio.Protocol):
         if 0 < unsent < self._unsent and now < self._reply_by:
             self._unsent, self.deadline = unsent, now + self.spools.stall_s  # it goes on, slowly
         elif self._task is None and not unsent and not transport.is_closing():
-            self.close()
+            if self._raw_bytes and not self._deaf:  # of a head that was begun
+                self._refuse(malformed("the head did not come in time", 408))
+            else:
+                self.close()
         else:
             self.abort()
 

@@ -141,6 +141,12 @@ def problem_members(problem: Problem, trace: str) -> dict[str, Any]:
     return members
 
 
+def not_http(problem: Problem) -> web.Response:
+    """The answer to what is no request at all."""
+    members = problem_members(problem, secrets.token_hex(8))
+    return json(members, problem.status, **{"Cache-Control": "no-store"})
+
+
 @web.middleware
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Problems as answers; what nobody foresaw as one, its particulars in the log only."""

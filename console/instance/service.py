@@ -29,12 +29,14 @@ from console.instance.changes import Changes
 from console.instance.clients import Clients
 from console.instance.convergence import Convergence
 from console.instance.issuers import ForeignIssuer, OwnIssuer
+from console.instance.replying import not_http
 from console.instance.specifications import Sources
 from console.instance.status import Status
 from console.instance.tokens import Verifier
 from exchange.problems import Code, Problem
 from schemas import load_all
 from serving.listener import is_loopback
+from serving.runner import Runner
 
 STOP_S: Final = 5.0
 
@@ -127,7 +129,7 @@ async def _listening(
         sources = Sources(options.folders, options.networks, load_all())
         changes = Changes(convergence, sources, options.most_members, asyncio.Lock())
         api = Api(directory, changes, Status(convergence), verifier, issuer)
-        runner = web.AppRunner(api.application(), access_log=None, shutdown_timeout=STOP_S)
+        runner = Runner(api.application(), not_http, shutdown_timeout=STOP_S)
         await runner.setup()
         await web.SockSite(runner, server, ssl_context=context).start()
         yield own

@@ -7,6 +7,7 @@ import base64
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -271,6 +272,21 @@ async def test_errors_have_one_shape(http: aiohttp.ClientSession, path: str, sta
     assert body["type"] in {code.value for code in Code}
     assert body["message"]
     assert set(body["remedy"]) == {"en", "lo"}
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nA : b\r\n\r\n", b"\0\r\n"],
+)
+async def test_what_is_no_request_is_answered_in_the_same_shape(world: World, sent: bytes) -> None:
+    """A line that is too long, a malformed field, no HTTP: a problem, and the connection ends."""
+    url = urlsplit(world.url)
+    reader, writer = await asyncio.open_connection(url.hostname, url.port)
+    writer.write(sent)
+    head, _, body = (await asyncio.wait_for(reader.read(), 20)).partition(b"\r\n\r\n")
+    writer.close()
+    assert head.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 ")), head
+    assert json.loads(body)["type"] == Code.INVALID_REQUEST
 
 
 MALFORMED: list[tuple[str, Callable[[dict[str, Any]], object], Code]] = [

@@ -711,8 +711,8 @@ async def test_a_slow_body_is_refused_in_time() -> None:
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HT", GET])
 async def test_a_client_that_sends_nothing_more_is_closed(sent: bytes) -> None:
-    """Before its first byte, within a head, between two requests."""
-    async with serve() as (listener, _), connect(listener) as client:
+    """Before its first byte, within a head, between two requests; within a head it is told."""
+    async with serve() as (listener, malformed), connect(listener) as client:
         await client.send(sent)
         if sent == GET:
             await client.reply()
@@ -725,7 +725,13 @@ async def test_a_client_that_sends_nothing_more_is_closed(sent: bytes) -> None:
         assert connection.transport is not None
         assert now < connection.deadline <= now + (75 if sent == GET else 10)
         connection.expire(connection.deadline + 0.1)
+        if sent == b"GET / HT":
+            status, fields, _ = await client.reply()
+            assert (status, fields["connection"]) == (408, "close")
+            await client.send(b"TP/1.1\r\nHost: x\r\n\r\n")  # too late: nobody listens
+            connection.expire(connection.deadline + 0.1)
         assert await client.ended() == b""
+        assert [problem.status for problem in malformed] == ([408] if sent == b"GET / HT" else [])
 
 
 async def test_each_byte_does_not_give_a_head_more_time() -> None:

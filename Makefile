@@ -4,13 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: demo test lint types bench lock clean
+.PHONY: demo test fuzz lint types bench lock clean
 
 demo: $(VENV)/runtime
 	$(BIN)/saphan demo
 
 test: $(VENV)/development
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests
+
+# Longer than the tests do it: make fuzz SECONDS=3600. Findings are kept in tests/fuzz/corpus.
+fuzz: $(VENV)/development
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
+SECONDS ?= 600
 
 lint: $(VENV)/development
 	$(BIN)/ruff check .

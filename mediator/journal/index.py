@@ -56,6 +56,7 @@ _ENTRY_CHUNKS = (256, 32, 4, 1)
 _KEY_CHUNKS = (2048, 256, 16, 1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CATCH_UP = 4096
+_MOST = 2**63 - 1  # that SQLite holds
 
 
 def _insert(table: str, columns: int, rows: int) -> str:
@@ -283,6 +284,8 @@ class Cursor:
             cursor = cls(at, origin, index)
             if (type(at), type(origin), type(index)) != (int, str, int) or str(cursor) != text:
                 raise ValueError("spelling")
+            if not -_MOST <= at <= _MOST or not 0 <= index <= _MOST:
+                raise ValueError("beyond what an index can hold")
         except (ValueError, TypeError, binascii.Error) as error:
             raise Problem(
                 Code.INVALID_REQUEST, where="cursor", detail="not a cursor of a search"

@@ -1,7 +1,8 @@
 """Fuzz for longer: ``python -m tests.fuzz --seconds 600 [--target requests]``.
 
-Targets take turns. A finding is printed, shrunk; bytes are kept in tests/fuzz/corpus as
-``refused-found-…``, to be renamed when they should be taken. Exit status 1 says that there was one.
+Targets take turns. A finding is printed, shrunk, and kept in tests/fuzz/corpus under its target,
+where the tests replay it once it is committed; a stream as ``refused-found-…``, to be renamed when
+it should be taken. Exit status 1 says that there was one.
 """
 
 from __future__ import annotations
@@ -11,13 +12,12 @@ import sys
 import time
 import traceback
 from collections import Counter
-from hashlib import sha256
 from itertools import cycle
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from tests.fuzz.targets import CORPUS, TARGETS, Target
+from tests.fuzz.targets import TARGETS, Target, keep
 
 ROUND = 500
 
@@ -64,11 +64,7 @@ def _round(name: str, target: Target, number: int, counts: Counter[Any]) -> bool
     except Exception:
         print(f"--- {name}, seed {number}: {last[0]!r}", file=sys.stderr)
         traceback.print_exc()
-        if target.bytes_of is not None:
-            data = target.bytes_of(last[0])
-            path = CORPUS / name / f"refused-found-{sha256(data).hexdigest()[:12]}"
-            path.write_bytes(data)
-            print(f"kept as {path}", file=sys.stderr)
+        print(f"kept as {keep(name, last[0])}", file=sys.stderr)
         return False
     return True
 

@@ -941,8 +941,8 @@ CATALOGUE: dict[Code, Entry] = {
             "ເຄື່ອງແມ່ຂ່າຍຄວາມປອດໄພຂອງຜູ້ເອີ້ນໃຊ້ເອງ ບໍ່ຕອບ.",
         ),
         (
-            "See that it runs, and that its setting listen.http or listen.https is this address.",
-            "ກະລຸນາກວດວ່າເຄື່ອງແມ່ຂ່າຍເຮັດວຽກຢູ່ ແລະ ຄ່າຕັ້ງ listen.http ຫຼື listen.https ແມ່ນທີ່ຢູ່ນີ້.",
+            "See that it runs, and that its settings below listen name this address.",
+            "ກະລຸນາກວດວ່າເຄື່ອງແມ່ຂ່າຍເຮັດວຽກຢູ່ ແລະ ຄ່າຕັ້ງພາຍໃຕ້ listen ແມ່ນທີ່ຢູ່ນີ້.",
         ),
         retryable=True,
     ),

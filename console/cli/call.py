@@ -101,14 +101,14 @@ def _explain(answer: client.Answer[bytes]) -> None:
     code = code or f"{said.get('type', '')} (the service's own answer)".lstrip()
     place = f" at {said['where']}" if said.get("where") else ""
     detail = said.get("message") or said.get("detail") or ""
-    click.echo(_plain(f"HTTP {answer.status} {code}{place}: {detail}".rstrip(": ")), err=True)
+    click.echo(plain(f"HTTP {answer.status} {code}{place}: {detail}".rstrip(": ")), err=True)
     remedy = said.get("remedy")
     if isinstance(remedy, dict):
-        click.echo(_plain(f"  Next: {remedy.get('en')}"), err=True)
-        click.echo(_plain(f"  ຂັ້ນຕອນຕໍ່ໄປ: {remedy.get('lo')}"), err=True)
+        click.echo(plain(f"  Next: {remedy.get('en')}"), err=True)
+        click.echo(plain(f"  ຂັ້ນຕອນຕໍ່ໄປ: {remedy.get('lo')}"), err=True)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text from outside on one line, without what a terminal would obey."""
     return "".join(c if c.isprintable() or c == "\u200b" else "\ufffd" for c in text)
 

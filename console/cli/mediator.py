@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import orjson
 
+from console.cli.administration import maintenance, peers
 from exchange.identifiers import ServiceId
 from mediator.server import open_server, serve
 from mediator.settings import ServerSettings
@@ -23,6 +24,10 @@ SETTINGS = click.argument("settings", type=click.Path(exists=True, dir_okay=Fals
 @click.group()
 def mediator() -> None:
     """Run a security server: one process that signs, records and forwards."""
+
+
+mediator.add_command(maintenance)
+mediator.add_command(peers)
 
 
 @mediator.command("serve")

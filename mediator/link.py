@@ -16,6 +16,7 @@ from exchange.envelope import NOT_COVERED, ResponseHead
 from exchange.identifiers import ServerId, ServiceId
 from exchange.problems import Code, Problem
 from exchange.trust import RegistryState, ServerRecord
+from mediator import metaservices
 from mediator.attempts import Fate, Missed
 from mediator.places import RETRY_AFTER_S
 from mediator.settings import CallSettings, LimitSettings
@@ -98,6 +99,11 @@ class Link:
         own = self._calls.get(service)
         return (own.exchange_s if own is not None else None) or self._limits.exchange_s
 
+    @property
+    def lines(self) -> int:
+        """How many services of how many servers have a line, all together."""
+        return len(self._lines)
+
     async def close(self) -> None:
         """Let running exchanges end and close all connections; idempotent."""
         lines, self._lines = self._lines, {}
@@ -149,12 +155,30 @@ class Link:
             )
 
     def _retire_outdated(self) -> None:
-        """After a change of the registry no connection of before is used any more."""
-        version = self._state().version
-        if version != self._judged_with:
-            self._judged_with = version
-            for line in self._lines.values():
+        """After a change of the registry no connection of before is used any more, and what the
+        registry does not name any more has no line: there are never more than it names.
+
+        One that still carries a message stays until the change after that.
+        """
+        state = self._state()
+        if state.version != self._judged_with:
+            self._judged_with = state.version
+            for (server, address, service), line in list(self._lines.items()):
                 line.pool.retire()
+                hosts = _hosts(state, service)
+                if (server, address) not in hosts and not line.pool.busy and not line.pool.waiting:
+                    del self._lines[server, address, service]
+
+
+def _hosts(state: RegistryState, service: ServiceId) -> list[tuple[ServerId, str]]:
+    """The servers at which a service can be asked for now, and where they stand."""
+    try:
+        if not metaservices.is_asked(service, "GET"):
+            state.service(service)
+        servers = state.servers_of(service.application)
+    except Problem:
+        return []
+    return [(server.id, server.address) for server in servers]
 
 
 def _end_to_end(headers: Headers) -> Headers:

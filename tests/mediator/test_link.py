@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from dataclasses import replace
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from exchange.envelope import RequestHead
-from exchange.identifiers import ApplicationId, ServerId
+from exchange.identifiers import ApplicationId, MemberId, ServerId
 from exchange.problems import Code
-from exchange.trust import ServerRecord
+from exchange.trust import RegistryState, ServerRecord, admit_member
 from mediator.attempts import Fate, Missed
 from mediator.link import Link
 from mediator.settings import LimitSettings
 from mediator.stages import RecordedCall, Routed, SealedCall
 from mediator.xroad import call_of, service_of
+from tests.registry.simulator import MPI, NOW, instance_record, member_record
 
 BUDGET = ApplicationId.parse("LA/GOV/MOF/budget")
 TARGET = "/r1/LA/GOV/MPI/oda-mis/projects/x"
@@ -45,3 +48,46 @@ async def test_a_server_with_which_tls_is_not_agreed_may_be_passed_over(said: by
         assert caught.value.problem.code is Code.PEER_UNREACHABLE
         assert caught.value.fate is Fate.NOT_SENT
         await link.close()
+
+
+def state_of(version: int, address: str, *members: MemberId) -> RegistryState:
+    """What the registry says: MPI's server stands at this address, when MPI is a member."""
+    instance, records = instance_record(), [member_record(member) for member in members]
+    moved = [
+        replace(record, servers=tuple(replace(one, address=address) for one in record.servers))
+        for record in records
+    ]
+    return RegistryState.build(
+        instance,
+        [admit_member(record, instance, NOW) for record in moved],
+        openapi={},
+        schemas={},
+        version=version,
+        expires=NOW + timedelta(hours=1),
+    )
+
+
+async def test_servers_that_leave_the_registry_leave_no_lines_behind() -> None:
+    """However often servers move or go, the link keeps a line for those only that are named."""
+    state = state_of(1, "https://127.0.0.1:1", MPI)
+    limits = LimitSettings(connect_s=2)
+    link = Link(ssl.create_default_context(), lambda: state, limits)
+
+    async def call(service: str) -> None:
+        (server,) = state.servers_of(ApplicationId.parse("LA/GOV/MPI/oda-mis"))
+        target = f"/r1/LA/GOV/MPI/oda-mis/{service}"
+        asked = call_of("GET", target, service_of(target, 8190), (), b"", BUDGET, "trace")
+        head = RequestHead("GET", server.address + target, ())
+        sealed = SealedCall(Routed(asked, (server,), ""), server, head, cast(Any, None), "")
+        with pytest.raises(Missed):
+            await link.send(RecordedCall(sealed, cast(Any, None)), 5)
+
+    for version in range(1, 6):
+        state = state_of(version, f"https://127.0.0.1:{version}", MPI)
+        await call("projects")
+        await call("listMethods")
+        assert link.lines == 2
+    state = state_of(9, "https://127.0.0.1:5", MPI)  # another member changed: all stays
+    await call("projects")
+    assert link.lines == 2
+    await link.close()

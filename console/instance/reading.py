@@ -24,6 +24,7 @@ NAME: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\u
 _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 HOST: Final = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
 # RFC 3986 section 2; without braces, in which settings files name variables of the environment.
+_NUMBER: Final = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 _URL: Final = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]{1,2000}")
 
 
@@ -168,13 +169,21 @@ def _wrong_url(parts: SplitResult, schemes: tuple[str, ...], *, base: bool) -> s
     host = parts.hostname or ""
     if parts.username is not None or parts.password is not None:
         return "must not hold a user or a password"
-    if parts.port == 0 or not (HOST.fullmatch(host) or _is_address(host)):
+    # A last label of digits is an address in another spelling to whoever resolves it (WHATWG URL).
+    is_name = HOST.fullmatch(host) and not _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2])
+    if parts.port == 0 or not (is_name or _is_address(host)):
         return "names no host"
     if parts.fragment or (base and parts.query):
         return "must have nothing after its path"
-    if _is_address(host) and (ip_address(host).is_link_local or ip_address(host).is_multicast):
+    if _is_address(host) and _is_of_the_link(host):
         return f"{host} is an address of the link itself, where no service is"
     return ""
+
+
+def _is_of_the_link(host: str) -> bool:
+    address = ip_address(host)
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_link_local or address.is_multicast
 
 
 def _is_address(host: str) -> bool:

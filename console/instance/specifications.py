@@ -25,6 +25,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 import aiohttp
 import yaml
+from aiohttp import AddrInfoType
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from console.instance.agreements import check_grantable
@@ -99,7 +100,9 @@ class Sources:
 
     def _session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(resolver=_Resolver(self), use_dns_cache=False),
+            connector=aiohttp.TCPConnector(
+                resolver=_Resolver(self), use_dns_cache=False, socket_factory=self._socket
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             auto_decompress=False,
@@ -113,6 +116,15 @@ class Sources:
         except ValueError:
             return
         self.check(str(address))
+
+    def _socket(self, found: AddrInfoType) -> socket.socket:
+        """A socket to an address, judged as it will be connected to: what a URL writes as digits
+        of another script is an address only when the client has read it."""
+        family, kind, protocol, _, address = found
+        self.check(str(address[0]))
+        made = socket.socket(family, kind, protocol)
+        made.setblocking(False)
+        return made
 
     def check(self, address: str) -> None:
         """Raises: Problem ``InvalidDocument`` for an address that may not be connected to."""

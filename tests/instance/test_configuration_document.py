@@ -259,6 +259,8 @@ def test_all_mistakes_are_told_at_once() -> None:
     [
         "http://", "http:///path", "http://a b/", "http://${HOME}.example/", "http://a/#f",
         "http://[::1", "http://169.254.169.254/latest", "http://224.0.0.1/", "http://a:0/",
+        "http://[::ffff:169.254.169.254]/latest", "http://2852039166/latest", "http://0xa9fea9fe/",
+        "http://169.254.43518/", "http://169.254.169.254./",
         "http://a:99999/", "file:///etc/passwd", "gopher://a/", "http://user@a/", "", "//a/",
     ],
 )  # fmt: skip

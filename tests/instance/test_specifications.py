@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_network
 from pathlib import Path
+from urllib.parse import quote, unquote_to_bytes
 
 import pytest
 import yaml
@@ -41,7 +42,7 @@ class _Handler(BaseHTTPRequestHandler):
         kind, _, rest = self.path[1:].partition("/")
         if kind == "to":
             self.send_response(302)
-            self.send_header("Location", rest.replace("PORT", str(self.server.server_port)))
+            self.send_header("Location", unquote_to_bytes(rest).decode("latin-1"))
             self.end_headers()
             return
         body = {
@@ -104,6 +105,24 @@ def test_a_redirect_is_judged_like_the_first_address(web: _Server) -> None:
     assert "redirects" in refusal(f"{web.url}/to/file:///etc/passwd", sources)
     again = "to/" * 5
     assert "redirects" in refusal(f"{web.url}/{again}json".replace("to/", "to//"), sources)
+
+
+@pytest.mark.parametrize("host", ["１２７.0.0.1", "127。0。0。1", "①②⑦.0.0.1"])
+def test_no_script_hides_an_inner_address_in_a_redirect(web: _Server, host: str) -> None:
+    """What normalises to an address (UTS 46) is judged as the address that is connected to."""
+    allowed = Sources(networks=(ip_network("127.0.0.9/32"),))
+    with _Server(("127.0.0.9", 0), _Handler) as near:
+        near.seen = []
+        thread = threading.Thread(target=near.serve_forever)
+        thread.start()
+        try:
+            hidden = f"http://{host}:{web.server_port}/json"
+            refusal(f"http://127.0.0.9:{near.server_port}/to/{quote(hidden, safe='/:')}", allowed)
+        finally:
+            near.shutdown()
+            thread.join()
+    assert len(near.seen) == 1
+    assert web.seen == []
 
 
 def test_what_is_no_usable_document_is_refused(web: _Server) -> None:

@@ -7,6 +7,8 @@ the API, so that what people read is what is enforced.
 Invariants:
 - every operation of the document has a handler and every handler an operation, or the API is not
   built;
+- a request names this machine by its address or as localhost: a page in a browser that was led
+  here by a name of its own (DNS rebinding) gets nothing;
 - query parameters that are not declared are refused (``x-saphan-strict-query``), so that a
   misspelt condition does not widen an answer;
 - an answer is JSON unless its handler says otherwise; every refusal is a problem.
@@ -16,8 +18,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 import orjson
 import structlog
@@ -90,6 +93,7 @@ class Api:
             return problem_reply(replies.internal())
 
     async def _answer(self, request: Request) -> Reply:
+        _check_host(request.headers)
         path, _, query = request.target.partition("?")
         path = path.removeprefix(self.base)
         if path == "/openapi.json" and request.method in ("GET", "HEAD"):
@@ -125,6 +129,23 @@ class Api:
                 facts={"methods": methods},
                 status=405,
             ) from problem
+
+
+def _check_host(headers: Headers) -> None:
+    """Raises: Problem ``InvalidRequest`` (421) when the Host field is a name that anybody may give
+    to this machine; browsers always send one, and no page can choose it."""
+    named = next((value for name, value in headers if name == "host"), "")
+    try:
+        host = urlsplit(f"//{named}").hostname or ""
+        if host not in ("", "localhost"):
+            ip_address(host)
+    except ValueError as error:
+        raise Problem(
+            Code.INVALID_REQUEST,
+            where="Host",
+            detail="name this machine by its address or as localhost",
+            status=421,
+        ) from error
 
 
 def json_reply(status: int, document: Any) -> Reply:

@@ -114,6 +114,7 @@ class Inlet:
                 )
             held.take(Bound(f"application {client}", self.bounds.share, "limits.share"))
             held.take(self.bounds.calls_to(named[0]))
+            request.room.belongs_to(f"application {client}")
             body = await request.receive(self.bounds.body_to(named[0]), self.limits.read_s)
             return xroad.call_of(
                 request.method, target, named, fields, body, client, request_id, request.room

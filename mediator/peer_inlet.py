@@ -81,6 +81,7 @@ class PeerInlet:
                 raise request.fault
             peer = self._peer(request)
             held.take(Bound(f"server {peer}", share_of(self.limits), "limits.share"))
+            request.room.belongs_to(f"server {peer}")
             limits = self.limits
             length, coming = request.length, None
             body: Body = b""

@@ -244,6 +244,7 @@ def _open_spools(settings: ServerSettings) -> Spools:
         reserve_bytes=limits.low_disk_bytes,
         stall_s=limits.stall_s,
         floor_bytes_per_s=limits.floor_bytes_per_s,
+        share=limits.share,
     )
 
 

@@ -263,7 +263,8 @@ class LimitSettings:
     )
     concurrent: int = setting("exchanges at the same time", default=4000, low=1)
     share: float = setting(
-        "part of `concurrent` that one application, agreement or other server may have",
+        "part of `concurrent` that one application, agreement or other server may have; of "
+        "`bodies_memory_bytes` and `spool_max_bytes`, one application or other server",
         default=0.5,
         low=0.001,
         high=1,

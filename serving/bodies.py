@@ -10,8 +10,8 @@ Invariants:
 - every exchange has one :class:`Room`, and every byte that it keeps of bodies is counted there;
   all rooms together keep to the bounds of their :class:`Spools`: what does not fit is refused with
   ``ServerOverloaded`` before it is taken;
-- what a server keeps of bodies is counted, and bounded by its :class:`Spools`: what does not fit is
-  refused with ``ServerOverloaded``;
+- whoever is known by name (:meth:`Room.belongs_to`) has at most ``share`` of either bound, with all
+  its exchanges together: nobody fills memory or disk for everybody else;
 - a descriptor is closed when the last thread that uses it is done, never under it.
 
 Everything but the threads' own jobs happens on the event loop's thread.
@@ -157,6 +157,7 @@ class Spools:
         stall_s: for how long a transfer of a long body may stand still.
         floor_bytes_per_s: what a long body must reach on average, beyond the time that a short one
             may take.
+        share: the part of memory and disk that one caller may have.
     """
 
     def __init__(
@@ -168,6 +169,7 @@ class Spools:
         reserve_bytes: int = 0,
         stall_s: float = 20.0,
         floor_bytes_per_s: int = 16 * 1024,
+        share: float = 1.0,
     ) -> None:
         self.directory = directory
         self.memory_bytes = memory_bytes
@@ -175,6 +177,9 @@ class Spools:
         self.reserve_bytes = reserve_bytes
         self.stall_s = stall_s
         self.floor_bytes_per_s = floor_bytes_per_s
+        self.share = share
+        self.callers: dict[str, Caller] = {}
+        """Who has exchanges with bodies now."""
         self.in_memory = 0
         """Bytes of bodies in memory now."""
         self.on_disk = 0
@@ -225,16 +230,38 @@ class Spools:
             self._threads = None
 
 
+class Caller:
+    """What the exchanges of one caller together keep of bodies."""
+
+    __slots__ = ("disk", "memory", "name", "rooms")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.rooms = 0
+        self.memory = 0
+        self.disk = 0
+
+
 class Room:
     """What one exchange keeps of bodies; everything ends with :meth:`end`."""
 
-    __slots__ = ("_bodies", "_disk", "_memory", "spools")
+    __slots__ = ("_bodies", "_caller", "_disk", "_memory", "spools")
 
     def __init__(self, spools: Spools) -> None:
         self.spools = spools
+        self._caller: Caller | None = None
         self._memory = 0
         self._disk = 0
         self._bodies: list[Spooled | Spool] = _NONE
+
+    def belongs_to(self, name: str) -> None:
+        """Say whose exchange this is, before anything is kept of it."""
+        callers = self.spools.callers
+        caller = callers.get(name)
+        if caller is None:
+            caller = callers[name] = Caller(name)
+        caller.rooms += 1
+        self._caller = caller
 
     def hold(self, size: int) -> None:
         """Count bytes that are kept in memory until the room ends.
@@ -247,6 +274,11 @@ class Room:
             raise overloaded(
                 "memory", f"bodies in memory may take {spools.memory_bytes} bytes together"
             )
+        caller = self._caller
+        if caller is not None:
+            if caller.memory + size > spools.memory_bytes * spools.share:
+                raise _share_taken("memory", caller, int(spools.memory_bytes * spools.share))
+            caller.memory += size
         spools.in_memory += size
         self._memory += size
 
@@ -254,6 +286,8 @@ class Room:
         """Give back bytes in memory before the end."""
         self.spools.in_memory -= size
         self._memory -= size
+        if self._caller is not None:
+            self._caller.memory -= size
 
     def reserve(self, size: int) -> None:
         """Count bytes on disk until the room ends.
@@ -264,6 +298,11 @@ class Room:
         spools = self.spools
         if spools.on_disk + size > spools.spool_bytes:
             raise overloaded("spool", f"long bodies may take {spools.spool_bytes} bytes together")
+        caller = self._caller
+        if caller is not None:
+            if caller.disk + size > spools.spool_bytes * spools.share:
+                raise _share_taken("spool", caller, int(spools.spool_bytes * spools.share))
+            caller.disk += size
         spools.on_disk += size
         self._disk += size
 
@@ -300,7 +339,14 @@ class Room:
 
     def end(self) -> None:
         """Forget everything; idempotent."""
-        spools = self.spools
+        spools, caller = self.spools, self._caller
+        if caller is not None:
+            self._caller = None
+            caller.memory -= self._memory
+            caller.disk -= self._disk
+            caller.rooms -= 1
+            if not caller.rooms:
+                del spools.callers[caller.name]
         if self._memory:
             spools.in_memory -= self._memory
             self._memory = 0
@@ -376,6 +422,10 @@ def overloaded(where: str, detail: str) -> Problem:
     return Problem(
         Code.OVERLOADED, where=where, detail=detail, facts={"retry_after_s": _RETRY_AFTER_S}
     )
+
+
+def _share_taken(where: str, caller: Caller, most: int) -> Problem:
+    return overloaded(where, f"bodies of {caller.name} may take {most} bytes together")
 
 
 # --- what the threads do -------------------------------------------------------------------------

@@ -7,11 +7,12 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 import pytest
@@ -271,3 +272,39 @@ def test_an_answer_is_cut_off_at_the_bound_of_its_agreement(roomy: SmallWorld) -
     assert answer.json["facts"]["limit_bytes"] == FEW
     for server in (roomy.mof, roomy.mpi):
         assert len(roomy.hits(server, problem="ResponseTooLarge", since=since)) == 1
+
+
+def test_one_application_leaves_room_for_the_others() -> None:
+    """It announces long bodies and sends none of them: it has its share of the disk, its 503
+    says whose that is, and another application's long body passes meanwhile."""
+    limits = {"request_max_bytes": 8 * MIB, "spool_max_bytes": 16 * MIB, "read_s": 60}
+    agreements = [small.agreement("mof-mpi"), small.agreement("web-mpi", small.WEB)]
+    services = {small.PROJECTS: {"response_max_bytes": 8 * MIB}}
+    with (
+        world_of(agreements, limits=limits, services=services) as world,
+        ExitStack() as stack,
+    ):
+        address = urlsplit(world.mof.url("http"))
+        for _ in range(2):
+            line = socket.create_connection((address.hostname, address.port), 20)
+            stack.enter_context(closing(line))
+            line.sendall(
+                f"POST /r1/{small.PROJECTS}/projects HTTP/1.1\r\nHost: a\r\n"
+                f"X-Road-Client: {small.BUDGET}\r\nExpect: 100-continue\r\n"
+                f"Content-Length: {4 * MIB - 1}\r\n\r\n".encode()
+            )
+            assert line.recv(100).startswith(b"HTTP/1.1 100 ")  # there is room, and it is taken
+        _, full = post(world, 2 * MIB)
+        assert (full.status, full.code) == (503, "ServerOverloaded")
+        assert f"bodies of application {small.BUDGET}" in full.body.decode()
+        context = ssl.create_default_context(cafile=str(world.world.authorities))
+        other = world.call(
+            "/projects",
+            method="POST",
+            client=str(small.WEB),
+            headers={"Content-Type": "application/json"},
+            body=orjson.dumps({"code": "P-9", "amount": 1.5, "title_en": "x" * 2 * MIB}),
+            url=world.mof.url("https"),
+            context=context,
+        )
+        assert other.status == 201, other.body[:300]

@@ -189,3 +189,31 @@ def test_a_folder_that_cannot_be_used_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(Problem) as caught:
         Spools.open(tmp_path / "spool")
     assert caught.value.code is Code.INVALID_SETTINGS
+
+
+async def test_one_caller_has_its_share_and_the_others_go_on(tmp_path: Path) -> None:
+    """With all its exchanges together, in memory and on disk; what ends gives its part back."""
+    spools = Spools.open(tmp_path, memory_bytes=4 << 20, spool_bytes=8 << 20, share=0.5)
+    rooms = [spools.room() for _ in range(4)]
+    greedy, again, other, nobody = rooms
+    for room, name in ((greedy, "a"), (again, "a"), (other, "b")):
+        room.belongs_to(name)
+    greedy.hold(2 << 20)
+    greedy.reserve(3 << 20)
+    for refused in (lambda: again.hold(1), lambda: again.spool((1 << 20) + 1)):
+        with pytest.raises(Problem) as caught:
+            refused()
+        assert caught.value.code is Code.OVERLOADED
+        assert "bodies of a" in caught.value.detail
+    other.hold(1 << 20)
+    other.spool(4 << 20)
+    nobody.hold(1 << 20)
+    greedy.release(1 << 20)
+    again.hold(1 << 20)
+    greedy.end()
+    again.hold(1 << 20)
+    for room in rooms:
+        room.end()
+        room.end()
+    assert (spools.in_memory, spools.callers) == (0, {})
+    spools.close()

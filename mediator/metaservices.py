@@ -12,6 +12,7 @@ clients compare.
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -22,7 +23,7 @@ import yaml
 
 from exchange.contracts import Contract
 from exchange.identifiers import ApplicationId, ServiceId
-from exchange.problems import Code, Problem
+from exchange.problems import ACTED, Code, Problem
 from exchange.registrations import GET_OPENAPI, LIST_METHODS, METASERVICES, ServiceType
 from exchange.trust import RegistryState
 from serving.backends import Headers
@@ -32,6 +33,8 @@ METHODS_OF_PATHS: Final = frozenset(
 )
 YAML_TYPES: Final = ("application/yaml", "application/x-yaml", "text/yaml")
 _JSON: Final = "application/json"
+MAX_SHOWN_BYTES: Final = 64 * 1024 * 1024
+MAX_WAITING: Final = 16
 
 
 class Offer(Protocol):
@@ -87,6 +90,7 @@ async def answer(
     offers: Iterable[Offer],
     type_of: TypeOf,
     opens: Opens,
+    shown: Shown,
 ) -> Answer:
     """Answer a call of a metaservice.
 
@@ -94,13 +98,14 @@ async def answer(
         asked: the service as the call names it; its code is that of a metaservice.
         query: still percent-encoded.
         offers: the services that this server offers, of any application.
+        shown: the documents as they were shown before.
 
     Raises:
-        Problem: ``InvalidRequest`` or ``UnknownService`` of getOpenAPI.
+        Problem: ``InvalidRequest``, ``UnknownService`` or ``ServerOverloaded`` of getOpenAPI.
     """
     own = [offer for offer in offers if offer.id.application == asked.application]
     if asked.service_code == GET_OPENAPI:
-        return await _openapi(asked.application, query, accept, own, type_of)
+        return await _openapi(asked.application, query, accept, own, type_of, shown)
     found = listed(own, type_of)
     if asked.service_code != LIST_METHODS:
         found = allowed(found, opens)
@@ -154,6 +159,7 @@ async def _openapi(
     accept: str,
     offers: Iterable[Offer],
     type_of: TypeOf,
+    shown: Shown,
 ) -> Answer:
     code = _service_code(query)
     offer = next((offer for offer in offers if offer.id.service_code == code), None)
@@ -171,7 +177,7 @@ async def _openapi(
             detail=f"Invalid service type: {kind}",
         )
     wanted = yaml_type(accept)
-    body = await asyncio.to_thread(published, offer.document, in_yaml=bool(wanted))
+    body = await shown.get(offer.document, in_yaml=bool(wanted))
     return Answer((("content-type", wanted or _JSON),), body)
 
 
@@ -196,6 +202,56 @@ def yaml_type(accept: str) -> str:
         if media in (_JSON, "application/*", "*/*"):
             return ""
     return ""
+
+
+class Shown:
+    """Documents as they are shown, each made once: anybody may ask for them without an agreement,
+    and a long one in YAML takes seconds of the processor.
+
+    One is made at a time, a few wait for it, and what is kept is bounded.
+    """
+
+    def __init__(self, max_bytes: int = MAX_SHOWN_BYTES, max_waiting: int = MAX_WAITING) -> None:
+        self._max_bytes = max_bytes
+        self._max_waiting = max_waiting
+        self._made: OrderedDict[tuple[bytes, bool], bytes] = OrderedDict()
+        self._size = 0
+        self._waiting = 0
+        self._one_at_a_time = asyncio.Lock()
+
+    async def get(self, document: bytes, *, in_yaml: bool) -> bytes:
+        """The document as :func:`published` makes it.
+
+        Raises:
+            Problem: ``ServerOverloaded`` when enough wait for documents.
+        """
+        found = self._made.get((document, in_yaml))
+        if found is not None:
+            return found
+        if self._waiting >= self._max_waiting:
+            raise Problem(
+                Code.OVERLOADED,
+                where="getOpenAPI",
+                detail="enough documents are being made",
+                facts={"retry_after_s": 2, ACTED: False},
+            )
+        self._waiting += 1
+        try:
+            async with self._one_at_a_time:
+                found = self._made.get((document, in_yaml))
+                if found is None:
+                    found = await asyncio.to_thread(published, document, in_yaml=in_yaml)
+                    self._keep((document, in_yaml), found)
+                return found
+        finally:
+            self._waiting -= 1
+
+    def _keep(self, key: tuple[bytes, bool], made: bytes) -> None:
+        self._made[key] = made
+        self._size += len(made)
+        while self._size > self._max_bytes:
+            _, oldest = self._made.popitem(last=False)
+            self._size -= len(oldest)
 
 
 def published(document: bytes, *, in_yaml: bool = False) -> bytes:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
@@ -37,7 +37,7 @@ from mediator.once.vault import Answer
 from mediator.once.writer import Claim
 from mediator.pinned import PinnedAgreements
 from mediator.places import Places
-from mediator.quota import NOT_COUNTED, QuotaBook
+from mediator.quota import QuotaBook, did_not_happen
 from mediator.records import Recorder
 from mediator.release import Releases, check_selection
 from mediator.replay import ReplayMemory
@@ -108,6 +108,7 @@ class Provider:
     turns: Turns
     max_url_bytes: int
     places: Places
+    shown: metaservices.Shown = field(default_factory=metaservices.Shown)
 
     async def exchange(self, received: Received) -> RecordedReply:
         """Answer a message of another server; refusals are signed and recorded answers too.
@@ -151,7 +152,7 @@ class Provider:
             found = await self.claim(checked)
             if isinstance(found, Answer):
                 course.stopped, course.repeated = problem_of(found), True
-                return self.sealer.outcome(recorded, found)
+                return await self.repeat(checked, found)
             course.claim = found
             delivered = await self.deliver(checked)
             judged = await self.judge(delivered)
@@ -276,6 +277,7 @@ class Provider:
             lambda service, method, path: self.agreements.opens(
                 call.client, service, method, path, now
             ),
+            self.shown,
         )
         return self.sealer.reply(recorded, 200, answer.headers, answer.body)
 
@@ -354,7 +356,7 @@ class Provider:
             try:
                 yield
             except Problem as problem:
-                if problem.code in NOT_COUNTED:
+                if did_not_happen(problem):
                     self.quotas.give_back(terms.rates, now)
                 raise
 
@@ -392,6 +394,19 @@ class Provider:
         ):
             raise not_kept("it was released under another agreement")
         return found
+
+    async def repeat(self, checked: Checked, answer: Answer) -> SealedReply:
+        """Sign a recorded outcome anew, bound to this request.
+
+        An answer is cut once more: the parties may have put another text of the agreement, which
+        releases less, in the place of the one under which it was recorded.
+        """
+        recorded = checked.allowed.recorded
+        if answer.problem:
+            return self.sealer.outcome(recorded, answer)
+        delivered = Delivered(checked, answer.status, answer.headers, answer.body or b"")
+        released = await self.releases.cut(Judged(delivered, None))
+        return self.sealer.released(recorded, released)
 
     # --- deliver, check --------------------------------------------------------------------------
 

@@ -18,12 +18,20 @@ from typing import NamedTuple
 from exchange.agreements import Agreement
 from exchange.identifiers import ApplicationId, MemberId, ServiceId
 from exchange.problems import ACTED, Code, Problem
+from serving.backends import NotDelivered
 
 DAY_S = 86400
 KEPT_DAYS = 4
 
 NOT_COUNTED = frozenset({Code.QUOTA_EXCEEDED, Code.OVERLOADED})
-"""A call that ends so did not happen: it uses nothing of the day."""
+"""What a call ends with that did not happen, for want of room."""
+
+
+def did_not_happen(problem: Problem) -> bool:
+    """Whether a call ended before the backend was asked, for want of room: it uses nothing of the
+    day. A server may also find that it has no room for what the backend answered."""
+    undone = isinstance(problem, NotDelivered) or problem.facts.get(ACTED) is False
+    return undone and problem.code in NOT_COUNTED
 
 
 def quota_key(provider: MemberId | str, consumer: ApplicationId | str, name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
@@ -17,6 +18,7 @@ from console.reference_world.world import RunningServer
 from exchange.entries import Entry
 from exchange.problems import Code
 from mediator.journal.reader import JournalReader
+from tests.world import small
 from tests.world.backend import GOOD
 from tests.world.fixtures import small_world
 from tests.world.small import DOWN, LENIENT, MPI_SERVER, Answer, SmallWorld, wait_published
@@ -163,6 +165,36 @@ def test_no_body_lies_in_plain_text_in_the_servers_folder(own_world: SmallWorld)
     books = [path for path in files if path.name.startswith("once.sqlite")]
     assert not [path for path in books if message_id.encode() in path.read_bytes()]
     own_world.world.start(MPI_SERVER)
+
+
+def test_a_repeat_is_judged_by_the_agreement_as_it_is_now(own_world: SmallWorld) -> None:
+    """A text of the agreement that releases less, under the same id and version, cuts the recorded
+    answer too; without the agreement nothing is given, recorded or not."""
+    message_id = str(uuid4())
+    pinned = own_world.mpi.agreements / "mof-mpi.jws"
+    before = pinned.read_bytes()
+    assert "title_en" in post(own_world, message_id, message_id).json
+    document = small.agreement("mof-mpi")
+    for grant in document["grants"]:
+        grant["fields"] = ["/code"]
+    try:
+        own_world.world.agree(document)
+        deadline = time.monotonic() + 20
+        while "title_en" in (cut := post(own_world, message_id, message_id)).json:
+            assert time.monotonic() < deadline, "the new text is not obeyed"
+            time.sleep(0.1)
+        assert cut.status == 201
+        assert cut.json == {"code": GOOD["code"]}
+        pinned.unlink()
+        while post(own_world, message_id, message_id).status != 403:
+            assert time.monotonic() < deadline, "the agreement is obeyed still"
+            time.sleep(0.1)
+    finally:
+        own_world.world.pin(MPI_SERVER.member, "mof-mpi", before)
+    while post(own_world, message_id, message_id).status != 201:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert carried_out(own_world, message_id) == 1
 
 
 def test_health_and_metrics_tell_of_the_book(own_world: SmallWorld) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ import yaml
 
 from exchange.contracts import Contract
 from exchange.identifiers import ServiceId
-from exchange.problems import Code, Problem
+from exchange.problems import ACTED, Code, Problem
 from exchange.registrations import ServiceType
 from mediator import metaservices
 
@@ -73,6 +74,7 @@ async def _ask(code: str, query: str = "", accept: str = "") -> metaservices.Ans
         OFFERS,
         _type_of,
         lambda service, method, _: service.service_code == "projects" and method == "GET",
+        metaservices.Shown(),
     )
 
 
@@ -162,3 +164,34 @@ async def test_messages_that_clients_compare(query: str, code: Code, message: st
     with pytest.raises(Problem) as caught:
         await _ask("getOpenAPI", query)
     assert (caught.value.code, caught.value.detail) == (code, message)
+
+
+async def test_a_document_is_made_once_whoever_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when many ask at one moment: no agreement stands before getOpenAPI."""
+    made: list[bool] = []
+    make = metaservices.published
+
+    def counted(document: bytes, *, in_yaml: bool = False) -> bytes:
+        made.append(in_yaml)
+        return make(document, in_yaml=in_yaml)
+
+    monkeypatch.setattr(metaservices, "published", counted)
+    shown, document = metaservices.Shown(), orjson.dumps(DOCUMENT)
+    for in_yaml in (True, False):
+        asked = [shown.get(document, in_yaml=in_yaml) for _ in range(8)]
+        assert set(await asyncio.gather(*asked)) == {make(document, in_yaml=in_yaml)}
+    assert made == [True, False]
+
+
+async def test_only_a_few_wait_for_documents_and_what_is_kept_is_bounded() -> None:
+    """More are refused with nothing done; a document beyond the bound is made anew each time."""
+    shown = metaservices.Shown(max_bytes=10, max_waiting=2)
+    documents = [orjson.dumps(DOCUMENT | {"x-number": number}) for number in range(3)]
+    asked = [shown.get(document, in_yaml=True) for document in documents]
+    *good, refused = await asyncio.gather(*asked, return_exceptions=True)
+    assert all(isinstance(one, bytes) for one in good)
+    assert isinstance(refused, Problem)
+    assert refused.code is Code.OVERLOADED
+    assert refused.facts[ACTED] is False
+    assert (shown._size, len(shown._made)) == (0, 0)
+    assert await shown.get(documents[2], in_yaml=False) == metaservices.published(documents[2])

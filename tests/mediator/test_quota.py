@@ -12,15 +12,18 @@ from hypothesis import strategies as st
 
 from exchange.agreements import Agreement, Quota, parse_agreement
 from exchange.identifiers import ServiceId
-from exchange.problems import Code, Problem
+from exchange.problems import ACTED, Code, Problem
 from mediator.quota import (
     DAY_S,
+    NOT_COUNTED,
     QuotaBook,
     Rate,
+    did_not_happen,
     quota_key,
     rate_of_agreement,
     rate_of_service,
 )
+from serving.backends import NotDelivered
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()
 
@@ -139,6 +142,16 @@ def test_a_call_that_did_not_happen_is_given_back() -> None:
     book.give_back(rates, NOON)
     assert _spend(book, agreement, NOON) is None
     assert _spend(book, agreement, NOON) is not None
+
+
+def test_a_call_that_reached_the_backend_counts_whatever_came_of_it() -> None:
+    """A server that has no room for the answer has asked all the same; nobody makes calls that do
+    not count by filling it."""
+    for code in NOT_COUNTED:
+        assert did_not_happen(Problem(code, where="", facts={ACTED: False}))
+        assert did_not_happen(NotDelivered(code, where=""))
+        assert not did_not_happen(Problem(code, where="memory", facts={"retry_after_s": 2}))
+    assert not did_not_happen(Problem(Code.ONCE_UNAVAILABLE, where="", facts={ACTED: False}))
 
 
 def test_a_clock_that_is_set_gives_no_calls_away_and_takes_none() -> None:

@@ -26,7 +26,8 @@ def remember(journal: Journal, directory: Path, clock: Clock) -> tuple[ReplayMem
 
     The day's use of quotas is noted every second (:func:`note_quotas`), so that only the entries
     since then are counted; without a note, those since midnight. A call that was under way when
-    the note was written may count twice; one that was under way at a kill does not count.
+    the note was written is not in it: its entry counts. One that was under way at a kill does not
+    count, and one that ended in the note's own millisecond may count twice.
     """
     now = clock.now()
     tomorrow = format_time(_midnight(now) + timedelta(days=1))

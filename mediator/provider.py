@@ -359,6 +359,8 @@ class Provider:
                 if did_not_happen(problem):
                     self.quotas.give_back(terms.rates, now)
                 raise
+            finally:
+                self.quotas.settle(terms.rates, now)
 
     async def claim(self, checked: Checked) -> Claim | Answer | None:
         """Claim a message whose method is unsafe, or find what came of it before.

@@ -114,6 +114,7 @@ class Days:
 class _Usage:
     bucket: Bucket = field(default_factory=Bucket)
     days: Days = field(default_factory=Days)
+    running: Days = field(default_factory=Days)
 
 
 @dataclass(slots=True)
@@ -123,9 +124,12 @@ class QuotaBook:
     _usage: dict[str, _Usage] = field(default_factory=dict)
 
     def snapshot(self, now: float) -> dict[str, int]:
-        """The calls of today by key."""
+        """The calls of today by key, without those that are under way."""
         today = int(now) // DAY_S
-        counts = ((key, usage.days.of(today)) for key, usage in self._usage.items())
+        counts = (
+            (key, usage.days.of(today) - usage.running.of(today))
+            for key, usage in self._usage.items()
+        )
         return {key: count for key, count in counts if count}
 
     def restore(self, key: str, at: datetime, calls: int = 1) -> None:
@@ -133,7 +137,7 @@ class QuotaBook:
         self._of(key).days.add(int(at.timestamp()) // DAY_S, calls)
 
     def spend(self, rates: tuple[Rate, ...], now: float, at: float) -> None:
-        """Take one call of each rate.
+        """Take one call of each rate; :meth:`settle` when it is over.
 
         Args:
             now: wall-clock seconds since the epoch, for the day.
@@ -154,8 +158,14 @@ class QuotaBook:
                     raise _used_up(rate, "per_second", rate.per_second, wait_s)
         for rate, usage in used:
             usage.days.add(day, 1)
+            usage.running.add(day, 1)
             if rate.per_second is not None:
                 usage.bucket.take()
+
+    def settle(self, rates: tuple[Rate, ...], now: float) -> None:
+        """A call is over, and its record comes next; ``now`` is when it was taken."""
+        for rate in rates:
+            self._of(rate.key).running.add(int(now) // DAY_S, -1)
 
     def give_back(self, rates: tuple[Rate, ...], now: float) -> None:
         """The call did not happen: this server had no room for it after all."""

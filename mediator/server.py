@@ -50,7 +50,6 @@ from mediator.metrics import Metrics
 from mediator.offers import AdapterFactory, offer
 from mediator.once.book import OnceBook
 from mediator.once.engine import Engine
-from mediator.once.postgresql import PostgreSqlEngine
 from mediator.once.recovery import outcomes
 from mediator.once.sqlite import FILE as SQLITE_FILE
 from mediator.once.sqlite import SqliteEngine
@@ -347,6 +346,9 @@ async def _open_book(base: _Base) -> OnceBook:
         master = await asyncio.to_thread(secret, settings.directory / "once.key")
     engine: Engine
     if once.database is not None:
+        # Imported where it is wanted: it takes 0.2 s and 10 MB of every start.
+        from mediator.once.postgresql import PostgreSqlEngine
+
         engine = PostgreSqlEngine(once.database, str(settings.server), run)
     else:
         engine = SqliteEngine(settings.directory / SQLITE_FILE, run)

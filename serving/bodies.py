@@ -12,9 +12,8 @@ Invariants:
   ``ServerOverloaded`` before it is taken;
 - whoever is known by name (:meth:`Room.belongs_to`) has at most ``share`` of either bound, with all
   its exchanges together: nobody fills memory or disk for everybody else;
-- a descriptor is closed when the last thread that uses it is done, never under it.
-
-Everything but the threads' own jobs happens on the event loop's thread.
+- everything but the threads' own jobs (:mod:`serving.spool_files`) happens on the event loop's
+  thread.
 """
 
 from __future__ import annotations
@@ -22,8 +21,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
-import os
-import stat
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,10 +31,12 @@ from typing import Any, Final, TypeAlias, TypeVar
 import structlog
 
 from exchange.problems import Code, Problem
+from serving import spool_files
+from serving.spool_files import PIECE_BYTES as PIECE_BYTES
+from serving.spool_files import SpoolFile
 
 IN_MEMORY_BYTES: Final = 1024 * 1024
 """The longest body that is kept in memory."""
-PIECE_BYTES: Final = 256 * 1024
 _RETRY_AFTER_S: Final = 2
 _THREADS: Final = 4
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -54,12 +53,12 @@ class Spooled:
     __slots__ = ("_file", "room", "sha256", "size", "took_s")
 
     def __init__(
-        self, room: Room, file: _File, size: int, digest: bytes, took_s: float = 0.0
+        self, room: Room, file: SpoolFile, size: int, digest: bytes, took_s: float = 0.0
     ) -> None:
         self.room = room
         self.took_s = took_s
         """Seconds from its beginning to its end."""
-        self._file: _File | None = file
+        self._file: SpoolFile | None = file
         self.size = size
         self.sha256 = digest
 
@@ -74,7 +73,7 @@ class Spooled:
         """
         file, size = self._opened(), min(size, self.size - offset)
         try:
-            return await self.room.spools.in_thread(lambda: _read(file, offset, size))
+            return await self.room.spools.in_thread(lambda: spool_files.read(file, offset, size))
         except OSError as error:
             raise self.room.spools.failed(error) from error
 
@@ -106,7 +105,9 @@ class Spooled:
         """
         file, size = self._opened(), self.size
         try:
-            return await self.room.spools.in_thread(lambda: _digest(file, size, algorithm))
+            return await self.room.spools.in_thread(
+                lambda: spool_files.digest(file, size, algorithm)
+            )
         except OSError as error:
             raise self.room.spools.failed(error) from error
 
@@ -114,7 +115,7 @@ class Spooled:
         """Let the file go; idempotent."""
         self._file = None
 
-    def _opened(self) -> _File:
+    def _opened(self) -> SpoolFile:
         if self._file is None:
             raise ValueError("the exchange of this body has ended")
         return self._file
@@ -198,7 +199,7 @@ class Spools:
         """
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _nameless(directory)
+            spool_files.nameless(directory)
         except OSError as error:
             raise Problem(
                 Code.INVALID_SETTINGS,
@@ -370,7 +371,7 @@ class Spool:
     def __init__(self, room: Room, announced: int) -> None:
         self._room = room
         self._announced = announced
-        self._file: _File | None = None
+        self._file: SpoolFile | None = None
         self._hash = sha256()
         self._began = time.monotonic()
         self.size = 0
@@ -390,7 +391,12 @@ class Spool:
         file, digest, offset, to_come = self._file, self._hash, self.size, self._announced
         try:
             self._file = await spools.in_thread(
-                lambda: _append(file or _create(spools, to_come), digest, offset, pieces)
+                lambda: spool_files.append(
+                    file or spool_files.create(spools.directory, to_come, spools.reserve_bytes),
+                    digest,
+                    offset,
+                    pieces,
+                )
             )
         except OSError as error:
             raise spools.failed(error) from error
@@ -426,63 +432,3 @@ def overloaded(where: str, detail: str) -> Problem:
 
 def _share_taken(where: str, caller: Caller, most: int) -> Problem:
     return overloaded(where, f"bodies of {caller.name} may take {most} bytes together")
-
-
-# --- what the threads do -------------------------------------------------------------------------
-
-
-class _File:
-    """A descriptor that is closed with its last user, who may be a thread."""
-
-    __slots__ = ("descriptor",)
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-
-    def __del__(self) -> None:
-        os.close(self.descriptor)
-
-
-def _nameless(directory: Path) -> _File:
-    flags = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
-    return _File(os.open(directory, flags, stat.S_IRUSR | stat.S_IWUSR))
-
-
-def _create(spools: Spools, size: int) -> _File:
-    directory = spools.directory
-    if directory is None:
-        raise OSError(errno.ENOENT, "no folder is set")
-    disk = os.statvfs(directory)
-    if disk.f_bavail * disk.f_frsize < size + spools.reserve_bytes:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    return _nameless(directory)
-
-
-def _append(file: _File, digest: Any, offset: int, pieces: Sequence[bytes]) -> _File:
-    for piece in pieces:
-        digest.update(piece)
-        view = memoryview(piece)
-        while view:
-            written = os.pwrite(file.descriptor, view, offset)
-            offset += written
-            view = view[written:]
-    return file
-
-
-def _read(file: _File, offset: int, size: int) -> bytes:
-    pieces: list[bytes] = []
-    while size > 0:
-        piece = os.pread(file.descriptor, size, offset)
-        if not piece:
-            raise OSError(errno.EIO, "the file is shorter than what was written")
-        pieces.append(piece)
-        offset += len(piece)
-        size -= len(piece)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
-def _digest(file: _File, size: int, algorithm: str) -> bytes:
-    found = hashlib.new(algorithm)
-    for offset in range(0, size, PIECE_BYTES):
-        found.update(_read(file, offset, min(PIECE_BYTES, size - offset)))
-    return found.digest()

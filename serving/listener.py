@@ -21,13 +21,13 @@ import structlog
 from exchange.problems import Code, Problem, Side
 from serving import replies
 from serving.bodies import Spools, in_memory
+from serving.outgoing import format_head
 from serving.requests import (
     MAX_FIELDS,
     MAX_HEAD_BYTES,
     Connection,
     Handler,
     Reply,
-    format_head,
 )
 
 OnMalformed = Callable[[Problem], None]

@@ -90,7 +90,8 @@ async def _requests_by_us(pieces: Sequence[bytes]) -> tuple[list[RequestRead], b
         connection.data_received(piece)
     for _ in range(4):
         await asyncio.sleep(0)
-    while connection.busy and connection._request is not None and connection._request.complete:  # noqa: ASYNC110 (no event tells)
+    reader = connection._reader
+    while connection.busy and reader.request is not None and reader.request.complete:  # noqa: ASYNC110 (no event tells)
         await asyncio.sleep(0)
     connection.eof_received()
     connection.connection_lost(None)

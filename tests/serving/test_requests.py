@@ -318,7 +318,7 @@ async def test_a_body_that_nobody_reads_is_bounded() -> None:
         client.writer.write(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % MAX_BODY)
         client.writer.write(body)
         await until(lambda: bool(listener._connections) and connection_of(listener)._paused)
-        request = connection_of(listener)._request
+        request = connection_of(listener)._reader.request
         assert request is not None
         assert request.size <= 3 * MAX_UNREAD_BYTES
         leave.set()
@@ -719,7 +719,7 @@ async def test_a_client_that_sends_nothing_more_is_closed(sent: bytes) -> None:
         await until(lambda: bool(listener._connections))
         connection = connection_of(listener)
         if sent == b"GET / HT":
-            await until(lambda: connection._raw_bytes > 0)
+            await until(lambda: connection._reader.raw_bytes > 0)
         now = asyncio.get_running_loop().time()
         connection.expire(now)
         assert connection.transport is not None
@@ -738,11 +738,13 @@ async def test_each_byte_does_not_give_a_head_more_time() -> None:
     """The time for a head runs from its first byte."""
     async with serve() as (listener, _), connect(listener) as client:
         await client.send(b"G")
-        await until(lambda: bool(listener._connections) and connection_of(listener)._raw_bytes > 0)
+        await until(
+            lambda: bool(listener._connections) and connection_of(listener)._reader.raw_bytes > 0
+        )
         connection = connection_of(listener)
         deadline = connection.deadline
         await client.send(b"E", b"T")
-        await until(lambda: connection._raw_bytes == 3)
+        await until(lambda: connection._reader.raw_bytes == 3)
         assert connection.deadline == deadline
 
 
@@ -785,6 +787,7 @@ async def test_a_client_that_does_not_read_its_reply_is_cut_off(ahead: int) -> N
         await until(lambda: bool(listener._connections))
         connection = connection_of(listener)
         await until(lambda: connection._unwritable is not None and connection.busy == (ahead > 1))
+        await until(lambda: math.isfinite(connection.deadline))  # it waits for the client
         connection.expire(connection.deadline + 1)  # sees for the first time what is unsent
         assert connection.transport is not None
         assert not connection.transport.is_closing()

@@ -354,8 +354,8 @@ class Connection(asyncio.Protocol):
         if 0 < unsent < self._unsent and now < self._reply_by:
             self._unsent, self.deadline = unsent, now + self.spools.stall_s  # it goes on, slowly
         elif self._task is None and not unsent and not transport.is_closing():
-            if self._raw_bytes and not self._deaf:  # of a head that was begun
-                self._refuse(malformed("the head did not come in time", 408))
+            if self._reader.raw_bytes and not self.deaf:  # of a head that was begun
+                self.refuse(malformed("the head did not come in time", 408))
             else:
                 self.close()
         else:

@@ -6,6 +6,7 @@ import math
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
+from http import HTTPStatus
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
@@ -18,7 +19,9 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from exchange.error_types import code_named
 from exchange.problems import Problem
+from serving.backends import Headers
 from serving.bodies import Spools
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -223,6 +226,15 @@ class Metrics:
     def done(self, side: str, status: int, started: float) -> None:
         """Count an answered exchange."""
         self._exchanges.count(side, status, time.perf_counter() - started)
+
+    def answered(self, side: str, status: int, headers: Headers, started: float) -> None:
+        """Count an answer of this server, which may be a refusal that it signed."""
+        if status >= HTTPStatus.BAD_REQUEST:
+            for name, value in headers:
+                if name == "x-road-error":
+                    self._refusals.labels(side, code_named(value)).inc()
+                    break
+        self.done(side, status, started)
 
     def refused(self, side: str, problem: Problem, started: float) -> None:
         """Count an exchange that ended in a problem of this server."""

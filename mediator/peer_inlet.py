@@ -53,7 +53,7 @@ class PeerInlet:
             with self.gate:
                 recorded = await self._exchange(request)
                 sealed = recorded.sealed
-                self.metrics.done("provider", sealed.head.status, started)
+                self.metrics.answered("provider", sealed.head.status, sealed.head.headers, started)
                 return Reply(sealed.head.status, sealed.head.headers, sealed.body)
         except Problem as problem:
             self.metrics.refused("provider", problem, started)

@@ -474,6 +474,13 @@ def test_plain_text_on_the_link_is_not_answered(shared_world: SmallWorld) -> Non
 # --- agreements ----------------------------------------------------------------------------------
 
 
+def _counted(shared_world: SmallWorld, code: Code) -> float:
+    """How many refusals of a code the provider's server has counted."""
+    text = small.exchange(shared_world.mpi.url("admin"), "GET", "/metrics", {}).body.decode()
+    line = f'saphan_problems_total{{code="{code}",side="provider"}} '
+    return sum(float(found.removeprefix(line)) for found in text.splitlines() if line in found)
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [
@@ -491,13 +498,15 @@ def test_plain_text_on_the_link_is_not_answered(shared_world: SmallWorld) -> Non
 def test_only_the_agreement_opens_the_door(
     shared_world: SmallWorld, change: Mapping[str, Any], code: Code
 ) -> None:
-    """The provider refuses, signs the refusal, and both sides record it."""
+    """The provider refuses, signs the refusal and counts it, and both sides record it."""
     since, seen = _since(), len(shared_world.backend.seen)
+    counted = _counted(shared_world, code)
     answer = shared_world.call(**change)
     _check(answer, code)
     assert answer.headers["x-road-error"].startswith("Server.ServerProxy.")
     _recorded(shared_world, shared_world.mpi, code, since)
     _recorded(shared_world, shared_world.mof, code, since)
+    assert _counted(shared_world, code) == counted + 1
     assert len(shared_world.backend.seen) == seen
 
 

@@ -110,7 +110,7 @@ def _read(kind: type[_Identifier], text: str, where: str) -> _Identifier:
         raise Problem(
             Code.INVALID_IDENTIFIER,
             where=where,
-            detail=f"{text[:120]!r} has {len(parts)} part(s), a {kind.NOUN} identifier has "
+            detail=f"{text[:120]!r} has {len(parts)} part(s); {kind.NOUN} identifiers have "
             f"{len(kind.FIELDS)}: {'/'.join(kind.FIELDS)}",
         )
     return kind(*(decode_code(part, where) for part in parts))

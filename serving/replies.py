@@ -26,6 +26,11 @@ from serving.backends import Headers
 RETRY_AFTER_S = 5
 _XML_TYPES = ("application/xml", "text/xml", "text/*")
 _LANGUAGES = ("en", "lo")
+# Their messages say what is wrong, and only ``where`` says with what. Other messages stay as they
+# are: clients of X-Road compare some of them.
+_NEED_THEIR_PLACE = frozenset(
+    {Code.INVALID_HEADER, Code.SCHEMA_VIOLATION, Code.RESPONSE_SCHEMA_VIOLATION}
+)
 # XML 1.0 section 2.2: what no character of a document may be.
 _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _OF_THE_BODY = frozenset(
@@ -85,9 +90,10 @@ def render(
         facts = members.get("facts") or {}
         come_again = [("retry-after", str(facts.get("retry_after_s", RETRY_AFTER_S)))]
     if form.profile is Profile.X_ROAD:
+        message = _with_place(members, known_code(error_type))
         error_type = name_of_x_road(error_type)
         status = 500 if error_type.startswith("Server.") else 400
-        members = {name: members[name] for name in ("type", "message", "detail")}
+        members = {"type": error_type, "message": message, "detail": members["detail"]}
     error_type = spell(error_type, form.error_types)
     members = {**members, "type": error_type}
     headers: list[tuple[str, str]] = [("x-road-error", error_type), *come_again]
@@ -97,6 +103,12 @@ def render(
         return status, tuple(headers), _xml(members)
     headers.append(("content-type", "application/json"))
     return status, tuple(headers), orjson.dumps(members)
+
+
+def _with_place(members: Mapping[str, Any], code: Code | None) -> str:
+    """The message for a form that has no ``where``; a few would say nothing without the place."""
+    message, where = str(members["message"]), str(members.get("where") or "")
+    return f"{where}: {message}" if where and code in _NEED_THEIR_PLACE else message
 
 
 def reply(

@@ -104,7 +104,7 @@ def _client(values: set[str]) -> ApplicationId:
         raise Problem(
             Code.INVALID_CLIENT_IDENTIFIER,
             where="X-Road-Client",
-            detail="X-Road-Client and X-GovStack-Client name different applications",
+            detail="the header (X-Road-Client or X-GovStack-Client) names two applications",
         )
     try:
         return ApplicationId.parse(values.pop(), "X-Road-Client")

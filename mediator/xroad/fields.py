@@ -169,13 +169,13 @@ def own_fields(headers: Headers) -> dict[str, str]:
                     where=name,
                     detail="the field is repeated with other values",
                 )
+            _check_grammar(name, value)
             if len(value) > 1024 or not value.isascii() or not value.isprintable():
                 raise Problem(
                     Code.INVALID_HEADER,
                     where=name,
                     detail="at most 1,024 printable ASCII characters",
                 )
-            _check_grammar(name, value)
     if "traceparent" in found:
         found["traceparent"] = _known_trace(found["traceparent"])
     return found

@@ -97,6 +97,27 @@ def test_the_profile_x_road_has_its_statuses_and_names(
     assert document["message"] == CATALOGUE[problem.code].cause.en
 
 
+@pytest.mark.parametrize(
+    ("code", "where", "message"),
+    [
+        (Code.SCHEMA_VIOLATION, "query.page_size", "query.page_size: must be of type integer"),
+        (Code.INVALID_HEADER, "upgrade", "upgrade: must be of type integer"),
+        (Code.RESPONSE_SCHEMA_VIOLATION, "", "must be of type integer"),
+        (Code.UNKNOWN_SERVICE, "query.serviceCode", "must be of type integer"),
+    ],
+)
+def test_the_profile_x_road_names_the_place_where_nothing_else_does(
+    code: Code, where: str, message: str
+) -> None:
+    """It has no member ``where``; messages that clients of X-Road compare stay as they are."""
+    problem = Problem(code, where=where, detail="must be of type integer")
+    _, _, body = replies.reply(problem, Side.PROVIDER, "t", "", X_ROAD)
+    assert orjson.loads(body)["message"] == message
+    plain = replies.reply(problem, Side.PROVIDER, "t")
+    _, _, restated = replies.restate(plain[0], plain[1], plain[2], "t", "", X_ROAD)
+    assert orjson.loads(restated)["message"] == message
+
+
 def test_the_profile_x_road_in_xml_has_three_elements() -> None:
     """<error><type/><message/><detail/></error>, as X-Road writes it."""
     _, _, body = replies.reply(DENIED, Side.PROVIDER, "t", "application/xml", X_ROAD)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import orjson
@@ -31,6 +32,8 @@ from mediator.journal.tiles import TileFolder
 
 FILE = "index.sqlite"
 _VERSION = 2
+_STEPS = 1000
+"""Of SQLite's machine, after which a search looks at the time."""
 _PART_BITS = 15  # also in _KEY
 _PLACE_MASK = (1 << _PART_BITS) - 1
 _PART_SHIFT = 32  # what lifts an index without its place behind a CRC-32 and a place
@@ -378,6 +381,7 @@ class IndexReader:
         self._published = published
         self.origin = origin
         self.rest: IndexReader | None = None
+        self._gave_up = False
 
     @classmethod
     def open(cls, path: Path, origin: str, published: int = merkle.MAX_SIZE) -> IndexReader:
@@ -401,6 +405,16 @@ class IndexReader:
             connection.close()
             raise OSError(f"{path}: version {version}")
         return cls(connection, origin, published)
+
+    def give_up_after(self, seconds: float) -> None:
+        """Let no search take longer: what is asked for may need a look at every entry."""
+        until = monotonic() + seconds
+
+        def is_over() -> bool:
+            self._gave_up = monotonic() >= until
+            return self._gave_up
+
+        self._connection.set_progress_handler(is_over, _STEPS)
 
     @property
     def size(self) -> int:
@@ -426,7 +440,8 @@ class IndexReader:
         """The newest entries that fit, newest first, at most ``limit``, from ``cursor`` on.
 
         Raises:
-            Problem: ``JournalCorrupt`` when the index is damaged.
+            Problem: ``JournalCorrupt`` when the index is damaged; ``ServerOverloaded`` when it
+                takes too long (:meth:`give_up_after`).
         """
         conditions, values = _conditions(query)
         conditions.append("+idx < ?")  # the plus: this condition chooses no other index
@@ -449,6 +464,8 @@ class IndexReader:
             rows = self._connection.execute(sql, [*values, limit]).fetchall()
             hits = [self._hit(row) for row in rows]
         except (sqlite3.DatabaseError, TypeError, OverflowError) as error:
+            if self._gave_up:
+                raise _too_long() from error
             raise _damaged(error) from error
         if self.rest is not None:
             hits += self.rest.search(query, limit, cursor)
@@ -486,6 +503,14 @@ class IndexReader:
         self._connection.close()
         if self.rest is not None:
             self.rest.close()
+
+
+def _too_long() -> Problem:
+    return Problem(
+        Code.OVERLOADED,
+        where="search index",
+        detail="the search takes too long; narrow it by since and until, or ask for an id",
+    )
 
 
 def _damaged(error: Exception) -> Problem:

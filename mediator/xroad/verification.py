@@ -19,7 +19,7 @@ import io
 import zipfile
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
 from urllib.parse import urlsplit
@@ -47,6 +47,8 @@ class VerificationConf:
 
     state: Callable[[], RegistryState]
     registry: str
+    _made: dict[str, tuple[RegistryState, bytes]] = field(default_factory=dict)
+    """The zip of the last state: it is asked for more often than that changes."""
 
     async def __call__(self, request: Request, _: Connection) -> Reply:
         """Answer with the zip.
@@ -55,7 +57,10 @@ class VerificationConf:
             Problem: ``OutdatedGlobalConf``.
         """
         state = self.state()
-        body = await asyncio.to_thread(lambda: verification_zip(state, self.registry))
+        known, body = self._made.get("zip", (None, b""))
+        if known is not state:
+            body = await asyncio.to_thread(lambda: verification_zip(state, self.registry))
+            self._made["zip"] = (state, body)
         headers = (
             ("content-type", "application/zip"),
             ("content-disposition", 'filename="verificationconf.zip"'),

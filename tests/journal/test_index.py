@@ -271,3 +271,15 @@ async def test_what_the_index_lacks_is_found_too(tmp_path: Path) -> None:
         cursor = page.next
     assert found == whole.hits
     assert len(found) == 300
+
+
+def test_a_search_that_takes_too_long_is_given_up() -> None:
+    """It says so, and not that the index is damaged; what an index answers at once is answered."""
+    reader = IndexReader(made(some_entries(5, 3000)).open(), ORIGIN)
+    reader.give_up_after(0)
+    with pytest.raises(Problem) as caught:
+        reader.search(Query(status=418), 10)
+    assert caught.value.code is Code.OVERLOADED
+    assert len(reader.search(Query(), 10)) == 10
+    reader.give_up_after(60)
+    assert reader.search(Query(status=418), 10) == []

@@ -1,4 +1,4 @@
-"""Shared parameters by ``/verificationconf``: made for a state of the registry, not for who asks."""
+"""Shared parameters (``/verificationconf``) are made for a state of the registry, once."""
 
 from __future__ import annotations
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 import orjson
 
+from tests.world.conversing import Conversing
+
 GOOD = {"code": "P-1", "title_en": "Rural roads", "title_lo": "ທາງຊົນນະບົດ", "amount": 12.5}
 
 
@@ -74,59 +76,17 @@ def _answers() -> dict[str, bytes]:
 
 
 @dataclass(slots=True)
-class Backend:
-    """Runs in a thread of its own; counts what reaches it."""
+class Backend(Conversing):
+    """Counts what reaches it."""
 
-    port: int = 0
     seen: list[Seen] = field(default_factory=list)
     post_s: float = 0.0
     """How long it works on a POST before it answers."""
     released: threading.Event = field(default_factory=threading.Event)
     """Until it is set, who asks for HELD waits."""
-    _loop: asyncio.AbstractEventLoop | None = None
-    _thread: threading.Thread | None = None
-    _ready: threading.Event = field(default_factory=threading.Event)
-    _stop: asyncio.Event | None = None
 
-    def start(self) -> None:
-        """Listen on a free port of loopback."""
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
-        self._thread.start()
-        if not self._ready.wait(10):
-            raise RuntimeError("the backend did not start")
-
-    def stop(self) -> None:
-        """End it and close its connections."""
-        if self._loop is not None and self._stop is not None and self._thread is not None:
-            self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join(10)
-
-    async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stop = asyncio.Event()
-        connections: set[asyncio.Task[None]] = set()
-
-        async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            if task is not None:
-                connections.add(task)
-                task.add_done_callback(connections.discard)
-            try:
-                await self._converse(reader, writer)
-            except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-                pass
-            finally:
-                writer.close()
-
-        server = await asyncio.start_server(accepted, "127.0.0.1", self.port)
-        self.port = server.sockets[0].getsockname()[1]
-        self._ready.set()
-        await self._stop.wait()
-        server.close()
-        for task in list(connections):
-            task.cancel()
-
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer as the codes in the paths say."""
         answers = _answers()
         while True:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")

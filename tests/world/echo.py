@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import threading
 from dataclasses import dataclass, field
+
+from tests.world.conversing import Conversing
 
 PLAIN = b"a plain answer, said twice: a plain answer"
 GZIPPED = gzip.compress(PLAIN, mtime=0)
@@ -71,56 +72,15 @@ class Came:
 
 
 @dataclass(slots=True)
-class Echo:
-    """Runs in a thread of its own."""
+class Echo(Conversing):
+    """Remembers all requests in order."""
 
-    port: int = 0
     came: list[Came] = field(default_factory=list)
-    connections: int = 0
-    _loop: asyncio.AbstractEventLoop | None = None
-    _thread: threading.Thread | None = None
-    _ready: threading.Event = field(default_factory=threading.Event)
-    _stop: asyncio.Event | None = None
 
-    def start(self) -> None:
-        """Listen on a free port of loopback."""
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
-        self._thread.start()
-        if not self._ready.wait(10):
-            raise RuntimeError("the backend did not start")
-
-    def stop(self) -> None:
-        """End it and close its connections."""
-        if self._loop is not None and self._stop is not None and self._thread is not None:
-            self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join(10)
-
-    async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stop = asyncio.Event()
-        tasks: set[asyncio.Task[None]] = set()
-
-        async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            self.connections += 1
-            task = asyncio.current_task()
-            if task is not None:
-                tasks.add(task)
-                task.add_done_callback(tasks.discard)
-            try:
-                while True:
-                    await self._one(reader, writer)
-            except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-                pass
-            finally:
-                writer.close()
-
-        server = await asyncio.start_server(accepted, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        self._ready.set()
-        await self._stop.wait()
-        server.close()
-        for task in list(tasks):
-            task.cancel()
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One request after the other."""
+        while True:
+            await self._one(reader, writer)
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")

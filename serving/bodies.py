@@ -396,6 +396,7 @@ class Spool:
                     digest,
                     offset,
                     pieces,
+                    spools.reserve_bytes,
                 )
             )
         except OSError as error:

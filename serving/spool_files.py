@@ -43,14 +43,21 @@ def create(directory: Path | None, size: int, reserve_bytes: int) -> SpoolFile:
     """A new file for ``size`` bytes, when the disk has room for them beside what is reserved."""
     if directory is None:
         raise OSError(errno.ENOENT, "no folder is set")
-    disk = os.statvfs(directory)
-    if disk.f_bavail * disk.f_frsize < size + reserve_bytes:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    _check_free(os.statvfs(directory), size + reserve_bytes)
     return nameless(directory)
 
 
-def append(file: SpoolFile, digest: Any, offset: int, pieces: Sequence[bytes]) -> SpoolFile:
-    """Write pieces at ``offset`` and hash them on the way."""
+def _check_free(disk: os.statvfs_result, size: int) -> None:
+    if disk.f_bavail * disk.f_frsize < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def append(
+    file: SpoolFile, digest: Any, offset: int, pieces: Sequence[bytes], reserve_bytes: int
+) -> SpoolFile:
+    """Write pieces at ``offset`` and hash them on the way, when the disk has room for them still."""
+    # Others write to this disk too, and bodies that were begun when it had room for each of them.
+    _check_free(os.fstatvfs(file.descriptor), sum(map(len, pieces)) + reserve_bytes)
     for piece in pieces:
         digest.update(piece)
         view = memoryview(piece)

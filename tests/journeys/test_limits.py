@@ -164,7 +164,8 @@ def test_waits_of_an_agreement_are_held() -> None:
 
 def test_a_full_server_says_so_and_stays_visible() -> None:
     """At a gate that is full of two applications' calls, neither with all places: each call more
-    gets a 503, health, metrics and agreements answer, and every refusal is in the journal."""
+    gets a 503, what stands beside them answers (health, metrics, audit, evidence and lists too),
+    and every refusal is in the journal."""
     waits = dict.fromkeys(("first_byte_s", "exchange_s", "read_s", "stall_s"), 300)
     limits = {"concurrent": 6, "share": 0.5, "refusals_per_s": 2} | waits
     agreements = [granted("budget", BUDGET, PROJECTS), granted("province", PROVINCE, PROJECTS)]
@@ -209,10 +210,31 @@ def running(world: SmallWorld) -> int:
     return int(checks["server"]["exchanges_running"])
 
 
+PAGES = ("/healthz", "/metrics", "/agreements", "/audit/checkpoint", "/audit/entries?id=evidence")
+EVIDENCE = (
+    "/asic?queryId=evidence&xRoadInstance=LA&memberClass=GOV&memberCode=MOF&subsystemCode=budget"
+)
+
+
+def look(full: SmallWorld) -> None:
+    """Ask MOF's server for all that stands beside the exchanges: each answers, by itself."""
+    admin, http = full.mof.url("admin"), full.mof.url("http")
+    client = {"X-Road-Client": str(BUDGET)}
+    asked = [(admin, page) for page in PAGES]
+    asked += [(http, page) for page in (EVIDENCE, "/verificationconf", "/listClients")]
+    for url, page in asked:
+        began = time.monotonic()
+        answer = small.exchange(url, "GET", page, client if url == http else {})
+        assert answer.status == 200, (page, answer.body[:300])
+        assert answer.body, page
+        assert time.monotonic() - began < GENEROUS_S, page
+
+
 def saturate(full: SmallWorld) -> int:
     """Fill MOF's gate and call on; how many calls were refused there."""
     answers: list[Answer] = []
     admin = full.mof.url("admin")
+    assert full.call(headers={"X-Road-Id": "evidence"}).status == 200
 
     def insist() -> None:
         for _ in range(25):
@@ -228,11 +250,7 @@ def saturate(full: SmallWorld) -> int:
             crowds = [crowd.submit(insist) for _ in range(8)]
             looks = 0
             while not all(one.done() for one in crowds) or looks < 3:
-                began = time.monotonic()
-                assert health(f"{admin}/healthz")["status"] == "ok"
-                for page in ("/metrics", "/agreements"):
-                    assert small.exchange(admin, "GET", page, {}).status == 200
-                assert time.monotonic() - began < GENEROUS_S
+                look(full)
                 looks += 1
     counts = Counter((answer.status, answer.code) for answer in answers)
     assert counts == {(503, Code.OVERLOADED): 200}

@@ -77,6 +77,7 @@ class RunningInstance:
     is_foreign: bool = False
     url: str = ""
     _bearer: str = ""
+    _bearers: dict[tuple[str, ...], str] = field(default_factory=dict)
     _secret: str = ""
     _process: subprocess.Popen[bytes] | None = None
     _log: list[Path] = field(default_factory=list)
@@ -101,6 +102,14 @@ class RunningInstance:
         self.url = json.loads(self._process.stdout.readline())["url"]
         if not self.is_foreign:
             self._bearer = token(self.url, "everything", self._secret).json()["access_token"]
+
+    def bearer(self, *scopes: str) -> str:
+        """A token with these scopes alone, of a client of its own."""
+        if scopes not in self._bearers:
+            name = f"only-{'-'.join(scopes).replace(':', '.')}"
+            secret = add_client(self.directory, name, *scopes)
+            self._bearers[scopes] = token(self.url, name, secret).json()["access_token"]
+        return self._bearers[scopes]
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """End it; its exit code."""

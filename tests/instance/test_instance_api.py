@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -14,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exchange.contracts import Contract
-from tests.instance.running import SCOPES, Answer, RunningInstance, add_client, ask, token
+from tests.instance.running import SCOPES, Answer, RunningInstance, ask
 
 CONFIG, STATUS = "/api/v1/config", "/api/v1/status"
 ALLOW, DENY = "/api/v1/rights/allow", "/api/v1/rights/deny"
@@ -51,12 +50,6 @@ class Checked:
             operation.check_response(answer.status, headers, answer.body)
         return answer
 
-    def bearer(self, *scopes: str) -> str:
-        """A token with these scopes alone."""
-        name = f"only-{'-'.join(scopes).replace(':', '.')}"
-        secret = add_client(self.running.directory, name, *scopes)
-        return str(token(self.running.url, name, secret).json()["access_token"])
-
 
 @pytest.fixture(scope="module")
 def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checked]:
@@ -89,32 +82,19 @@ def test_each_call_takes_its_scope_alone(instance: Checked, method: str, path: s
     assert without.status == 401
     challenge = f'Bearer realm="saphan-instance", scope="{scope}"'
     assert without.headers["www-authenticate"] == challenge
-    others = _bearer(instance, *(one for one in SCOPES if one != scope))
+    others = instance.running.bearer(*(one for one in SCOPES if one != scope))
     refused = instance.call(method.upper(), path, bearer=others)
     assert refused.status == 403
     assert 'error="insufficient_scope"' in refused.headers["www-authenticate"]
-    own = instance.call(method.upper(), path, bearer=_bearer(instance, scope))
+    own = instance.call(method.upper(), path, bearer=instance.running.bearer(scope))
     assert own.status in (200, 400)
-
-
-_BEARERS: dict[tuple[str, tuple[str, ...]], str] = {}
-_LOCK = threading.Lock()
-
-
-def _bearer(instance: Checked, *scopes: str) -> str:
-    """A token with these scopes, one for all tests of the module."""
-    with _LOCK:
-        key = (instance.running.url, scopes)
-        if key not in _BEARERS:
-            _BEARERS[key] = instance.bearer(*scopes)
-        return _BEARERS[key]
 
 
 def test_refused_acts_are_recorded_with_who_asked(instance: Checked) -> None:
     """A change that was refused is a line of the acts, for want of a scope or for mistakes."""
     acts = instance.running.directory / "acts.jsonl"
     before = len(acts.read_text().splitlines())
-    reader = _bearer(instance, "read:conf")
+    reader = instance.running.bearer("read:conf")
     assert instance.call("PUT", CONFIG, EMPTY, bearer=reader).status == 403
     assert instance.call("PUT", CONFIG, {}).status == 400
     lines = [json.loads(line) for line in acts.read_text().splitlines()[before:]]

@@ -15,6 +15,7 @@ from tests.world import small
 from tests.world.fixtures import small_world
 from tests.world.hostile import BODY, HostileServer, hostile_server
 from tests.world.small import SmallWorld
+from tests.world.smuggling import ENDS, SHAPES, TOO_LONG
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +30,15 @@ def world() -> Iterator[SmallWorld]:
 def _asked_again(world: SmallWorld) -> None:
     """The consumer's server lets a server rest that failed; each test begins when it asks again."""
     folder = world.mpi.folder
-    deadline = time.monotonic() + 60
     with hostile_server(world, folder / "auth.pem", folder / "auth.key"):
-        while world.call("/projects/P-1").status != 200:
-            assert time.monotonic() < deadline, "the provider's server is not asked again"
-            time.sleep(0.1)
+        _until_asked_again(world)
+
+
+def _until_asked_again(world: SmallWorld) -> None:
+    deadline = time.monotonic() + 60
+    while world.call("/projects/P-1").status != 200:
+        assert time.monotonic() < deadline, "the provider's server is not asked again"
+        time.sleep(0.1)
 
 
 @pytest.fixture
@@ -50,8 +55,9 @@ def _recorded(world: SmallWorld, code: Code, since: datetime) -> bool:
 
 def test_an_honest_answer_passes(world: SmallWorld, hostile: HostileServer) -> None:
     """The yardstick: the hand-made answer is good when nothing is changed."""
-    answer = world.call("/projects/P-1")
-    assert (answer.status, answer.body) == (200, BODY), answer.body
+    for path in ("P-1", "WHOLE"):
+        answer = world.call(f"/projects/{path}")
+        assert (answer.status, answer.body) == (200, BODY), answer.body
 
 
 @pytest.mark.parametrize(
@@ -82,6 +88,26 @@ def test_a_bad_answer_does_not_reach_the_application(
     assert answer.status == (502 if code is Code.MISSING_SIGNATURE else CATALOGUE[code].status)
     assert b"P-2" not in answer.body
     assert _recorded(world, code, since)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_an_answer_that_could_be_read_in_two_ways_is_refused(
+    world: SmallWorld, hostile: HostileServer, shape: str
+) -> None:
+    """Though all that is in it is signed: recorded where it was refused, nothing of it arrives, and
+    its connection carries nothing more."""
+    since = datetime.now(UTC)
+    answer = world.call(f"/projects/{shape}")
+    code = Code.PEER_UNREACHABLE if shape in ENDS else Code.PEER_NONSENSE
+    if shape in TOO_LONG:
+        code = Code.RESPONSE_TOO_LARGE
+    assert answer.headers.get("x-road-error") == f"Server.ClientProxy.{code}", answer.body
+    assert BODY not in answer.body
+    assert _recorded(world, code, since)
+    _until_asked_again(world)
+    ports = {port for name, port in hostile.asked if name == shape}
+    assert ports
+    assert not ports & {port for name, port in hostile.asked if name != shape}
 
 
 def test_what_no_signature_covers_does_not_reach_the_application(

@@ -23,6 +23,7 @@ from tests.world.http import (
     parse,
     request,
 )
+from tests.world.smuggling import ENDS, SHAPES, TOO_LONG
 
 
 @pytest.fixture(scope="module")
@@ -593,6 +594,29 @@ def test_a_backend_that_is_slow_or_ambiguous_is_told_in_time(
     assert time.monotonic() - begun < 15
     _recorded(world, code, since, provider=True)
     assert world.ask("clean", answer=ok(b"clean")).body == b"clean"
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_an_answer_of_a_backend_that_could_be_read_in_two_ways_is_refused(
+    world: HttpWorld, shape: str
+) -> None:
+    """Recorded by the provider's server; its connection carries nothing more."""
+    answer = SHAPES[shape](b"Content-Type: text/plain\r\n", b"smuggled")
+
+    def script(connection: socket.socket, _: bytes) -> bool:
+        connection.sendall(answer)
+        return shape not in ENDS
+
+    since, first = _since(), len(world.origin.ports)
+    reply = world.ask(shape, answer=script)
+    code = Code.RESPONSE_TOO_LARGE if shape in TOO_LONG else Code.BACKEND_NONSENSE
+    assert reply.all("x-road-error") == [f"Server.ServerProxy.{code}"], reply.body
+    assert b"smuggled" not in reply.body
+    _recorded(world, code, since, provider=True)
+    assert world.ask("clean", answer=ok(b"clean")).body == b"clean"
+    bad, *others = world.origin.ports[first:]
+    assert others
+    assert bad not in others
 
 
 @pytest.mark.parametrize("part", ["head", "body"])

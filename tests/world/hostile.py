@@ -20,6 +20,7 @@ from exchange.envelope import Headers, RequestHead, ResponseHead, seal_response
 from exchange.keys import SigningKey, signing_key
 from tests.world import small
 from tests.world.small import SmallWorld
+from tests.world.smuggling import ENDS, SHAPES, whole
 
 REFUSAL = json.dumps({"type": "any", "message": "they say no", "detail": "theirs"}).encode()
 BODY = json.dumps({"code": "P-1"}).encode()
@@ -38,6 +39,8 @@ class HostileServer(http.server.ThreadingHTTPServer):
         self.key = _key(world.mpi.seals[small.MPI])
         self.foreign_key = _key(world.mof.seals[small.MOF])
         self.earlier: RequestHead | None = None
+        self.asked: list[tuple[str, int]] = []
+        """What each request was for, and the port of the connection that it came on."""
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Failed handshakes are what some tests are about."""
@@ -60,7 +63,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             if name.lower() not in ("host", "connection")
         )
         request = RequestHead("GET", self.server.address + self.path, headers)
-        _ANSWERS[code](self, request)
+        self.server.asked.append((code, self.client_address[1]))
+        if code in SHAPES or code == "WHOLE":
+            self.shaped(request, code)
+        else:
+            _ANSWERS[code](self, request)
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
@@ -96,6 +103,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("connection", "close")
         self.end_headers()
         self.wfile.write(body)
+
+    def shaped(self, request: RequestHead, shape: str) -> None:
+        """An honest answer in a form that it must not have (WHOLE: may), on a connection that stays."""
+        fields = "".join(f"{name}: {value}\r\n" for name, value in self.sealed(request))
+        self.wfile.write(SHAPES.get(shape, whole)(fields.encode("latin-1"), BODY))
+        self.close_connection = shape in ENDS
 
     def honest(self, request: RequestHead) -> None:
         """What all others deviate from."""

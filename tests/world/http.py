@@ -68,6 +68,8 @@ class Origin:
 
     port: int = 0
     seen: list[bytes] = field(default_factory=list)
+    ports: list[int] = field(default_factory=list)
+    """Of the connection that each request came on."""
     connections: int = 0
     scripts: dict[str, bytes | Script] = field(default_factory=dict)
     _listening: socket.socket = field(default_factory=socket.socket)
@@ -100,6 +102,7 @@ class Origin:
                 while True:
                     request, ahead = _read(connection, ahead)
                     self.seen.append(request)
+                    self.ports.append(connection.getpeername()[1])
                     name = request.split(b" ", 2)[1].partition(b"?")[0].rpartition(b"/")[2]
                     script = self.scripts[name.decode()]
                     if isinstance(script, bytes):

@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
@@ -33,7 +33,7 @@ from exchange.problems import CATALOGUE, Code, Problem
 from exchange.trust import RegistryState, ServiceRecord
 from mediator import xroad
 from mediator.govstack import forms
-from mediator.metaservices import METHODS_OF_PATHS, Listed, published
+from mediator.metaservices import METHODS_OF_PATHS, Listed, Shown
 from mediator.xroad.clients import clients_of
 from serving import replies
 from serving.requests import Reply, Request
@@ -59,6 +59,7 @@ class Harness:
     states: Callable[[], Iterable[RegistryState]]
     entrance: xroad.Entrance
     allowed: Allowed
+    shown: Shown = field(default_factory=Shown)
 
     async def handle(self, request: Request) -> Reply:
         """Answer one request of the suite."""
@@ -87,7 +88,7 @@ class Harness:
                 return await self._allowed(request, connection, codes, asked.get("serviceId"))
             case [*codes, "getOpenAPI"] if len(codes) == 4:
                 document = self._document(codes, asked.get("serviceCode"))
-                return (await asyncio.to_thread(published, document)).decode("utf-8")
+                return (await self.shown.get(document, in_yaml=False)).decode("utf-8")
         raise Problem(
             Code.NOT_FOUND,
             where="path",

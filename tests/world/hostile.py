@@ -105,7 +105,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def shaped(self, request: RequestHead, shape: str) -> None:
-        """An honest answer in a form that it must not have (WHOLE: may), on a connection that stays."""
+        """An honest answer in a form that it must not have; in a good one when that is WHOLE."""
         fields = "".join(f"{name}: {value}\r\n" for name, value in self.sealed(request))
         self.wfile.write(SHAPES.get(shape, whole)(fields.encode("latin-1"), BODY))
         self.close_connection = shape in ENDS

@@ -55,7 +55,7 @@ def _check_free(disk: os.statvfs_result, size: int) -> None:
 def append(
     file: SpoolFile, digest: Any, offset: int, pieces: Sequence[bytes], reserve_bytes: int
 ) -> SpoolFile:
-    """Write pieces at ``offset`` and hash them on the way, when the disk has room for them still."""
+    """Write pieces at ``offset`` and hash them on the way, when the disk has room for them."""
     # Others write to this disk too, and bodies that were begun when it had room for each of them.
     _check_free(os.fstatvfs(file.descriptor), sum(map(len, pieces)) + reserve_bytes)
     for piece in pieces:

@@ -13,8 +13,7 @@ signed (:mod:`mediator.sealing`).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -36,7 +35,7 @@ from mediator.once.outcomes import of_reply, problem_of
 from mediator.once.vault import Answer
 from mediator.once.writer import Claim
 from mediator.pinned import PinnedAgreements
-from mediator.places import Places
+from mediator.places import Held, Places
 from mediator.quota import QuotaBook, did_not_happen
 from mediator.records import Recorder
 from mediator.release import Releases, check_selection
@@ -55,7 +54,7 @@ from mediator.stages import (
     RecordedReply,
     SealedReply,
 )
-from mediator.terms import Terms, terms_of
+from mediator.terms import KnownTerms, Terms
 from mediator.turns import Turns
 from serving import replies
 from serving.backends import NotDelivered
@@ -108,6 +107,7 @@ class Provider:
     turns: Turns
     max_url_bytes: int
     places: Places
+    terms: KnownTerms = field(default_factory=KnownTerms)
     shown: metaservices.Shown = field(default_factory=metaservices.Shown)
 
     async def exchange(self, received: Received) -> RecordedReply:
@@ -148,16 +148,25 @@ class Provider:
         if metaservices.is_asked(recorded.call.service, recorded.call.received.head.method):
             return await self.tell(recorded)
         course.checked = checked = await self.check(self.allow(recorded))
-        with self.admitted(checked.allowed.terms):
-            found = await self.claim(checked)
-            if isinstance(found, Answer):
-                course.stopped, course.repeated = problem_of(found), True
-                return await self.repeat(checked, found)
-            course.claim = found
-            delivered = await self.deliver(checked)
-            judged = await self.judge(delivered)
-            released = await self.releases.cut(judged)
-            return self.sealer.released(recorded, released)
+        terms, now = checked.allowed.terms, self.clock.unix()
+        with self.places.holder() as held:
+            self.admit(terms, held, now)
+            try:
+                found = await self.claim(checked)
+                if isinstance(found, Answer):
+                    course.stopped, course.repeated = problem_of(found), True
+                    return await self.repeat(checked, found)
+                course.claim = found
+                delivered = await self.deliver(checked)
+                judged = await self.judge(delivered)
+                released = await self.releases.cut(judged)
+                return self.sealer.released(recorded, released)
+            except Problem as problem:
+                if did_not_happen(problem):
+                    self.quotas.give_back(terms.rates, now)
+                raise
+            finally:
+                self.quotas.settle(terms.rates, now)
 
     # --- open ------------------------------------------------------------------------------------
 
@@ -316,7 +325,7 @@ class Provider:
             call.agreement,
             self.clock.now(),
         )
-        return Found(agreement, grant, match, terms_of(agreement, offered.terms))
+        return Found(agreement, grant, match, self.terms.of(agreement, offered.terms))
 
     async def check(self, allowed: Allowed) -> Checked:
         """Check the request: its length, what it asks to be released, its contract.
@@ -340,27 +349,16 @@ class Provider:
             raise not_booked()
         return Checked(allowed)
 
-    @contextmanager
-    def admitted(self, terms: Terms) -> Iterator[None]:
-        """The places of an exchange, and one call of its rates.
+    def admit(self, terms: Terms, held: Held, now: float) -> None:
+        """Take the places of an exchange, and one call of its rates.
 
         Raises:
             Problem: ``QuotaExceeded`` where the caller has its share, ``ServerOverloaded`` where
                 the service has all that it takes; nothing is used up then.
         """
-        now = self.clock.unix()
-        with self.places.holder() as held:
-            for bound in terms.places:
-                held.take(bound)
-            self.quotas.spend(terms.rates, now, self.clock.monotonic())
-            try:
-                yield
-            except Problem as problem:
-                if did_not_happen(problem):
-                    self.quotas.give_back(terms.rates, now)
-                raise
-            finally:
-                self.quotas.settle(terms.rates, now)
+        for bound in terms.places:
+            held.take(bound)
+        self.quotas.spend(terms.rates, now, self.clock.monotonic())
 
     async def claim(self, checked: Checked) -> Claim | Answer | None:
         """Claim a message whose method is unsafe, or find what came of it before.

@@ -123,6 +123,29 @@ def terms_of(agreement: Agreement, service: ServiceTerms) -> Terms:
     )
 
 
+class KnownTerms:
+    """The terms of pinned agreements with services, put together once and not for each message.
+
+    Known by the objects themselves, which are kept with them: what is pinned or offered anew is
+    another object. Bounded: when it is full, it begins anew.
+    """
+
+    most = 10_000
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int], tuple[Agreement, ServiceTerms, Terms]] = {}
+
+    def of(self, agreement: Agreement, service: ServiceTerms) -> Terms:
+        """See :func:`terms_of`."""
+        key = (id(agreement), id(service))
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= self.most:
+                self._known.clear()
+            found = self._known[key] = (agreement, service, terms_of(agreement, service))
+        return found[2]
+
+
 def doubtful_waits(settings: ServerSettings) -> list[str]:
     """Bounds that do not go together: one that never comes into force, or callers who give up.
 

@@ -12,7 +12,7 @@ from exchange.agreements import Limits, parse_agreement
 from exchange.identifiers import ServiceId
 from exchange.problems import Code, Problem
 from mediator.settings import CallSettings, LimitSettings, ServerSettings, ServiceSettings
-from mediator.terms import call_bounds, doubtful_waits, service_terms, terms_of
+from mediator.terms import KnownTerms, call_bounds, doubtful_waits, service_terms, terms_of
 from serving.settings import load
 from tests.world import small
 
@@ -52,6 +52,18 @@ def test_every_limit_of_an_agreement_is_held() -> None:
     terms = terms_of(limited, service())
     assert terms[:4] == (1, 1, 1, 1)
     assert terms.places[0].most == 1
+
+
+def test_terms_that_are_known_are_those_of_the_very_agreement() -> None:
+    """One that is pinned anew has its own, however often that happens, and memory stays bounded."""
+    known, offered = KnownTerms(), service()
+    known.most = 3
+    for concurrent in range(1, 9):
+        pinned = agreement(concurrent=concurrent)
+        for _ in range(2):
+            assert known.of(pinned, offered) == terms_of(pinned, offered)
+    assert known.of(pinned, service(concurrent=2)).places[1].most == 2
+    assert len(known._known) <= 3
 
 
 def test_a_service_may_set_itself_less_than_the_server() -> None:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import re
 import ssl as tls
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -38,7 +37,9 @@ from serving.answers import (
 )
 from serving.backends import Headers
 from serving.bodies import Body, Room, Spooled
-from serving.connection import Connection, raise_in, tls_reason
+from serving.connection import Connection, raise_in
+from serving.origin import TLS_SHUTDOWN_S, Origin
+from serving.outgoing import format_request_head
 from serving.waits import UNBOUNDED, Phase, Waits, Watch
 
 __all__ = [
@@ -62,12 +63,6 @@ __all__ = [
 
 IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 """RFC 9110 section 9.2.2."""
-
-_WITHOUT_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "DELETE"})
-_METHOD: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
-_TARGET: Final = re.compile(r"[!-~]+").fullmatch
-_FRAMING: Final = ("\ncontent-length:", "\ntransfer-encoding:")
-_TLS_SHUTDOWN_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +135,7 @@ class Pool:
         self.host = host
         self.port = port
         self.limits = limits or PoolLimits()
-        self._ssl = ssl
-        self._server_hostname = (server_hostname or host) if ssl is not None else None
+        self._origin = Origin(host, port, ssl, server_hostname, self.limits.connect_s)
         self._admit = admit
         self._generation = 0
         self._slots = 0
@@ -242,7 +236,7 @@ class Pool:
             ValueError: the request cannot be written as HTTP/1.1; nothing was sent.
         """
         verb = method.decode("ascii") if isinstance(method, bytes) else method
-        head = _format_head(verb, target, headers, len(body))
+        head = format_request_head(verb, target, headers, len(body))
         if repeatable is None:
             repeatable = verb in IDEMPOTENT
         head_only = verb == "HEAD"
@@ -324,7 +318,7 @@ class Pool:
         self._aborting = True
         for connection in tuple(self._open):
             connection.abandon()
-        await self._wait_until_empty(_TLS_SHUTDOWN_S)
+        await self._wait_until_empty(TLS_SHUTDOWN_S)
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
@@ -458,8 +452,9 @@ class Pool:
             max_head_bytes=limits.max_head_bytes, max_body_bytes=limits.max_body_bytes
         )
         connection = Connection(self, loop, reader, self._generation)
+        until, bound, seconds = whole.or_before(loop.time(), "connect_s", limits.connect_s)
         try:
-            await self._open_connection(loop, connection, whole)
+            await self._origin.connect(loop, connection, until, bound, seconds)
             if self._aborting:
                 raise PoolClosed
             if self._admit is not None:
@@ -473,30 +468,6 @@ class Pool:
             self.left(connection)  # uvloop tells no protocol that its connecting was cancelled
             raise
         return connection
-
-    async def _open_connection(
-        self, loop: asyncio.AbstractEventLoop, connection: Connection, whole: _Whole
-    ) -> None:
-        connect_s = self.limits.connect_s
-        secure = self._ssl is not None
-        until, bound, seconds = whole.or_before(loop.time(), "connect_s", connect_s)
-        try:
-            async with asyncio.timeout_at(until):
-                await loop.create_connection(
-                    lambda: connection,
-                    self.host,
-                    self.port,
-                    ssl=self._ssl,
-                    server_hostname=self._server_hostname,
-                    ssl_handshake_timeout=connect_s if secure else None,
-                    ssl_shutdown_timeout=_TLS_SHUTDOWN_S if secure else None,
-                )
-        except TimeoutError as error:
-            raise TimedOut(Phase.CONNECT, bound, seconds) from error
-        except tls.SSLError as error:
-            raise ConnectFailed(tls_reason(error), error) from error
-        except (OSError, UnicodeError) as error:
-            raise ConnectFailed(_reason(error)) from error
 
     def entered(self, connection: Connection) -> None:
         """For :class:`serving.connection.Connection` alone."""
@@ -520,30 +491,3 @@ class Pool:
 def _time_out(waiter: asyncio.Future[Connection | None], bound: str, seconds: float) -> None:
     if not waiter.done():
         raise_in(waiter, TimedOut(Phase.WAIT, bound, seconds))
-
-
-def _reason(error: OSError | UnicodeError) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__
-
-
-def _format_head(
-    method: str, target: str, headers: Sequence[tuple[str, str]], body_size: int
-) -> bytes:
-    """The request's head; refuses what would be read as something else at the other end."""
-    if not _METHOD(method) or method == "CONNECT":
-        raise ValueError("the method is not a token that this client can send")
-    if not _TARGET(target):
-        raise ValueError("the target has characters that a request line cannot carry")
-    lines = [f"{method} {target} HTTP/1.1", *map(": ".join, headers)]
-    text = "\r\n".join(lines)
-    lowered = text.lower()
-    if any(name in lowered for name in _FRAMING):
-        raise ValueError("the fields of framing are set by the client, not by its caller")
-    breaks = len(lines) - 1
-    if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text:
-        raise ValueError("a header field contains a line break or NUL")
-    if body_size or method not in _WITHOUT_BODY:
-        return f"{text}\r\nContent-Length: {body_size}\r\n\r\n".encode("latin-1")
-    return f"{text}\r\n\r\n".encode("latin-1")

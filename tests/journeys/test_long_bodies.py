@@ -63,7 +63,12 @@ def roomy() -> Iterator[SmallWorld]:
     services = {
         small.PROJECTS: {"response_max_bytes": 8 * MIB, "timeout_s": 60},
         small.LENIENT: {"request_max_bytes": 2 * MIB},
+        small.CLOSED: {"enabled": True, "validation": "report", "response_max_bytes": 8 * MIB},
     }
+    whole = small.agreement("mof-mpi")
+    for grant in whole["grants"]:
+        if grant["service"] == str(small.CLOSED):
+            grant["fields"] = ["*"]
     few = small.agreement(
         "few",
         small.PROVINCE,
@@ -71,7 +76,7 @@ def roomy() -> Iterator[SmallWorld]:
     )
     few["grants"] = [one for one in few["grants"] if one["service"] == str(small.PROJECTS)]
     calls = [{"service": str(small.DOWN), "request_max_bytes": FEW}]
-    agreements = [small.agreement("mof-mpi"), few]
+    agreements = [whole, few]
     with world_of(agreements, limits=limits, services=services, calls=calls) as world:
         yield world
 
@@ -308,3 +313,17 @@ def test_one_application_leaves_room_for_the_others() -> None:
             context=context,
         )
         assert other.status == 201, other.body[:300]
+
+
+def test_json_too_long_to_be_checked_passes_where_a_service_only_reports(
+    roomy: SmallWorld,
+) -> None:
+    """Both ways, counted like a contract that is broken; what it is stays as it was sent."""
+    body = project(5 * MIB)
+    sent = peer.message(roomy, path="/projects", method="POST", body=body, service=small.CLOSED)
+    answer = peer.send(roomy, sent)
+    assert answer.status == 201, answer.body[:300]
+    assert answer.body == body == roomy.backend.seen[-1].body
+    metrics = small.exchange(roomy.mpi.url("admin"), "GET", "/metrics", {}).body.decode()
+    for code in ("PayloadTooLarge", "ResponseTooLarge"):
+        assert f'saphan_contract_reports_total{{code="{code}"}} 1.0' in metrics

@@ -12,10 +12,10 @@ from typing import Any
 import click
 import orjson
 
+from console.cli.options import JSON
 from exchange.problems import Code, Problem
 
 MAPPING = click.argument("mapping", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
 @click.group()
@@ -37,7 +37,7 @@ def adapter() -> None:
     metavar="NAME=VALUE",
     help="A value for a parameter that has no example in the mapping.",
 )
-@AS_JSON
+@JSON
 def check(mapping: Path, each_row: bool, given: tuple[str, ...], as_json: bool) -> None:
     """Check MAPPING against the shared schemas and its source.
 
@@ -119,7 +119,7 @@ def openapi(mapping: Path, service: str | None) -> None:
 @click.argument("target")
 @click.option("--service", help="The service, when the mapping has several.")
 @click.option("--timeout", "timeout_s", default=30.0, show_default=True, help="Seconds to wait.")
-@AS_JSON
+@JSON
 def try_(mapping: Path, target: str, service: str | None, timeout_s: float, as_json: bool) -> None:
     """Ask the service once, without a server: GET TARGET (a path and a query).
 

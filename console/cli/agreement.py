@@ -14,6 +14,7 @@ import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from console.cli.options import JSON
 from exchange.agreements import (
     LIMIT_NAMES,
     MAX_QUOTA,
@@ -31,7 +32,6 @@ from exchange.problems import Code, Problem
 from serving.yaml_files import read_yaml
 
 FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 MAX_FILE_BYTES = 1 << 20
 
 
@@ -70,7 +70,7 @@ def agreement() -> None:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="Where to write."
 )
-@AS_JSON
+@JSON
 def draft(
     consumer: str,
     service: str,
@@ -151,7 +151,7 @@ def draft(
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="Where to write."
 )
-@AS_JSON
+@JSON
 def seal(file: Path, certificate: Path, key: Path, output: Path, as_json: bool) -> None:
     """Seal FILE (JSON or YAML, or already sealed by the other party) with a member's seal key."""
     document = _read(file)
@@ -196,7 +196,7 @@ def seal(file: Path, certificate: Path, key: Path, output: Path, as_json: bool) 
     required=True,
     help="Authorities that the seals must chain to (PEM).",
 )
-@AS_JSON
+@JSON
 def pin(file: Path, folder: Path, ca: Path, as_json: bool) -> None:
     """Verify both seals of FILE and place it in FOLDER, where the provider's server obeys it."""
     sealed = _read(file)

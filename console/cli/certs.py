@@ -16,6 +16,7 @@ from certs.description import Description, State, describe
 from certs.files import read_file
 from certs.issue import ALGORITHMS, Issued, PublicKey, parse_private_key, requested_key
 from certs.profiles import Profile, profile_of
+from console.cli.options import JSON
 from exchange.certificates import parse_certificates
 from exchange.identifiers import ApplicationId, MemberId, ServerId
 from exchange.problems import Code, Fact, Problem
@@ -25,7 +26,6 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 _PKI = click.option(
     "--pki", type=_FOLDER, required=True, help="Folder that `saphan certs create` made."
 )
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 _DAYS = click.option("--days", type=click.IntRange(1, 3650), help="Validity; by profile if absent.")
 _CSR = click.option(
     "--csr", type=_FILE, help="Certificate request; its key is used, not its names."
@@ -58,7 +58,7 @@ def certs() -> None:
     show_default=True,
     help="What the instance says of itself; production is refused.",
 )
-@_JSON
+@JSON
 def create(directory: Path, instance: str, environment: str, as_json: bool) -> None:
     """Create a development PKI in DIRECTORY.
 
@@ -107,7 +107,7 @@ def create(directory: Path, instance: str, environment: str, as_json: bool) -> N
 @_CSR
 @_ALGORITHM
 @_DAYS
-@_JSON
+@JSON
 def issue(
     profile: str,
     owner: str | None,
@@ -151,7 +151,7 @@ def issue(
 
 @certs.command()
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
-@_JSON
+@JSON
 def show(path: Path, as_json: bool) -> None:
     """Show the certificates of PATH, a PEM file or a folder with all below it."""
     now = _now()
@@ -176,7 +176,7 @@ def show(path: Path, as_json: bool) -> None:
 @_CSR
 @_ALGORITHM
 @_DAYS
-@_JSON
+@JSON
 def renew(
     certificate: Path,
     pki: Path,

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import click
 import orjson
 
+from console.cli.options import JSON
 from console.reference_world import evidence, laos, refusals, story, telling
 from console.reference_world.world import World
 from exchange.problems import Code, Problem
@@ -135,7 +136,7 @@ class _Teller:
     is_flag=True,
     help="Leave the world running until Ctrl-C or SIGTERM, and write world.json.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@JSON
 def demo(directory: Path | None, keep_running: bool, as_json: bool) -> None:
     """Build the reference world and play its story.
 

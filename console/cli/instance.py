@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 import click
 import orjson
 
+from console.cli.options import JSON, LOG_LEVEL
 from exchange.problems import Code, Problem
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 FOLDER = click.Path(file_okay=False, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 DIRECTORY = click.option(
     "--dir", "directory", type=FOLDER, required=True, help="Folder of the instance."
 )
@@ -89,13 +89,7 @@ def instance() -> None:
     type=click.IntRange(1, 64),
     help="Members at most; each is a process.",
 )
-@click.option(
-    "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"]),
-    default="info",
-    show_default=True,
-    help="What to log on standard error.",
-)
+@LOG_LEVEL
 @JSON
 def serve(
     directory: Path,

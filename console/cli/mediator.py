@@ -10,6 +10,7 @@ import click
 import orjson
 
 from console.cli.administration import maintenance, peers
+from console.cli.options import JSON
 from exchange.identifiers import ServiceId
 from mediator.server import open_server, serve
 from mediator.settings import ServerSettings
@@ -44,7 +45,7 @@ def serve_command(settings: Path) -> None:
 
 @mediator.command("check")
 @SETTINGS
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@JSON
 def check_command(settings: Path, as_json: bool) -> None:
     """Start with SETTINGS, say what would be served, and stop.
 
@@ -95,7 +96,7 @@ def check_command(settings: Path, as_json: bool) -> None:
 
 
 @mediator.command("settings")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@JSON
 def settings_command(as_json: bool) -> None:
     """List every setting with its default and meaning."""
     rows = table(ServerSettings)

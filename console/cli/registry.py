@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import click
 import orjson
 
+from console.cli.options import JSON, LOG_LEVEL
 from exchange.certificates import fingerprint_of, parse_certificates
 from exchange.identifiers import MemberId, ServiceId
 from exchange.problems import Code, Problem, Text
@@ -62,10 +63,6 @@ def _client_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
-
-
-def _json_option(command: Command) -> Command:
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
 # ------------------------------------------------------------------------------------ operator
@@ -122,7 +119,7 @@ def _json_option(command: Command) -> Command:
     show_default=True,
     help="Whether a member's updates wait for approval.",
 )
-@_json_option
+@JSON
 def init(
     directory: Path,
     instance: str,
@@ -189,14 +186,8 @@ def init(
     metavar="HOST:PORT",
     help="Where to listen; port 0 takes a free one.",
 )
-@click.option(
-    "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"]),
-    default="info",
-    show_default=True,
-    help="What to log on standard error.",
-)
-@_json_option
+@LOG_LEVEL
+@JSON
 def serve(directory: Path, listen: str, log_level: str, as_json: bool) -> None:
     """Run the registry in DIRECTORY until SIGTERM or SIGINT.
 
@@ -223,7 +214,7 @@ def serve(directory: Path, listen: str, log_level: str, as_json: bool) -> None:
 @click.option("--member", "member_text", help="Whose key it is (right member).")
 @click.option("--label", default="", help="A note on who holds it.")
 @_client_options
-@_json_option
+@JSON
 def key_add(
     right: str, member_text: str | None, label: str, url: str, api_key: str, as_json: bool
 ) -> None:
@@ -236,7 +227,7 @@ def key_add(
 @registry.command("key-revoke")
 @click.argument("identifier")
 @_client_options
-@_json_option
+@JSON
 def key_revoke(identifier: str, url: str, api_key: str, as_json: bool) -> None:
     """Revoke the API key with this IDENTIFIER (the part after saphan-)."""
     result = _client(url, api_key).revoke_key(identifier)
@@ -245,7 +236,7 @@ def key_revoke(identifier: str, url: str, api_key: str, as_json: bool) -> None:
 
 @registry.command("keys")
 @_client_options
-@_json_option
+@JSON
 def list_keys(url: str, api_key: str, as_json: bool) -> None:
     """List API keys (never their secrets)."""
     page = _client(url, api_key).get("keys")
@@ -260,7 +251,7 @@ def list_keys(url: str, api_key: str, as_json: bool) -> None:
 )
 @click.option("--member", help="Only those of this member.")
 @_client_options
-@_json_option
+@JSON
 def requests(state: str | None, member: str | None, url: str, api_key: str, as_json: bool) -> None:
     """List submissions."""
     items = _client(url, api_key).pages("submissions", state=state, member=member)
@@ -285,7 +276,7 @@ def requests(state: str | None, member: str | None, url: str, api_key: str, as_j
     help="Root keys, to vouch for a member that lost its old key.",
 )
 @_client_options
-@_json_option
+@JSON
 def approve(
     number: int,
     keys: tuple[Path, ...],
@@ -316,7 +307,7 @@ def approve(
 @click.argument("number", type=int)
 @click.option("--reason", required=True, help="What the member reads.")
 @_client_options
-@_json_option
+@JSON
 def decline(number: int, reason: str, url: str, api_key: str, as_json: bool) -> None:
     """Decline submission NUMBER."""
     result = _client(url, api_key).decline(number, reason)
@@ -335,7 +326,7 @@ def decline(number: int, reason: str, url: str, api_key: str, as_json: bool) -> 
     help="Targets keys: files, or a folder with targets-*.pem.",
 )
 @_client_options
-@_json_option
+@JSON
 def schema_publish(
     files: tuple[Path, ...],
     packaged: bool,
@@ -390,7 +381,7 @@ def schema_publish(
     help="Targets keys: files, or a folder with targets-*.pem.",
 )
 @_client_options
-@_json_option
+@JSON
 def instance_update(
     authorities: tuple[Path, ...],
     tsas: tuple[str, ...],
@@ -415,7 +406,7 @@ def instance_update(
 
 @registry.command()
 @_client_options
-@_json_option
+@JSON
 def acts(url: str, api_key: str, as_json: bool) -> None:
     """List what was done in the registry, and with which API key."""
     items = _client(url, api_key).pages("acts")
@@ -423,7 +414,7 @@ def acts(url: str, api_key: str, as_json: bool) -> None:
 
 
 @registry.command("settings")
-@_json_option
+@JSON
 def show_settings(as_json: bool) -> None:
     """Explain the settings of DIR/registry.yaml."""
     from registry.settings import RegistrySettings
@@ -442,7 +433,7 @@ def show_settings(as_json: bool) -> None:
 @registry.command("member-init")
 @click.argument("directory", type=PATH)
 @click.option("--member", "member_text", required=True, help="Such as LA/GOV/MPI.")
-@_json_option
+@JSON
 def member_init(directory: Path, member_text: str, as_json: bool) -> None:
     """Make a member's registry key in DIRECTORY, on the member's own machine."""
     from registry.member import KEY_FILE, MemberFolder
@@ -461,7 +452,7 @@ def member_init(directory: Path, member_text: str, as_json: bool) -> None:
 @registry.command("member-rotate")
 @click.argument("directory", type=PATH)
 @_client_options
-@_json_option
+@JSON
 def member_rotate(directory: Path, url: str, api_key: str, as_json: bool) -> None:
     """Change a member's registry key; the old key vouches for the new one."""
     from registry.member import MemberFolder
@@ -483,7 +474,7 @@ def member_rotate(directory: Path, url: str, api_key: str, as_json: bool) -> Non
 @click.argument("description", type=FILE)
 @click.option("--note", default="", help="A word to whoever approves.")
 @_client_options
-@_json_option
+@JSON
 def submit(
     directory: Path, description: Path, note: str, url: str, api_key: str, as_json: bool
 ) -> None:
@@ -515,7 +506,7 @@ def submit(
 @click.argument("what", type=click.Choice(["members", "services", "schemas"]), default="services")
 @click.option("--search", "query", help="Words in id, title or name, Lao or English.")
 @_client_options
-@_json_option
+@JSON
 def list_(what: str, query: str | None, url: str, api_key: str, as_json: bool) -> None:
     """List services (default), members or schemas."""
     client = _client(url, api_key)
@@ -532,7 +523,7 @@ def list_(what: str, query: str | None, url: str, api_key: str, as_json: bool) -
 @click.argument("identifier")
 @click.option("--openapi", is_flag=True, help="The OpenAPI document of a service.")
 @_client_options
-@_json_option
+@JSON
 def show(identifier: str, openapi: bool, url: str, api_key: str, as_json: bool) -> None:
     """Show the member or service IDENTIFIER."""
     client = _client(url, api_key)
@@ -551,7 +542,7 @@ def show(identifier: str, openapi: bool, url: str, api_key: str, as_json: bool) 
 @click.option("--root", "anchor", type=FILE, required=True, help="The anchor, root.json.")
 @click.option("--cache", type=PATH, help="Folder of a copy to continue; else a fresh one.")
 @_client_options
-@_json_option
+@JSON
 def verify(anchor: Path, cache: Path | None, url: str, api_key: str, as_json: bool) -> None:
     """Follow the registry as a server does, and tell what is trusted and what is not."""
     import tempfile

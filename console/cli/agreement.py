@@ -33,6 +33,7 @@ from serving.yaml_files import read_yaml
 
 FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 MAX_FILE_BYTES = 1 << 20
+_NO_PURPOSE = " Calls need not name a purpose."
 
 
 @click.group()
@@ -49,8 +50,8 @@ def agreement() -> None:
 @click.option(
     "--field", "fields", multiple=True, help="Released field: /items/*/code; all if none."
 )
-@click.option("--purpose", required=True, help="Purpose code, such as national-budget.")
-@click.option("--legal-basis", required=True, help="The law or decree behind it.")
+@click.option("--purpose", help="Purpose code that calls must name: national-budget; none if none.")
+@click.option("--legal-basis", help="The law or decree behind the purpose.")
 @click.option(
     "--days",
     type=click.IntRange(1, 36_500),
@@ -76,8 +77,8 @@ def draft(
     service: str,
     endpoints: tuple[str, ...],
     fields: tuple[str, ...],
-    purpose: str,
-    legal_basis: str,
+    purpose: str | None,
+    legal_basis: str | None,
     days: int,
     per_day: int | None,
     per_second: int | None,
@@ -104,13 +105,7 @@ def draft(
                 "fields": list(fields) or ["*"],
             }
         ],
-        "purposes": [
-            {
-                "code": purpose,
-                "title": {"en": purpose, "lo": purpose},
-                "legal_basis": {"en": legal_basis, "lo": legal_basis},
-            }
-        ],
+        "purposes": _purposes(purpose, legal_basis),
         "valid_from": _moment(now),
         "valid_until": _moment(now + timedelta(days=days)),
     }
@@ -129,7 +124,7 @@ def draft(
         _tell({"file": str(output), "agreement": name, "sealed_by": []})
         return
     click.echo(
-        f"{output}: agreement {name}.{released}\n"
+        f"{output}: agreement {name}.{released}{'' if purpose else _NO_PURPOSE}\n"
         f"Next: both parties seal it: saphan agreement seal {output} --certificate … --key … -o …"
     )
 
@@ -304,6 +299,20 @@ def _print(found: Agreement) -> None:
 def _period(found: Agreement, now: datetime) -> str:
     begins = f"from {_moment(found.valid_from)} " if found.valid_from > now else ""
     return f"{begins}until {_moment(found.valid_until)}"
+
+
+def _purposes(code: str | None, legal_basis: str | None) -> list[dict[str, Any]]:
+    if bool(code) is not bool(legal_basis):
+        raise click.UsageError("--purpose and --legal-basis come together, or neither of them")
+    if not code:
+        return []
+    return [
+        {
+            "code": code,
+            "title": {"en": code, "lo": code},
+            "legal_basis": {"en": legal_basis, "lo": legal_basis},
+        }
+    ]
 
 
 def _endpoint(text: str) -> dict[str, str]:

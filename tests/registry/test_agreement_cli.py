@@ -109,6 +109,19 @@ def test_limits_are_drafted_and_shown(office: Office) -> None:
     assert "limits:   concurrent 4, exchange_s 20" in shown
 
 
+def test_a_draft_may_be_without_purposes(office: Office) -> None:
+    """Applications that speak X-Road name none; a purpose without its legal basis is none."""
+    path = office.folder / "draft.json"
+    words = ["--consumer", "LA/GOV/MOF/budget", "--service", "LA/GOV/MPI/oda/x"]
+    words += ["--endpoint", "GET /x", "-o", str(path)]
+    for half in (["--purpose", "p"], ["--legal-basis", "l"]):
+        assert office.run("draft", *words, *half).exit_code == 2
+        assert not path.exists()
+    result = office.run("draft", *words)
+    assert "need not name a purpose" in result.output
+    assert parse_agreement(path.read_bytes()).purposes == ()
+
+
 @pytest.mark.parametrize("limit", ["per_hour=3", "concurrent", "concurrent=-1", "exchange_s=໒"])
 def test_a_limit_that_is_none_is_not_drafted(office: Office, limit: str) -> None:
     """What would not be held is refused when it is written, with the names that are known."""

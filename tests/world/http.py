@@ -239,7 +239,7 @@ def _plans(folder: Path, port: int, limits: dict[str, Any]) -> tuple[ServerPlan,
             "url": f"http://127.0.0.1:{port}/base",
             "openapi": str(path),
             "timeout_s": 2.0,
-            "response_max_bytes": 1 << 20,
+            "response_max_bytes": limits.get("answer_max_bytes", 1 << 20),
         }
         services.append(ServicePlan(service, title, path, settings))
     bounds = {

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import datetime
 import functools
+import gc
 import ipaddress
 import os
 import random
@@ -78,6 +79,7 @@ def in_both_loops(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
                 await asyncio.sleep(0.005)
             assert asyncio.all_tasks() == {asyncio.current_task()}
 
+        gc.collect()  # what tests before this one left is not of this one
         before = sockets()
         with asyncio.Runner(loop_factory=new_loop) as runner:
             runner.run(limited())

@@ -41,6 +41,8 @@ log = structlog.get_logger("mediator.once")
 GROUP = 512
 RIDE_S = 0.01
 RETRY_S = 1.0
+_TO_CALLERS = "its database cannot be used now; the server's log and its /healthz say why"
+"""What a driver says of its database is not for applications of other organisations."""
 CLEAN_S = 60.0
 
 Recover: TypeAlias = Callable[[Sequence[Left]], dict[str, Answer]]
@@ -235,8 +237,7 @@ class Writer(threading.Thread):
             if self._opened:
                 self._doubtful += [Released(one.wanted.key, one.wanted.nonce) for one in asked]
                 self._failed(failure)
-            problem = self._problem or unavailable(str(failure))
-            self._tell([partial(_refuse, asked=one, problem=problem) for one in asked])
+            self._tell([partial(_refuse, asked=one) for one in asked])
             return
         for one, row in zip(asked, rows, strict=True):
             heard.append(partial(_answer, asked=one, found=self._found(one, row)))
@@ -307,9 +308,9 @@ def _answer(book: OnceBook, asked: Asked, found: tuple[Row, Answer | None] | Non
     book.answered(asked, found)
 
 
-def _refuse(book: OnceBook, asked: Asked, problem: Problem) -> None:
+def _refuse(book: OnceBook, asked: Asked) -> None:
     # A new one for each: an exception that is raised twice carries two tracebacks.
-    book.refused(asked, unavailable(problem.detail))
+    book.refused(asked, unavailable(_TO_CALLERS))
 
 
 def _written(book: OnceBook, work: Ended | Freed) -> None:

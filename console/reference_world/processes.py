@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Final
 
 from exchange.problems import Code, Problem
 
@@ -23,15 +25,22 @@ STOP_TIMEOUT_S = 30.0
 _POLL_S = 0.05
 
 
+# Below the ports that systems give to outgoing connections (Linux: from 32768 on), so that none of
+# those takes one before its server listens.
+_PORTS: Final = range(15_000, 32_000)
+
+
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback address that nobody listens on now."""
-    with contextlib.ExitStack() as stack:
-        ports = []
-        for _ in range(count):
-            probe = stack.enter_context(socket.socket())
-            probe.bind(("127.0.0.1", 0))
-            ports.append(int(probe.getsockname()[1]))
-        return ports
+    """Ports of the loopback address that nobody listens on now; each call gives others."""
+    ports: list[int] = []
+    # Of the system's randomness: processes whose generator has the same seed get others, too.
+    for port in random.SystemRandom().sample(_PORTS, len(_PORTS) // 2):
+        if len(ports) == count:
+            break
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            ports.append(port)
+    return ports
 
 
 class Process:

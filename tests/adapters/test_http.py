@@ -19,8 +19,8 @@ from adapters import http
 from adapters.mapping_file import parse_mapping
 from adapters.service import Adapter
 from adapters.source import Source
+from console.reference_world.processes import free_ports
 from tests.adapters.legacy import MAPPING, fill
-from tests.services.server import free_port
 
 Client = TestClient[aiohttp.web.Request, aiohttp.web.Application]
 
@@ -91,7 +91,7 @@ async def test_the_process_stops_after_the_running_requests(tmp_path: Path, data
         "${LEGACY_URL}", "sqlite:///legacy.db"
     )
     mapping.write_text(text, encoding="utf-8")
-    port = free_port()
+    (port,) = free_ports(1)
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "console.cli.main", "adapter", "serve", str(mapping), "--port",
         str(port), stderr=subprocess.PIPE,

@@ -7,7 +7,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -17,6 +16,8 @@ from typing import Any, ClassVar, Self
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
+
+from console.reference_world.processes import free_ports
 
 START_S = 30.0
 STOP_S = 20.0
@@ -38,7 +39,7 @@ class DatabaseServer:
         self._log = log
         # Not below pytest's folder: that one is closed to the user the server runs as.
         self.folder = Path(tempfile.mkdtemp(prefix=f"saphan-{self.NAME}-"))
-        self.port = free_port()
+        (self.port,) = free_ports(1)
         self._process: subprocess.Popen[bytes] | None = None
         self._account: dict[str, Any] = {}
         if os.geteuid() == 0:  # neither server runs as root
@@ -139,13 +140,6 @@ class DatabaseServer:
         done = subprocess.run(command, capture_output=True, cwd=self.folder, **self._account)
         if done.returncode != 0:
             raise RuntimeError(f"{command[0]}: {(done.stdout + done.stderr).decode()[-2000:]}")
-
-
-def free_port() -> int:
-    """A loopback port that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _find(name: str, server: str) -> str:

@@ -123,7 +123,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        self.deadline = self.loop.time() + self._owner.head_s
+        self.deadline = self.loop.time() + self._owner.keepalive_s
         self._owner.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:

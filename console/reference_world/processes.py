@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -26,17 +26,21 @@ _POLL_S = 0.05
 
 
 # Below the ports that systems give to outgoing connections (Linux: from 32768 on), so that none of
-# those takes one before its server listens.
+# those takes one before its server listens. Processes that run side by side take from different
+# blocks, and each goes through its own in turn.
 _PORTS: Final = range(15_000, 32_000)
+_BLOCK: Final = 1000
+_turn = itertools.count()
 
 
 def free_ports(count: int) -> list[int]:
     """Ports of the loopback address that nobody listens on now; each call gives others."""
+    first = _PORTS.start + os.getpid() % (len(_PORTS) // _BLOCK) * _BLOCK
     ports: list[int] = []
-    # Of the system's randomness: processes whose generator has the same seed get others, too.
-    for port in random.SystemRandom().sample(_PORTS, len(_PORTS) // 2):
+    for _ in range(_BLOCK):
         if len(ports) == count:
             break
+        port = first + next(_turn) % _BLOCK
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             ports.append(port)

@@ -36,9 +36,10 @@ def test_a_server_left_behind_is_ended(hosted: Hosted) -> None:
     parent = subprocess.Popen(
         [
             sys.executable, "-c",
-            "import subprocess, sys; p = subprocess.Popen(sys.argv[1:]); "
-            "print(p.pid, flush=True); p.wait()",
-            sys.executable, "-c", "import signal; signal.pause()", str(settings),
+            "import subprocess, sys; p = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE); "
+            "p.stdout.readline(); print(p.pid, flush=True); p.wait()",
+            sys.executable, "-c", "import signal; print('up', flush=True); signal.pause()",
+            str(settings),
         ],
         stdout=subprocess.PIPE,
     )  # fmt: skip

@@ -150,7 +150,10 @@ def walk(
     """A command and everything below it, as (path, command, depth of its heading)."""
     yield path, command, depth
     if isinstance(command, click.Group):
-        for name, below in command.commands.items():
+        context = click.Context(command)
+        for name in list(command.commands) or command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
             yield from walk(f"{path} {name}", below, depth + 1)
 
 

@@ -1,0 +1,36 @@
+"""The journals that a command of `saphan audit` was given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from exchange.problems import Code, Problem
+from mediator.journal.reader import JournalReader, find_journals
+
+
+def open_journals(directories: Sequence[Path]) -> list[JournalReader]:
+    """The journals among and below some folders; none may be there in two copies."""
+    found: dict[str, JournalReader] = {}
+    for folder in find_journals(directories):
+        journal = JournalReader(folder)
+        other = found.setdefault(journal.origin, journal)
+        if other is not journal:
+            raise Problem(
+                Code.CONFLICT,
+                where=str(folder),
+                detail=f"holds the same log as {other.directory} ({journal.origin}); name one of "
+                "the two",
+            )
+    return list(found.values())
+
+
+def one_journal(directory: Path) -> JournalReader:
+    folders = find_journals([directory])
+    if len(folders) > 1:
+        raise Problem(
+            Code.CONFLICT,
+            where=str(directory),
+            detail="holds several journals; name one: " + ", ".join(map(str, folders[:10])),
+        )
+    return JournalReader(folders[0])

@@ -1,0 +1,34 @@
+"""Arguments and options that several commands of `saphan audit` share."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+DIRECTORIES = click.argument(
+    "directories",
+    metavar="DIR...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+)
+DIRECTORY = click.argument(
+    "directory", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path)
+)
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+class Moment(click.ParamType[datetime]):
+    """A date or a time, in UTC when no zone is given."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> datetime:
+        try:
+            moment = datetime.fromisoformat(value)
+            return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        except (ValueError, OverflowError):  # the latter: before the year 1 or after 9999 in UTC
+            self.fail(f"{value!r} is not a time such as 2026-11-21 or 2026-11-21T08:30:00Z")

@@ -1,0 +1,94 @@
+"""`saphan audit show`: one entry, proven and opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from console.cli.audit.journals import one_journal
+from console.cli.audit.options import AS_JSON, DIRECTORY
+from console.cli.audit.printing import plain, print_json
+from exchange.entries import parse_entry
+from exchange.problems import Problem
+from exchange.proof import check_proof
+from mediator.journal.reader import Opened
+
+
+@click.command()
+@DIRECTORY
+@click.argument("number", metavar="INDEX", type=click.IntRange(0))
+@AS_JSON
+def show(directory: Path, number: int, as_json: bool) -> None:
+    """Show entry INDEX of the journal in DIR, prove it, and open its sealed part if it can be."""
+    journal = one_journal(directory)
+    data = journal.entry(number)
+    entry = parse_entry(data, f"entry {number}")
+    checkpoint = check_proof(journal.prove(number), data, journal.key)
+    opened: Opened | None = None
+    unreadable: Problem | None = None
+    if entry.sealed is not None:
+        try:
+            opened = journal.open(entry, journal.ciphertext(number))
+        except Problem as problem:
+            unreadable = problem
+    if as_json:
+        print_json(
+            {
+                "index": number,
+                "entry": orjson.loads(data),
+                "proof": {
+                    "good": True,
+                    "origin": checkpoint.origin,
+                    "size": checkpoint.size,
+                    "root": checkpoint.root.hex(),
+                },
+                "sealed": None if opened is None else _opened(opened),
+                "unreadable": None if unreadable is None else str(unreadable),
+            }
+        )
+        return
+    click.echo(plain(orjson.dumps(orjson.loads(data), option=orjson.OPT_INDENT_2).decode()))
+    click.echo(
+        f"\nProven: entry {number} is in {checkpoint.origin}, {checkpoint.size} entries, "
+        f"root {checkpoint.root.hex()[:16]}…"
+    )
+    if opened is not None:
+        _print_part(opened)
+    elif unreadable is not None:
+        click.echo(f"\nSealed part: not readable. {unreadable.detail}")
+    else:
+        click.echo("\nThe entry has no sealed part.")
+    click.echo(f"\nNext: saphan audit export {directory} {number} -o evidence")
+
+
+def _opened(opened: Opened) -> dict[str, Any]:
+    part = opened.part
+    return {
+        "head": {
+            "method": part.head.method,
+            "target": part.head.target,
+            "status": part.head.status,
+            "headers": part.head.headers,
+        },
+        "base": part.base.decode("utf-8", "replace"),
+        "signature": part.signature.hex(),
+        "body": part.body.decode("utf-8", "replace"),
+        "body_bytes": len(part.body),
+    }
+
+
+def _print_part(opened: Opened) -> None:
+    part = opened.part
+    click.echo("\nSealed part, opened with the member's key; it fits the entry's commitment:")
+    click.echo(plain(f"  {part.head.method or part.head.status} {part.head.target or ''}"))
+    for name, value in part.head.headers:
+        click.echo(plain(f"  {name}: {value}"))
+    click.echo(f"  signature over {len(part.base)} bytes" if part.base else "  not signed")
+    if part.body:
+        text = part.body.decode("utf-8", "replace")
+        click.echo(plain(f"\n{text[:4000]}"))
+        if len(text) > 4000:
+            click.echo(f"… {len(part.body):,} bytes in all; export shows the whole body")

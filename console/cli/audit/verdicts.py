@@ -1,0 +1,85 @@
+"""Verdicts of verification, as JSON and for a person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from console.cli.audit.printing import plain
+from mediator.journal.export import ExportVerdict
+from mediator.journal.verify import Finding, Verdict
+
+
+def journal_verdict(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "kind": "journal",
+        "good": verdict.good,
+        "path": verdict.directory,
+        "origin": verdict.origin,
+        "vkey": verdict.vkey,
+        "size": verdict.size,
+        "root": verdict.root,
+        "unpublished": verdict.unpublished,
+        "sealed": verdict.sealed,
+        "opened": verdict.opened,
+        "without_key": verdict.without_key,
+        "findings": [_finding(finding) for finding in verdict.findings],
+    }
+
+
+def export_verdict(path: Path, verdict: ExportVerdict) -> dict[str, Any]:
+    return {
+        "kind": "export",
+        "good": verdict.good,
+        "path": str(path),
+        "vkeys": list(verdict.logs),
+        "entries": verdict.entries,
+        "opened": verdict.opened,
+        "signatures": verdict.signatures,
+        "without_certificate": verdict.without_certificate,
+        "findings": [_finding(finding) for finding in verdict.findings],
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "code": finding.code.value,
+        "file": finding.file,
+        "index": finding.index,
+        "detail": finding.detail,
+    }
+
+
+def print_verdict(verdict: dict[str, Any]) -> None:
+    word = "GOOD" if verdict["good"] else "NOT GOOD"
+    if verdict["kind"] == "journal":
+        click.echo(
+            f"{verdict['path']}: {word}. {verdict['size']:,} entries, root "
+            f"{verdict['root'][:16]}…, {verdict['sealed']:,} sealed parts fit, of which "
+            f"{verdict['opened']:,} were opened and {verdict['without_key']:,} have no key here."
+        )
+        if verdict["unpublished"]:
+            click.echo(f"  {verdict['unpublished']:,} more are recorded and not published yet")
+        click.echo(f"  signed by {verdict['vkey']}")
+    else:
+        click.echo(
+            f"{verdict['path']}: {word}. {verdict['entries']} entries, {verdict['opened']} opened, "
+            f"{verdict['signatures']} signatures verified, {verdict['without_certificate']} "
+            "without certificate."
+        )
+        for key in verdict["vkeys"]:
+            click.echo(f"  signed by {key}")
+    for finding in verdict["findings"]:
+        entry = "" if finding["index"] is None else f"entry {finding['index']}, "
+        line = f"  {finding['code']}: {entry}{finding['file']}: {finding['detail']}"
+        click.echo(plain(line))
+    if verdict["good"] and verdict.get("without_certificate"):
+        click.echo("  Its signatures are not all checked: export it with --certificates FOLDER.")
+    if verdict["good"]:
+        click.echo("  Next: compare the key with the one that the registry lists.")
+    else:
+        click.echo(
+            "  Next: keep this copy as it is; compare the named file with another copy of the log."
+        )

@@ -1,0 +1,92 @@
+"""`saphan audit verify`: whether journals, published logs and exports are whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from console.cli.audit.options import AS_JSON
+from console.cli.audit.printing import Progress, print_json
+from console.cli.audit.verdicts import export_verdict, journal_verdict, print_verdict
+from exchange.notes import VerifierKey
+from exchange.problems import Code
+from mediator.journal.export import is_export, verify_export
+from mediator.journal.reader import find_journals
+from mediator.journal.verify import Finding
+from mediator.journal.verify import verify as verify_journal
+
+
+@click.command()
+@click.argument(
+    "paths",
+    metavar="DIR_OR_EXPORT...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, path_type=Path),
+)
+@click.option(
+    "--known",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A checkpoint of this log that you kept: cut and forked logs are refused.",
+)
+@click.option("--vkey", "vkeys", multiple=True, help="Verifier key of the log; may be repeated.")
+@click.option("--tree-only", is_flag=True, help="Leave out the sealed parts.")
+@AS_JSON
+def verify(
+    paths: tuple[Path, ...],
+    known: Path | None,
+    vkeys: tuple[str, ...],
+    tree_only: bool,
+    as_json: bool,
+) -> None:
+    """Verify journals, published logs and exports, with nothing but the files.
+
+    Exit codes: 0 everything is as it was recorded; 1 something is not, or could not be read; 2
+    wrong usage.
+    """
+    keys = [VerifierKey.parse(text, "--vkey") for text in vkeys]
+    remembered = known.read_bytes() if known else None
+    verdicts: list[dict[str, Any]] = []
+    for path in paths:
+        if is_export(path):
+            verdicts.append(export_verdict(path, verify_export(path, keys)))
+        else:
+            verdicts += _verify_journals(path, keys, remembered, tree_only)
+    good = all(verdict["good"] for verdict in verdicts)
+    if as_json:
+        print_json({"good": good, "verdicts": verdicts})
+    else:
+        for verdict in verdicts:
+            print_verdict(verdict)
+    if not good:
+        sys.exit(1)
+
+
+def _verify_journals(
+    path: Path, keys: Sequence[VerifierKey], known: bytes | None, tree_only: bool
+) -> list[dict[str, Any]]:
+    folders = [path] if (path / "checkpoint").exists() else find_journals([path])
+    if known is not None and len(folders) > 1:
+        raise click.UsageError("--known is a checkpoint of one log; name one journal.")
+    if len(keys) > 1 and len(folders) == 1:
+        raise click.UsageError("one journal has one verifier key; give --vkey once.")
+    verdicts = []
+    for folder in folders:
+        progress = Progress()
+        key = keys[0] if len(folders) == 1 and keys else None
+        verdict = verify_journal(
+            folder, key=key, known=known, tree_only=tree_only, progress=progress
+        )
+        progress.end()
+        if len(folders) > 1 and keys and verdict.vkey not in map(str, keys):
+            foreign = Finding(
+                Code.JOURNAL_FORKED, "journal.json", None, "names none of the keys that were given"
+            )
+            verdict = dataclasses.replace(verdict, findings=(*verdict.findings, foreign))
+        verdicts.append(journal_verdict(verdict))
+    return verdicts

@@ -75,7 +75,8 @@ class Entry(NamedTuple):
     signature (in an answer: the request was claimed, and this is what came of it), ``event`` what
     a system entry is about, or :data:`REPEATED`.
     ``refusals`` says of how many refusals alike the entry tells, where they were too many to be
-    recorded one by one. ``sealed`` and ``commitment`` are filled in by the journal.
+    recorded one by one. ``evidence`` is the hex SHA-256 of a document that is kept beside the log,
+    to which the entry commits. ``sealed`` and ``commitment`` are filled in by the journal.
     """
 
     kind: Kind
@@ -99,6 +100,7 @@ class Entry(NamedTuple):
     nonce: str | None = None
     event: str | None = None
     refusals: int | None = None
+    evidence: str | None = None
     sealed: Sealed | None = None
     commitment: str | None = None
 
@@ -146,6 +148,8 @@ def format_sealed(entry: Entry, sealed: Sealed | None, commitment: str | None) -
         document["endpoint"] = entry.endpoint
     if entry.event is not None:
         document["event"] = entry.event
+    if entry.evidence is not None:
+        document["evidence"] = entry.evidence
     if entry.id is not None:
         document["id"] = entry.id
     document["kind"] = entry.kind._value_
@@ -272,6 +276,7 @@ _MEMBERS: dict[str, Callable[[Any, str], Any]] = {
     "nonce": _string,
     "event": _string,
     "refusals": _number,
+    "evidence": _digest,
     "sealed": _sealed,
     "commitment": _digest,
 }

@@ -64,6 +64,8 @@ class Code(StrEnum):
     CERTIFICATE_EXPIRED = "CertificateExpired"
     CERTIFICATE_UNTRUSTED = "CertValidation"
     CERTIFICATE_MISMATCH = "IncorrectCertificate"
+    CERTIFICATE_REVOKED = "CertificateRevoked"
+    CERTIFICATE_STATUS_UNKNOWN = "CertificateStatusUnknown"
     MISSING_SIGNATURE = "MissingSignature"
     MALFORMED_SIGNATURE = "MalformedSignature"
     INVALID_SIGNATURE = "InvalidSignatureValue"
@@ -418,6 +420,33 @@ CATALOGUE: dict[Code, Entry] = {
             "The signer must sign with the seal key that is registered for this organisation.",
             "ຜູ້ເຊັນຕ້ອງເຊັນດ້ວຍກະແຈຕາປະທັບທີ່ຂຶ້ນທະບຽນໄວ້ສຳລັບອົງການນີ້.",
         ),
+    ),
+    Code.CERTIFICATE_REVOKED: _entry(
+        403,
+        Blame.PEER,
+        (
+            "The certificate was revoked by the authority that issued it.",
+            "ໃບຢັ້ງຢືນຖືກຖອນຄືນໂດຍອົງການທີ່ອອກໃບຢັ້ງຢືນນັ້ນ.",
+        ),
+        (
+            "Its owner must get a new certificate, register it and use it.",
+            "ເຈົ້າຂອງໃບຢັ້ງຢືນຕ້ອງຂໍໃບໃໝ່, ຂຶ້ນທະບຽນ ແລະ ນຳໃຊ້ໃບໃໝ່ນັ້ນ.",
+        ),
+    ),
+    Code.CERTIFICATE_STATUS_UNKNOWN: _entry(
+        503,
+        Blame.OPERATOR,
+        (
+            "Whether a certificate is revoked could not be learned for too long.",
+            "ບໍ່ສາມາດກວດສອບໄດ້ເປັນເວລາດົນເກີນໄປວ່າ ໃບຢັ້ງຢືນຖືກຖອນຄືນແລ້ວ ຫຼື ບໍ່.",
+        ),
+        (
+            "The operator of this server must make the OCSP responder or revocation list of the"
+            " named certificate's authority reachable; /healthz tells more.",
+            "ຜູ້ດູແລເຄື່ອງແມ່ຂ່າຍນີ້ຕ້ອງເຮັດໃຫ້ເຂົ້າເຖິງ OCSP ຫຼື ບັນຊີການຖອນຄືນ ຂອງອົງການທີ່ອອກໃບຢັ້ງຢືນນັ້ນໄດ້;"
+            " ເບິ່ງລາຍລະອຽດທີ່ /healthz.",
+        ),
+        retryable=True,
     ),
     Code.MISSING_SIGNATURE: _entry(
         403,

@@ -41,6 +41,7 @@ FULL = Entry(
     nonce="n",
     event="started",
     refusals=12,
+    evidence="e" * 64,
     sealed=Sealed("cd" * 32, 2100, "LA/GOV/MOF 2026-11", "d3JhcHBlZA=="),
     commitment="ef" * 32,
 )
@@ -167,6 +168,7 @@ ENTRIES = st.builds(
     nonce=TEXT,
     event=TEXT,
     refusals=NUMBER,
+    evidence=st.none() | st.binary(min_size=32, max_size=32).map(bytes.hex),
     sealed=st.none()
     | st.builds(
         Sealed,

@@ -28,6 +28,7 @@ from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
 from exchange.sealed_parts import SealedPart, commitment, format_part, parse_part
 from mediator.journal import recovery, segments
+from mediator.journal.anchors import AnchorStore
 from mediator.journal.files import Files, RealFiles
 from mediator.journal.index import FILE as INDEX_FILE
 from mediator.journal.index import IndexWriter
@@ -63,6 +64,11 @@ class JournalSettings:
     publish_interval_s: float = setting(
         "seconds between two publications of tiles and checkpoint", default=0.5, low=0.01
     )
+    anchor_s: float = setting(
+        "seconds between two checkpoints that witnesses cosign and authorities stamp",
+        default=10.0,
+        low=0.01,
+    )
     gather_s: float = setting(
         "seconds that a commit waits at most for company when many exchanges run",
         default=0.003,
@@ -96,9 +102,11 @@ class Journal:
         keyring: KeyRing,
         intake: Intake,
         publication: PublicationThread,
+        anchors: AnchorStore,
         closing: contextlib.ExitStack,
     ) -> None:
         self.directory = directory
+        self.anchors = anchors
         self._settings = settings
         self._keyring = keyring
         self._intake = intake
@@ -150,6 +158,9 @@ class Journal:
                 found = await asyncio.to_thread(
                     recovery.recover, directory, origin, signing_key, last_signed, files
                 )
+                anchors = AnchorStore.create(directory)
+                stack.callback(anchors.close)
+                await asyncio.to_thread(recovery.check_anchor, directory, anchors, found.edge)
             except OSError as error:
                 raise logging_failed(error, directory) from error
             index = IndexWriter(directory / INDEX_FILE) if settings.index else None
@@ -179,8 +190,10 @@ class Journal:
             intake = Intake(
                 directory / "segments", files, found.durable, limits, loop, siblings, committed
             )
-            publication = PublicationThread(publisher, intake, settings.publish_interval_s)
-            return cls(directory, settings, keyring, intake, publication, stack.pop_all())
+            publication = PublicationThread(
+                publisher, intake, anchors, settings.publish_interval_s, settings.anchor_s
+            )
+            return cls(directory, settings, keyring, intake, publication, anchors, stack.pop_all())
 
     async def record(
         self, entry: Entry, member: MemberId, part: SealedPart | None = None

@@ -28,7 +28,7 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from time import monotonic
+from time import monotonic, time
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -36,6 +36,7 @@ from exchange.checkpoint import Checkpoint, sign_checkpoint
 from exchange.problems import Code, Problem
 from exchange.tiles import WIDTH, Tile
 from mediator.journal import segments
+from mediator.journal.anchors import AnchorStore
 from mediator.journal.files import Files
 from mediator.journal.index import IndexWriter
 from mediator.journal.intake import KEPT_ENTRIES, Committed, Intake
@@ -217,14 +218,27 @@ class Publisher:
 
 
 class PublicationThread:
-    """Runs a publisher about every ``interval_s``, and once more at the end."""
+    """Runs a publisher about every ``interval_s``, and once more at the end.
 
-    def __init__(self, publisher: Publisher, intake: Intake, interval_s: float) -> None:
+    About every ``anchor_s``, and at the end, the last checkpoint becomes an anchor.
+    """
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        intake: Intake,
+        anchors: AnchorStore,
+        interval_s: float,
+        anchor_s: float,
+    ) -> None:
         self.problem: Problem | None = None
         self.published_size = publisher.size
         self._publisher = publisher
         self._intake = intake
+        self._anchors = anchors
         self._interval_s = interval_s
+        self._anchor_s = anchor_s
+        self._next_anchor = 0.0
         self._stop: SimpleQueue[None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="journal-publication", daemon=True)
         self._thread.start()
@@ -248,6 +262,7 @@ class PublicationThread:
         publisher, intake = self._publisher, self._intake
         try:
             publisher.publish(intake.durable, whole=stopping)
+            self._anchor(stopping)
             publisher.index(now=publisher.size == intake.durable.index)
             self.problem = None
         except Problem as problem:
@@ -259,3 +274,13 @@ class PublicationThread:
                 detail=f"the journal's checkpoint and tiles cannot be published: {error}",
             )
         self.published_size = publisher.size
+
+    def _anchor(self, stopping: bool) -> None:
+        """Make the last checkpoint an anchor when it is time and the log grew."""
+        size, note = self._publisher.size, self._publisher.signed
+        now = monotonic()
+        if note is None or size <= self._anchors.latest_size:
+            return
+        if stopping or now >= self._next_anchor:
+            self._anchors.add(size, note, time())
+            self._next_anchor = now + self._anchor_s

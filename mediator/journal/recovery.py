@@ -27,11 +27,13 @@ import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from exchange import merkle
-from exchange.checkpoint import Checkpoint, open_checkpoint
+from exchange.checkpoint import Checkpoint, open_checkpoint, parse_text
 from exchange.entries import Kind
 from exchange.notes import VerifierKey
 from exchange.problems import Code, Problem
 from mediator.journal import segments
+from mediator.journal.anchors import FILE as ANCHORS_FILE
+from mediator.journal.anchors import AnchorReader
 from mediator.journal.files import Files
 from mediator.journal.publication import CHECKPOINT
 from mediator.journal.segments import Broken, Position
@@ -219,6 +221,34 @@ def _edge(directory: Path, head: Checkpoint, durable: Position, files: Files) ->
         folder.write(files, directory / "staging", again.append(entries))
     folder.write_edge(files, directory / "staging", again)
     return edge
+
+
+def check_anchor(directory: Path, anchors: AnchorReader, edge: Edge) -> None:
+    """Check that the log still extends its newest anchor, which others may have cosigned.
+
+    Raises:
+        Problem: ``JournalForked``. A tile that cannot be read is not told here.
+    """
+    newest = anchors.latest()
+    if newest is None:
+        return
+    anchored = parse_text(newest.text.decode(), ANCHORS_FILE)
+    if anchored.size > edge.size:
+        raise _forked(
+            ANCHORS_FILE,
+            f"the log has {edge.size} entries, but its checkpoint of size {anchored.size} was "
+            "given to others",
+        )
+    root: bytes | None = None
+    with contextlib.suppress(Problem):
+        read = TileFolder(directory / "log").subtrees(edge.size)
+        root = edge.root() if anchored.size == edge.size else merkle.root(anchored.size, read)
+    if root not in (None, anchored.root):
+        raise _forked(
+            ANCHORS_FILE,
+            f"at size {anchored.size} the log had another root when its checkpoint was given to "
+            "others",
+        )
 
 
 def _published(records: Path, size: int, durable: Position) -> Iterator[list[bytes]]:

@@ -1,0 +1,326 @@
+"""Anchors: the checkpoints that witnesses cosign and authorities stamp.
+
+The log signs a checkpoint twice a second; every few seconds the newest becomes an anchor, when the
+log grew since the last one. An anchor covers every entry before its size: after an outage of any
+length it is enough to have the newest one cosigned and stamped.
+
+Invariants:
+- an anchor is the log's signed note as it was published, and never changes; cosignature lines and
+  time-stamp tokens are added beside it, and are checked by who adds them, not here;
+- ``anchors.sqlite`` is evidence, not derived: what was added is durable when the call returns. It
+  is one file at rest (a rollback journal, not a write-ahead log), so that a copy on a medium that
+  cannot be written is read like the original;
+- the store is never used on the message path: every call may block on the disk.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+from exchange.problems import Code, Problem
+
+FILE = "anchors.sqlite"
+BUSY_S = 5.0
+_PAGE = 64
+_TABLES = """
+CREATE TABLE IF NOT EXISTS anchors (
+    size INTEGER PRIMARY KEY, at REAL NOT NULL, note BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS cosignatures (
+    size INTEGER NOT NULL REFERENCES anchors, line TEXT NOT NULL,
+    PRIMARY KEY (size, line)) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS tokens (
+    size INTEGER NOT NULL REFERENCES anchors, authority TEXT NOT NULL, der BLOB NOT NULL,
+    PRIMARY KEY (size, authority)) STRICT, WITHOUT ROWID;
+"""
+_STAMPED = "EXISTS (SELECT 1 FROM tokens WHERE tokens.size = anchors.size)"
+_COSIGNED = "EXISTS (SELECT 1 FROM cosignatures WHERE cosignatures.size = anchors.size)"
+_COVERED_LATER = f"""SELECT size FROM anchors AS old WHERE at < :before AND EXISTS (
+    SELECT 1 FROM anchors WHERE size > old.size AND at < :before
+    AND CAST(at / :spacing AS INTEGER) = CAST(old.at / :spacing AS INTEGER)
+    AND ({_STAMPED} OR NOT EXISTS (SELECT 1 FROM tokens WHERE tokens.size = old.size))
+    AND ({_COSIGNED} OR NOT EXISTS (SELECT 1 FROM cosignatures WHERE cosignatures.size = old.size))
+)"""  # noqa: S608
+
+
+class Quorum(Protocol):
+    """What decides whether enough witnesses cosigned a checkpoint (:mod:`exchange.policy`)."""
+
+    @property
+    def demands(self) -> bool:
+        """Whether any cosignature is wanted at all."""
+        ...
+
+    def is_met(self, checkpoint: bytes) -> bool:
+        """Whether the signed note carries the cosignatures that are wanted."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An RFC 3161 token over the checkpoint's note text, and the name of who gave it."""
+
+    authority: str
+    der: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """A checkpoint with the evidence that others gave for it.
+
+    ``at`` is when it was chosen (POSIX seconds, this server's clock), ``note`` the log's signed
+    note, ``cosignatures`` signature lines that end in a newline.
+    """
+
+    size: int
+    at: float
+    note: bytes
+    cosignatures: tuple[str, ...]
+    tokens: tuple[Token, ...]
+
+    @property
+    def checkpoint(self) -> bytes:
+        """The signed note with the cosignatures."""
+        return self.note + "".join(self.cosignatures).encode()
+
+    @property
+    def text(self) -> bytes:
+        """The note text with its final newline: what tokens are over."""
+        return self.note[: self.note.rindex(b"\n\n") + 1]
+
+
+class AnchorReader:
+    """The anchors of a journal or of a copy, read only. May be used by several threads."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, journal: Path) -> AnchorReader:
+        """The anchors beside a journal; none when the journal or the copy has no such file.
+
+        Raises:
+            Problem: ``JournalCorrupt`` when the file is no store of anchors.
+        """
+        path = journal / FILE
+        if not path.exists():
+            connection = sqlite3.connect(":memory:", check_same_thread=False)
+            connection.executescript(_TABLES)
+            return AnchorReader(connection)
+        with _readable():
+            connection = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode=ro",
+                uri=True,
+                timeout=BUSY_S,
+                check_same_thread=False,
+                isolation_level=None,
+            )
+            connection.execute("SELECT size FROM anchors LIMIT 1").fetchone()
+        return AnchorReader(connection)
+
+    def latest(self) -> Anchor | None:
+        """The newest anchor."""
+        return next(self._anchors("1", newest_first=True), None)
+
+    def at_size(self, size: int) -> Anchor | None:
+        """The anchor of this size."""
+        return next(self._anchors(f"size = {size:d}"), None)
+
+    def covering(
+        self, index: int, *, stamped: bool = False, quorum: Quorum | None = None
+    ) -> Anchor | None:
+        """The earliest anchor that covers entry ``index`` and has what is asked.
+
+        Args:
+            index: of the entry.
+            stamped: it has a token.
+            quorum: its cosignatures meet this policy.
+        """
+        return next(self._having(stamped, quorum, f"size > {index:d}"), None)
+
+    def all(self) -> Iterator[Anchor]:
+        """All anchors, oldest first."""
+        return self._anchors("1")
+
+    def unstamped(self) -> Iterator[Anchor]:
+        """The anchors without a token, newest first."""
+        return self._anchors(f"NOT {_STAMPED}", newest_first=True)
+
+    def unwitnessed(self) -> Iterator[Anchor]:
+        """The anchors without a cosignature, newest first."""
+        return self._anchors(f"NOT {_COSIGNED}", newest_first=True)
+
+    def waiting_since(self, *, stamped: bool = False, quorum: Quorum | None = None) -> float | None:
+        """Since when entries lack what is asked; None when the newest anchor has it.
+
+        That is when the oldest anchor was chosen that no anchor with a token (``stamped``), or
+        with the quorum, covers.
+        """
+        covered = next(self._having(stamped, quorum, "1", newest_first=True), None)
+        rows = self._rows(
+            "SELECT at FROM anchors WHERE size > ? ORDER BY size LIMIT 1",
+            covered.size if covered is not None else -1,
+        )
+        return rows[0][0] if rows else None
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _having(
+        self, stamped: bool, quorum: Quorum | None, condition: str, *, newest_first: bool = False
+    ) -> Iterator[Anchor]:
+        if stamped:
+            condition += f" AND {_STAMPED}"
+        if quorum is not None and quorum.demands:
+            condition += f" AND {_COSIGNED}"
+        for anchor in self._anchors(condition, newest_first=newest_first):
+            if quorum is None or quorum.is_met(anchor.checkpoint):
+                yield anchor
+
+    def _anchors(self, condition: str, *, newest_first: bool = False) -> Iterator[Anchor]:
+        """Anchors page by page: no lock is held between two."""
+        beyond, order = ("size < ?", "DESC") if newest_first else ("size > ?", "ASC")
+        last, page = 2**63 - 1 if newest_first else -1, 1
+        while True:
+            rows = self._rows(
+                f"SELECT size, at, note FROM anchors WHERE {condition} AND {beyond}"  # noqa: S608
+                f" ORDER BY size {order} LIMIT {page}",
+                last,
+            )
+            for size, at, note in rows:
+                yield self._whole(size, at, note)
+            if len(rows) < page:
+                return
+            last, page = rows[-1][0], _PAGE
+
+    def _whole(self, size: int, at: float, note: bytes) -> Anchor:
+        lines = self._rows("SELECT line FROM cosignatures WHERE size = ? ORDER BY line", size)
+        tokens = self._rows(
+            "SELECT authority, der FROM tokens WHERE size = ? ORDER BY authority", size
+        )
+        return Anchor(
+            size, at, note, tuple(line for (line,) in lines), tuple(Token(*row) for row in tokens)
+        )
+
+    def _rows(self, statement: str, *arguments: Any) -> list[Any]:
+        with self._lock, _readable():
+            return self._connection.execute(statement, arguments).fetchall()
+
+
+class AnchorStore(AnchorReader):
+    """The anchors of an open journal."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__(connection)
+        newest = self.latest()
+        self.latest_size = 0 if newest is None else newest.size
+        self._watchers: list[Callable[[], None]] = []
+
+    @classmethod
+    def create(cls, journal: Path) -> Self:
+        """Open the store beside a journal, or begin it.
+
+        Raises:
+            Problem: ``JournalCorrupt`` when the file is no store of anchors.
+        """
+        with _readable():
+            connection = sqlite3.connect(
+                journal / FILE, timeout=BUSY_S, check_same_thread=False, isolation_level=None
+            )
+            connection.execute("PRAGMA journal_mode = TRUNCATE")
+            connection.execute("PRAGMA synchronous = EXTRA")
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.executescript(_TABLES)
+        return cls(connection)
+
+    def watch(self, watcher: Callable[[], None]) -> None:
+        """Have ``watcher`` called after each new anchor, in the thread that added it."""
+        self._watchers.append(watcher)
+
+    def add(self, size: int, note: bytes, at: float) -> None:
+        """Add an anchor, durably; one that is there already stays as it is.
+
+        Raises:
+            OSError: the disk failed; it may have been added or not.
+        """
+        self._write(
+            "INSERT INTO anchors (size, at, note) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+            size,
+            at,
+            note,
+        )
+        self.latest_size = max(self.latest_size, size)
+        for watcher in self._watchers:
+            watcher()
+
+    def add_cosignature(self, size: int, line: str) -> None:
+        """Add a cosignature line (with its newline) that was verified, durably.
+
+        Raises:
+            OSError: the disk failed, or there is no such anchor.
+        """
+        self._write("INSERT INTO cosignatures VALUES (?, ?) ON CONFLICT DO NOTHING", size, line)
+
+    def add_token(self, size: int, authority: str, der: bytes) -> None:
+        """Add a time-stamp token that was verified, durably; the first of an authority stays.
+
+        Raises:
+            OSError: the disk failed, or there is no such anchor.
+        """
+        self._write(
+            "INSERT INTO tokens VALUES (?, ?, ?) ON CONFLICT DO NOTHING", size, authority, der
+        )
+
+    def prune(self, before: float, spacing_s: float) -> int:
+        """Thin out old anchors: of those chosen before a time, keep the last of each interval.
+
+        What goes is covered by one that stays, with as much evidence, at a later time of the same
+        interval. Returns how many went.
+
+        Raises:
+            OSError: the disk failed; nothing or all of it is gone.
+        """
+        bounds = {"before": before, "spacing": spacing_s}
+        with self._lock, _written():
+            execute = self._connection.execute
+            execute("BEGIN IMMEDIATE")
+            try:
+                rows = execute(_COVERED_LATER, bounds).fetchall()
+                for table in ("cosignatures", "tokens", "anchors"):
+                    self._connection.executemany(
+                        f"DELETE FROM {table} WHERE size = ?",  # noqa: S608
+                        rows,
+                    )
+                execute("COMMIT")
+            except BaseException:
+                execute("ROLLBACK")
+                raise
+        return len(rows)
+
+    def _write(self, statement: str, *arguments: Any) -> None:
+        with self._lock, _written():
+            self._connection.execute(statement, arguments)
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise Problem(
+            Code.JOURNAL_CORRUPT, where=FILE, detail=f"the anchors cannot be read: {error}"
+        ) from error
+
+
+@contextmanager
+def _written() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise OSError(f"{FILE}: {error}") from error

@@ -80,6 +80,8 @@ class Code(StrEnum):
     AGREEMENT_INVALID = "AgreementInvalid"
     PURPOSE_NOT_ALLOWED = "PurposeNotAllowed"
     FIELD_NOT_RELEASED = "FieldNotReleased"
+    OUTSIDE_MANDATE = "OutsideMandate"
+    QUERY_TOO_WIDE = "QueryTooWide"
     QUOTA_EXCEEDED = "QuotaExceeded"
     # the provider's backend
     SERVICE_DISABLED = "ServiceDisabled"
@@ -573,6 +575,30 @@ CATALOGUE: dict[Code, Entry] = {
         (
             "Ask only for released fields, or have the agreement changed.",
             "ກະລຸນາຂໍສະເພາະຊ່ອງຂໍ້ມູນທີ່ເປີດເຜີຍ ຫຼື ສະເໜີປັບປຸງຂໍ້ຕົກລົງ.",
+        ),
+    ),
+    Code.OUTSIDE_MANDATE: _entry(
+        403,
+        Blame.CALLER,
+        (
+            "The auditor asks for more than its mandate covers.",
+            "ຜູ້ກວດສອບຂໍຂໍ້ມູນເກີນຂອບເຂດທີ່ໄດ້ຮັບມອບໝາຍ.",
+        ),
+        (
+            "Ask within the mandate, or have it changed by the audited organisation.",
+            "ກະລຸນາຂໍພາຍໃນຂອບເຂດທີ່ໄດ້ຮັບມອບໝາຍ ຫຼື ສະເໜີອົງການທີ່ຖືກກວດສອບໃຫ້ປັບປຸງຂອບເຂດ.",
+        ),
+    ),
+    Code.QUERY_TOO_WIDE: _entry(
+        422,
+        Blame.CALLER,
+        (
+            "The search would look at more entries than one search may.",
+            "ການຄົ້ນຫານີ້ຕ້ອງກວດເບິ່ງບັນທຶກຫຼາຍກວ່າທີ່ການຄົ້ນຫາໜຶ່ງຄັ້ງອະນຸຍາດ.",
+        ),
+        (
+            "Name a shorter period or more conditions.",
+            "ກະລຸນາລະບຸໄລຍະເວລາໃຫ້ສັ້ນລົງ ຫຼື ເພີ່ມເງື່ອນໄຂ.",
         ),
     ),
     Code.QUOTA_EXCEEDED: _entry(

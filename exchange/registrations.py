@@ -56,6 +56,10 @@ RESERVED_SERVICE_CODES = METASERVICES | {
 }
 """Codes that mean something of their own in X-Road: no service may have one."""
 
+AUDITING = "auditing"
+"""The code of an application that every member has and none registers: its servers answer for it,
+to whoever holds a mandate (:mod:`exchange.agreements.mandate`)."""
+
 INSTANCE_TARGET = "instance.json"
 MEMBER_FILE = "member.json"
 _FILE_NAME = re.compile(r"[A-Za-z0-9'()+,\-.=%]{1,200}\.json", re.ASCII)
@@ -320,8 +324,11 @@ def _application(node: Node, member: MemberId) -> ApplicationRecord:
         if server.instance != member.instance:
             raise item.refuse("a server of another instance cannot host this application")
     _distinct(fields["servers"], [str(server) for server in servers])
+    application = _own(ApplicationId, fields["id"], member)
+    if application.application_code == AUDITING:
+        raise fields["id"].refuse(f"{AUDITING} is reserved: every member has it, none registers it")
     return ApplicationRecord(
-        id=_own(ApplicationId, fields["id"], member),
+        id=application,
         name=fields["name"].bilingual(),
         servers=servers,
     )

@@ -258,3 +258,14 @@ def test_a_reserved_service_code_is_refused(code: str) -> None:
         parse_member(json.dumps(document).encode(), MPI)
     assert caught.value.code is Code.INVALID_DOCUMENT
     assert caught.value.where.endswith("#/services/0/id")
+
+
+def test_the_application_that_answers_auditors_is_not_registered() -> None:
+    """Every member has it from the start, so nobody can put services of his own behind it."""
+    document = json.loads(format_member(member_record(MPI)))
+    document["services"] = []
+    document["applications"] = [document["applications"][0] | {"id": f"{MPI}/auditing"}]
+    with pytest.raises(Problem) as caught:
+        parse_member(json.dumps(document).encode(), MPI)
+    assert caught.value.code is Code.INVALID_DOCUMENT
+    assert caught.value.where.endswith("#/applications/0/id")

@@ -1,0 +1,70 @@
+"""Agreements: the access right itself, one file sealed by provider and consumer.
+
+Invariants:
+- an :class:`Agreement` that exists is consistent: its services are the provider's, every endpoint
+  is granted once, it begins before it ends; it grants the provider's reserved application
+  ``auditing`` exactly when it is of kind *audit*, and then it has a :class:`Mandate`;
+- :func:`open_agreement` returns only what exactly the provider and the consumer's member have
+  sealed, each with a seal certificate judged at the given time, over the canonical bytes;
+- :meth:`Agreement.allow` grants nothing that is not written: consumer, service, method, path
+  template, purpose and time must all fit; HEAD is allowed where GET is, as it says less;
+- the canonical form is JSON with sorted keys and without spaces, every member present (quota
+  ``null`` when there is none) but those that came later, which are written only where they say
+  something, so that agreements sealed before them stay valid byte for byte: ``limits``, ``kind``
+  with ``mandate``, and ``disclosure_delay_days``; people may write the document with spaces and
+  leave optional members out.
+
+The seal is a JWS (RFC 7515) with one signature per party, see :mod:`exchange.jws`. Not decided
+here: which agreements a server holds (its own disk, never the registry), and counting of quotas.
+
+Parts: :mod:`~exchange.agreements.values`, :mod:`~exchange.agreements.mandate`,
+:mod:`~exchange.agreements.document`, :mod:`~exchange.agreements.seal`.
+"""
+
+from exchange.agreements.document import (
+    MAX_ENDPOINTS,
+    MAX_QUOTA,
+    METHODS,
+    format_agreement,
+    parse_agreement,
+)
+from exchange.agreements.mandate import Mandate
+from exchange.agreements.seal import open_agreement, read_agreement, seal_agreement
+from exchange.agreements.values import (
+    LIMIT_NAMES,
+    Agreement,
+    Contact,
+    Endpoint,
+    Grant,
+    Kind,
+    Limits,
+    Party,
+    Purpose,
+    Quota,
+    Retention,
+)
+from exchange.projection import Projection
+
+__all__ = [
+    "LIMIT_NAMES",
+    "MAX_ENDPOINTS",
+    "MAX_QUOTA",
+    "METHODS",
+    "Agreement",
+    "Contact",
+    "Endpoint",
+    "Grant",
+    "Kind",
+    "Limits",
+    "Mandate",
+    "Party",
+    "Projection",
+    "Purpose",
+    "Quota",
+    "Retention",
+    "format_agreement",
+    "open_agreement",
+    "parse_agreement",
+    "read_agreement",
+    "seal_agreement",
+]

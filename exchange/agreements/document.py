@@ -1,0 +1,224 @@
+"""The document form of agreements: read strictly, written canonically."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from exchange.agreements.mandate import Mandate, format_mandate, parse_mandate
+from exchange.agreements.reading import (
+    NOUN,
+    as_agreement,
+    bilingual,
+    format_moment,
+    identifier,
+    moment,
+    name,
+    optional,
+    text,
+)
+from exchange.agreements.values import (
+    LIMITS,
+    Agreement,
+    Contact,
+    Endpoint,
+    Grant,
+    Kind,
+    Limits,
+    Party,
+    Purpose,
+    Quota,
+    Retention,
+)
+from exchange.documents import Members, Node, format_document, parse_document
+from exchange.identifiers import ApplicationId, MemberId, ServiceId
+from exchange.projection import MAX_FIELDS, Projection
+
+MAX_AGREEMENT_BYTES: Final = 256 * 1024
+MAX_GRANTS: Final = 64
+MAX_ENDPOINTS: Final = 256
+MAX_PURPOSES: Final = 64
+MAX_CONTACTS: Final = 16
+MAX_QUOTA: Final = 10**12
+MAX_VERSION: Final = 10**6
+MAX_DELAY_DAYS: Final = 3660
+METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
+_TEMPLATE: Final = re.compile(r"(?:/[A-Za-z0-9\-._~!$&'()*+,;=:@%{}]*)+")
+_EMAIL: Final = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}")
+
+
+def parse_agreement(payload: bytes) -> Agreement:
+    """Parse an agreement document, however it is spaced and ordered.
+
+    Raises:
+        Problem: ``AGREEMENT_INVALID`` with the JSON pointer of the fault: an unknown or missing
+            key, a value of another form or past its cap, or an inconsistency.
+    """
+    with as_agreement():
+        document = parse_document(payload, MAX_AGREEMENT_BYTES, NOUN)
+        members = document.members(
+            frozenset(
+                {"id", "version", "title", "provider", "consumer", "grants"}
+                | {"valid_from", "valid_until"}
+            ),
+            frozenset({"purposes", "quota", "limits", "retention", "contacts", "kind", "mandate"})
+            | {"disclosure_delay_days"},
+        )
+        return Agreement(
+            id=name(members["id"]),
+            version=members["version"].integer(1, MAX_VERSION),
+            title=members["title"].bilingual(),
+            provider=identifier(MemberId, members["provider"]),
+            consumer=identifier(ApplicationId, members["consumer"]),
+            grants=tuple(_grant(node) for node in members["grants"].items(MAX_GRANTS, 1)),
+            valid_from=moment(members["valid_from"]),
+            valid_until=moment(members["valid_until"]),
+            purposes=tuple(_purpose(node) for node in optional(members, "purposes", MAX_PURPOSES)),
+            quota=_quota(members.get("quota")),
+            limits=_limits(members.get("limits")),
+            retention=_retention(members.get("retention")),
+            contacts=tuple(_contact(node) for node in optional(members, "contacts", MAX_CONTACTS)),
+            mandate=_mandate(members),
+            disclosure_delay_days=_days(members.get("disclosure_delay_days")),
+        )
+
+
+def format_agreement(agreement: Agreement) -> bytes:
+    """The canonical bytes, which are what the parties seal; ``parse_agreement`` reads them back."""
+    quota = agreement.quota
+    return format_document(
+        {
+            **_said(agreement),
+            "id": agreement.id,
+            "version": agreement.version,
+            "title": bilingual(agreement.title),
+            "provider": str(agreement.provider),
+            "consumer": str(agreement.consumer),
+            "grants": [
+                {
+                    "service": str(grant.service),
+                    "endpoints": [
+                        {"method": endpoint.method, "path": endpoint.path}
+                        for endpoint in grant.endpoints
+                    ],
+                    "fields": list(grant.fields),
+                }
+                for grant in agreement.grants
+            ],
+            "purposes": [
+                {
+                    "code": purpose.code,
+                    "title": bilingual(purpose.title),
+                    "legal_basis": bilingual(purpose.legal_basis),
+                }
+                for purpose in agreement.purposes
+            ],
+            "quota": {"per_day": quota.per_day, "per_second": quota.per_second},
+            "valid_from": format_moment(agreement.valid_from),
+            "valid_until": format_moment(agreement.valid_until),
+            "retention": agreement.retention.value,
+            "contacts": [
+                {
+                    "party": contact.party.value,
+                    "name": contact.name,
+                    "email": contact.email,
+                    "phone": contact.phone,
+                }
+                for contact in agreement.contacts
+            ],
+        }
+    )
+
+
+def _said(agreement: Agreement) -> dict[str, Any]:
+    """The members that are written only where they say something."""
+    said: dict[str, Any] = {}
+    if limits := agreement.limits.given():
+        said["limits"] = limits
+    if agreement.mandate is not None:
+        said |= {"kind": agreement.kind.value, "mandate": format_mandate(agreement.mandate)}
+    if agreement.disclosure_delay_days:
+        said["disclosure_delay_days"] = agreement.disclosure_delay_days
+    return said
+
+
+def _mandate(members: Members) -> Mandate | None:
+    kind, mandate = members.get("kind"), members.get("mandate")
+    if kind is not None and kind.text() not in set(Kind):
+        raise kind.refuse(f"must be one of {', '.join(Kind)}")
+    audit = kind is not None and kind.text() == Kind.AUDIT
+    if audit is (mandate is None):
+        raise members.node.refuse("has a mandate exactly when its kind is audit")
+    return None if mandate is None else parse_mandate(mandate)
+
+
+def _days(node: Node | None) -> int:
+    return 0 if node is None else node.integer(0, MAX_DELAY_DAYS)
+
+
+def _grant(node: Node) -> Grant:
+    members = node.members(frozenset({"service", "endpoints", "fields"}))
+    place = members["fields"]
+    fields = [field.text() for field in place.items(MAX_FIELDS, 1)]
+    return Grant(
+        service=identifier(ServiceId, members["service"]),
+        endpoints=tuple(_endpoint(each) for each in members["endpoints"].items(MAX_ENDPOINTS, 1)),
+        projection=Projection.compile(fields, f"{place.noun}#{place.pointer}"),
+    )
+
+
+def _endpoint(node: Node) -> Endpoint:
+    members = node.members(frozenset({"method", "path"}))
+    method, path = members["method"].text(), members["path"].text()
+    if method not in METHODS:
+        raise members["method"].refuse(f"must be one of {', '.join(sorted(METHODS))}")
+    if not _TEMPLATE.fullmatch(path):
+        raise members["path"].refuse("must be a path template such as /projects/{id}")
+    return Endpoint(method, path)
+
+
+def _purpose(node: Node) -> Purpose:
+    members = node.members(frozenset({"code", "title", "legal_basis"}))
+    return Purpose(
+        name(members["code"]), members["title"].bilingual(), members["legal_basis"].bilingual()
+    )
+
+
+def _quota(node: Node | None) -> Quota:
+    if node is None:
+        return Quota()
+    members = node.members(frozenset(), frozenset({"per_day", "per_second"}))
+    return Quota(_limit(members.get("per_day")), _limit(members.get("per_second")))
+
+
+def _limits(node: Node | None) -> Limits:
+    if node is None:
+        return Limits()
+    members = node.members(frozenset(), frozenset(LIMITS))
+    given = ((name, members.get(name)) for name in LIMITS)
+    return Limits(
+        **{name: each.integer(1, LIMITS[name]) for name, each in given if each is not None}
+    )
+
+
+def _limit(node: Node | None) -> int | None:
+    return None if node is None else node.integer(1, MAX_QUOTA)
+
+
+def _retention(node: Node | None) -> Retention:
+    if node is None:
+        return Retention.BODIES
+    text = node.text()
+    if text not in set(Retention):
+        raise node.refuse(f"must be one of {', '.join(Retention)}")
+    return Retention(text)
+
+
+def _contact(node: Node) -> Contact:
+    members = node.members(frozenset({"party", "name"}), frozenset({"email", "phone"}))
+    party, email = members["party"], text(members.get("email"))
+    if party.text() not in set(Party):
+        raise party.refuse(f"must be one of {', '.join(Party)}")
+    if email is not None and not _EMAIL.fullmatch(email):
+        raise members["email"].refuse("must be an e-mail address")
+    return Contact(Party(party.text()), members["name"].text(), email, text(members.get("phone")))

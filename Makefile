@@ -32,8 +32,8 @@ bench: $(VENV)/runtime
 # The lock files are made anew with: make lock (needs pip-tools in the environment).
 lock: $(VENV)/development
 	$(BIN)/python -m pip install --quiet pip-tools
-	$(BIN)/pip-compile --quiet --upgrade --extra build $(COMPILE) -o requirements.lock pyproject.toml
-	$(BIN)/pip-compile --quiet --upgrade --extra build --extra dev $(COMPILE) -o requirements-dev.lock pyproject.toml
+	$(BIN)/pip-compile --quiet --upgrade --extra build --extra s3 $(COMPILE) -o requirements.lock pyproject.toml
+	$(BIN)/pip-compile --quiet --upgrade --extra build --extra s3 --extra dev $(COMPILE) -o requirements-dev.lock pyproject.toml
 
 COMPILE := --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 	--strip-extras --allow-unsafe --no-header --no-annotate

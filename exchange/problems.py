@@ -124,6 +124,8 @@ class Code(StrEnum):
     JOURNAL_CORRUPT = "JournalCorrupt"
     JOURNAL_FORKED = "JournalForked"
     SEALED_PART_UNREADABLE = "SealedPartUnreadable"
+    ARCHIVED = "ArchivedElsewhere"
+    ARCHIVE_FAILED = "ArchiveFailed"
     # commands and settings
     INVALID_USAGE = "InvalidUsage"
     OWN_SERVER_UNREACHABLE = "OwnServerUnreachable"
@@ -963,6 +965,31 @@ CATALOGUE: dict[Code, Entry] = {
             "Do not sign: find the right copy of the journal.",
             "ຢ່າເຊັນ: ກະລຸນາຊອກຫາສຳເນົາທີ່ຖືກຕ້ອງຂອງບັນທຶກ.",
         ),
+    ),
+    Code.ARCHIVED: _entry(
+        404,
+        Blame.OPERATOR,
+        (
+            "This part of the journal was archived, and is no longer on this server.",
+            "ສ່ວນນີ້ຂອງບັນທຶກຖືກເກັບໄວ້ໃນຄັງ ແລະ ບໍ່ຢູ່ໃນເຄື່ອງແມ່ຂ່າຍນີ້ອີກແລ້ວ.",
+        ),
+        (
+            "Restore it from the archive that is named: saphan archive restore.",
+            "ກະລຸນາກູ້ຄືນຈາກຄັງທີ່ລະບຸດ້ວຍຄຳສັ່ງ saphan archive restore.",
+        ),
+    ),
+    Code.ARCHIVE_FAILED: _entry(
+        503,
+        Blame.OPERATOR,
+        (
+            "The archive cannot be used, or does not hold what was put into it.",
+            "ຄັງເກັບຂໍ້ມູນໃຊ້ບໍ່ໄດ້ ຫຼື ບໍ່ມີສິ່ງທີ່ເຄີຍເກັບໄວ້.",
+        ),
+        (
+            "Check the store and its account; nothing is removed here before it is archived well.",
+            "ກະລຸນາກວດກາຄັງ ແລະ ບັນຊີຂອງຄັງ; ບໍ່ມີຫຍັງຖືກລຶບຢູ່ນີ້ກ່ອນຈະເກັບໄວ້ຢ່າງຖືກຕ້ອງ.",
+        ),
+        retryable=True,
     ),
     Code.SEALED_PART_UNREADABLE: _entry(
         410,

@@ -21,6 +21,7 @@ from exchange.problems import Code, Problem
 from exchange.proof import LogProof
 from exchange.sealed_parts import SealedPart, parse_part
 from mediator.journal import segments
+from mediator.journal.holdings import Holdings
 from mediator.journal.index import FILE as INDEX_FILE
 from mediator.journal.index import IndexReader, IndexWriter
 from mediator.journal.keyring import KeyRing
@@ -51,6 +52,7 @@ class JournalReader:
         self.directory = directory
         self.origin = description.origin
         self.key: VerifierKey = description.key
+        self.holdings = Holdings.read(directory)
         self._folder = TileFolder(directory / "log")
         self._keyring = KeyRing(directory / "keys")
         try:
@@ -72,7 +74,8 @@ class JournalReader:
         """The bytes of a published entry.
 
         Raises:
-            Problem: ``NotFound`` behind the published size; ``JournalCorrupt``.
+            Problem: ``NotFound`` behind the published size; ``ArchivedElsewhere`` when its bundle
+                was removed; ``JournalCorrupt``.
         """
         if not 0 <= index < self.checkpoint.size:
             raise Problem(
@@ -82,7 +85,12 @@ class JournalReader:
                 if self.checkpoint.size
                 else "the journal has published no entry yet",
             )
-        ((_, entry),) = self._folder.entries(index, index + 1, self.checkpoint.size)
+        try:
+            ((_, entry),) = self._folder.entries(index, index + 1, self.checkpoint.size)
+        except Problem as problem:
+            if index < self.holdings.entries_from:
+                raise self.holdings.elsewhere("its bundle", index) from problem
+            raise
         return entry
 
     def prove(self, index: int) -> LogProof:
@@ -99,8 +107,9 @@ class JournalReader:
         """The sealed part of an entry as it is stored; empty when it has none.
 
         Raises:
-            Problem: ``NotFound`` when no segment here holds the record whole; ``JournalCorrupt``
-                when a segment cannot be read.
+            Problem: ``NotFound`` when no segment here holds the record whole;
+                ``ArchivedElsewhere`` when its segment was removed; ``JournalCorrupt`` when a
+                segment cannot be read.
         """
         try:
             record = segments.find_record(self.directory / "segments", index)
@@ -111,6 +120,15 @@ class JournalReader:
                 detail=f"its segment cannot be read: {error.strerror}",
             ) from error
         if record is None:
+            if index < self.holdings.segments_from:
+                raise self.holdings.elsewhere("its sealed part", index)
+            until = self.holdings.segments_until
+            if until is not None and index >= until:
+                raise Problem(
+                    Code.NOT_FOUND,
+                    where=f"entry {index}",
+                    detail="its sealed part is not in this archive yet: the segment was not closed",
+                )
             raise Problem(
                 Code.NOT_FOUND,
                 where=f"entry {index}",

@@ -7,8 +7,9 @@ The normal start and the start after a crash are the same code. In this order:
    one, or the one before it (a crash between signing and publishing);
 3. the tiles must give the root of that checkpoint; if they do not, the tree is derived anew from
    the segments, and the tiles are written again if *that* gives the root;
-4. the segments must hold at least the published entries, and those that are read here must be
-   leaves of the published tree; a torn tail behind the last durable group is cut off.
+4. the segments must hold at least the published entries, from the first that was not pruned
+   (:mod:`mediator.journal.holdings`), and those that are read here must be leaves of the published
+   tree; a torn tail behind the last durable group is cut off.
 
 Anything else is ``JournalForked`` (signing would contradict what was signed) or
 ``JournalCorrupt`` (what was durable cannot be read), and a person must look.
@@ -35,6 +36,7 @@ from mediator.journal import segments
 from mediator.journal.anchors import FILE as ANCHORS_FILE
 from mediator.journal.anchors import AnchorReader
 from mediator.journal.files import Files
+from mediator.journal.holdings import Holdings
 from mediator.journal.publication import CHECKPOINT
 from mediator.journal.segments import Broken, Position
 from mediator.journal.signed import SignedStore
@@ -108,8 +110,9 @@ def recover(
     verifier = VerifierKey.of(origin, key.public_key())
     _describe(directory, Description(origin, verifier), files)
     signed, head = _last_signed(directory, store, verifier)
-    durable, published = _positions(directory / "segments", head, files)
-    edge = _edge(directory, head, durable, files)
+    holdings = Holdings.read(directory)
+    durable, published = _positions(directory / "segments", head, holdings, files)
+    edge = _edge(directory, head, durable, holdings, files)
     return Recovered(durable, published, edge, signed)
 
 
@@ -150,14 +153,16 @@ def _last_signed(
     return last.current, head
 
 
-def _positions(records: Path, head: Checkpoint, files: Files) -> tuple[Position, Position]:
+def _positions(
+    records: Path, head: Checkpoint, holdings: Holdings, files: Files
+) -> tuple[Position, Position]:
     """The durable end, and the place of the published size; cuts off a torn tail."""
     firsts = segments.segments_in(records)
     if not firsts:
         if head.size:
             raise _forked("segments", f"no segment is left of {head.size} published entries")
         return Position(0, 0, 0), Position(0, 0, 0)
-    if firsts[0] != 0:
+    if firsts[0] > holdings.segments_from:
         raise _forked("segments", f"the first segment left begins with entry {firsts[0]}")
     end, broken = segments.find_end(records, firsts[-1])
     if end.index < head.size:
@@ -197,17 +202,29 @@ def _place_of(records: Path, firsts: list[int], size: int) -> Position:
     return position
 
 
-def _edge(directory: Path, head: Checkpoint, durable: Position, files: Files) -> Edge:
+def _edge(
+    directory: Path, head: Checkpoint, durable: Position, holdings: Holdings, files: Files
+) -> Edge:
     """The right edge of the published tree: from the tiles, or derived anew.
 
     Raises:
-        Problem: ``JournalForked`` when the segments do not give the published root.
+        Problem: ``JournalForked`` when the segments do not give the published root;
+            ``JournalCorrupt`` when the tiles do not, and the oldest segments were pruned.
     """
     folder, records = TileFolder(directory / "log"), directory / "segments"
     with contextlib.suppress(Problem):
         edge = folder.edge(head.size)
         if edge.root() == head.root and _last_segment_fits(folder, records, head.size):
             return edge
+    if holdings.segments_from:
+        raise Problem(
+            Code.JOURNAL_CORRUPT,
+            where="log/tile",
+            detail=f"the tiles do not give the root that was signed (size {head.size}), and the "
+            f"segments before entry {holdings.segments_from} are in the archive "
+            f"{holdings.archive}: put its log/tile in place",
+            facts={"file": "log/tile", "archive": holdings.archive},
+        )
     edge = Edge.empty()
     for entries in _published(records, head.size, durable):
         for _ in edge.append(entries):
@@ -296,7 +313,7 @@ def outcomes(
 
 def _groups_since(records: Path, durable: Position, since: str) -> Iterator[segments.Group]:
     """The groups from the last segment on that begins before ``since``."""
-    start = Position(0, 0, 0)
+    start = Position(0, 0, 0)  # of an empty journal; else the oldest segment at the least
     for first in reversed(segments.segments_in(records)):
         start = Position(first, first, 0)
         group = next(segments.read_groups(segments.path_of(records, first), first), None)

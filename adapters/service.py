@@ -57,9 +57,14 @@ class Adapter:
         self._closed = False
 
     async def exchange(
-        self, request: BackendRequest, *, timeout_s: float, first_byte_s: float = math.inf
+        self,
+        request: BackendRequest,
+        *,
+        timeout_s: float,
+        first_byte_s: float = math.inf,
+        connect_s: float = math.inf,
     ) -> BackendResponse[bytes]:
-        """Answer one request.
+        """Answer one request; connecting to the source has a bound of its own (the mapping's).
 
         Raises:
             Problem: ``SourceFailed``, ``BackendTimeout``, ``ServerOverloaded``,

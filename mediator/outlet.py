@@ -75,7 +75,12 @@ class HttpBackend:
         )
 
     async def exchange(
-        self, request: BackendRequest, *, timeout_s: float, first_byte_s: float = math.inf
+        self,
+        request: BackendRequest,
+        *,
+        timeout_s: float,
+        first_byte_s: float = math.inf,
+        connect_s: float = math.inf,
     ) -> BackendResponse[Body]:
         """Ask the backend; see :class:`serving.backends.Backend`."""
         target = f"{self._base}{request.path}" or "/"
@@ -88,7 +93,7 @@ class HttpBackend:
                 (("host", self._host), *request.headers),
                 request.body,
                 timeout_s=timeout_s,
-                waits=client.Waits(first_byte_s, self._stall_s, self._floor),
+                waits=client.Waits(first_byte_s, self._stall_s, self._floor, connect_s),
                 room=request.room,
                 max_body_bytes=request.answer_max_bytes,
                 repeatable=False if request.once else None,

@@ -423,7 +423,10 @@ class Provider:
             allowed, offered, not self.releases.of(allowed).everything
         )
         answer = await offered.backend.exchange(
-            request, timeout_s=terms.exchange_s, first_byte_s=terms.first_byte_s
+            request,
+            timeout_s=terms.exchange_s,
+            first_byte_s=terms.first_byte_s,
+            connect_s=terms.connect_s,
         )
         await self.turns.next()
         delivery.check_part(answer.status, request.headers)

@@ -20,6 +20,7 @@ class ServiceTerms:
     ``share`` is how many places one agreement may have of the whole server's.
     """
 
+    connect_s: float
     first_byte_s: float
     exchange_s: float
     request_max_bytes: int
@@ -32,6 +33,7 @@ class ServiceTerms:
 class Terms(NamedTuple):
     """The bounds of one exchange; where one is exceeded, its name is said."""
 
+    connect_s: float
     first_byte_s: float
     exchange_s: float
     request_max_bytes: int
@@ -50,6 +52,7 @@ def service_terms(offered: ServiceSettings, limits: LimitSettings) -> ServiceTer
         else Bound(name, own, "services.concurrent", ours=True)
     )
     return ServiceTerms(
+        connect_s=offered.connect_s,
         first_byte_s=offered.first_byte_s or offered.timeout_s,
         exchange_s=offered.timeout_s,
         request_max_bytes=min(
@@ -110,6 +113,7 @@ def terms_of(agreement: Agreement, service: ServiceTerms) -> Terms:
         else Bound(name, own, "agreement limits.concurrent")
     )
     return Terms(
+        connect_s=min(limits.connect_s or service.connect_s, service.connect_s),
         first_byte_s=min(limits.first_byte_s or service.first_byte_s, service.first_byte_s),
         exchange_s=min(limits.exchange_s or service.exchange_s, service.exchange_s),
         request_max_bytes=min(

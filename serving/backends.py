@@ -56,13 +56,19 @@ class Backend(Protocol):
     """Something that answers requests of one service."""
 
     async def exchange(
-        self, request: BackendRequest, *, timeout_s: float, first_byte_s: float = math.inf
+        self,
+        request: BackendRequest,
+        *,
+        timeout_s: float,
+        first_byte_s: float = math.inf,
+        connect_s: float = math.inf,
     ) -> BackendResponse[Body]:
         """Answer one request.
 
         Args:
             timeout_s: for the whole answer; one that is long and moves has more.
             first_byte_s: until the answer begins.
+            connect_s: for a new connection, if one is needed.
 
         Raises:
             Problem: ``BACKEND_UNREACHABLE``, ``BACKEND_TIMEOUT``, ``BACKEND_NONSENSE``,

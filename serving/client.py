@@ -252,13 +252,13 @@ class Pool:
         asked = _Asked(head_only, Watch(waits, timeout_s, now), room, max_body_bytes)
         try:
             if connection is None or not connection.usable:
-                connection = await self._connect(loop, whole)
+                connection = await self._connect(loop, whole, waits.connect_s)
             try:
                 return await self._converse(connection, head, body, asked)
             except Disconnected as lost:
                 if not repeatable or lost.answered or connection.uses == 0:
                     raise
-            connection = await self._connect(loop, whole)
+            connection = await self._connect(loop, whole, waits.connect_s)
             return await self._converse(connection, head, body, asked)
         except BaseException:
             if connection is not None:
@@ -446,13 +446,16 @@ class Pool:
 
     # connections
 
-    async def _connect(self, loop: asyncio.AbstractEventLoop, whole: _Whole) -> Connection:
+    async def _connect(
+        self, loop: asyncio.AbstractEventLoop, whole: _Whole, connect_s: float
+    ) -> Connection:
         limits = self.limits
         reader = AnswerReader(
             max_head_bytes=limits.max_head_bytes, max_body_bytes=limits.max_body_bytes
         )
         connection = Connection(self, loop, reader, self._generation)
-        until, bound, seconds = whole.or_before(loop.time(), "connect_s", limits.connect_s)
+        most = min(connect_s, limits.connect_s)
+        until, bound, seconds = whole.or_before(loop.time(), "connect_s", most)
         try:
             await self._origin.connect(loop, connection, until, bound, seconds)
             if self._aborting:

@@ -28,9 +28,9 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """Bounds of an exchange's phases; connecting and the whole are bounded besides them.
+    """Bounds of an exchange's phases; the whole is bounded besides them.
 
-    ``first_byte_s`` is from the end of the request on; ``stall_s`` for a stand-still while the
+    ``connect_s`` makes the pool's own bound stricter for a new connection. ``first_byte_s`` is from the end of the request on; ``stall_s`` for a stand-still while the
     request goes or the answer comes. ``floor_bytes_per_s`` gives the whole a second more for so
     many bytes.
     """
@@ -38,6 +38,7 @@ class Waits:
     first_byte_s: float = math.inf
     stall_s: float = math.inf
     floor_bytes_per_s: float = math.inf
+    connect_s: float = math.inf
 
 
 UNBOUNDED = Waits()

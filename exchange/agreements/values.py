@@ -88,12 +88,13 @@ class Quota:
 class Limits:
     """Bounds of each exchange under an agreement; None leaves it to the provider's service.
 
-    ``concurrent`` bounds exchanges at the same time, ``first_byte_s`` and ``exchange_s`` the wait
-    for the backend's answer to begin and to end, the others the sizes of bodies. The stricter of
-    agreement and service holds.
+    ``concurrent`` bounds exchanges at the same time, ``connect_s``, ``first_byte_s`` and
+    ``exchange_s`` the wait for the backend to be connected, and for its answer to begin and to
+    end, the others the sizes of bodies. The stricter of agreement and service holds.
     """
 
     concurrent: int | None = None
+    connect_s: int | None = None
     first_byte_s: int | None = None
     exchange_s: int | None = None
     request_max_bytes: int | None = None
@@ -107,6 +108,7 @@ class Limits:
 
 LIMITS: Final = {
     "concurrent": MAX_CONCURRENT,
+    "connect_s": MAX_WAIT_S,
     "first_byte_s": MAX_WAIT_S,
     "exchange_s": MAX_WAIT_S,
     "request_max_bytes": MAX_BODY_BYTES,

@@ -153,13 +153,29 @@ def test_sizes_of_an_agreement_are_held(world: SmallWorld) -> None:
 
 
 def test_waits_of_an_agreement_are_held() -> None:
-    """The backend has until the agreement's first byte, and the answer names that bound."""
-    agreements = [granted("budget", BUDGET, PROJECTS, limits={"first_byte_s": 1})]
-    with world_of(agreements, services={PROJECTS: {"timeout_s": 300}}) as slow:
-        since = datetime.now(UTC)
-        answer = slow.call("/projects/SLOW")
-        check(slow, since, answer, Code.BACKEND_TIMEOUT, "first_byte_s")
-        assert answer.json["facts"]["seconds"] == 1
+    """The backend has until the agreement's bound for each phase, and the answer names it.
+
+    The second one listens for TLS and never says a word, so that no connection comes about.
+    """
+    limits = {"first_byte_s": 1, "connect_s": 1}
+    agreements = [granted("budget", BUDGET, PROJECTS, DOWN, limits=limits)]
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        services = {
+            PROJECTS: {"timeout_s": 300},
+            DOWN: {
+                "timeout_s": 300,
+                "connect_s": 200,
+                "url": f"https://127.0.0.1:{mute.getsockname()[1]}",
+            },
+        }
+        with world_of(agreements, services=services) as slow:
+            since = datetime.now(UTC)
+            answer = slow.call("/projects/SLOW")
+            check(slow, since, answer, Code.BACKEND_TIMEOUT, "first_byte_s")
+            assert answer.json["facts"]["seconds"] == 1
+            answer = slow.call(service=DOWN)
+            check(slow, since, answer, Code.BACKEND_UNREACHABLE, "connect_s")
+            assert answer.json["facts"]["seconds"] == 1
 
 
 def test_a_full_server_says_so_and_stays_visible() -> None:

@@ -30,6 +30,8 @@ def service(**changes: Any) -> Any:
 @pytest.mark.parametrize(
     ("member", "of_service", "agreed", "found"),
     [
+        ("connect_s", 5, 2, 2),
+        ("connect_s", 5, 6, 5),
         ("first_byte_s", 20, 5, 5),
         ("first_byte_s", 20, 60, 20),
         ("exchange_s", 20, 5, 5),
@@ -50,7 +52,7 @@ def test_every_limit_of_an_agreement_is_held() -> None:
     """A limit that can be sealed and is not looked at would be a promise that nobody keeps."""
     limited = agreement(**dict.fromkeys(Limits().__slots__, 1))
     terms = terms_of(limited, service())
-    assert terms[:4] == (1, 1, 1, 1)
+    assert terms[:5] == (1, 1, 1, 1, 1)
     assert terms.places[0].most == 1
 
 

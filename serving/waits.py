@@ -30,9 +30,9 @@ class Phase(StrEnum):
 class Waits:
     """Bounds of an exchange's phases; the whole is bounded besides them.
 
-    ``connect_s`` makes the pool's own bound stricter for a new connection. ``first_byte_s`` is from the end of the request on; ``stall_s`` for a stand-still while the
-    request goes or the answer comes. ``floor_bytes_per_s`` gives the whole a second more for so
-    many bytes.
+    ``connect_s`` makes the pool's own bound stricter for a new connection. ``first_byte_s`` is from
+    the end of the request on; ``stall_s`` for a stand-still while the request goes or the answer
+    comes. ``floor_bytes_per_s`` gives the whole a second more for so many bytes.
     """
 
     first_byte_s: float = math.inf

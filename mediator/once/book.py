@@ -34,13 +34,15 @@ from mediator.once.claims import (
 )
 from mediator.once.engine import Engine
 from mediator.once.settings import OnceSettings
-from mediator.once.vault import Answer, Vault
+from mediator.once.vault import ASKER_SIZE, Answer, Vault
 from mediator.once.writer import Asked, Claim, Ended, Freed, Recover, Work, Writer
 from serving.clock import Clock
 
 log = structlog.get_logger("mediator.once")
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 0.5
+RETRY_AFTER_S = 60
+"""About so often it is looked at who crowds the book."""
 _CLOSE_S = 10.0
 
 
@@ -94,7 +96,8 @@ class OnceBook:
             Problem: ``MessageIdReused``, ``OutcomeUnknown`` or ``AnswerNotKept`` by what is known
                 of it; ``MessageInProgress`` when it still runs after ``running_s``;
                 ``ExactlyOnceUnavailable`` when the database is down; ``ServerOverloaded`` when
-                the book is full.
+                the book is full; ``QuotaExceeded`` when it fills up and most is this
+                application's.
         """
         try:
             found = await self._claim(key, fingerprint, nonce, running_s)
@@ -146,6 +149,18 @@ class OnceBook:
                 where="exactly-once book",
                 detail=f"{self.totals.claims} ids, at most {self._settings.claims_max} are kept",
                 facts={ACTED: False},
+            )
+        if claim.key[:ASKER_SIZE] in self.totals.crowding:
+            raise Problem(
+                Code.QUOTA_EXCEEDED,
+                where="exactly-once book",
+                detail=f"{self.totals.claims} ids of {self._settings.claims_max} are kept, and "
+                "more than half of them are of this application",
+                facts={
+                    ACTED: False,
+                    "limit": "once.claims_max",
+                    "retry_after_s": RETRY_AFTER_S,
+                },
             )
         now = self._clock.unix()
         wanted = Wanted(claim.key, claim.fingerprint, claim.nonce, now, now + running_s)

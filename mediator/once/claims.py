@@ -89,6 +89,8 @@ class Totals(NamedTuple):
 
     claims: int
     answer_bytes: int
+    crowding: frozenset[bytes] = frozenset()
+    """Applications (the beginning of their keys) that have most of a book that is filling up."""
 
 
 def judge(row: Row, fingerprint: bytes, now: float) -> State:

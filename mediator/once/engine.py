@@ -63,6 +63,10 @@ class Engine(Protocol):
         """How many claims there are, exactly; not cheap."""
         ...
 
+    def sample(self, most: int) -> list[bytes]:
+        """The keys of up to so many claims, picked at random; cheap however many there are."""
+        ...
+
     def close(self) -> None:
         """Disconnect; idempotent, raises nothing."""
         ...

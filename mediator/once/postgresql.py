@@ -17,7 +17,7 @@ import psycopg
 
 from mediator.once.claims import Ending, Left, Released, Row, State, Totals, Wanted
 from mediator.once.engine import BATCH, EngineFailed
-from mediator.once.sqlite import enough, other_key
+from mediator.once.sqlite import enough, other_key, picked
 
 CONNECT_S = 5
 STATEMENT_S = 5
@@ -239,6 +239,19 @@ class PostgreSqlEngine:
         with _failures():
             row = self._open.execute("SELECT count(*) FROM saphan_once_claims").fetchone()
         return int(row[0]) if row else 0
+
+    def sample(self, most: int) -> list[bytes]:
+        """See :class:`mediator.once.engine.Engine`."""
+        with _failures():
+            row = self._open.execute(
+                "SELECT coalesce(min(seq), 1), coalesce(max(seq), 0) FROM saphan_once_claims"
+            ).fetchone()
+            first, last = row or (1, 0)
+            found = self._open.execute(
+                "SELECT key FROM saphan_once_claims WHERE seq = ANY(%s)",
+                (list(picked(first, last, most)),),
+            ).fetchall()
+        return [bytes(key) for (key,) in found]
 
     def close(self) -> None:
         """See :class:`mediator.once.engine.Engine`."""

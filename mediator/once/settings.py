@@ -41,7 +41,8 @@ class OnceSettings:
         low=1024 * 1024,
     )
     claims_max: int = setting(
-        "remembered ids at most; beyond it unsafe calls are refused",
+        "remembered ids at most; beyond it unsafe calls are refused, beyond half of it those of an "
+        "application that has more than all others together",
         default=20_000_000,
         low=1000,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from mediator.once.claims import Ending, Left, Released, Row, State, Totals, Wan
 from mediator.once.engine import BATCH, EngineFailed
 
 FILE = "once.sqlite"
+_RANDOM = random.SystemRandom()
 
 # `seq` grows with time, so that the oldest are found without an index on the time.
 _TABLES = """
@@ -172,6 +174,18 @@ class SqliteEngine:
             (claims,) = self._open.execute("SELECT count(*) FROM claims").fetchone()
         return int(claims)
 
+    def sample(self, most: int) -> list[bytes]:
+        """See :class:`mediator.once.engine.Engine`."""
+        with _failures():
+            first, last = self._open.execute(
+                "SELECT coalesce(min(seq), 1), coalesce(max(seq), 0) FROM claims"
+            ).fetchone()
+            found = [
+                self._open.execute("SELECT key FROM claims WHERE seq = ?", (seq,)).fetchone()
+                for seq in picked(first, last, most)
+            ]
+        return [row[0] for row in found if row is not None]
+
     def close(self) -> None:
         """See :class:`mediator.once.engine.Engine`."""
         connection, self._connection = self._connection, None
@@ -197,6 +211,12 @@ def enough(oldest: Iterator[tuple[float, int]], answer_bytes: int) -> float:
         until = ended_at
         answer_bytes -= size
     return until
+
+
+def picked(first: int, last: int, most: int) -> Sequence[int]:
+    """Numbers between these two, at random; all of them when they are no more than ``most``."""
+    between = range(first, last + 1)
+    return between if len(between) <= most else _RANDOM.sample(between, most)
 
 
 def other_key(where: str) -> Problem:

@@ -22,6 +22,8 @@ from exchange.problems import Code, Problem
 from exchange.sealed_parts import hmac_sha256
 
 KEY_SIZE = 32
+ASKER_SIZE = 8
+"""Of a key's 32 bytes; the others still tell 2**96 messages of one application apart."""
 _NONCE_SIZE = 12
 _LENGTH = struct.Struct(">I")
 
@@ -58,8 +60,14 @@ class Vault:
         """Tells two keys apart, and tells nothing else."""
 
     def key(self, client: ApplicationId, provider: MemberId, message_id: str) -> bytes:
-        """What a message is found by."""
-        return self._name((str(client), str(provider), message_id))
+        """What a message is found by; it begins with :meth:`asker`."""
+        asker = str(client)
+        name = self._name((asker, str(provider), message_id))
+        return self.asker(asker) + name[ASKER_SIZE:]
+
+    def asker(self, client: str) -> bytes:
+        """What tells the keys of two applications apart."""
+        return self._name((client,))[:ASKER_SIZE]
 
     def fingerprint(self, *parts: str) -> bytes:
         """What tells two requests of the same id apart."""

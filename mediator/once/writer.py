@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,7 +31,7 @@ from exchange.problems import Problem
 from mediator.once.claims import Ending, Left, Released, Row, State, Totals, Wanted, unavailable
 from mediator.once.engine import BATCH, Engine, EngineFailed
 from mediator.once.settings import OnceSettings
-from mediator.once.vault import Answer, Vault
+from mediator.once.vault import ASKER_SIZE, Answer, Vault
 from serving.clock import Clock
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ RETRY_S = 1.0
 _TO_CALLERS = "its database cannot be used now; the server's log and its /healthz say why"
 """What a driver says of its database is not for applications of other organisations."""
 CLEAN_S = 60.0
+FILLING = 0.5
+"""From here on, of the claims that there may be, no application may have more than the others."""
+SAMPLE = 2000
 
 Recover: TypeAlias = Callable[[Sequence[Left]], dict[str, Answer]]
 """From the claims that a run left to the outcomes that the journal holds, by nonce; blocks."""
@@ -284,9 +288,11 @@ class Writer(threading.Thread):
         self._report(None)
 
     def _counted(self) -> Totals:
-        totals = self._engine.totals()
-        if totals.claims >= self._settings.claims_max:
-            return totals._replace(claims=self._engine.count())
+        totals, most = self._engine.totals(), self._settings.claims_max
+        if totals.claims >= most:
+            totals = totals._replace(claims=self._engine.count())
+        if totals.claims > most * FILLING:
+            return totals._replace(crowding=crowding(self._engine.sample(SAMPLE)))
         return totals
 
     def _failed(self, failure: EngineFailed | Problem) -> None:
@@ -302,6 +308,12 @@ class Writer(threading.Thread):
             log.info("once_book_available")
         self._problem = problem
         self._tell([partial(_reported, problem=problem, totals=self._totals)])
+
+
+def crowding(keys: Sequence[bytes]) -> frozenset[bytes]:
+    """The applications that have more than half of these claims."""
+    counts = Counter(key[:ASKER_SIZE] for key in keys)
+    return frozenset(asker for asker, count in counts.items() if 2 * count > len(keys))
 
 
 def _answer(book: OnceBook, asked: Asked, found: tuple[Row, Answer | None] | None) -> None:

@@ -13,7 +13,7 @@ import pytest
 from exchange.identifiers import ApplicationId, MemberId
 from exchange.problems import Code, Problem
 from mediator.once.book import OnceBook
-from mediator.once.claims import Left
+from mediator.once.claims import Left, Totals
 from mediator.once.engine import Engine
 from mediator.once.postgresql import PostgreSqlEngine
 from mediator.once.settings import OnceSettings
@@ -25,6 +25,7 @@ from tests.services.server import DatabaseServer
 
 VAULT = Vault(b"k" * 32)
 BUDGET, MPI = ApplicationId.parse("LA/GOV/MOF/budget"), MemberId.parse("LA/GOV/MPI")
+PROVINCE = ApplicationId.parse("LA/GOV/CHAMPASAK/projects")
 ANSWER = Answer(201, (("content-type", "text/plain"),), b"made", "a/1")
 PRINT = VAULT.fingerprint("POST", "/r1/x")
 OTHER = VAULT.fingerprint("POST", "/r1/y")
@@ -212,7 +213,7 @@ async def test_old_answers_and_old_claims_are_deleted(books: Books) -> None:
     await book.close()
     books.clock.offset_s = 200.0
     book = await books.open(answers_s=100.0, claims_s=1000.0)
-    await until(lambda: book.totals == (1, 0))
+    await until(lambda: book.totals == Totals(1, 0))
     async with refused(Code.ANSWER_NOT_KEPT):
         await book.claim(key("a"), PRINT, "n", RUNNING_S)
     await book.close()
@@ -241,6 +242,21 @@ async def test_a_full_book_refuses(books: Books) -> None:
     await ended(book)
     async with refused(Code.OVERLOADED):
         await claimed(book, "c")
+
+
+async def test_one_application_does_not_fill_the_book(books: Books) -> None:
+    """When half of it is used, whoever has more than all others is refused, and others are not."""
+    book = await books.open(claims_max=100)
+    for name in range(60):
+        book.done(await claimed(book, f"n{name}"), ANSWER)
+    await ended(book)
+    await book.close()
+    book = await books.open(claims_max=100)
+    await until(lambda: bool(book.totals.crowding))
+    async with refused(Code.QUOTA_EXCEEDED):
+        await claimed(book, "one more")
+    again = await book.claim(VAULT.key(PROVINCE, MPI, "n0"), PRINT, "n", RUNNING_S)
+    assert isinstance(again, Claim)
 
 
 async def test_nothing_in_the_database_is_plain_text(tmp_path: Path) -> None:

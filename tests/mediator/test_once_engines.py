@@ -183,6 +183,8 @@ class BookOfEngines(RuleBasedStateMachine):
         for engine in self.engines:
             totals = engine.totals()
             assert engine.count() == len(self.model) <= totals.claims
+            assert sorted(engine.sample(1000)) == sorted(self.model)
+            assert set(engine.sample(1)) <= self.model.keys()
             assert totals.answer_bytes == sum(len(k.answer or b"") for k in self.model.values())
 
 

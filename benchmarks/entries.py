@@ -218,7 +218,8 @@ async def write(
                 month = f"{found.at:%Y-%m}"
                 for each in members:
                     keyring.make(each, found.at)
-            await journal.record(found, member, part)
+                    keyring.make_index_key(each, found.at)
+            await journal.record(found, member, part, f"la-nid:{person(number // 2)}".lower())
             while journal.size - journal.published_size > _AHEAD:  # noqa: ASYNC110  # of a thread
                 await asyncio.sleep(0.05)
 

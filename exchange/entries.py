@@ -29,6 +29,7 @@ REPEATED: Final = "repeated"
 _MAX_NUMBER = 2**53 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HEX_256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_HEX_128 = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
 class Kind(StrEnum):
@@ -76,7 +77,8 @@ class Entry(NamedTuple):
     a system entry is about, or :data:`REPEATED`.
     ``refusals`` says of how many refusals alike the entry tells, where they were too many to be
     recorded one by one. ``evidence`` is the hex SHA-256 of a document that is kept beside the log,
-    to which the entry commits. ``sealed`` and ``commitment`` are filled in by the journal.
+    to which the entry commits. ``subject`` is the tag of whom or what the exchange is about
+    (:mod:`exchange.subjects`); it, ``sealed`` and ``commitment`` are filled in by the journal.
     """
 
     kind: Kind
@@ -101,6 +103,7 @@ class Entry(NamedTuple):
     event: str | None = None
     refusals: int | None = None
     evidence: str | None = None
+    subject: str | None = None
     sealed: Sealed | None = None
     commitment: str | None = None
 
@@ -125,11 +128,13 @@ def format_entry(entry: Entry) -> bytes:
         Problem: ``InvalidDocument`` when it is longer than :data:`MAX_SIZE` or has text that is
             not Unicode (lone surrogates).
     """
-    return format_sealed(entry, entry.sealed, entry.commitment)
+    return format_sealed(entry, entry.sealed, entry.commitment, entry.subject)
 
 
-def format_sealed(entry: Entry, sealed: Sealed | None, commitment: str | None) -> bytes:
-    """:func:`format_entry` with these instead of the entry's own ``sealed`` and ``commitment``.
+def format_sealed(
+    entry: Entry, sealed: Sealed | None, commitment: str | None, subject: str | None = None
+) -> bytes:
+    """:func:`format_entry` with these instead of the entry's own members of the same names.
 
     Saves a copy of the entry for each record. Members are written in sorted order. The values of
     enumerations are taken as plain strings, which spares orjson a property in Python.
@@ -181,6 +186,8 @@ def format_sealed(entry: Entry, sealed: Sealed | None, commitment: str | None) -
         document["size"] = entry.size
     if entry.status is not None:
         document["status"] = entry.status
+    if subject is not None:
+        document["subject"] = subject
     if entry.trace is not None:
         document["trace"] = entry.trace
     document["v"] = VERSION
@@ -220,6 +227,12 @@ def _number(value: Any, where: str) -> int:
 def _digest(value: Any, where: str) -> str:
     if type(value) is not str or not _HEX_256.fullmatch(value):
         raise _refuse(where, "not 64 lower-case hex digits")
+    return value
+
+
+def _tag(value: Any, where: str) -> str:
+    if type(value) is not str or not _HEX_128.fullmatch(value):
+        raise _refuse(where, "not 32 lower-case hex digits")
     return value
 
 
@@ -276,6 +289,7 @@ _MEMBERS: dict[str, Callable[[Any, str], Any]] = {
     "nonce": _string,
     "event": _string,
     "refusals": _number,
+    "subject": _tag,
     "evidence": _digest,
     "sealed": _sealed,
     "commitment": _digest,

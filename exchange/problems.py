@@ -79,6 +79,7 @@ class Code(StrEnum):
     AGREEMENT_NOT_YET_VALID = "AgreementNotYetValid"
     AGREEMENT_INVALID = "AgreementInvalid"
     PURPOSE_NOT_ALLOWED = "PurposeNotAllowed"
+    SUBJECT_MISSING = "SubjectMissing"
     FIELD_NOT_RELEASED = "FieldNotReleased"
     OUTSIDE_MANDATE = "OutsideMandate"
     QUERY_TOO_WIDE = "QueryTooWide"
@@ -565,6 +566,18 @@ CATALOGUE: dict[Code, Entry] = {
         (
             "Send Exchange-Purpose with a purpose code of the agreement.",
             "ກະລຸນາສົ່ງ Exchange-Purpose ພ້ອມລະຫັດຈຸດປະສົງທີ່ມີໃນຂໍ້ຕົກລົງ.",
+        ),
+    ),
+    Code.SUBJECT_MISSING: _entry(
+        403,
+        Blame.CALLER,
+        (
+            "The agreement demands that each call names whom or what it asks about.",
+            "ຂໍ້ຕົກລົງກຳນົດໃຫ້ທຸກການເອີ້ນໃຊ້ລະບຸວ່າກ່ຽວກັບໃຜ ຫຼື ສິ່ງໃດ.",
+        ),
+        (
+            "Send Exchange-Subject with scheme:identifier of the person, business or thing.",
+            "ກະລຸນາສົ່ງ Exchange-Subject ພ້ອມ scheme:identifier ຂອງບຸກຄົນ, ທຸລະກິດ ຫຼື ສິ່ງທີ່ກ່ຽວຂ້ອງ.",
         ),
     ),
     Code.FIELD_NOT_RELEASED: _entry(

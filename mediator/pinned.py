@@ -31,6 +31,7 @@ _Listing: TypeAlias = tuple[tuple[str, int, int], ...]
 
 # The most telling refusal wins when several agreements of the pair refuse for different reasons.
 _PRECEDENCE = (
+    Code.SUBJECT_MISSING,
     Code.PURPOSE_NOT_ALLOWED,
     Code.AGREEMENT_EXPIRED,
     Code.AGREEMENT_NOT_YET_VALID,
@@ -97,19 +98,24 @@ class PinnedAgreements:
         purpose: str | None,
         named: str,
         at: datetime,
+        *,
+        has_subject: bool = False,
     ) -> tuple[Agreement, Grant]:
         """The first agreement that allows the call; ``named`` restricts to one agreement's id.
 
         Raises:
-            Problem: ``AccessDenied``, ``AgreementExpired``, ``AgreementNotYetValid`` or
-                ``PurposeNotAllowed``: the most telling one.
+            Problem: ``AccessDenied``, ``AgreementExpired``, ``AgreementNotYetValid``,
+                ``PurposeNotAllowed`` or ``SubjectMissing``: the most telling one.
         """
         refusals: list[Problem] = []
         for agreement in self._by_pair.get((client, service), ()):
             if named and agreement.id != named:
                 continue
             try:
-                return agreement, agreement.allow(client, service, method, template, purpose, at)
+                grant = agreement.allow(
+                    client, service, method, template, purpose, at, has_subject=has_subject
+                )
+                return agreement, grant
             except Problem as problem:
                 refusals.append(problem)
         for code in _PRECEDENCE:
@@ -126,11 +132,12 @@ class PinnedAgreements:
     def opens(
         self, client: ApplicationId, service: ServiceId, method: str, template: str, at: datetime
     ) -> bool:
-        """Whether some agreement opens the endpoint to the client, for whatever purpose."""
+        """Whether some agreement opens the endpoint to the client, whatever purpose and subject."""
         try:
             self.allow(client, service, method, template, None, "", at)
         except Problem as problem:
-            return problem.code is Code.PURPOSE_NOT_ALLOWED  # told only where the rest fits
+            # told only where the rest fits
+            return problem.code in {Code.PURPOSE_NOT_ALLOWED, Code.SUBJECT_MISSING}
         return True
 
     def doubts(

@@ -232,6 +232,7 @@ class Provider:
             purpose=own.get("exchange-purpose", ""),
             agreement=own.get("exchange-agreement", ""),
             repeats=xroad.REPEAT in own,
+            subject=xroad.subject_of(own),
         )
 
     async def take_in(
@@ -324,6 +325,7 @@ class Provider:
             call.purpose or None,
             call.agreement,
             self.clock.now(),
+            has_subject=bool(call.subject),
         )
         return Found(agreement, grant, match, self.terms.of(agreement, offered.terms))
 

@@ -30,7 +30,7 @@ from mediator.stages import (
     SealedCall,
     SealedReply,
 )
-from mediator.xroad import client_named, id_named, service_named
+from mediator.xroad import client_named, id_named, service_named, subject_named
 from serving.backends import Headers
 from serving.bodies import Body, Spooled
 from serving.clock import Clock
@@ -71,6 +71,7 @@ class Recorder:
             ),
             call.client.member,
             self._request_part(sealed.head, call.target, sealed.signed, call.body),
+            call.subject,
         )
         return RecordedCall(sealed, receipt)
 
@@ -92,6 +93,7 @@ class Recorder:
             ),
             call.client.member,
             self._response_part(answered.head, opened.opened, answered.body),
+            call.subject,
         )
 
     async def refused_request(
@@ -114,6 +116,7 @@ class Recorder:
             self._of_call(call, Kind.REFUSAL, problem=problem, size=len(call.body)),
             call.client.member,
             self._part(Head(call.headers, call.method, call.target), call.body),
+            call.subject,
         )
 
     async def failed_call(
@@ -135,6 +138,7 @@ class Recorder:
             ),
             sealed.routed.call.client.member,
             part,
+            sealed.routed.call.subject,
         )
 
     # --- the provider's side -----------------------------------------------------------------
@@ -147,6 +151,7 @@ class Recorder:
             self._of_message(call, Kind.REQUEST, size=size, nonce=call.opened.nonce),
             call.service.member,
             self._request_part(received.head, received.target, call.opened, received.body),
+            call.subject,
         )
         return RecordedOpening(call, receipt)
 
@@ -183,6 +188,7 @@ class Recorder:
             ),
             sealed.member,
             self._response_part(sealed.head, sealed.signed, sealed.body),
+            call.subject,
         )
         return RecordedReply(sealed, receipt)
 
@@ -275,6 +281,7 @@ class Recorder:
             ),
             self.server.member,
             self._part(Head(headers, method, target), body),
+            subject_named(headers),
         )
 
     def _of_call(

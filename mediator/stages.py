@@ -32,6 +32,7 @@ class Call(NamedTuple):
     ``target`` is the path and query as they came (percent-encoded, beginning ``/r1/``),
     ``path`` the part after the service code, ``headers`` the end-to-end fields in order. A long
     answer goes to ``room``, which ends with the exchange; without one it is kept in memory.
+    ``subject`` is in normal form (:mod:`exchange.subjects`), and empty without one.
     """
 
     client: ApplicationId
@@ -50,6 +51,7 @@ class Call(NamedTuple):
     wanted_server: ServerId | None
     accept: str
     room: Room | None = None
+    subject: str = ""
 
 
 class Routed(NamedTuple):
@@ -130,6 +132,7 @@ class OpenedCall(NamedTuple):
     agreement: str
     repeats: bool
     refusal: Problem | None = None
+    subject: str = ""
 
 
 class Found(NamedTuple):

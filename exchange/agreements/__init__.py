@@ -11,8 +11,8 @@ Invariants:
 - the canonical form is JSON with sorted keys and without spaces, every member present (quota
   ``null`` when there is none) but those that came later, which are written only where they say
   something, so that agreements sealed before them stay valid byte for byte: ``limits``, ``kind``
-  with ``mandate``, and ``disclosure_delay_days``; people may write the document with spaces and
-  leave optional members out.
+  with ``mandate``, ``disclosure_delay_days`` and ``subject``; people may write the document with
+  spaces and leave optional members out.
 
 The seal is a JWS (RFC 7515) with one signature per party, see :mod:`exchange.jws`. Not decided
 here: which agreements a server holds (its own disk, never the registry), and counting of quotas.
@@ -33,6 +33,7 @@ from exchange.agreements.seal import open_agreement, read_agreement, seal_agreem
 from exchange.agreements.values import (
     LIMIT_NAMES,
     Agreement,
+    Asked,
     Contact,
     Endpoint,
     Grant,
@@ -51,6 +52,7 @@ __all__ = [
     "MAX_QUOTA",
     "METHODS",
     "Agreement",
+    "Asked",
     "Contact",
     "Endpoint",
     "Grant",

@@ -20,6 +20,7 @@ from exchange.agreements.reading import (
 from exchange.agreements.values import (
     LIMITS,
     Agreement,
+    Asked,
     Contact,
     Endpoint,
     Grant,
@@ -62,7 +63,7 @@ def parse_agreement(payload: bytes) -> Agreement:
                 | {"valid_from", "valid_until"}
             ),
             frozenset({"purposes", "quota", "limits", "retention", "contacts", "kind", "mandate"})
-            | {"disclosure_delay_days"},
+            | {"disclosure_delay_days", "subject"},
         )
         return Agreement(
             id=name(members["id"]),
@@ -80,6 +81,7 @@ def parse_agreement(payload: bytes) -> Agreement:
             contacts=tuple(_contact(node) for node in optional(members, "contacts", MAX_CONTACTS)),
             mandate=_mandate(members),
             disclosure_delay_days=_days(members.get("disclosure_delay_days")),
+            subject=_asked(members.get("subject")),
         )
 
 
@@ -139,6 +141,8 @@ def _said(agreement: Agreement) -> dict[str, Any]:
         said |= {"kind": agreement.kind.value, "mandate": format_mandate(agreement.mandate)}
     if agreement.disclosure_delay_days:
         said["disclosure_delay_days"] = agreement.disclosure_delay_days
+    if agreement.subject is not None:
+        said["subject"] = agreement.subject.value
     return said
 
 
@@ -212,6 +216,14 @@ def _retention(node: Node | None) -> Retention:
     if text not in set(Retention):
         raise node.refuse(f"must be one of {', '.join(Retention)}")
     return Retention(text)
+
+
+def _asked(node: Node | None) -> Asked | None:
+    if node is None:
+        return None
+    if node.text() != Asked.REQUIRED:
+        raise node.refuse(f"must be {Asked.REQUIRED}, or left out")
+    return Asked.REQUIRED
 
 
 def _contact(node: Node) -> Contact:

@@ -39,6 +39,12 @@ class Retention(StrEnum):
     HEADS = "heads"
 
 
+class Asked(StrEnum):
+    """Whether each call must name whom or what it is about."""
+
+    REQUIRED = "required"
+
+
 class Party(StrEnum):
     """The two sides of an agreement."""
 
@@ -151,6 +157,7 @@ class Agreement:
     contacts: tuple[Contact, ...] = ()
     mandate: Mandate | None = None
     disclosure_delay_days: int = 0
+    subject: Asked | None = None
     _doors: Mapping[tuple[ServiceId, str, str], Grant] = field(
         init=False, repr=False, compare=False
     )
@@ -212,17 +219,21 @@ class Agreement:
         template: str,
         purpose: str | None,
         at: datetime,
+        *,
+        has_subject: bool = False,
     ) -> Grant:
         """The grant under which ``client`` may make this call at the time ``at``.
 
         Args:
             template: the path template that the service's contract found for the path.
             purpose: the code that the caller gave; needed when the agreement lists any.
+            has_subject: whether the caller said whom or what it asks about (Exchange-Subject).
 
         Raises:
             Problem: ``ACCESS_DENIED`` when the client is another or nothing here grants the
                 endpoint; ``AGREEMENT_NOT_YET_VALID`` before it begins, ``AGREEMENT_EXPIRED`` from
-                its end on; ``PURPOSE_NOT_ALLOWED`` when the purpose is missing or not listed.
+                its end on; ``PURPOSE_NOT_ALLOWED`` when the purpose is missing or not listed;
+                ``SUBJECT_MISSING`` when the agreement demands a subject and there is none.
         """
         grant = self._doors.get((service, method, template)) if client == self.consumer else None
         if grant is None:
@@ -255,5 +266,12 @@ class Agreement:
                 where=self.reference,
                 detail=f"the call has {given}; the agreement lists {listed}",
                 facts={"agreement": self.reference, "purposes": sorted(codes)},
+            )
+        if self.subject is Asked.REQUIRED and not has_subject:
+            raise Problem(
+                Code.SUBJECT_MISSING,
+                where=self.reference,
+                detail="the call names no subject, which the agreement demands",
+                facts={"agreement": self.reference},
             )
         return grant

@@ -14,13 +14,14 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from exchange import sealed_parts
+from exchange import sealed_parts, subjects
 from exchange.entries import Sealed
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
@@ -28,6 +29,7 @@ from serving.randomness import random_bytes
 
 _MONTH = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])", re.ASCII)
 _SUFFIX = ".key"
+_INDEX_SUFFIX = ".index"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -100,6 +102,7 @@ class KeyRing:
         self.directory = directory
         self._current: dict[tuple[MemberId, int, int], MemberKey] = {}
         self._named: dict[str, MemberKey | None] = {}
+        self._index: dict[tuple[MemberId, int, int], bytes] = {}
 
     def current(self, member: MemberId, at: datetime) -> MemberKey | None:
         """The key for a time, if :meth:`make` was called for its month before. Never blocks."""
@@ -136,6 +139,41 @@ class KeyRing:
                     Code.SEALED_PART_UNREADABLE, where=f"key {name}", detail=f"{error}"
                 ) from error
         return self._named[name]
+
+    def index_key(self, member: MemberId, at: datetime) -> bytes | None:
+        """The key of subjects' tags for a time, once :meth:`make_index_key` was called for its
+        month. Never blocks."""
+        return self._index.get((member, at.year, at.month))
+
+    def make_index_key(self, member: MemberId, at: datetime) -> bytes:
+        """Read the key of subjects' tags for a time, or make it durable first. Blocks.
+
+        It is a key of its own: destroying what seals a month's records does not blind search.
+
+        Raises:
+            OSError: when it can be neither read nor written.
+        """
+        name = KeyName(member, f"{at.year:04d}-{at.month:02d}")
+        path = self.path_of(name).with_suffix(_INDEX_SUFFIX)
+        if not path.exists():
+            _create(path, os.urandom(subjects.KEY_SIZE))
+        for draft in path.parent.glob(f".{path.name}.*"):
+            draft.unlink(missing_ok=True)
+        return self._index.setdefault((member, at.year, at.month), _read(path))
+
+    def index_keys(
+        self, since: str = "", until: str = "9999-99"
+    ) -> Iterator[tuple[KeyName, bytes]]:
+        """The keys of subjects' tags that are here, of the months from ``since`` to ``until``, both
+        included. Blocks.
+
+        Raises:
+            OSError: when one cannot be read.
+        """
+        for path in sorted(self.directory.glob(f"*/*/*/*{_INDEX_SUFFIX}")):
+            member, month = path.parent.relative_to(self.directory), path.stem
+            if _MONTH.fullmatch(month) and since <= month <= until:
+                yield KeyName(MemberId.parse(str(member)), month), _read(path)
 
     def path_of(self, name: KeyName) -> Path:
         member = name.member

@@ -23,6 +23,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from exchange import subjects
 from exchange.entries import Entry, Sealed, format_sealed, format_time
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
@@ -196,14 +197,15 @@ class Journal:
             return cls(directory, settings, keyring, intake, publication, anchors, stack.pop_all())
 
     async def record(
-        self, entry: Entry, member: MemberId, part: SealedPart | None = None
+        self, entry: Entry, member: MemberId, part: SealedPart | None = None, subject: str = ""
     ) -> Receipt:
         """Make an entry, and its sealed part, durable.
 
         Args:
-            entry: without ``sealed`` and ``commitment``, which are filled in here.
+            entry: without ``subject``, ``sealed`` and ``commitment``, which are filled in here.
             member: whose key of the month (of ``entry.at``) seals the part.
             part: what is kept encrypted.
+            subject: whom or what it is about, in normal form; the entry holds its tag alone.
 
         Raises:
             Problem: ``LoggingFailed`` when the disk fails or failed; ``ServerOverloaded`` when too
@@ -211,13 +213,16 @@ class Journal:
                 entry or the part is too large to be written.
         """
         self._check_open()
+        at, tag = entry.at, None
+        if subject:
+            index_key = self._keyring.index_key(member, at)
+            tag = subjects.tag(index_key or await self._make_index_key(member, at), subject)
         if part is None:
-            data, record = format_sealed(entry, None, None), b""
+            data, record = format_sealed(entry, None, None, tag), b""
         else:
-            at = entry.at
             key = self._keyring.current(member, at) or await self._make_key(member, at)
             sealed, record = key.seal(format_part(part))
-            data = format_sealed(entry, sealed, commitment(part))
+            data = format_sealed(entry, sealed, commitment(part), tag)
         return Receipt(await self._intake.submit(data, record), data)
 
     def _check_open(self) -> None:
@@ -243,6 +248,17 @@ class Journal:
             if key is None:
                 try:
                     key = await asyncio.to_thread(self._keyring.make, member, at)
+                except OSError as error:
+                    raise logging_failed(error, self._keyring.directory) from error
+        self._check_open()
+        return key
+
+    async def _make_index_key(self, member: MemberId, at: datetime) -> bytes:
+        async with self._making_key:
+            key = self._keyring.index_key(member, at)
+            if key is None:
+                try:
+                    key = await asyncio.to_thread(self._keyring.make_index_key, member, at)
                 except OSError as error:
                     raise logging_failed(error, self._keyring.directory) from error
         self._check_open()

@@ -38,6 +38,8 @@ from mediator.xroad.fields import (
     forwarded,
     id_named,
     own_fields,
+    subject_named,
+    subject_of,
 )
 from mediator.xroad.request_hash import head_of, request_hash
 
@@ -69,4 +71,6 @@ __all__ = [
     "request_hash",
     "service_named",
     "service_of",
+    "subject_named",
+    "subject_of",
 ]

@@ -6,7 +6,7 @@ from exchange.identifiers import ApplicationId, ServerId, ServiceId
 from exchange.problems import Code, Problem
 from mediator.stages import Call
 from mediator.xroad.addresses import canonical
-from mediator.xroad.fields import MAX_FIELDS, first, forwarded, own_fields
+from mediator.xroad.fields import MAX_FIELDS, first, forwarded, own_fields, subject_of
 from serving.backends import Headers
 from serving.bodies import Body, Room
 from serving.randomness import random_uuid
@@ -70,6 +70,7 @@ def call_of(
         trace=own.get("traceparent", ""),
         purpose=own.get("exchange-purpose", ""),
         agreement=own.get("exchange-agreement", ""),
+        subject=subject_of(own),
         wanted_server=_server(wanted) if wanted else None,
         accept=first(headers, "accept"),
         room=room,

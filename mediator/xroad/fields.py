@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 
+from exchange import subjects
 from exchange.envelope import HOP_BY_HOP
 from exchange.problems import Code, Problem
 from mediator.xroad.addresses import CLIENT_HEADERS
@@ -37,6 +40,7 @@ _OWN = frozenset(
         "content-digest",
         "exchange-agreement",
         "exchange-purpose",
+        subjects.HEADER,
         REPEAT,
         "traceparent",
         "x-road-id",
@@ -107,6 +111,19 @@ def id_named(headers: Headers, wanted: str) -> str:
     that is written as one: entries and logs hold no sentences."""
     value = first(headers, wanted)
     return value if _MESSAGE_ID.fullmatch(value) else ""
+
+
+def subject_of(own: Mapping[str, str]) -> str:
+    """The subject that the fields of an exchange name, in normal form; empty without one."""
+    value = own.get(subjects.HEADER, "")
+    return subjects.normal_subject(value) if value else ""
+
+
+def subject_named(headers: Headers) -> str:
+    """:func:`subject_of` of a message that was refused: also empty when it is written wrongly."""
+    with contextlib.suppress(Problem):
+        return subject_of({subjects.HEADER: first(headers, subjects.HEADER)})
+    return ""
 
 
 def forwarded(headers: Headers, *, traced: bool = False) -> Headers:
@@ -217,6 +234,10 @@ def _places(names: tuple[str, ...]) -> tuple[tuple[str, int], ...] | None:
 
 
 def _check_grammar(name: str, value: str) -> None:
+    if name == subjects.HEADER:
+        if value:
+            subjects.normal_subject(value)
+        return
     rule = _GRAMMAR.get(name)
     if rule is not None and not rule[0].fullmatch(value):
         raise Problem(Code.INVALID_HEADER, where=name, detail=rule[1])

@@ -373,6 +373,17 @@ def test_an_agreement_without_purposes_takes_none() -> None:
     assert problem.code is Code.PURPOSE_NOT_ALLOWED
 
 
+def test_an_agreement_may_demand_a_subject() -> None:
+    """It is written only where it is demanded, and then a call without one is refused."""
+    assert b'"subject"' not in format_agreement(AGREEMENT)
+    strict = parse_agreement(changed(put("subject", value="required")))
+    assert parse_agreement(format_agreement(strict)) == strict
+    call = (BUDGET, DISBURSEMENTS, "GET", "/disbursements", "national-budget", NOON)
+    assert strict.allow(*call, has_subject=True)
+    assert refusal(lambda: strict.allow(*call)).code is Code.SUBJECT_MISSING
+    assert AGREEMENT.allow(*call)
+
+
 # --------------------------------------------------------------------------------------- the seal
 
 

@@ -42,6 +42,7 @@ FULL = Entry(
     event="started",
     refusals=12,
     evidence="e" * 64,
+    subject="5" * 32,
     sealed=Sealed("cd" * 32, 2100, "LA/GOV/MOF 2026-11", "d3JhcHBlZA=="),
     commitment="ef" * 32,
 )
@@ -169,6 +170,7 @@ ENTRIES = st.builds(
     event=TEXT,
     refusals=NUMBER,
     evidence=st.none() | st.binary(min_size=32, max_size=32).map(bytes.hex),
+    subject=st.none() | st.binary(min_size=16, max_size=16).map(bytes.hex),
     sealed=st.none()
     | st.builds(
         Sealed,

@@ -174,8 +174,9 @@ def test_fields_of_the_connection_and_of_the_server_are_not_forwarded() -> None:
 
 def test_a_connection_field_cannot_hide_what_is_recorded() -> None:
     """Purpose and agreement go on although Connection lists them: both journals tell the same."""
-    fields = (("exchange-purpose", "p"), ("exchange-agreement", "a"))
-    headers = (("connection", "Exchange-Purpose, exchange-agreement"), *fields)
+    fields = (("exchange-purpose", "p"), ("exchange-agreement", "a"), ("exchange-subject", "s:1"))
+    listed = "Exchange-Purpose, exchange-agreement, exchange-subject"
+    headers = (("connection", listed), *fields)
     assert xroad.forwarded(headers) == fields
 
 
@@ -198,6 +199,9 @@ def test_a_call_gets_a_message_id_when_it_brings_none() -> None:
         ("GET", (("exchange-purpose", "\xff"),), Code.INVALID_HEADER),
         ("GET", (("exchange-purpose", "Somchai, born 1990"),), Code.INVALID_HEADER),
         ("GET", (("exchange-agreement", "for Somchai"),), Code.INVALID_HEADER),
+        ("GET", (("exchange-subject", "Somchai"),), Code.INVALID_HEADER),
+        ("GET", (("exchange-subject", "a:1"), ("exchange-subject", "a:2")), Code.INVALID_HEADER),
+        ("GET", (("exchange_subject", "a:1"),), Code.INVALID_HEADER),
         ("GET", (("x-road-represented-party", "COM/GOV/1"),), Code.INVALID_HEADER),
         ("GET", (("x-road-represented-party", "COM/%zz"),), Code.INVALID_HEADER),
         ("GET", (("x-road-represented-party", "COM/"),), Code.INVALID_HEADER),

@@ -124,6 +124,8 @@ class Code(StrEnum):
     INVALID_TIMESTAMP = "InvalidTimestamp"
     JOURNAL_CORRUPT = "JournalCorrupt"
     JOURNAL_FORKED = "JournalForked"
+    LOG_CONTRADICTED = "LogContradicted"
+    NOT_WITNESSED = "NotWitnessed"
     SEALED_PART_UNREADABLE = "SealedPartUnreadable"
     ARCHIVED = "ArchivedElsewhere"
     ARCHIVE_FAILED = "ArchiveFailed"
@@ -1003,6 +1005,30 @@ CATALOGUE: dict[Code, Entry] = {
             "ກະລຸນາກວດກາຄັງ ແລະ ບັນຊີຂອງຄັງ; ບໍ່ມີຫຍັງຖືກລຶບຢູ່ນີ້ກ່ອນຈະເກັບໄວ້ຢ່າງຖືກຕ້ອງ.",
         ),
         retryable=True,
+    ),
+    Code.LOG_CONTRADICTED: _entry(
+        422,
+        Blame.PEER,
+        (
+            "A log contradicts what it signed before: it was forked or set back.",
+            "ບັນທຶກຂັດກັບສິ່ງທີ່ມັນເຄີຍເຊັນໄວ້: ມັນຖືກແຍກສາຂາ ຫຼື ຖືກຍ້ອນກັບ.",
+        ),
+        (
+            "Keep the proof and ask the log's operator; do not trust what the log shows since.",
+            "ກະລຸນາເກັບຫຼັກຖານໄວ້ ແລະ ຖາມຜູ້ດູແລບັນທຶກ; ຢ່າເຊື່ອຖືສິ່ງທີ່ບັນທຶກສະແດງຫຼັງຈາກນັ້ນ.",
+        ),
+    ),
+    Code.NOT_WITNESSED: _entry(
+        422,
+        Blame.PEER,
+        (
+            "Fewer witnesses cosigned the checkpoint than the policy demands.",
+            "ພະຍານທີ່ເຊັນຮັບຈຸດກວດສອບມີໜ້ອຍກວ່າທີ່ນະໂຍບາຍກຳນົດ.",
+        ),
+        (
+            "Wait for the witnesses, or ask for a later checkpoint.",
+            "ກະລຸນາລໍຖ້າພະຍານ ຫຼື ຂໍຈຸດກວດສອບທີ່ໃໝ່ກວ່າ.",
+        ),
     ),
     Code.SEALED_PART_UNREADABLE: _entry(
         410,

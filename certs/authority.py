@@ -2,14 +2,14 @@
 
 ::
 
-    DIR/authority.json        the instance, the environment, format version
+    DIR/authority.json        the instance, the environment, where its services listen, if known
     DIR/authorities.pem       root and issuing certificates: what everybody is to trust
     DIR/root/                 root.pem, root.key.pem: P-384, 10 years; needed only at creation
     DIR/issuing/              issuing.pem, issuing.key.pem: P-256, 2 years
 
 Every subject says DEV; :func:`exchange.certificates.refuse_development` refuses all of it where an
 instance says ``production``. Nothing here is fit for anything but development and training: keys
-lie in files, nothing is revoked.
+lie in files. What is revoked stands in ``revoked.json`` (:mod:`certs.revocation`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from typing import Final
 
 import orjson
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -44,6 +43,7 @@ from exchange.certificates import (
     addresses_of,
     application_of,
     application_urn,
+    issued_by,
     member_of,
     member_urn,
     organization_identifier,
@@ -59,9 +59,17 @@ _PEM: Final = serialization.Encoding.PEM
 
 
 def create_development_pki(
-    directory: Path, instance: str, *, at: datetime, environment: str = "development"
+    directory: Path,
+    instance: str,
+    *,
+    at: datetime,
+    environment: str = "development",
+    services_url: str | None = None,
 ) -> DevelopmentAuthority:
     """Create a root (P-384, 10 years) and an issuing authority (P-256, 2 years) in a folder.
+
+    ``services_url`` is where :mod:`certs.services` will listen: the certificates then name the
+    OCSP responder and the revocation list there.
 
     Raises:
         Problem: ``DEVELOPMENT_ONLY`` when ``environment`` is ``production``; ``CONFLICT`` when the
@@ -113,12 +121,19 @@ def create_development_pki(
     write_file(
         record,
         orjson.dumps(
-            {"v": 1, "instance": instance, "environment": environment},
+            {
+                "v": 1,
+                "instance": instance,
+                "environment": environment,
+                "services_url": services_url,
+            },
             option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE,
         ),
         mode=PUBLIC_MODE,
     )
-    return DevelopmentAuthority(directory, instance, root, Issuer(issuing, issuing_key))
+    return DevelopmentAuthority(
+        directory, instance, root, Issuer(issuing, issuing_key), services_url
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +151,7 @@ class DevelopmentAuthority:
     instance: str
     root: x509.Certificate
     issuer: Issuer
+    services_url: str | None = None
 
     @classmethod
     def open(cls, directory: Path) -> DevelopmentAuthority:
@@ -152,7 +168,7 @@ class DevelopmentAuthority:
                 where=str(directory),
                 detail="there is no authority here; saphan certs create makes one",
             )
-        instance = _instance_of(read_file(record), str(record))
+        instance, services_url = _record_of(read_file(record), str(record))
         pem = read_file(directory / "authorities.pem")
         authorities = parse_certificates(pem, str(directory / "authorities.pem"))
         key_path = directory / "issuing" / "issuing.key.pem"
@@ -163,7 +179,7 @@ class DevelopmentAuthority:
                 where=str(directory / "authorities.pem"),
                 detail="it is not the root followed by the issuing authority of the key here",
             )
-        return cls(directory, instance, authorities[0], Issuer(authorities[1], key))
+        return cls(directory, instance, authorities[0], Issuer(authorities[1], key), services_url)
 
     @property
     def authorities(self) -> list[x509.Certificate]:
@@ -312,7 +328,7 @@ class DevelopmentAuthority:
                 profile; its own validity does not matter.
         """
         profile = profile_of(certificate)
-        if profile is None or not self._has_issued(certificate):
+        if profile is None or not self.has_issued(certificate):
             raise Problem(
                 Code.CONFLICT,
                 where="certificate",
@@ -356,12 +372,9 @@ class DevelopmentAuthority:
                     detail="an authority's own certificate is renewed with a new development PKI",
                 )
 
-    def _has_issued(self, certificate: x509.Certificate) -> bool:
-        try:
-            certificate.verify_directly_issued_by(self.issuer.certificate)
-        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
-            return False
-        return True
+    def has_issued(self, certificate: x509.Certificate) -> bool:
+        """Whether this authority signed a certificate, whatever its validity."""
+        return issued_by(certificate, self.issuer.certificate)
 
     def _check_instance(self, instance: str) -> None:
         if instance != self.instance:
@@ -393,12 +406,13 @@ class DevelopmentAuthority:
             at=at,
             days=PROFILES[profile].days if days is None else days,
             names=names,
+            services_url=self.services_url,
         )
         chain = certificate.public_bytes(_PEM) + self.issuer.certificate.public_bytes(_PEM)
         return Issued(certificate, private_key, chain)
 
 
-def _instance_of(record: bytes, where: str) -> str:
+def _record_of(record: bytes, where: str) -> tuple[str, str | None]:
     try:
         value = orjson.loads(record)
     except orjson.JSONDecodeError as error:
@@ -406,4 +420,7 @@ def _instance_of(record: bytes, where: str) -> str:
     instance = value.get("instance") if isinstance(value, dict) else None
     if not isinstance(instance, str):
         raise Problem(Code.INVALID_DOCUMENT, where=where, detail="it names no instance")
-    return check_code(instance, where)
+    services_url = value.get("services_url")
+    if not isinstance(services_url, str | None):
+        raise Problem(Code.INVALID_DOCUMENT, where=where, detail="services_url is not an address")
+    return check_code(instance, where), services_url

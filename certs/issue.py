@@ -18,11 +18,11 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
-from certs.files import PRIVATE_MODE, PUBLIC_MODE, write_file
+from certs.files import PRIVATE_MODE, PUBLIC_MODE, read_file, write_file
 from certs.profiles import BACKDATE_S, PROFILES, Profile
-from exchange.certificates import DEVELOPMENT_MARK, fingerprint_of
+from exchange.certificates import DEVELOPMENT_MARK, fingerprint_of, parse_certificates
 from exchange.problems import Code, Problem
 
 PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
@@ -74,6 +74,18 @@ class Issued:
                 raise ValueError("the private key is with the requester")
             write_file(key_path, private_key_pem(self.private_key), mode=PRIVATE_MODE)
         write_file(cert_path, self.chain_pem, mode=PUBLIC_MODE)
+
+
+def read_issued(directory: Path, name: str) -> Issued:
+    """A certificate and its key from ``DIR/{name}/{name}.pem`` and ``{name}.key.pem`` beside it.
+
+    Raises:
+        Problem: ``NOT_FOUND`` or ``INVALID_DOCUMENT`` at the file.
+    """
+    chain, key = directory / name / f"{name}.pem", directory / name / f"{name}.key.pem"
+    pem = read_file(chain)
+    certificate = parse_certificates(pem, str(chain))[0]
+    return Issued(certificate, parse_private_key(read_file(key), str(key)), pem)
 
 
 def new_private_key(algorithm: str) -> PrivateKey:
@@ -207,6 +219,7 @@ def sign_certificate(
     at: datetime,
     days: int,
     names: Sequence[x509.GeneralName] = (),
+    services_url: str | None = None,
 ) -> x509.Certificate:
     """Sign a certificate of a profile.
 
@@ -214,6 +227,7 @@ def sign_certificate(
         issuer: the authority, or the subject's own key for a root.
         at: time of issue, aware; validity begins :data:`~certs.profiles.BACKDATE_S` before.
         days: validity after ``at``, cut to the authority's own end.
+        services_url: where the authority answers OCSP (``/ocsp``) and has its list (``/crl``).
 
     Raises:
         Problem: ``CONFLICT`` when the authority is not valid at ``at``.
@@ -243,7 +257,20 @@ def sign_certificate(
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     if shape.no_check:
         builder = builder.add_extension(x509.OCSPNoCheck(), critical=False)
+    elif services_url is not None:
+        for status in _status_sources(services_url.rstrip("/")):
+            builder = builder.add_extension(status, critical=False)
     return builder.sign(own, _hash_for(own))
+
+
+def _status_sources(url: str) -> tuple[x509.ExtensionType, x509.ExtensionType]:
+    """Where the status can be asked (RFC 5280 sections 4.2.2.1 and 4.2.1.13)."""
+    responder = x509.AccessDescription(
+        AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier(f"{url}/ocsp")
+    )
+    crl = x509.UniformResourceIdentifier(f"{url}/crl")
+    point = x509.DistributionPoint([crl], relative_name=None, reasons=None, crl_issuer=None)
+    return x509.AuthorityInformationAccess([responder]), x509.CRLDistributionPoints([point])
 
 
 def _validity(issuer: Issuer | PrivateKey, at: datetime, days: int) -> tuple[datetime, datetime]:

@@ -24,7 +24,7 @@ client    digitalSignature; clientAuth                    URI ``urn:LA:applicati
 The organizationIdentifier has the form of ETSI EN 319 412-1 clause 5.1.4 for a national scheme:
 two letters and a colon (``XR:``, X-Road), the country, a hyphen, the identifier.
 
-What is *not* checked anywhere here: revocation (OCSP and CRL are for the caller), certificate
+What is *not* checked anywhere here: revocation (:mod:`exchange.revocation`), certificate
 transparency, and whether a server's DNS name is the one that was dialled (TLS does that).
 """
 
@@ -466,7 +466,7 @@ def _issuers(
         if current.issuer == current.subject:
             return
         for candidate in authorities:
-            if candidate.subject == current.issuer and _issued(current, candidate):
+            if candidate.subject == current.issuer and issued_by(current, candidate):
                 current = candidate
                 yield candidate
                 break
@@ -474,7 +474,8 @@ def _issuers(
             return
 
 
-def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+def issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether ``issuer`` signed ``certificate`` and is named there; nothing else is judged."""
     try:
         certificate.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):

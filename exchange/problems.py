@@ -122,6 +122,7 @@ class Code(StrEnum):
     INVALID_PROOF = "InvalidProof"
     INVALID_NOTE = "InvalidNote"
     INVALID_TIMESTAMP = "InvalidTimestamp"
+    INVALID_REVOCATION_STATUS = "InvalidRevocationStatus"
     JOURNAL_CORRUPT = "JournalCorrupt"
     JOURNAL_FORKED = "JournalForked"
     LOG_CONTRADICTED = "LogContradicted"
@@ -955,6 +956,20 @@ CATALOGUE: dict[Code, Entry] = {
         (
             "Do not rely on it; ask a listed time-stamp authority for a new one.",
             "ຢ່າອາໄສກາເວລານີ້; ຂໍກາເວລາໃໝ່ຈາກອົງການອອກກາເວລາທີ່ຂຶ້ນທະບຽນ.",
+        ),
+    ),
+    Code.INVALID_REVOCATION_STATUS: _entry(
+        422,
+        Blame.PEER,
+        (
+            "What was said of a certificate's revocation is malformed, of another certificate, out of"
+            " date, or not signed by its authority.",
+            "ຂໍ້ມູນການຖອນຄືນໃບຢັ້ງຢືນຜິດຮູບແບບ, ເປັນຂອງໃບຢັ້ງຢືນອື່ນ, ໝົດອາຍຸ ຫຼື ບໍ່ໄດ້ເຊັນໂດຍອົງການທີ່ອອກໃບນັ້ນ.",
+        ),
+        (
+            "Do not rely on it; see to the OCSP responder or revocation list of the authority, and to"
+            " this server's clock.",
+            "ຢ່າອາໄສຂໍ້ມູນນີ້; ກວດເບິ່ງ OCSP ຫຼື ບັນຊີການຖອນຄືນຂອງອົງການ ແລະ ໂມງຂອງເຄື່ອງແມ່ຂ່າຍນີ້.",
         ),
     ),
     Code.JOURNAL_CORRUPT: _entry(

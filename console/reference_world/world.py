@@ -3,7 +3,7 @@
 The demonstration, the end-to-end tests and the benchmarks start from it; every server and the
 registry is a process of its own, started by the command that an operator types::
 
-    DIR/pki/                     the development authorities, tsa/ for the time-stamp authority
+    DIR/pki/                     the development authorities, tsa/ and ocsp/ for their services
     DIR/registry/                the registry, its offline keys included (a ceremony of one machine)
     DIR/members/{code}/          each member's registry key and description
     DIR/servers/{member}-{code}/ server.yaml, certificates, agreements/, data/ with the journal
@@ -29,10 +29,10 @@ from cryptography import x509
 
 import schemas
 from certs.authority import DevelopmentAuthority, create_development_pki
-from certs.issue import Issued, parse_private_key
+from certs.issue import Issued, read_issued
+from console.reference_world.authority_services import AuthorityServices
 from console.reference_world.plans import MemberPlan, ServerPlan
 from console.reference_world.processes import Process, free_ports, stop_all
-from console.reference_world.stamper import Stamper
 from exchange.agreements import seal_agreement
 from exchange.identifiers import ApplicationId, MemberId, ServerId
 from exchange.keys import signing_key
@@ -89,7 +89,7 @@ class World:
         self._opened: Opened | None = None
         self._registry: Process | None = None
         self._registry_port = 0
-        self.stamper: Stamper | None = None
+        self.stamper: AuthorityServices | None = None
 
     # --- the instance ------------------------------------------------------------------------
 
@@ -125,26 +125,29 @@ class World:
     ) -> None:
         """Make the authorities and the registry, with all shared schemas, and start it.
 
-        ``time_stamps`` adds a time-stamp authority, which runs in this process;
+        ``time_stamps`` adds the authority's services (time-stamps, OCSP, CRL) in this process;
         ``authorities_since`` makes the certification authorities older than now.
         """
         now = datetime.now(UTC)
         self.directory.mkdir(parents=True, exist_ok=True)
+        port, services_port = free_ports(2)
         self._pki = create_development_pki(
-            self.directory / "pki", self.instance, at=authorities_since or now
+            self.directory / "pki",
+            self.instance,
+            at=authorities_since or now,
+            services_url=f"http://127.0.0.1:{services_port}" if time_stamps else None,
         )
         record = InstanceRecord(
             self.instance,
             Environment.DEVELOPMENT,
             name,
             tuple(self._pki.authorities),
-            self._start_stamper(now) if time_stamps else (),
+            self._open_services(now, services_port) if time_stamps else (),
         )
         folder = self.directory / "registry"
         self._opened = open_registry(
             folder, record, now, root=Quorum(3, 2), targets=Quorum(3, 2), schemas=_shared_schemas()
         )
-        (port,) = free_ports(1)
         self._start_registry(port)
 
     def reopen(self, plans: Sequence[ServerPlan]) -> None:
@@ -164,8 +167,7 @@ class World:
         ports += [port for server in self.servers.values() for port in server.ports.values()]
         _check_free([port for port in ports if port])
         if stamper_port:
-            self.stamper = Stamper(self._read_tsa(), self.pki.issuer.certificate)
-            self.stamper.start(stamper_port)
+            self._start_services(stamper_port)
         self._start_registry(ports[0])
         self.launch()
 
@@ -353,24 +355,23 @@ class World:
 
     # --- the steps behind --------------------------------------------------------------------
 
-    def _start_stamper(self, now: datetime) -> tuple[TimestampAuthority, ...]:
-        issued = self.pki.issue_tsa(at=now)
-        issued.write(self._tsa / "tsa.pem", self._tsa / "tsa.key.pem")
-        self.stamper = Stamper(issued, self.pki.issuer.certificate)
-        return (TimestampAuthority(self.stamper.start(), issued.certificate),)
+    def _open_services(self, now: datetime, port: int) -> tuple[TimestampAuthority, ...]:
+        folder = self.directory / "pki"
+        for name, issued in (
+            ("tsa", self.pki.issue_tsa(at=now)),
+            ("ocsp", self.pki.issue_ocsp(at=now)),
+        ):
+            issued.write(folder / name / f"{name}.pem", folder / name / f"{name}.key.pem")
+        services = self._start_services(port)
+        return (TimestampAuthority(services.url, services.certificate),)
 
-    @property
-    def _tsa(self) -> Path:
-        return self.directory / "pki" / "tsa"
-
-    def _read_tsa(self) -> Issued:
-        chain, key = self._tsa / "tsa.pem", self._tsa / "tsa.key.pem"
-        pem = chain.read_bytes()
-        return Issued(
-            x509.load_pem_x509_certificate(pem),
-            parse_private_key(key.read_bytes(), str(key)),
-            pem,
+    def _start_services(self, port: int) -> AuthorityServices:
+        folder = self.directory / "pki"
+        self.stamper = AuthorityServices(
+            self.pki, read_issued(folder, "tsa"), read_issued(folder, "ocsp")
         )
+        self.stamper.start(port)
+        return self.stamper
 
     def _issue(self, server: RunningServer, member: MemberPlan, now: datetime) -> None:
         code = member.id.member_code

@@ -274,6 +274,17 @@ class RegistryState:
         """
         return _find(self._hosts, application, Code.UNKNOWN_APPLICATION)
 
+    def servers_for(self, member: MemberId) -> tuple[ServerRecord, ...]:
+        """All known servers that hold journals of a member: its own, and those that speak for its
+        applications.
+
+        Raises:
+            Problem: ``UnknownMember``.
+        """
+        record = self.member(member)
+        speaking = [server for item in record.applications for server in self._hosts[item.id]]
+        return tuple({server.id: server for server in (*record.servers, *speaking)}.values())
+
     def seal_key(self, keyid: str) -> SealKey:
         """The member that seals with the key ``keyid``, the key and its certificate.
 

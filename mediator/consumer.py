@@ -18,6 +18,7 @@ from exchange.envelope import RequestHead, open_response, seal_request
 from exchange.identifiers import MemberId
 from exchange.keys import SigningKey
 from exchange.problems import Code, Problem
+from exchange.registrations import AUDITING
 from exchange.trust import RegistryState, ServerRecord
 from mediator import long_bodies, metaservices
 from mediator.attempts import Attempts, Fate, Missed, Trying
@@ -87,11 +88,17 @@ class Consumer:
         """
         state = self.state()
         state.member(call.service.member)
-        state.application(call.service.application)
-        asks_server = metaservices.is_asked(call.service, call.method)
+        audits = call.service.application_code == AUDITING
+        asks_server = audits or metaservices.is_asked(call.service, call.method)
+        if not audits:
+            state.application(call.service.application)
         if not asks_server:
             state.service(call.service)
-        servers = list(state.servers_of(call.service.application))
+        servers = list(
+            state.servers_for(call.service.member)
+            if audits
+            else state.servers_of(call.service.application)
+        )
         if call.wanted_server is not None:
             servers = [server for server in servers if server.id == call.wanted_server]
             if not servers:

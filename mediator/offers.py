@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from exchange.contracts import Contract
-from exchange.identifiers import ServiceId
+from exchange.identifiers import MemberId, ServiceId
 from exchange.problems import Code, Problem
 from exchange.trust import RegistryState
+from mediator.auditing.service import Auditing, contracts, service_ids
 from mediator.outlet import HttpBackend
 from mediator.own_keys import read_file
 from mediator.settings import LimitSettings, ServerSettings, ServiceSettings, Validation
@@ -26,7 +27,7 @@ class OfferedService:
     """A service of a hosted member: its backend, its contract and how strictly it is kept."""
 
     id: ServiceId
-    backend: Backend
+    backend: Backend | Auditing
     contract: Contract
     document: bytes
     validation: Validation
@@ -68,6 +69,27 @@ def offer(
         enabled=service.enabled,
         notice=service.notice,
     )
+
+
+def audited(
+    members: Collection[MemberId], auditing: Auditing, settings: ServerSettings
+) -> list[OfferedService]:
+    """The services that every member has for those who audit it; reads files, so for a thread."""
+    compiled = contracts()
+    return [
+        OfferedService(
+            id=service,
+            backend=auditing,
+            contract=compiled[code][0],
+            document=compiled[code][1],
+            validation=Validation.ENFORCE,
+            terms=service_terms(ServiceSettings(service), settings.limits),
+            exactly_once=False,
+            enabled=True,
+            notice="",
+        )
+        for service, code in service_ids(members)
+    ]
 
 
 def _backend(

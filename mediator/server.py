@@ -31,6 +31,9 @@ from exchange.keys import SigningKey
 from exchange.trust import RegistryState, trusted_authorities
 from mediator.admin import Admin
 from mediator.attempts import Trying
+from mediator.auditing.hidings import FILE as HIDINGS_FILE
+from mediator.auditing.hidings import Hidings
+from mediator.auditing.service import Auditing
 from mediator.background import Background, background_tasks
 from mediator.checks import Checks
 from mediator.consumer import Consumer
@@ -47,7 +50,7 @@ from mediator.listening import Doors, Listeners
 from mediator.maintenance import Maintenance
 from mediator.memory import note_quotas, remember
 from mediator.metrics import Metrics
-from mediator.offers import AdapterFactory, offer
+from mediator.offers import AdapterFactory, audited, offer
 from mediator.once.book import OnceBook
 from mediator.once.engine import Engine
 from mediator.once.recovery import outcomes
@@ -114,6 +117,7 @@ class _Base:
     certificates: list[tuple[str, x509.Certificate]]
     turns: Turns
     maintenance: Maintenance
+    hidings: Hidings
 
     def state(self) -> RegistryState:
         """The state of the registry in force.
@@ -231,6 +235,7 @@ async def _open_base(settings: ServerSettings, stack: AsyncExitStack, clock: Clo
         certificates=certificates,
         turns=Turns(MESSAGES_A_TURN),
         maintenance=maintenance,
+        hidings=await asyncio.to_thread(Hidings.open, directory / HIDINGS_FILE),
     )
 
 
@@ -299,6 +304,9 @@ async def _provider(base: _Base, make_adapter: AdapterFactory) -> Provider:
         await asyncio.to_thread(offer, service, settings, state, make_adapter)
         for service in settings.services
     ]
+    services += await asyncio.to_thread(
+        audited, [member.id for member in settings.members], _auditing(base), settings
+    )
     for service in services:
         base.stack.push_async_callback(service.backend.close)
     return Provider(
@@ -318,6 +326,18 @@ async def _provider(base: _Base, make_adapter: AdapterFactory) -> Provider:
         turns=base.turns,
         max_url_bytes=limits.url_max_bytes,
         places=Places(),
+    )
+
+
+def _auditing(base: _Base) -> Auditing:
+    settings = base.settings
+    return Auditing(
+        base.journal.directory,
+        settings.server.member,
+        [member.id for member in settings.members],
+        base.state,
+        base.hidings,
+        base.clock,
     )
 
 

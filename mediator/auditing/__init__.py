@@ -1,0 +1,1 @@
+"""What a server answers to those who hold a mandate over its journal."""

@@ -1,0 +1,107 @@
+"""Scope: which entries of a journal a mandate shows.
+
+A journal holds the entries of all members that its server hosts; a mandate is of one of them. An
+entry is of the member on whose side it was recorded; what names no hosted member (a handshake, a
+start, a message for somebody else) is of the member that owns the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple, Self
+
+from exchange.agreements import Mandate
+from exchange.entries import Kind, Side
+from exchange.identifiers import MemberId
+from mediator.auditing.hidings import HIDING, Hidings
+from mediator.journal.index import Hit
+
+
+class Facts(NamedTuple):
+    """What of an entry decides whether it is shown; as text, as the index has it."""
+
+    at: datetime
+    kind: str
+    side: str
+    client: str | None
+    service: str | None
+    purpose: str | None
+    agreement: str | None
+    id: str | None
+
+    @classmethod
+    def of(cls, hit: Hit) -> Self:
+        """Those of an entry that a search found."""
+        return cls(
+            hit.at,
+            hit.kind,
+            hit.side,
+            hit.client,
+            hit.service,
+            hit.purpose,
+            hit.agreement,
+            hit.id,
+        )
+
+    @classmethod
+    def told(cls, entry: Mapping[str, Any]) -> Self:
+        """Those of an entry as it is in the log."""
+        get = entry.get
+        return cls(
+            datetime.fromisoformat(entry["at"]),
+            entry["kind"],
+            entry["side"],
+            get("client"),
+            get("service"),
+            get("purpose"),
+            get("agreement"),
+            get("id"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What one mandate shows; ``owner`` is the member whose server this is."""
+
+    provider: MemberId
+    owner: MemberId
+    hosted: Collection[MemberId]
+    mandate: Mandate
+    hidings: Hidings
+    now: datetime
+
+    def shows(self, facts: Facts, event: str | None = None) -> bool:
+        """Whether the mandate shows an entry."""
+        mandate = self.mandate
+        if facts.at < mandate.since or (mandate.until is not None and facts.at >= mandate.until):
+            return False
+        own, other = self._parties(facts)
+        if own != str(self.provider):
+            return False
+        if mandate.organisations and other not in set(map(str, mandate.organisations)):
+            return False
+        if mandate.services and facts.service not in set(map(str, mandate.services)):
+            return False
+        return mandate.hidden or not (
+            self.hidings.hides(facts, self.now)
+            or (facts.kind == Kind.SYSTEM and (event or "").startswith(HIDING))
+        )
+
+    def _parties(self, facts: Facts) -> tuple[str, str | None]:
+        """The member whose entry it is, and the other side's."""
+        client, service = _member(facts.client), _member(facts.service)
+        if facts.side == Side.CONSUMER:
+            own, other = client, service
+        elif facts.side == Side.PROVIDER:
+            own, other = service, client
+        else:
+            own, other = None, None
+        hosted = own is not None and any(own == str(member) for member in self.hosted)
+        return (own if hosted and own is not None else str(self.owner)), other
+
+
+def _member(identifier: str | None) -> str | None:
+    """The member of an application or a service."""
+    return None if identifier is None else "/".join(identifier.split("/")[:3])

@@ -1,0 +1,339 @@
+"""The reserved application ``auditing``: what a mandate shows of this server's journal.
+
+It stands where a backend would: a question was opened, recorded and allowed before it comes here,
+its query was judged by the document (``apis/auditing.*.yaml``), and the answer is sealed and
+recorded like any other. So whoever is audited finds in its own journal who asked, and what for.
+
+Invariants:
+- nothing is shown that the mandate does not show, by search or by index: an entry beyond it is told
+  as one that is not there;
+- a search looks at most at :data:`MAX_LOOKED` entries and for :data:`SEARCH_S` seconds, a page has
+  a bound, and few questions are answered at a time, in threads: messages are not delayed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import orjson
+
+from exchange import merkle
+from exchange.agreements import Mandate
+from exchange.agreements.mandate import ALWAYS, CONTENT
+from exchange.auditing import SERVICES, Hit, Page, auditing_service, format_page
+from exchange.contracts import Contract
+from exchange.entries import Kind
+from exchange.identifiers import MemberId, ServiceId
+from exchange.problems import ACTED, Code, Problem
+from exchange.proof import format_proof
+from exchange.trust import RegistryState
+from mediator.audit_api import query_of
+from mediator.auditing.evidence import evidence_of
+from mediator.auditing.hidings import Hidings
+from mediator.auditing.scope import Facts, Scope
+from mediator.journal import index
+from mediator.journal.index import Cursor, IndexReader, Query
+from mediator.journal.reader import JournalReader
+from mediator.stages import Allowed
+from serving.backends import BackendResponse, Headers
+from serving.bodies import Body
+from serving.clock import Clock
+from serving.yaml_files import read_yaml
+
+AT_ONCE: Final = 2
+MAX_WAITING: Final = 16
+DEFAULT_LIMIT: Final = 100
+MAX_LOOKED: Final = 20_000
+SEARCH_S: Final = 10.0
+MAX_SPAN: Final = timedelta(days=370)
+_STEP: Final = 500
+_NARROW: Final = frozenset({"id", "request_id", "trace"})
+_JSON: Final[Headers] = (("content-type", "application/json"),)
+_TEXT: Final[Headers] = (("content-type", "text/plain; charset=utf-8"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question: what the mandate shows, the variables of the path and the query."""
+
+    scope: Scope
+    path: dict[str, str]
+    query: dict[str, str]
+
+    @property
+    def index(self) -> int:
+        return int(self.path["index"])
+
+    @property
+    def limit(self) -> int:
+        return int(self.query.get("limit", DEFAULT_LIMIT))
+
+    @property
+    def conditions(self) -> dict[str, str]:
+        """What is looked for."""
+        return {name: value for name, value in self.query.items() if name not in _OF_THE_PAGE}
+
+
+_OF_THE_PAGE: Final = frozenset({"limit", "cursor", "fields"})
+Answer = Callable[[Asked], tuple[Headers, bytes]]
+
+
+class Auditing:
+    """Answers for the journal of one server."""
+
+    def __init__(
+        self,
+        journal: Path,
+        owner: MemberId,
+        hosted: Collection[MemberId],
+        state: Callable[[], RegistryState],
+        hidings: Hidings,
+        clock: Clock,
+    ) -> None:
+        self._journal = journal
+        self._owner = owner
+        self._hosted = frozenset(hosted)
+        self._state = state
+        self._hidings = hidings
+        self._clock = clock
+        self._places = asyncio.Semaphore(AT_ONCE)
+        self._inside = 0
+        self._answers: dict[str, Answer] = {
+            "checkpoint": self._checkpoint,
+            "entries": self._entries,
+            "entry": self._entry,
+            "proof": self._proof,
+            "evidence": self._evidence,
+            "hidings": self._hidden,
+        }
+
+    async def answer(self, allowed: Allowed) -> BackendResponse[Body]:
+        """Answer a question that an agreement allows.
+
+        Raises:
+            Problem: ``OutsideMandate``, ``FieldNotReleased`` or ``QueryTooWide`` for what goes
+                beyond the mandate or a search; ``NotFound``; ``ServerOverloaded``.
+        """
+        call, match, mandate = allowed.recorded.call, allowed.match, allowed.agreement.mandate
+        if mandate is None:  # no such agreement grants this application
+            raise Problem(Code.ACCESS_DENIED, where="agreement", detail="it is no mandate")
+        asked = Asked(
+            Scope(
+                call.service.member,
+                self._owner,
+                self._hosted,
+                mandate,
+                self._hidings,
+                self._clock.now(),
+            ),
+            dict(match.path_parameters),
+            dict(parse_qsl(call.query, keep_blank_values=True)),
+        )
+        work = self._answers[match.operation.operation_id]
+        headers, body = await self._threaded(lambda: work(asked))
+        return BackendResponse(200, headers, body)
+
+    async def close(self) -> None:
+        """There is nothing to give back."""
+
+    async def _threaded(self, work: Callable[[], tuple[Headers, bytes]]) -> tuple[Headers, bytes]:
+        if self._inside >= MAX_WAITING:
+            raise Problem(
+                Code.OVERLOADED,
+                where="auditing",
+                detail=f"{MAX_WAITING} questions are being answered",
+                facts={"retry_after_s": 2, ACTED: False},
+            )
+        self._inside += 1
+        try:
+            async with self._places:
+                return await asyncio.to_thread(work)
+        finally:
+            self._inside -= 1
+
+    # --- the journal: each of these reads files, so for a thread -----------------------------
+
+    def _checkpoint(self, asked: Asked) -> tuple[Headers, bytes]:
+        return _TEXT, JournalReader(self._journal).checkpoint_note
+
+    def _entries(self, asked: Asked) -> tuple[Headers, bytes]:
+        mandate = asked.scope.mandate
+        wanted = frozenset(filter(None, asked.query.get("fields", "").split(",")))
+        for name in wanted:
+            mandate.check_field(name, "query.fields")
+        mandate.check_conditions(asked.conditions)
+        query = self._query(asked)
+        reader = JournalReader(self._journal)
+        found, after = self._search(reader, asked, query)
+        hits = tuple(_hit(reader, index, mandate, wanted) for index in found)
+        page = Page(reader.origin, reader.checkpoint_note, hits, after)
+        return _JSON, format_page(page)
+
+    def _entry(self, asked: Asked) -> tuple[Headers, bytes]:
+        reader, _ = self._found(asked)
+        hit = _hit(reader, asked.index, asked.scope.mandate, frozenset())
+        page = Page(reader.origin, reader.checkpoint_note, (hit,), None)
+        return _JSON, format_page(page)
+
+    def _proof(self, asked: Asked) -> tuple[Headers, bytes]:
+        reader, _ = self._found(asked)
+        return _TEXT, format_proof(reader.prove(asked.index))
+
+    def _evidence(self, asked: Asked) -> tuple[Headers, bytes]:
+        asked.scope.mandate.check_field(CONTENT, "path")
+        reader, entry = self._found(asked)
+        return evidence_of(
+            reader,
+            asked.index,
+            entry,
+            lambda other: _is_shown(asked.scope, other),
+            self._state(),
+        )
+
+    def _hidden(self, asked: Asked) -> tuple[Headers, bytes]:
+        if not asked.scope.mandate.hidden:
+            raise Problem(
+                Code.OUTSIDE_MANDATE,
+                where="path",
+                detail="the mandate does not show what is hidden",
+            )
+        orders = [order.describe() for order in self._hidings.orders]
+        return _JSON, orjson.dumps({"hidings": orders})
+
+    # --- search ------------------------------------------------------------------------------
+
+    def _query(self, asked: Asked) -> Query:
+        """The search, within the period of the mandate.
+
+        Raises:
+            Problem: ``OutsideMandate`` or ``QueryTooWide``.
+        """
+        given = query_of(asked.conditions)
+        since, until = asked.scope.mandate.period(given.since, given.until)
+        end = min(until or asked.scope.now, asked.scope.now)
+        if end - since > MAX_SPAN and not _NARROW & asked.conditions.keys():
+            raise _too_wide(
+                "query.since", f"more than {MAX_SPAN.days} days, and neither id nor trace is named"
+            )
+        return replace(given, since=since, until=until)
+
+    def _search(
+        self, reader: JournalReader, asked: Asked, query: Query
+    ) -> tuple[list[int], str | None]:
+        """The indexes of a page, and where the next begins."""
+        text = asked.query.get("cursor")
+        cursor = Cursor.parse(text) if text is not None else None
+        found: list[int] = []
+        looked = 0
+        source = self._index(reader)
+        if source is None:
+            return [], None
+        try:
+            while looked < MAX_LOOKED:
+                page = index.search([source], query, _STEP, cursor)
+                for hit in page.hits:
+                    looked += 1
+                    cursor = Cursor(*hit.order)
+                    if asked.scope.shows(Facts.of(hit)) and _is_told(reader, hit, asked.scope):
+                        found.append(hit.index)
+                        if len(found) == asked.limit:
+                            return found, str(cursor)
+                if page.next is None:
+                    return found, None
+        except Problem as problem:
+            if problem.code is Code.OVERLOADED:
+                raise _too_wide("query", problem.detail) from problem
+            raise
+        finally:
+            source.close()
+        return found, str(cursor)
+
+    def _index(self, reader: JournalReader) -> IndexReader | None:
+        size = reader.checkpoint.size
+        if not size:
+            return None
+        try:
+            source = IndexReader.open(self._journal / index.FILE, reader.origin, size)
+        except OSError as error:
+            raise Problem(
+                Code.SOURCE_FAILED,
+                where="search index",
+                detail="this server keeps none, or it is being made anew",
+                status=503,
+            ) from error
+        source.give_up_after(SEARCH_S)
+        return source
+
+    def _found(self, asked: Asked) -> tuple[JournalReader, dict[str, Any]]:
+        """An entry by its index.
+
+        Raises:
+            Problem: ``NotFound`` when there is none, or the mandate does not show it.
+        """
+        reader = JournalReader(self._journal)
+        entry = orjson.loads(reader.entry(asked.index))
+        if not _is_shown(asked.scope, entry):
+            raise Problem(
+                Code.NOT_FOUND,
+                where=f"entry {asked.index}",
+                detail="the mandate shows no such entry",
+            )
+        return reader, entry
+
+
+def documents() -> dict[str, bytes]:
+    """The OpenAPI documents of the services, by their codes, in JSON."""
+    return {
+        code: orjson.dumps(
+            read_yaml(files("mediator").joinpath(f"apis/auditing.{code}.yaml").read_bytes())
+        )
+        for code in SERVICES
+    }
+
+
+def contracts() -> dict[str, tuple[Contract, bytes]]:
+    """The compiled documents, which are those of every member."""
+    return {
+        code: (Contract.compile(document, {}), document) for code, document in documents().items()
+    }
+
+
+def service_ids(members: Collection[MemberId]) -> list[tuple[ServiceId, str]]:
+    """The services of these members, with their codes."""
+    return [(auditing_service(member, code), code) for member in members for code in SERVICES]
+
+
+def _hit(reader: JournalReader, index: int, mandate: Mandate, wanted: frozenset[str]) -> Hit:
+    """An entry as the mandate shows it, with its path."""
+    entry = reader.entry(index)
+    leaf, path = merkle.leaf_hash(entry), reader.prove(index).path
+    if mandate.whole and not wanted:
+        return Hit(index, leaf, path, entry=entry)
+    shown = {
+        name: value
+        for name, value in orjson.loads(entry).items()
+        if mandate.shows(name) and (not wanted or name in wanted or name in ALWAYS)
+    }
+    return Hit(index, leaf, path, shown=shown)
+
+
+def _is_shown(scope: Scope, entry: dict[str, Any]) -> bool:
+    return scope.shows(Facts.told(entry), entry.get("event"))
+
+
+def _is_told(reader: JournalReader, hit: index.Hit, scope: Scope) -> bool:
+    """What a system entry is about, the index does not say."""
+    if hit.kind != Kind.SYSTEM:
+        return True
+    return _is_shown(scope, orjson.loads(reader.entry(hit.index)))
+
+
+def _too_wide(where: str, detail: str) -> Problem:
+    return Problem(Code.QUERY_TOO_WIDE, where=where, detail=detail)

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from exchange.certificates import judge_auth, judge_seal, parse_certificates, refuse_development
-from exchange.identifiers import MemberId
+from exchange.identifiers import MemberId, ServerId
 from exchange.keys import SigningKey, signing_key
 from exchange.problems import Code, Problem
 from exchange.trust import RegistryState, trusted_authorities
@@ -80,6 +80,11 @@ def log_key(path: Path) -> Ed25519PrivateKey:
     if not isinstance(key, Ed25519PrivateKey):
         raise Problem(Code.INVALID_SETTINGS, where=str(path), detail="is not an Ed25519 key")
     return key
+
+
+def origin_of(server: ServerId) -> str:
+    """The name of a server's log (C2SP tlog-checkpoint: a name without spaces and plus signs)."""
+    return f"{server}/journal".replace("+", "%2B")
 
 
 def secret(path: Path, size: int = 32) -> bytes:

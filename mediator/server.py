@@ -26,7 +26,7 @@ from functools import partial
 import structlog
 from cryptography import x509
 
-from exchange.identifiers import MemberId, ServerId
+from exchange.identifiers import MemberId
 from exchange.keys import SigningKey
 from exchange.trust import RegistryState, trusted_authorities
 from mediator.admin import Admin
@@ -57,7 +57,7 @@ from mediator.once.recovery import outcomes
 from mediator.once.sqlite import FILE as SQLITE_FILE
 from mediator.once.sqlite import SqliteEngine
 from mediator.once.vault import Vault
-from mediator.own_keys import log_key, own_keys, read_file, secret
+from mediator.own_keys import log_key, origin_of, own_keys, read_file, secret
 from mediator.pinned import PinnedAgreements
 from mediator.places import Places
 from mediator.provider import Provider
@@ -375,8 +375,3 @@ async def _open_book(base: _Base) -> OnceBook:
     book = OnceBook(engine, Vault(master), once, base.clock, partial(outcomes, base.journal))
     base.stack.push_async_callback(book.close)
     return book
-
-
-def origin_of(server: ServerId) -> str:
-    """The name of a server's log (C2SP tlog-checkpoint: a name without spaces and plus signs)."""
-    return f"{server}/journal".replace("+", "%2B")

@@ -36,8 +36,10 @@ from console.reference_world.processes import Process, free_ports, stop_all
 from exchange.agreements import seal_agreement
 from exchange.identifiers import ApplicationId, MemberId, ServerId
 from exchange.keys import signing_key
+from exchange.notes import VerifierKey
 from exchange.problems import Code, Problem, Text
 from exchange.trust import Environment, InstanceRecord, TimestampAuthority
+from mediator.own_keys import log_key, origin_of
 from registry.ceremony import Opened, Quorum, open_registry
 from registry.client import RegistryClient
 from registry.member import MemberFolder, describe
@@ -452,6 +454,14 @@ class World:
         operator.approve(number, signed)
 
 
+def _log_key(server: RunningServer) -> VerifierKey:
+    """What the server's log will be verified with; made before its first start."""
+    directory = server.journal.parent
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    key = log_key(directory / "journal.key").public_key()
+    return VerifierKey.of(origin_of(server.plan.id), key)
+
+
 def _description(server: RunningServer, member: MemberPlan) -> dict[str, Any]:
     owner = server.plan.members[0].id == member.id
     code = member.id.member_code
@@ -464,6 +474,7 @@ def _description(server: RunningServer, member: MemberPlan) -> dict[str, Any]:
                 "id": str(server.plan.id),
                 "address": server.address,
                 "auth_certificates": [str(server.folder / "auth.pem")],
+                "journal": str(_log_key(server)),
             }
         ]
         if owner

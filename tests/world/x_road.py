@@ -21,7 +21,7 @@ from console.reference_world.world import RunningServer, World
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.problems import Text
 from mediator.journal.index import Hit, IndexReader, Query, search
-from mediator.server import origin_of
+from mediator.own_keys import origin_of
 from tests.world.echo import Echo
 from tests.world.small import wait_published
 

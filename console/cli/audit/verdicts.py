@@ -21,6 +21,8 @@ def journal_verdict(verdict: Verdict) -> dict[str, Any]:
         "vkey": verdict.vkey,
         "size": verdict.size,
         "root": verdict.root,
+        "verified_before": verdict.since,
+        "removed": verdict.elsewhere,
         "unpublished": verdict.unpublished,
         "sealed": verdict.sealed,
         "opened": verdict.opened,
@@ -60,6 +62,16 @@ def print_verdict(verdict: dict[str, Any]) -> None:
             f"{verdict['root'][:16]}…, {verdict['sealed']:,} sealed parts fit, of which "
             f"{verdict['opened']:,} were opened and {verdict['without_key']:,} have no key here."
         )
+        if verdict["verified_before"]:
+            click.echo(
+                f"  the first {verdict['verified_before']:,} were verified by an earlier run and "
+                "not read again; this log extends what it was then"
+            )
+        if verdict["removed"]:
+            click.echo(
+                f"  the first {verdict['removed']:,} are not here but in an archive; their hashes "
+                "are here and fit"
+            )
         if verdict["unpublished"]:
             click.echo(f"  {verdict['unpublished']:,} more are recorded and not published yet")
         click.echo(f"  signed by {verdict['vkey']}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from exchange.notes import VerifierKey
 from exchange.problems import Code
 from mediator.journal.export import is_export, verify_export
 from mediator.journal.reader import find_journals
-from mediator.journal.verify import Finding
+from mediator.journal.verify import Finding, Verdict, Verified, log_key
 from mediator.journal.verify import verify as verify_journal
+from mediator.journal.verify.state import read_state, write_state
+from mediator.journal.verify.workers import usable_processes
 
 
 @click.command()
@@ -36,27 +39,47 @@ from mediator.journal.verify import verify as verify_journal
 )
 @click.option("--vkey", "vkeys", multiple=True, help="Verifier key of the log; may be repeated.")
 @click.option("--tree-only", is_flag=True, help="Leave out the sealed parts.")
+@click.option(
+    "--state",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file of yours that keeps how far each log was verified: only what is new is read, and "
+    "the log must extend what it was.",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 64),
+    help="How many processes work on it; all processors by default.",
+)
 @AS_JSON
 def verify(
     paths: tuple[Path, ...],
     known: Path | None,
     vkeys: tuple[str, ...],
     tree_only: bool,
+    state: Path | None,
+    processes: int | None,
     as_json: bool,
 ) -> None:
-    """Verify journals, published logs and exports, with nothing but the files.
+    """Verify journals, archives, published logs and exports, with nothing but the files.
 
     Exit codes: 0 everything is as it was recorded; 1 something is not, or could not be read; 2
     wrong usage.
     """
     keys = [VerifierKey.parse(text, "--vkey") for text in vkeys]
-    remembered = known.read_bytes() if known else None
+    asked = _Asked(
+        keys,
+        known.read_bytes() if known else None,
+        tree_only,
+        processes or usable_processes(),
+        state,
+        read_state(state) if state else {},
+    )
     verdicts: list[dict[str, Any]] = []
     for path in paths:
         if is_export(path):
             verdicts.append(export_verdict(path, verify_export(path, keys)))
         else:
-            verdicts += _verify_journals(path, keys, remembered, tree_only)
+            verdicts += _verify_journals(path, asked)
     good = all(verdict["good"] for verdict in verdicts)
     if as_json:
         print_json({"good": good, "verdicts": verdicts})
@@ -67,22 +90,28 @@ def verify(
         sys.exit(1)
 
 
-def _verify_journals(
-    path: Path, keys: Sequence[VerifierKey], known: bytes | None, tree_only: bool
-) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """How journals are to be verified."""
+
+    keys: Sequence[VerifierKey]
+    known: bytes | None
+    tree_only: bool
+    processes: int
+    state_file: Path | None
+    state: dict[str, Verified]
+
+
+def _verify_journals(path: Path, asked: _Asked) -> list[dict[str, Any]]:
     folders = [path] if (path / "checkpoint").exists() else find_journals([path])
-    if known is not None and len(folders) > 1:
+    keys = asked.keys
+    if asked.known is not None and len(folders) > 1:
         raise click.UsageError("--known is a checkpoint of one log; name one journal.")
     if len(keys) > 1 and len(folders) == 1:
         raise click.UsageError("one journal has one verifier key; give --vkey once.")
     verdicts = []
     for folder in folders:
-        progress = Progress()
-        key = keys[0] if len(folders) == 1 and keys else None
-        verdict = verify_journal(
-            folder, key=key, known=known, tree_only=tree_only, progress=progress
-        )
-        progress.end()
+        verdict = _verify_one(folder, keys[0] if len(folders) == 1 and keys else None, asked)
         if len(folders) > 1 and keys and verdict.vkey not in map(str, keys):
             foreign = Finding(
                 Code.JOURNAL_FORKED, "journal.json", None, "names none of the keys that were given"
@@ -90,3 +119,22 @@ def _verify_journals(
             verdict = dataclasses.replace(verdict, findings=(*verdict.findings, foreign))
         verdicts.append(journal_verdict(verdict))
     return verdicts
+
+
+def _verify_one(folder: Path, key: VerifierKey | None, asked: _Asked) -> Verdict:
+    since = asked.state.get(str(key or log_key(folder))) if asked.state else None
+    progress = Progress()
+    verdict = verify_journal(
+        folder,
+        key=key,
+        known=asked.known,
+        since=since,
+        tree_only=asked.tree_only,
+        processes=asked.processes,
+        progress=progress,
+    )
+    progress.end()
+    if asked.state_file is not None and verdict.reached is not None:
+        asked.state[verdict.vkey] = verdict.reached
+        write_state(asked.state_file, asked.state)
+    return verdict

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from exchange.problems import Code, Problem
+from mediator.journal.verify.reached import Verified
 
 MAX_FINDINGS = 100
 
@@ -44,6 +45,12 @@ class Verdict:
     without_key: int
     """Of these, how many could not be decrypted: the key was destroyed or is elsewhere."""
     findings: tuple[Finding, ...]
+    since: int = 0
+    """So many entries were verified by an earlier run and not read again."""
+    elsewhere: int = 0
+    """So many entries of old were removed from here; an archive has them."""
+    reached: Verified | None = None
+    """What a later run may build on; None when there are findings, or nothing is published."""
 
     @property
     def good(self) -> bool:
@@ -55,14 +62,29 @@ class Findings:
 
     def __init__(self) -> None:
         self.found: list[Finding] = []
+        self._keys: set[str] = set()
 
     def add(self, code: Code, file: str, index: int | None, detail: str) -> None:
+        """Add a finding.
+
+        Raises:
+            TooManyError: there are :data:`MAX_FINDINGS` now.
+        """
         self.found.append(Finding(code, file, index, detail))
         if len(self.found) >= MAX_FINDINGS:
             raise TooManyError
 
     def of(self, problem: Problem, file: str, index: int | None = None) -> None:
         self.add(problem.code, file, index, problem.detail)
+
+    def extend(self, findings: Iterable[Finding]) -> None:
+        """Add what a unit of work found; a bad key is said once, not for each unit."""
+        for finding in findings:
+            if finding.file.startswith("keys/"):
+                if finding.file in self._keys:
+                    continue
+                self._keys.add(finding.file)
+            self.add(finding.code, finding.file, finding.index, finding.detail)
 
 
 class TooManyError(Exception):
@@ -71,7 +93,15 @@ class TooManyError(Exception):
 
 @dataclass(slots=True)
 class Counts:
+    """How many records were seen; see :class:`Verdict`."""
+
     unpublished: int = 0
     sealed: int = 0
     opened: int = 0
     without_key: int = 0
+
+    def add(self, other: Counts) -> None:
+        self.unpublished += other.unpublished
+        self.sealed += other.sealed
+        self.opened += other.opened
+        self.without_key += other.without_key

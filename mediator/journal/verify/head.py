@@ -8,8 +8,11 @@ from pathlib import Path
 
 from exchange import merkle
 from exchange.checkpoint import Checkpoint, open_checkpoint, parse_text
+from exchange.entries import Kind, parse_entry
 from exchange.notes import VerifierKey, parse_note
 from exchange.problems import Code, Problem
+from mediator.journal.holdings import FILE as HOLDINGS_FILE
+from mediator.journal.holdings import PRUNED, Holdings
 from mediator.journal.publication import CHECKPOINT
 from mediator.journal.recovery import DESCRIPTION
 from mediator.journal.signed import FILE as SIGNED_FILE
@@ -19,7 +22,12 @@ from mediator.journal.verify.findings import Findings
 
 def check_head(
     directory: Path, log: Path, key: VerifierKey, findings: Findings
-) -> Checkpoint | None:
+) -> tuple[Checkpoint, bytes] | None:
+    """The published checkpoint, and as it was signed (empty: nothing is published yet).
+
+    One whose signature is wrong is a finding; it is returned nevertheless, without a note, so that
+    the tree is held against it.
+    """
     file = f"log/{CHECKPOINT}"
     stored = _last_signed(directory, findings)
     try:
@@ -28,7 +36,7 @@ def check_head(
         if stored or not (directory / DESCRIPTION).exists() or (log / "tile").exists():
             findings.add(Code.JOURNAL_CORRUPT, file, None, "there is no checkpoint")
             return None
-        return Checkpoint(key.name, 0, merkle.EMPTY_ROOT)
+        return Checkpoint(key.name, 0, merkle.EMPTY_ROOT), b""
     except OSError as error:
         findings.add(Code.JOURNAL_CORRUPT, file, None, f"cannot be read: {error.strerror}")
         return None
@@ -37,11 +45,11 @@ def check_head(
     except Problem as problem:
         findings.of(problem, file)
         with contextlib.suppress(Problem):  # the signature is wrong: see whether the tree is right
-            return parse_text(parse_note(data).text)
+            return parse_text(parse_note(data).text), b""
         return None
     if stored and data not in stored:
         check_known(stored[0], SIGNED_FILE, key, head, log, findings)
-    return head
+    return head, data
 
 
 def _last_signed(directory: Path, findings: Findings) -> tuple[bytes, ...]:
@@ -106,3 +114,33 @@ def check_known(
             f"the log was forked: its first {old.size} entries are not those that were signed "
             f"({name})",
         )
+
+
+def check_holdings(directory: Path, log: Path, size: int, findings: Findings) -> Holdings:
+    """What is in this directory, as far as the log itself says that the rest was removed."""
+    try:
+        holdings = Holdings.read(directory)
+    except Problem as problem:
+        findings.of(problem, HOLDINGS_FILE)
+        return Holdings()
+    if holdings.entries_from or holdings.segments_from:
+        try:
+            told = holdings.entry is not None and _tells_of(holdings, holdings.entry, log, size)
+        except Problem:
+            told = False  # the tree's own findings name what cannot be read
+        if not told:
+            findings.add(
+                Code.JOURNAL_CORRUPT,
+                HOLDINGS_FILE,
+                holdings.entry,
+                "says that entries were removed, and the log has no entry that tells of it",
+            )
+    return holdings
+
+
+def _tells_of(holdings: Holdings, index: int, log: Path, size: int) -> bool:
+    if index >= size:
+        return False
+    ((_, data),) = TileFolder(log).entries(index, index + 1, size)
+    entry = parse_entry(data)
+    return (entry.kind, entry.event, entry.evidence) == (Kind.SYSTEM, PRUNED, holdings.digest)

@@ -1,82 +1,203 @@
-"""Records of the segments and their sealed parts, against the leaves of the tree."""
+"""Records of the segments and their sealed parts, against the leaves of the tree.
+
+A segment is a unit of work; what lies between two segments is judged when both were read.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
 import orjson
 
-from exchange import merkle
-from exchange.checkpoint import Checkpoint
 from exchange.digest import format_content_digest
 from exchange.entries import Sealed
+from exchange.merkle import HASH_SIZE
 from exchange.problems import Code, Problem
 from exchange.sealed_parts import SealedPart, commitment, parse_part
+from exchange.tiles import WIDTH, tile_at
 from mediator.journal import segments
+from mediator.journal.holdings import Holdings
 from mediator.journal.keyring import KeyRing
-from mediator.journal.segments import Broken
-from mediator.journal.verify.findings import Counts, Findings, Progress
+from mediator.journal.segments import Broken, Position
+from mediator.journal.tiles import TileFolder
+from mediator.journal.verify.findings import Counts, Finding, Findings, Progress, TooManyError
+from mediator.journal.verify.tree import Log
+from mediator.journal.verify.workers import Workers
 
 
-def check_segments(
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """A segment, or the rest of one, as a unit of work."""
+
+    directory: Path
+    log: Log
+    start: Position
+    last: bool
+    """It is the journal's newest segment: a torn tail is no damage."""
+
+
+@dataclass(slots=True)
+class _Read:
+    """What was read of a segment."""
+
+    first: int | None = None
+    """The first record; None when there is none that is whole."""
+    end: Position | None = None
+    """Behind the last whole group."""
+    published: Position | None = None
+    """Behind the last whole group of published records."""
+    counts: Counts = field(default_factory=Counts)
+    findings: list[Finding] = field(default_factory=list)
+
+
+def check_records(
     directory: Path,
-    head: Checkpoint,
-    leaf: Callable[[int], bytes | None],
+    log: Log,
+    start: Position,
+    holdings: Holdings,
     findings: Findings,
     counts: Counts,
+    workers: Workers,
     progress: Progress,
-) -> None:
+) -> Position:
+    """Check the records of all segments from ``start`` on.
+
+    Returns:
+        the place behind the last group whose records are all published.
+    """
     records = directory / "segments"
-    keyring = KeyRing(directory / "keys")
-    bad_keys: set[str] = set()
-    expected = 0
     if not records.is_dir():
         findings.add(
             Code.JOURNAL_FORKED, "segments", 0, "is missing; --tree-only checks the log alone"
         )
-        return
-    for group, file in _groups(records, head, findings):
-        if group.first != expected:
+        return start
+    size = log.size
+    units = _units(directory, log, start)
+    expected = start.index
+    if expected < holdings.segments_from:  # what is older may be gone
+        expected = min(holdings.segments_from, units[0].start.index if units else size)
+    reached = start
+    for unit, read in zip(units, workers.run(_check_segment, units), strict=True):
+        file = _name(unit)
+        if read.first is not None and unit.start.index != expected:
             findings.add(
-                Code.JOURNAL_CORRUPT, file, expected, f"records {expected} to {group.first} miss"
+                Code.JOURNAL_CORRUPT,
+                file,
+                expected,
+                f"records {expected} to {unit.start.index} miss",
             )
-        expected = group.next
-        progress("sealed parts", min(expected, head.size), head.size)
-        for index, (entry, sealed) in enumerate(
-            zip(group.entries, group.sealed, strict=True), group.first
-        ):
-            if index >= head.size:
-                counts.unpublished += 1
-            elif merkle.leaf_hash(entry) != leaf(index):
-                findings.add(
-                    Code.JOURNAL_CORRUPT, file, index, "the entry is not the one in the tree"
-                )
-                continue
-            try:
-                _check_sealed(entry, sealed, keyring, bad_keys, counts)
-            except Problem as problem:
-                where = problem.where if problem.where.startswith("keys/") else file
-                findings.of(problem, where, index)
-    if expected < head.size:
+        findings.extend(read.findings)
+        counts.add(read.counts)
+        expected = expected if read.end is None else read.end.index
+        reached = read.published or reached
+        progress("sealed parts", min(expected, size), size)
+    until = size if holdings.segments_until is None else min(size, holdings.segments_until)
+    if expected < until:
         findings.add(
             Code.JOURNAL_FORKED,
             "segments",
             expected,
-            f"the segments end with {expected} records; the log has {head.size}",
+            f"the segments end with {expected} records; the log has {until}",
         )
+    progress("sealed parts", size, size)
+    return reached
 
 
-def _groups(
-    records: Path, head: Checkpoint, findings: Findings
-) -> Iterator[tuple[segments.Group, str]]:
-    """The whole groups of all segments in order; what is broken is found and passed over."""
-    firsts = segments.segments_in(records)
+def _units(directory: Path, log: Log, start: Position) -> list[_Unit]:
+    firsts = [
+        first for first in segments.segments_in(directory / "segments") if first >= start.segment
+    ]
+    units = []
     for number, first in enumerate(firsts):
-        path = segments.path_of(records, first)
-        file = f"segments/{path.name}"
-        index, offset = first, 0
+        position = start if first == start.segment else Position(first, first, 0)
+        units.append(_Unit(directory, log, position, number == len(firsts) - 1))
+    return units
+
+
+def _name(unit: _Unit) -> str:
+    return f"segments/{segments.path_of(unit.directory, unit.start.segment).name}"
+
+
+def _check_segment(unit: _Unit) -> _Read:
+    """Check the records of one segment: a unit of work."""
+    findings = Findings()
+    read = _Read(findings=findings.found)
+    with contextlib.suppress(TooManyError):
+        _Records(unit, findings, read).check()
+    return read
+
+
+class _Records:
+    """Checks the records of one segment; keeps one group at a time."""
+
+    def __init__(self, unit: _Unit, findings: Findings, read: _Read) -> None:
+        self._unit = unit
+        self._file = _name(unit)
+        self._findings = findings
+        self._read = read
+        self._folder = TileFolder(unit.log.folder)
+        self._keyring = KeyRing(unit.directory / "keys")
+        self._bad_keys: set[str] = set()
+
+    def check(self) -> None:
+        read, size, file = self._read, self._unit.log.size, self._file
+        expected = self._unit.start.index
+        for group in self._groups():
+            if group.first != expected:
+                self._findings.add(
+                    Code.JOURNAL_CORRUPT,
+                    file,
+                    expected,
+                    f"records {expected} to {group.first} miss",
+                )
+            expected = group.next
+            read.first = group.first if read.first is None else read.first
+            read.end = Position(group.next, self._unit.start.segment, group.end)
+            if group.next <= size:
+                read.published = read.end
+            leaves = self._leaves(group)
+            for at, (entry, sealed) in enumerate(zip(group.entries, group.sealed, strict=True)):
+                self._check_record(group.first + at, entry, sealed, leaves[at])
+
+    def _leaves(self, group: segments.Group) -> list[bytes | None]:
+        """The leaf hashes of a group's records; None where the tree has none or it is damaged."""
+        found: list[bytes | None] = []
+        index, size = group.first, self._unit.log.size
+        while index < group.next:
+            first = index - index % WIDTH
+            end = min(group.next, first + WIDTH)
+            hashes = b""
+            if index < size:
+                with contextlib.suppress(Problem):  # the tree's own findings name it
+                    hashes = self._folder.read_tile(tile_at(0, index // WIDTH, size))
+            for at in range((index - first) * HASH_SIZE, (end - first) * HASH_SIZE, HASH_SIZE):
+                found.append(hashes[at : at + HASH_SIZE] or None)
+            index = end
+        return found
+
+    def _check_record(self, index: int, entry: bytes, sealed: bytes, leaf: bytes | None) -> None:
+        if index >= self._unit.log.size:
+            self._read.counts.unpublished += 1
+        elif sha256(b"\x00" + entry).digest() != leaf:
+            self._findings.add(
+                Code.JOURNAL_CORRUPT, self._file, index, "the entry is not the one in the tree"
+            )
+            return
+        try:
+            _check_sealed(entry, sealed, self._keyring, self._bad_keys, self._read.counts)
+        except Problem as problem:
+            where = problem.where if problem.where.startswith("keys/") else self._file
+            self._findings.of(problem, where, index)
+
+    def _groups(self) -> Iterator[segments.Group]:
+        """The whole groups in order; what is broken is found and passed over."""
+        start = self._unit.start
+        path = segments.path_of(self._unit.directory / "segments", start.segment)
+        index, offset = start.index, start.offset
         while True:
             broken: Broken | None = None
             try:
@@ -84,22 +205,28 @@ def _groups(
                     if isinstance(group, Broken):
                         broken = group
                     else:
-                        yield group, file
+                        yield group
             except OSError as error:  # of a broken disk, too
-                findings.add(Code.JOURNAL_CORRUPT, file, None, f"cannot be read: {error.strerror}")
+                detail = f"cannot be read: {error.strerror}"
+                self._findings.add(Code.JOURNAL_CORRUPT, self._file, None, detail)
             if broken is None:
-                break
-            after = segments.next_mark(path, broken.offset, broken.group)
-            torn = number == len(firsts) - 1 and broken.group >= head.size
-            if torn and after is not None:  # or was it being written, and is whole by now?
-                again = segments.read_groups(path, broken.group, offset=broken.offset)
-                torn = isinstance(next(again, broken), segments.Group)
-                after = None if torn else after
-            if not torn:
-                findings.add(Code.JOURNAL_CORRUPT, file, broken.index, broken.reason)
+                return
+            after = self._behind(path, broken)
             if after is None:
-                break
+                return
             offset, index = after
+
+    def _behind(self, path: Path, broken: Broken) -> tuple[int, int] | None:
+        """Where to go on behind what is broken, which is a finding unless it is a torn tail."""
+        after = segments.next_mark(path, broken.offset, broken.group)
+        torn = self._unit.last and broken.group >= self._unit.log.size
+        if torn and after is not None:  # or was it being written, and is whole by now?
+            again = segments.read_groups(path, broken.group, offset=broken.offset)
+            torn = isinstance(next(again, broken), segments.Group)
+            after = None if torn else after
+        if not torn:
+            self._findings.add(Code.JOURNAL_CORRUPT, self._file, broken.index, broken.reason)
+        return after
 
 
 def _check_sealed(

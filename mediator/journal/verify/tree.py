@@ -1,9 +1,14 @@
-"""Bundles and tiles, from the leaves up to the root that was signed."""
+"""Bundles and tiles, from the leaves up to the root that was signed.
+
+The leaves are checked in units of many tiles, which may run in several processes; what they give
+the levels above is one hash for 256 entries. A run may begin behind what an earlier one verified:
+of that it needs only the right edge, the hashes in the partial tiles of the size of then.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import contextlib
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
@@ -11,76 +16,120 @@ from exchange import merkle
 from exchange.checkpoint import Checkpoint
 from exchange.merkle import HASH_SIZE
 from exchange.problems import Code, Problem
-from exchange.tiles import ENTRIES, WIDTH, Tile, parse_bundle, tile_at
+from exchange.tiles import ENTRIES, FULL_TILE_SIZE, WIDTH, Tile, parse_bundle, tile_at
 from mediator.journal import segments
 from mediator.journal.publication import CHECKPOINT
 from mediator.journal.tiles import TileFolder
-from mediator.journal.verify.findings import Findings, Progress
+from mediator.journal.verify.findings import Finding, Findings, Progress, TooManyError
+from mediator.journal.verify.reached import Edge
+from mediator.journal.verify.workers import Workers
+
+UNIT_TILES = WIDTH
+"""Tiles of leaves in a unit of work: 65,536 entries."""
 
 
-class Tree:
-    """Checks bundles and tiles from the leaves up; keeps one row of hashes at a time."""
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A published log, as the units of work need it."""
 
-    def __init__(self, log: Path, head: Checkpoint, directory: Path, findings: Findings) -> None:
-        self._folder = TileFolder(log)
-        self._head = head
-        self._segments = directory / "segments"
+    folder: Path
+    segments: Path
+    """Asked when tile and bundle contradict each other; need not be there."""
+    size: int
+    entries_from: int = 0
+    """Bundles of entries before this one may have been removed."""
+
+
+@dataclass(slots=True)
+class _Row:
+    """What some tiles give the level above: roots of the full ones; and the partial tile."""
+
+    full: bytes = b""
+    edge: bytes = b""
+    suspects: set[int] = field(default_factory=set)
+    """Numbers of tiles that were found wrong: what is above them is not judged by them."""
+    findings: list[Finding] = field(default_factory=list)
+
+
+def check_tree(
+    log: Log,
+    head: Checkpoint,
+    start: Edge,
+    findings: Findings,
+    workers: Workers,
+    progress: Progress,
+) -> Edge:
+    """Check all that is behind ``start``; return the edge of the tree at ``head``."""
+    size = log.size
+    row = _check_all_leaves(log, start.size // WIDTH, findings, workers, progress)
+    levels = [row.edge]
+    tiles = _Tiles(log, findings)
+    level = 0
+    while size >> 8 * (level + 1):
+        level += 1
+        row = tiles.check_level(
+            level, start.size >> 8 * (level + 1), start.at(level) + row.full, row.suspects
+        )
+        levels.append(row.edge)
+    edge = Edge(size, levels)
+    if edge.root() != head.root and not findings.found:
+        findings.add(
+            Code.JOURNAL_FORKED,
+            f"log/{CHECKPOINT}",
+            None,
+            f"the {size} entries do not give its root",
+        )
+    progress("tree", size, size)
+    return edge
+
+
+def _check_all_leaves(
+    log: Log, first: int, findings: Findings, workers: Workers, progress: Progress
+) -> _Row:
+    """Check the leaves from tile ``first`` on."""
+    end = -(-log.size // WIDTH)
+    units = [(log, at, min(at + UNIT_TILES, end)) for at in range(first, end, UNIT_TILES)]
+    whole, full = _Row(), bytearray()
+    progress("tree", first * WIDTH, log.size)
+    for (_, _, done), row in zip(units, workers.run(_check_leaves, units), strict=True):
+        findings.extend(row.findings)
+        whole.suspects |= row.suspects
+        whole.edge = row.edge
+        full += row.full
+        progress("tree", min(done * WIDTH, log.size), log.size)
+    whole.full = bytes(full)
+    return whole
+
+
+def _check_leaves(unit: tuple[Log, int, int]) -> _Row:
+    """Check some tiles of leaves and their bundles: a unit of work."""
+    log, first, end = unit
+    findings = Findings()
+    row = _Row(findings=findings.found)
+    with contextlib.suppress(TooManyError):
+        _Tiles(log, findings).check_leaves(first, end, row)
+    return row
+
+
+class _Tiles:
+    """Checks tiles one after the other; keeps nothing but their roots."""
+
+    def __init__(self, log: Log, findings: Findings) -> None:
+        self._log = log
+        self._folder = TileFolder(log.folder)
         self._findings = findings
 
-    def check(self, progress: Progress) -> Callable[[int], bytes | None]:
-        """Check everything; returns a function that gives the leaf hash of an entry."""
-        size = self._head.size
-        row, suspects = self._check_leaves(progress)
-        level, edges = 0, [row.edge]
-        while row.full:
-            level += 1
-            row, suspects = self._check_level(level, row.full, suspects)
-            edges.append(row.edge)
-        root = b""
-        for hashes in edges:
-            if hashes or root:
-                root = merkle.root_of_hashes(hashes + root)
-        if (root or merkle.EMPTY_ROOT) != self._head.root and not self._findings.found:
-            self._findings.add(
-                Code.JOURNAL_FORKED,
-                f"log/{CHECKPOINT}",
-                None,
-                f"the {size} entries do not give its root",
-            )
-        progress("tree", size, size)
-        return self._leaf
-
-    def _leaf(self, index: int) -> bytes | None:
-        tile = tile_at(0, index // WIDTH, self._head.size)
-        try:
-            at = index % WIDTH * HASH_SIZE
-            return self._folder.read_tile(tile)[at : at + HASH_SIZE]
-        except Problem:
-            return None
-
-    def _read(self, tile: Tile) -> bytes | None:
-        try:
-            return self._folder.read_tile(tile)
-        except Problem as problem:
-            self._findings.of(problem, f"log/{tile}")
-            return None
-
-    def _check_leaves(self, progress: Progress) -> tuple[_Row, set[int]]:
-        size = self._head.size
+    def check_leaves(self, first: int, end: int, row: _Row) -> None:
         above: list[bytes] = []
-        suspects: set[int] = set()
-        edge = b""
-        for index in range(-(-size // WIDTH)):
-            if index % 64 == 0:
-                progress("tree", index * WIDTH, size)
-            tile, bundle = tile_at(0, index, size), tile_at(ENTRIES, index, size)
+        for index in range(first, end):
+            tile, bundle = (tile_at(level, index, self._log.size) for level in (0, ENTRIES))
             stored = self._read(tile)
-            computed = self._leaf_hashes(bundle)
+            computed = stored if self._was_removed(bundle) else self._leaf_hashes(bundle)
             good = stored if stored is not None else computed
             if stored is None or computed is None:
-                suspects.add(index)
+                row.suspects.add(index)
             elif stored != computed:
-                suspects.add(index)
+                row.suspects.add(index)
                 good = self._judge_leaves(tile, bundle, stored, computed)
             hashes = good or bytes(tile.width * HASH_SIZE)
             if good is not None:
@@ -89,8 +138,28 @@ class Tree:
             if tile.full:
                 above.append(merkle.root_of_hashes(hashes))
             else:
-                edge = hashes
-        return _Row(b"".join(above), edge), suspects
+                row.edge = hashes
+        row.full = b"".join(above)
+
+    def _read(self, tile: Tile) -> bytes | None:
+        try:
+            return self._folder.read_tile(tile)
+        except Problem as problem:
+            self._findings.of(problem, f"log/{tile}")
+            return None
+
+    def _was_removed(self, bundle: Tile) -> bool:
+        if bundle.first >= self._log.entries_from:
+            return False
+        return not (self._log.folder / str(bundle)).exists()
+
+    def _leaf(self, index: int) -> bytes | None:
+        tile = tile_at(0, index // WIDTH, self._log.size)
+        try:
+            at = index % WIDTH * HASH_SIZE
+            return self._folder.read_tile(tile)[at : at + HASH_SIZE]
+        except Problem:
+            return None
 
     def _leaf_hashes(self, bundle: Tile) -> bytes | None:
         try:
@@ -124,7 +193,7 @@ class Tree:
             index = tile.first + at
             wrong = tile_is_wrong
             if wrong is None:
-                record = segments.find_record(self._segments, index)
+                record = segments.find_record(self._log.segments, index)
                 leaf = None if record is None else merkle.leaf_hash(record.entry)
                 wrong = leaf == computed[place]
             self._findings.add(
@@ -142,7 +211,7 @@ class Tree:
         if not tile.full:
             return None
         try:
-            parent = tile_at(1, tile.index // WIDTH, self._head.size)
+            parent = tile_at(1, tile.index // WIDTH, self._log.size)
             hashes = self._folder.read_tile(parent)
         except Problem:
             return None
@@ -154,37 +223,43 @@ class Tree:
             return True
         return None
 
-    def _check_level(
-        self, level: int, computed: bytes, suspects: set[int]
-    ) -> tuple[_Row, set[int]]:
-        """Check the tiles of a level against the roots of the full tiles below."""
-        size = self._head.size
+    def check_level(self, level: int, first: int, computed: bytes, suspects: set[int]) -> _Row:
+        """Check the tiles of a level from number ``first`` on.
+
+        Args:
+            level: 1 or more.
+            first: the number of the first tile.
+            computed: what its hashes and those of all behind it must be.
+            suspects: numbers of the tiles below that were found wrong themselves.
+        """
         above: list[bytes] = []
-        suspects_above: set[int] = set()
-        edge = b""
-        for index in range(-(-len(computed) // (WIDTH * HASH_SIZE))):
-            tile = tile_at(level, index, size)
-            start = tile.first * HASH_SIZE
-            expected = computed[start : start + tile.width * HASH_SIZE]
+        row = _Row()
+        for at in range(0, len(computed), FULL_TILE_SIZE):
+            tile = tile_at(level, first + at // FULL_TILE_SIZE, self._log.size)
+            expected = computed[at : at + FULL_TILE_SIZE]
             stored = self._read(tile)
             if stored is not None and stored != expected:
-                for at in range(tile.width):
-                    place = slice(at * HASH_SIZE, (at + 1) * HASH_SIZE)
-                    below = tile.first + at
-                    if stored[place] != expected[place] and below not in suspects:
-                        first = below << 8 * level
-                        self._findings.add(
-                            Code.JOURNAL_CORRUPT,
-                            f"log/{tile}",
-                            first,
-                            f"the hash over the {1 << 8 * level} entries from {first} is wrong",
-                        )
+                self._judge_level(tile, stored, expected, suspects)
             self._check_earlier(tile, expected)
             if tile.full:
                 above.append(merkle.root_of_hashes(expected))
             else:
-                edge = expected
-        return _Row(b"".join(above), edge), suspects_above
+                row.edge = expected
+        row.full = b"".join(above)
+        return row
+
+    def _judge_level(self, tile: Tile, stored: bytes, expected: bytes, suspects: set[int]) -> None:
+        for at in range(tile.width):
+            place = slice(at * HASH_SIZE, (at + 1) * HASH_SIZE)
+            below = tile.first + at
+            if stored[place] != expected[place] and below not in suspects:
+                first = below << 8 * tile.level
+                self._findings.add(
+                    Code.JOURNAL_CORRUPT,
+                    f"log/{tile}",
+                    first,
+                    f"the hash over the {1 << 8 * tile.level} entries from {first} is wrong",
+                )
 
     def _check_earlier(self, tile: Tile, hashes: bytes) -> None:
         """Check what is left of this tile or bundle of other sizes against the right hashes.
@@ -207,11 +282,3 @@ class Tree:
                         "is not what the tree holds",
                     )
                     break
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """What a level gives the one above: roots of its full tiles; and its partial tile."""
-
-    full: bytes
-    edge: bytes

@@ -1,0 +1,39 @@
+"""How far a verification came: what a later one builds on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from exchange import merkle
+from mediator.journal.segments import Position
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """The right edge of a tree: the hashes in its partial tiles, from the leaves up."""
+
+    size: int = 0
+    levels: Sequence[bytes] = ()
+
+    def root(self) -> bytes:
+        """The root that the edge gives."""
+        root = b""
+        for hashes in self.levels:
+            if hashes or root:
+                root = merkle.root_of_hashes(hashes + root)
+        return root or merkle.EMPTY_ROOT
+
+    def at(self, level: int) -> bytes:
+        return self.levels[level] if level < len(self.levels) else b""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """How far one log was verified."""
+
+    note: bytes
+    """The signed checkpoint."""
+    edge: Edge
+    records: Position = field(default_factory=lambda: Position(0, 0, 0))
+    """Behind the last published record whose sealed part was checked."""

@@ -119,5 +119,9 @@ class Holdings:
         )
 
 
+WHOLE: Final = Holdings()
+"""All of a journal is there."""
+
+
 def _corrupt(detail: str) -> Problem:
     return Problem(Code.JOURNAL_CORRUPT, where=FILE, detail=detail, facts={"file": FILE})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -22,9 +22,6 @@ from serving.clock import Clock
 CERTIFICATE_WARNING = 0.25
 AGREEMENT_WARNING_DAYS = 30
 
-_DEGRADES = frozenset({"once", "revocation", "stamping"})
-"""Checks without which exchanges go on, all or most of them: the status is degraded."""
-
 
 @dataclass(frozen=True, slots=True)
 class Health:
@@ -39,6 +36,8 @@ class Health:
     clock: Clock
     maintenance: Maintenance
     once: OnceBook
+    watched: Mapping[str, Callable[[], dict[str, Any]]]
+    """Further checks, without which exchanges go on: their trouble degrades, it does not fail."""
 
     def report(self) -> tuple[bool, dict[str, Any]]:
         """Whether exchanges can be made now, and each part's state with its reason."""
@@ -53,7 +52,9 @@ class Health:
             # Meant to be, so no failure: the own applications' calls go on.
             "maintenance": {"ok": True, **self.maintenance.describe()},
         }
-        healthy = all(check["ok"] for name, check in checks.items() if name not in _DEGRADES)
+        degrading = {"once", *self.watched}
+        checks |= {name: report() for name, report in self.watched.items()}
+        healthy = all(check["ok"] for name, check in checks.items() if name not in degrading)
         well = all(check["ok"] for check in checks.values())
         status = "failing" if not healthy else "ok" if well else "degraded"
         return healthy, {"status": status, "checks": checks}

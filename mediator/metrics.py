@@ -219,6 +219,10 @@ class Metrics:
         """Tell of bodies, too."""
         self.registry.register(Bodies(spools))
 
+    def watch(self, name: str, help: str, value: Callable[[], float]) -> None:
+        """Tell of a number that is read when somebody asks."""
+        Gauge(name, help, registry=self.registry).set_function(value)
+
     def start(self) -> float:
         """A moment to measure from."""
         return time.perf_counter()

@@ -18,10 +18,11 @@ Stopping, each step bounded in time and done once:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import structlog
 from cryptography import x509
@@ -65,6 +66,7 @@ from mediator.records import Recorder
 from mediator.release import Releases
 from mediator.sealing import Sealer
 from mediator.settings import ServerSettings
+from mediator.stamping import Stamping, authorities_of, chosen_authority
 from mediator.turns import Turns
 from mediator.view import RegistryView
 from serving import tls
@@ -154,9 +156,12 @@ async def open_server(
             base.watcher,
             base.spools,
         )
-        listeners = await doors.open(provider, consumer, _admin(base, peers, provider), states)
+        watched = await _watched(base)
+        admin = _admin(base, peers, provider, watched)
+        listeners = await doors.open(provider, consumer, admin, states)
         base.background.start(base.view.run())
         base.background.start(base.agreements.watch(base.authorities))
+        base.background.start(watched.stamping.run())
         base.background.start(note_quotas(provider.quotas, settings.directory, base.clock))
         await base.recorder.event("started")
         stack.push_async_callback(base.gate.drained, settings.limits.drain_s)
@@ -341,7 +346,34 @@ def _auditing(base: _Base) -> Auditing:
     )
 
 
-def _admin(base: _Base, peers: Peers, provider: Provider) -> Admin:
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """What goes on beside the traffic, and is told in health and metrics."""
+
+    stamping: Stamping
+
+    def checks(self) -> Mapping[str, Callable[[], dict[str, Any]]]:
+        return {"stamping": self.stamping.report}
+
+
+async def _watched(base: _Base) -> _Watched:
+    settings, metrics = base.settings.stamping, base.metrics
+    chosen = [await asyncio.to_thread(chosen_authority, one) for one in settings.authorities]
+    stamping = Stamping(
+        base.journal.anchors,
+        lambda: authorities_of(settings, chosen, base.state().instance),
+        base.clock,
+        settings,
+    )
+    metrics.watch(
+        "saphan_time_stamp_waiting_seconds",
+        "Seconds for which entries have been waiting for a time-stamp.",
+        lambda: stamping.waits_s,
+    )
+    return _Watched(stamping)
+
+
+def _admin(base: _Base, peers: Peers, provider: Provider, watched: _Watched) -> Admin:
     health = Health(
         base.journal,
         base.settings.limits.low_disk_bytes,
@@ -352,6 +384,7 @@ def _admin(base: _Base, peers: Peers, provider: Provider) -> Admin:
         base.clock,
         base.maintenance,
         provider.once,
+        watched.checks(),
     )
     return Admin(health, base.agreements, base.metrics, peers, base.maintenance, base.recorder)
 

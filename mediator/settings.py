@@ -343,6 +343,34 @@ class PeerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class StamperSettings:
+    """A time-stamp authority of this server's own choice."""
+
+    url: str = setting("its address (RFC 3161 over http or https)")
+    certificates: Path = setting("authorities (PEM) that its certificate must chain to")
+
+
+@dataclass(frozen=True, slots=True)
+class StampingSettings:
+    """Time-stamps on the journal's anchors; traffic never waits for them."""
+
+    enabled: bool = setting("false: no time-stamps are asked for", default=True)
+    authorities: tuple[StamperSettings, ...] = setting(
+        "authorities asked in turn; those that the registry lists if none is given", default=()
+    )
+    interval_s: float = setting(
+        "least seconds between two stamps; one covers all entries before it",
+        default=60.0,
+        low=0.05,
+        high=86400,
+    )
+    timeout_s: float = setting("seconds for one authority's answer", default=10.0, low=0.1, high=60)
+    alarm_s: float = setting(
+        "seconds after which an entry without a stamp is an alarm", default=900.0, low=0
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class ServerSettings:
     """One security server."""
 
@@ -383,6 +411,9 @@ class ServerSettings:
         default=None,
     )
     journal: JournalSettings = setting("how the journal writes", default_factory=JournalSettings)
+    stamping: StampingSettings = setting(
+        "time-stamps on the journal", default_factory=StampingSettings
+    )
     once: OnceSettings = setting(
         "the book of requests that were carried out", default_factory=OnceSettings
     )

@@ -124,6 +124,31 @@ async def _exchange(
     ca: Path | None,
     timeout_s: float,
 ) -> client.Answer[bytes]:
+    pool, host = pool_to(via, cert, key, ca)
+    try:
+        return await pool.exchange(
+            method, target, (("host", host), *headers), body, timeout_s=timeout_s
+        )
+    except client.ExchangeFailed as failure:
+        raise Problem(
+            Code.OWN_SERVER_UNREACHABLE,
+            where=via,
+            detail=f"your own security server: {failure.detail}",
+        ) from failure
+    except ValueError as error:
+        raise Problem(Code.INVALID_USAGE, where="PATH or --header", detail=str(error)) from error
+    finally:
+        await pool.close()
+
+
+def pool_to(
+    via: str, cert: Path | None, key: Path | None, ca: Path | None
+) -> tuple[client.Pool, str]:
+    """Connections to the own security server, and the name that its requests carry.
+
+    Raises:
+        Problem: ``InvalidUsage`` for an address or files that cannot be used.
+    """
     try:
         parts = urlsplit(via)
         port = parts.port
@@ -153,20 +178,7 @@ async def _exchange(
         ssl=context,
         limits=client.PoolLimits(max_body_bytes=MAX_BODY_BYTES),
     )
-    try:
-        return await pool.exchange(
-            method, target, (("host", parts.netloc), *headers), body, timeout_s=timeout_s
-        )
-    except client.ExchangeFailed as failure:
-        raise Problem(
-            Code.OWN_SERVER_UNREACHABLE,
-            where=via,
-            detail=f"your own security server: {failure.detail}",
-        ) from failure
-    except ValueError as error:
-        raise Problem(Code.INVALID_USAGE, where="PATH or --header", detail=str(error)) from error
-    finally:
-        await pool.close()
+    return pool, parts.netloc
 
 
 def _body(data: str | None) -> bytes:

@@ -12,47 +12,11 @@ from exchange.notes import VerifierKey
 from exchange.problems import Code
 from mediator.journal.reader import JournalReader
 from tests.world import small
+from tests.world.audits import AUDITOR, mandate
 from tests.world.fixtures import world_of
 from tests.world.small import Answer, SmallWorld, wait_published
 
-AUDITOR = small.PROVINCE
 JOURNAL = f"/r1/{small.MPI}/auditing/journal"
-PATHS = (
-    "/checkpoint",
-    "/entries",
-    "/entries/{index}",
-    "/entries/{index}/proof",
-    "/evidence/{index}",
-    "/hidings",
-)
-
-
-def mandate(name: str, consumer: Any = AUDITOR, **changes: Any) -> dict[str, Any]:
-    """An agreement of kind audit over MPI's journal; ``changes`` replace members of its mandate."""
-    document = small.agreement(name, consumer)
-    text = {"en": "Law on State Inspection", "lo": "ກົດໝາຍວ່າດ້ວຍການກວດກາລັດ"}
-    return document | {
-        "kind": "audit",
-        "purposes": [],
-        "grants": [
-            {
-                "service": f"{small.MPI}/auditing/journal",
-                "endpoints": [{"method": "GET", "path": path} for path in PATHS],
-                "fields": ["*"],
-            },
-            {
-                "service": f"{small.MPI}/auditing/usage",
-                "endpoints": [{"method": "GET", "path": "/"}],
-                "fields": ["*"],
-            },
-        ],
-        "mandate": {
-            "legal_basis": text,
-            "period": {"from": "2026-01-01T00:00:00Z"},
-            "fields": ["*"],
-            **changes,
-        },
-    }
 
 
 @pytest.fixture(scope="module")

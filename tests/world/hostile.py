@@ -41,6 +41,8 @@ class HostileServer(http.server.ThreadingHTTPServer):
         self.earlier: RequestHead | None = None
         self.asked: list[tuple[str, int]] = []
         """What each request was for, and the port of the connection that it came on."""
+        self.page = b""
+        """What an auditor is told who searches the journal."""
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Failed handshakes are what some tests are about."""
@@ -114,6 +116,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """What all others deviate from."""
         self.server.earlier = request
         self.answer(self.sealed(request))
+
+    def told(self, request: RequestHead) -> None:
+        """A page of entries, signed, whatever is in it."""
+        page = self.server.page
+        self.answer(self.sealed(request, digest_of=page), page)
 
     def unsigned(self, request: RequestHead) -> None:
         """No signature at all."""
@@ -195,6 +202,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 _ANSWERS: dict[str, Callable[[_Handler, RequestHead], None]] = {
     "P-1": _Handler.honest,
+    "entries": _Handler.told,
     "UNSIGNED": _Handler.unsigned,
     "FOREIGN": _Handler.foreign,
     "OLD": _Handler.old,

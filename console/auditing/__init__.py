@@ -1,0 +1,1 @@
+"""Asking the servers of organisations what a mandate shows, through the auditor's own server."""

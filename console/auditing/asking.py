@@ -1,0 +1,245 @@
+"""One question to all servers of all organisations of some mandates, and what each of them said.
+
+Every call goes through the auditor's own security server, which signs and records it. What comes
+back is believed only when each entry is proven to be in the log whose key the registry lists for
+the server that was asked; whoever did not answer, refused, or could not be proven is named.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, NamedTuple
+from urllib.parse import urlencode
+
+import orjson
+
+from exchange.agreements import Agreement
+from exchange.auditing import Hit, auditing_service, open_page
+from exchange.checkpoint import Checkpoint
+from exchange.identifiers import MemberId, ServerId
+from exchange.notes import VerifierKey
+from exchange.problems import Code, Problem
+from exchange.trust import RegistryState, ServerRecord
+from serving import client
+
+AT_ONCE: Final = 8
+TIMEOUT_S: Final = 60.0
+MAX_PAGES: Final = 1000
+PAGE: Final = 500
+
+
+class Outcome(StrEnum):
+    """How a server took a question."""
+
+    PROVEN = "proven"
+    """It answered, and all that it showed is in its log."""
+    UNPROVEN = "not proven"
+    """It answered, and what it showed is not to be believed, or cannot be checked."""
+    REFUSED = "refused"
+    SILENT = "no answer"
+
+
+class Found(NamedTuple):
+    """An entry, and the server that showed it."""
+
+    server: ServerId
+    member: MemberId
+    hit: Hit
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What one server said of one mandate; ``more`` when there is more than was asked for."""
+
+    agreement: Agreement
+    server: ServerId
+    outcome: Outcome
+    hits: tuple[Hit, ...] = ()
+    more: bool = False
+    checkpoint: Checkpoint | None = None
+    code: str = ""
+    detail: str = ""
+
+    @property
+    def found(self) -> list[Found]:
+        """Its entries; those that are not proven are no evidence, and not among them."""
+        if self.outcome is not Outcome.PROVEN:
+            return []
+        return [Found(self.server, self.agreement.provider, hit) for hit in self.hits]
+
+
+class NotAnswered(Exception):  # a state of things, told and not shown as an error
+    """A refusal of the audited in the place of an answer, or none at all."""
+
+    def __init__(self, outcome: Outcome, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.outcome, self.code, self.detail = outcome, code, detail
+
+
+@dataclass(slots=True)
+class Auditor:
+    """Asks through one security server, for the applications that the mandates name."""
+
+    pool: client.Pool
+    host: str
+    state: RegistryState
+    purpose: str | None = None
+    _places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+
+    async def ask(
+        self,
+        mandates: Sequence[Agreement],
+        service: str,
+        path: str,
+        query: Mapping[str, str],
+        subject: str | None,
+        limit: int,
+    ) -> list[Told]:
+        """Ask every server of every organisation; the newest ``limit`` entries of each."""
+        visits = [
+            (mandate, server) for mandate in mandates for server in self._servers(mandate.provider)
+        ]
+        absent = [
+            Told(mandate, ServerId.parse(f"{mandate.provider}/-"), Outcome.SILENT,
+                 detail="the registry has no server of this organisation")
+            for mandate in mandates
+            if not self._servers(mandate.provider)
+        ]  # fmt: skip
+        told = await asyncio.gather(
+            *(
+                self.ask_server(mandate, server, service, path, query, subject, limit)
+                for mandate, server in visits
+            )
+        )
+        return [*told, *absent]
+
+    async def ask_server(
+        self,
+        mandate: Agreement,
+        server: ServerRecord,
+        service: str,
+        path: str,
+        query: Mapping[str, str],
+        subject: str | None,
+        limit: int,
+    ) -> Told:
+        """Ask one server, page by page, and prove what it shows."""
+        hits: list[Hit] = []
+        checkpoint: Checkpoint | None = None
+        cursor: str | None = None
+        try:
+            key = _log_key(server)
+            for _ in range(MAX_PAGES):
+                asked = {**query, "limit": str(min(PAGE, limit - len(hits)))}
+                if cursor is not None:
+                    asked["cursor"] = cursor
+                target = f"{path}?{urlencode(asked)}"
+                page, checkpoint = open_page(
+                    await self.get(mandate, server, service, target, subject), key
+                )
+                hits += page.hits
+                cursor = page.next
+                if cursor is None or len(hits) >= limit:
+                    break
+        except NotAnswered as refusal:
+            return Told(
+                mandate, server.id, refusal.outcome, code=refusal.code, detail=refusal.detail
+            )
+        except Problem as problem:
+            return Told(
+                mandate, server.id, Outcome.UNPROVEN, code=problem.code.value, detail=str(problem)
+            )
+        return Told(
+            mandate, server.id, Outcome.PROVEN, tuple(hits[:limit]), cursor is not None, checkpoint
+        )
+
+    async def get(
+        self,
+        mandate: Agreement,
+        server: ServerRecord,
+        service: str,
+        target: str,
+        subject: str | None = None,
+    ) -> bytes:
+        """The body of one answer of one server.
+
+        Raises:
+            NotAnswered: when there is none.
+        """
+        address = f"/r1/{auditing_service(mandate.provider, service)}{target}"
+        async with self._places:
+            try:
+                answer = await self.pool.exchange(
+                    "GET",
+                    address,
+                    (("host", self.host), *self._headers(mandate, server.id, subject)),
+                    b"",
+                    timeout_s=TIMEOUT_S,
+                )
+            except client.ExchangeFailed as failure:
+                raise NotAnswered(
+                    Outcome.SILENT,
+                    Code.OWN_SERVER_UNREACHABLE.value,
+                    f"your own security server: {failure.detail}",
+                ) from failure
+        if answer.status == 200:
+            return answer.body
+        raise _refusal(answer)
+
+    def servers(self, member: MemberId) -> tuple[ServerRecord, ...]:
+        """The servers that hold a member's journals; none when the registry does not know it."""
+        return self._servers(member)
+
+    def _servers(self, member: MemberId) -> tuple[ServerRecord, ...]:
+        try:
+            return self.state.servers_for(member)
+        except Problem:
+            return ()
+
+    def _headers(
+        self, mandate: Agreement, server: ServerId, subject: str | None
+    ) -> list[tuple[str, str]]:
+        codes = [purpose.code for purpose in mandate.purposes]
+        purpose = self.purpose or (codes[0] if len(codes) == 1 else None)
+        named = {
+            "x-road-client": str(mandate.consumer),
+            "x-road-security-server": str(server),
+            "exchange-agreement": mandate.id,
+            "exchange-purpose": purpose,
+            "exchange-subject": subject,
+        }
+        return [(name, value) for name, value in named.items() if value]
+
+
+def _log_key(server: ServerRecord) -> VerifierKey:
+    """The key by which a server's log is verified.
+
+    Raises:
+        Problem: ``NotFound`` when the registry has none.
+    """
+    if server.journal is None:
+        raise Problem(
+            Code.NOT_FOUND,
+            where=str(server.id),
+            detail="the registry has no verifier key of this server's log",
+        )
+    return VerifierKey.parse(server.journal, f"log of {server.id}")
+
+
+def _refusal(answer: client.Answer[bytes]) -> NotAnswered:
+    """What came in the place of an answer: a refusal of the audited, or no answer at all."""
+    error = dict(answer.headers).get("x-road-error", "")
+    try:
+        said = orjson.loads(answer.body)
+    except orjson.JSONDecodeError:
+        said = {}
+    detail = str(said.get("message") or said.get("detail") or f"status {answer.status}")
+    theirs = ".serverproxy" in error.lower()
+    return NotAnswered(
+        Outcome.REFUSED if theirs else Outcome.SILENT,
+        error.rpartition(".")[2] or str(answer.status),
+        detail,
+    )

@@ -1,0 +1,167 @@
+"""What the commands share that ask organisations under a mandate."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeVar
+
+import click
+
+from console.auditing.asking import Auditor, Outcome, Told
+from console.cli.audit.options import AS_JSON, Moment
+from console.cli.audit.printing import plain
+from console.cli.call import pool_to
+from exchange.agreements import Agreement, Kind, read_agreement
+from exchange.entries import format_time
+from exchange.problems import Code, Problem
+from mediator.view import RegistryView
+
+MAX_FILE_BYTES: Final = 1 << 20
+_FILE: Final = click.Path(exists=True, path_type=Path)
+_Command = TypeVar("_Command", bound=Callable[..., None])
+
+
+class Way(NamedTuple):
+    """How the own security server and the registry are reached."""
+
+    via: str
+    cert: Path | None
+    key: Path | None
+    ca: Path | None
+    registry: str
+    root: Path
+    purpose: str | None
+
+
+def asking(command: _Command) -> _Command:
+    """The options by which mandates, the own server and the registry are named."""
+    options = (
+        click.option(
+            "--mandate",
+            "mandates",
+            type=_FILE,
+            multiple=True,
+            required=True,
+            help="A sealed mandate, or a folder of them (*.jws); may be repeated.",
+        ),
+        click.option("--via", required=True, metavar="URL", help="Your own security server."),
+        click.option("--cert", type=_FILE, help="Your application's certificate (PEM)."),
+        click.option("--key", type=_FILE, help="Its private key (PEM)."),
+        click.option("--ca", type=_FILE, help="Authorities of your server (PEM)."),
+        click.option(
+            "--registry",
+            envvar="SAPHAN_REGISTRY",
+            required=True,
+            show_envvar=True,
+            metavar="URL",
+            help="Address of the registry, which knows the keys of the logs.",
+        ),
+        click.option("--root", type=_FILE, required=True, help="The registry's anchor, root.json."),
+        click.option("--for", "purpose", metavar="CODE", help="Purpose of the asking."),
+        click.option("--from", "since", type=Moment(), help="Not before this time (UTC)."),
+        click.option("--until", type=Moment(), help="Before this time (UTC)."),
+        click.option(
+            "--limit",
+            type=click.IntRange(1, 100_000),
+            default=100,
+            show_default=True,
+            help="Entries of each server, the newest.",
+        ),
+        AS_JSON,
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def read_mandates(paths: Iterable[Path]) -> list[Agreement]:
+    """The mandates among some files and folders.
+
+    Raises:
+        Problem: ``AgreementInvalid`` for a file that is none; ``InvalidUsage`` when there is none.
+    """
+    files = [
+        file for path in paths for file in (sorted(path.glob("*.jws")) if path.is_dir() else [path])
+    ]
+    found = [read_agreement(_read(file))[0] for file in files]
+    mandates = [agreement for agreement in found if agreement.kind is Kind.AUDIT]
+    if not mandates:
+        raise Problem(
+            Code.INVALID_USAGE, where="--mandate", detail="no agreement of kind audit is there"
+        )
+    return mandates
+
+
+@asynccontextmanager
+async def open_auditor(way: Way) -> AsyncIterator[Auditor]:
+    """Connections to the own server, with the registry as it is now."""
+    with tempfile.TemporaryDirectory(prefix="saphan-") as folder:
+        view = await RegistryView.open(way.registry, _read(way.root), Path(folder))
+        try:
+            state = view.state
+        finally:
+            await view.close()
+    pool, host = pool_to(way.via, way.cert, way.key, way.ca)
+    try:
+        yield Auditor(pool, host, state, way.purpose)
+    finally:
+        await pool.close()
+
+
+def asked_rows(told: Iterable[Told]) -> list[dict[str, Any]]:
+    """What each server did, as JSON."""
+    rows = []
+    for one in told:
+        row: dict[str, Any] = {
+            "organisation": str(one.agreement.provider),
+            "server": str(one.server),
+            "mandate": one.agreement.reference,
+            "outcome": one.outcome.value,
+            "entries": len(one.hits),
+            "more": one.more,
+        }
+        if one.checkpoint is not None:
+            row |= {"size": one.checkpoint.size, "root": one.checkpoint.root.hex()}
+        if one.code:
+            row |= {"problem": one.code, "detail": one.detail}
+        rows.append(row)
+    return rows
+
+
+def print_asked(told: Iterable[Told]) -> None:
+    """Who answered, and who did not."""
+    click.echo("\nAsked:")
+    for one in told:
+        line = f"  {one.server}  {one.outcome}"
+        if one.outcome is Outcome.PROVEN:
+            size = one.checkpoint.size if one.checkpoint is not None else 0
+            line += f"  {len(one.hits)} of a log of {size}" + (", and more" if one.more else "")
+        else:
+            line += f"  {one.code} {one.detail}"
+        click.echo(plain(line))
+
+
+def all_proven(told: Iterable[Told]) -> bool:
+    return all(one.outcome is Outcome.PROVEN for one in told)
+
+
+def period(since: Any, until: Any) -> dict[str, str]:
+    """The conditions of a period."""
+    given = {"since": since, "until": until}
+    return {name: format_time(moment) for name, moment in given.items() if moment is not None}
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise Problem(
+            Code.INVALID_USAGE, where=str(path), detail=f"cannot be read: {error.strerror}"
+        ) from error
+    if len(data) > MAX_FILE_BYTES:
+        raise Problem(Code.INVALID_USAGE, where=str(path), detail="longer than 1 MiB")
+    return data

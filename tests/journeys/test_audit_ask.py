@@ -1,0 +1,94 @@
+"""`saphan audit ask`: one question to all audited organisations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from exchange.problems import Code
+from tests.world import small
+from tests.world.audits import asked, mandate, mandates_of, outcomes, published
+from tests.world.fixtures import world_of
+from tests.world.small import SmallWorld
+
+BOTH = ("mof-audit", "mpi-audit")
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[SmallWorld]:
+    """MOF calls MPI; the province audits both."""
+    agreements = (
+        small.agreement("mof-mpi"),
+        mandate("mof-audit", provider=small.MOF),
+        mandate("mpi-audit"),
+        mandate("mpi-content", fields=["*", "content"]),
+        mandate("mpi-ended") | {"valid_until": "2021-01-01T00:00:00Z"},
+    )
+    with world_of(agreements) as built:
+        yield built
+
+
+@pytest.fixture(scope="module")
+def called(world: SmallWorld) -> str:
+    """The id of an exchange between the two."""
+    answer = world.call(headers={"X-Road-Id": "crossed-1"})
+    assert answer.status == 200, answer.body
+    published(world)
+    return "crossed-1"
+
+
+def test_all_organisations_are_asked_and_what_they_show_is_proven(
+    world: SmallWorld, called: str
+) -> None:
+    """Both sides' entries, newest first, each proven by the key of its log in the registry."""
+    code, report = asked(world, "ask", mandates_of(world, *BOTH), "--id", called)
+    assert code == 0, report
+    assert outcomes(report) == {"LA/GOV/MOF/ss1": "proven", "LA/GOV/MPI/ss1": "proven"}
+    shown = [(hit["server"], hit["entry"]["side"], hit["entry"]["kind"]) for hit in report["hits"]]
+    assert sorted(shown) == [
+        ("LA/GOV/MOF/ss1", "consumer", "request"),
+        ("LA/GOV/MOF/ss1", "consumer", "response"),
+        ("LA/GOV/MPI/ss1", "provider", "request"),
+        ("LA/GOV/MPI/ss1", "provider", "response"),
+    ]
+    times = [hit["entry"]["at"] for hit in report["hits"]]
+    assert times == sorted(times, reverse=True)
+    assert report["left_out"] == []
+
+
+def test_pages_are_followed_to_the_limit(world: SmallWorld, called: str) -> None:
+    """A limit bounds what each server is asked for, and the report says that there is more."""
+    code, report = asked(world, "ask", mandates_of(world, "mpi-audit"), "--limit", 1)
+    assert code == 0, report
+    assert [row["more"] for row in report["asked"]] == [True]
+    assert len(report["hits"]) == 1
+
+
+def test_a_refusal_names_who_refused_and_why(world: SmallWorld, called: str) -> None:
+    """An expired mandate is the audited organisation's word; the others' answers stand."""
+    code, report = asked(world, "ask", mandates_of(world, "mof-audit", "mpi-ended"), "--id", called)
+    assert code == 1
+    assert outcomes(report) == {"LA/GOV/MOF/ss1": "proven", "LA/GOV/MPI/ss1": "refused"}
+    assert [row.get("problem") for row in report["asked"]] == [None, Code.AGREEMENT_EXPIRED.value]
+    assert {hit["server"] for hit in report["hits"]} == {"LA/GOV/MOF/ss1"}
+
+
+def test_evidence_is_fetched_where_the_mandate_shows_content(
+    world: SmallWorld, called: str, tmp_path: Path
+) -> None:
+    """One container for the exchange, for the auditor's eyes only; without the field, a refusal."""
+    code, report = asked(
+        world, "ask", mandates_of(world, "mpi-content"), "--id", called, "--evidence", tmp_path
+    )
+    assert code == 0, report
+    (got,) = report["evidence"]
+    path = Path(got["file"])
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.read_bytes().startswith(b"PK")
+    code, report = asked(
+        world, "ask", mandates_of(world, "mpi-audit"), "--id", called, "--evidence", tmp_path
+    )
+    assert code == 1
+    assert [Code.FIELD_NOT_RELEASED in one["problem"] for one in report["evidence"]] == [True]

@@ -1,0 +1,104 @@
+"""Audited organisations that do not answer honestly, or not at all: `saphan audit ask` tells."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from exchange import merkle
+from exchange.auditing import Hit, Page, format_page
+from exchange.problems import Code
+from mediator.journal.reader import JournalReader
+from tests.world import small
+from tests.world.audits import AUDITOR, asked, mandate, mandates_of, outcomes, published
+from tests.world.fixtures import world_of
+from tests.world.hostile import HostileServer, hostile_server
+from tests.world.small import SmallWorld
+
+CALLED = "crossed-1"
+BOTH = ("mof-audit", "mpi-audit")
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[SmallWorld]:
+    """MOF has called MPI, the province audits both, and MPI's server is there no more."""
+    agreements = (
+        small.agreement("mof-mpi"),
+        mandate("mof-audit", provider=small.MOF),
+        mandate("mpi-audit"),
+    )
+    with world_of(agreements) as built:
+        answer = built.call(headers={"X-Road-Id": CALLED})
+        assert answer.status == 200, answer.body
+        published(built)
+        built.mpi.process.stop()
+        yield built
+
+
+@pytest.fixture
+def hostile(world: SmallWorld) -> Iterator[HostileServer]:
+    """A server with MPI's own keys that tells auditors what it likes."""
+    folder = world.mpi.folder
+    with hostile_server(world, folder / "auth.pem", folder / "auth.key") as server:
+        yield server
+
+
+def _page(world: SmallWorld, message_id: str, wanted: int = 1000) -> Page:
+    """What MPI's server would say of a message, honestly."""
+    reader = JournalReader(world.mpi.journal)
+    hits = []
+    for index, _ in list(reader.of_message(message_id))[:wanted]:
+        entry = reader.entry(index)
+        hits.append(Hit(index, merkle.leaf_hash(entry), reader.prove(index).path, entry=entry))
+    return Page(reader.origin, reader.checkpoint_note, tuple(hits), None)
+
+
+def test_a_forged_entry_is_found_out(world: SmallWorld, hostile: HostileServer) -> None:
+    """The organisation signs the answer, but its log has another entry: nothing of it counts."""
+    page = _page(world, CALLED)
+    entry = json.loads(page.hits[0].entry or b"")
+    forged = json.dumps(entry | {"client": str(AUDITOR)}, separators=(",", ":")).encode()
+    leaf = merkle.leaf_hash(forged)
+    hostile.page = format_page(
+        replace(page, hits=(replace(page.hits[0], entry=forged, leaf=leaf), *page.hits[1:]))
+    )
+    code, report = asked(world, "ask", mandates_of(world, *BOTH), "--id", CALLED)
+    assert code == 1
+    assert outcomes(report)["LA/GOV/MPI/ss1"] == "not proven"
+    problems = {row["server"]: row.get("problem") for row in report["asked"]}
+    assert problems["LA/GOV/MPI/ss1"] == Code.INVALID_PROOF.value
+    assert {hit["server"] for hit in report["hits"]} == {"LA/GOV/MOF/ss1"}
+
+
+def test_a_checkpoint_of_another_log_is_found_out(
+    world: SmallWorld, hostile: HostileServer
+) -> None:
+    """A log that the registry does not list for this server proves nothing."""
+    other = JournalReader(world.mof.journal)
+    hostile.page = format_page(Page(other.origin, other.checkpoint_note, (), None))
+    code, report = asked(world, "ask", mandates_of(world, "mpi-audit"), "--id", CALLED)
+    assert (code, outcomes(report)) == (1, {"LA/GOV/MPI/ss1": "not proven"})
+
+
+def test_an_exchange_that_is_left_out_is_shown_by_the_other_side(
+    world: SmallWorld, hostile: HostileServer
+) -> None:
+    """MPI answers with a good proof of nothing; MOF's journal has the answer that MPI signed."""
+    hostile.page = format_page(_page(world, CALLED, 0))
+    code, report = asked(world, "ask", mandates_of(world, *BOTH), "--id", CALLED)
+    assert code == 1
+    assert outcomes(report)["LA/GOV/MPI/ss1"] == "proven"
+    (debt,) = report["left_out"]
+    assert (debt["organisation"], debt["id"]) == (str(small.MPI), CALLED)
+    assert debt["shown_by"] == "LA/GOV/MOF/ss1"
+
+
+def test_who_does_not_answer_is_named(world: SmallWorld) -> None:
+    """One organisation down: the others' answers are shown, and the absent one is listed."""
+    code, report = asked(world, "ask", mandates_of(world, *BOTH), "--id", CALLED)
+    assert code == 1
+    assert outcomes(report) == {"LA/GOV/MOF/ss1": "proven", "LA/GOV/MPI/ss1": "no answer"}
+    assert {hit["server"] for hit in report["hits"]} == {"LA/GOV/MOF/ss1"}

@@ -1,0 +1,93 @@
+"""An auditor in the small world: the province's office, with mandates over MPI and MOF."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner
+
+from console.cli.main import main
+from exchange.identifiers import ApplicationId, MemberId
+from tests.world import small
+from tests.world.small import SmallWorld, wait_published
+
+AUDITOR = small.PROVINCE
+BASIS = {"en": "Law on State Inspection", "lo": "ກົດໝາຍວ່າດ້ວຍການກວດກາລັດ"}
+PATHS = (
+    "/checkpoint",
+    "/entries",
+    "/entries/{index}",
+    "/entries/{index}/proof",
+    "/evidence/{index}",
+    "/hidings",
+)
+
+
+def mandate(
+    name: str,
+    consumer: ApplicationId = AUDITOR,
+    provider: MemberId = small.MPI,
+    **changes: Any,
+) -> dict[str, Any]:
+    """An agreement of kind audit over a member's journals; ``changes`` are to its mandate."""
+    document = small.agreement(name, consumer)
+    return document | {
+        "kind": "audit",
+        "provider": str(provider),
+        "purposes": [],
+        "grants": [
+            {
+                "service": f"{provider}/auditing/journal",
+                "endpoints": [{"method": "GET", "path": path} for path in PATHS],
+                "fields": ["*"],
+            },
+            {
+                "service": f"{provider}/auditing/usage",
+                "endpoints": [{"method": "GET", "path": "/"}],
+                "fields": ["*"],
+            },
+        ],
+        "mandate": {
+            "legal_basis": BASIS,
+            "period": {"from": "2026-01-01T00:00:00Z"},
+            "fields": ["*"],
+            **changes,
+        },
+    }
+
+
+def mandates_of(world: SmallWorld, *names: str) -> list[Path]:
+    """The sealed mandates, where their providers pinned them."""
+    return [
+        path
+        for server in (world.mof, world.mpi)
+        for name in names
+        if (path := server.agreements / f"{name}.jws").exists()
+    ]
+
+
+def asked(
+    world: SmallWorld, command: str, mandates: list[Path], *more: object
+) -> tuple[int, dict[str, Any]]:
+    """Run `saphan audit ask` or `usage` as the auditor does; exit code and its JSON."""
+    words: list[object] = ["audit", command, "--via", world.mof.url("http"), "--json"]
+    for path in mandates:
+        words += ["--mandate", path]
+    words += ["--registry", world.world.registry_url, "--root", world.world.anchor, *more]
+    result = CliRunner().invoke(main, [str(word) for word in words])
+    assert result.stdout, result.stderr
+    return result.exit_code, json.loads(result.stdout)
+
+
+def published(world: SmallWorld) -> None:
+    """Wait until both journals have published all that they hold."""
+    for server in (world.mof, world.mpi):
+        if server.process.running:
+            wait_published(server)
+
+
+def outcomes(report: dict[str, Any]) -> dict[str, str]:
+    """How each server took the question."""
+    return {row["server"]: row["outcome"] for row in report["asked"]}

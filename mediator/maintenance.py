@@ -48,13 +48,16 @@ def parse_order(data: bytes, since: datetime) -> Notice:
     """The body of the administration's order: ``notice``, and ``until`` where the end is known.
 
     Raises:
-        Problem: ``InvalidDocument`` with the place.
+        Problem: ``InvalidDocument`` with the place; for an end that is over already, too.
     """
     fields = parse_document(data, MAX_BYTES, "maintenance").members(
         frozenset({"notice"}), frozenset({"until"})
     )
-    until = fields.get("until")
-    return Notice(_text(fields["notice"]), since, None if until is None else _time(until))
+    text, node = _text(fields["notice"]), fields.get("until")
+    until = None if node is None else _time(node)
+    if node is not None and until is not None and until <= since:
+        raise node.refuse(f"is over: it is {since.strftime(_TIME)} now")
+    return Notice(text, since, until)
 
 
 class Maintenance:

@@ -131,6 +131,9 @@ def test_a_word_that_ended_stops_exchanges_until_the_registry_is_back(
 
     answer = call(world, "outdated-1")
     assert (answer.status, answer.code) == (503, "OutdatedGlobalConf")
+    for page in ("/verificationconf", "/listClients"):
+        listed = small.exchange(world.mof.url("http"), "GET", page, {})
+        assert (listed.status, listed.code) == (503, "OutdatedGlobalConf"), page
     message = peer.seal(world, "outdated-2")
     foreign = peer.send(world, message, peer.link_context(world))
     assert foreign is not None

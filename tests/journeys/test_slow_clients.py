@@ -99,6 +99,24 @@ def test_a_client_that_stops_reading_a_long_answer_is_cut_off(world: HttpWorld) 
     clean(world)
 
 
+def test_a_client_that_reads_a_long_answer_byte_by_byte_is_cut_off(world: HttpWorld) -> None:
+    """However often it takes a byte: the whole has limits.floor_bytes_per_s."""
+    body = ok(b"x" * (SIZE - MIB), kind="application/octet-stream")
+    world.origin.scripts["dripping"] = body
+    got, deadline = 0, time.monotonic() + WITHIN_S
+    with world.connect(WITHIN_S) as connection:
+        connection.sendall(request("dripping", "X-Road-Id: bytewise"))
+        assert connection.recv(1) == b"H"
+        while on_disk(world.small.mof):
+            assert time.monotonic() < deadline, "the answer is kept for a trickle"
+            with suppress(ConnectionError):
+                got += len(connection.recv(1))
+            time.sleep(0.05)
+    assert got < 16 * MIB
+    assert sorted(hit.kind for hit in world.hits(id="bytewise")) == ["request", "response"]
+    clean(world)
+
+
 def test_a_client_that_sends_a_long_body_byte_by_byte_is_let_go(world: HttpWorld) -> None:
     """However often a byte comes: the whole has limits.floor_bytes_per_s. 408, and recorded."""
     since = datetime.now(UTC) - timedelta(milliseconds=2)

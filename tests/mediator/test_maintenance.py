@@ -12,6 +12,7 @@ from mediator.maintenance import MAX_NOTICE, Maintenance, parse_order
 from serving.clock import SystemClock
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 LAO = "ບຳລຸງຮັກສາລະບົບ ຮອດ 18 ໂມງ"
 
 
@@ -70,7 +71,7 @@ def test_the_expected_end_says_when_to_try_again(
     """Bounded by a day; an end that is over ends nothing."""
     until = (datetime.now(UTC) + left).strftime("%Y-%m-%dT%H:%M:%SZ")
     maintenance = opened(tmp_path)
-    maintenance.begin(parse_order(f'{{"notice": "x", "until": "{until}"}}'.encode(), NOW))
+    maintenance.begin(parse_order(f'{{"notice": "x", "until": "{until}"}}'.encode(), LONG_AGO))
     problem = refusal(opened(tmp_path))
     assert problem.facts["retry_after_s"] in told
     assert problem.facts["until"] == until
@@ -89,6 +90,7 @@ def test_the_expected_end_says_when_to_try_again(
         ('{"notice": 7}', "/notice"),
         ('{"notice": "a\\nb"}', "/notice"),
         (f'{{"notice": "{"x" * (MAX_NOTICE + 1)}"}}', "/notice"),
+        ('{"notice": "x", "until": "2020-01-01T00:00:00Z"}', "/until"),
         ('{"notice": "x", "until": "tomorrow"}', "/until"),
         ('{"notice": "x", "until": "2026-11-21T18:00:00+07:00"}', "/until"),
         ('{"notice": "x", "until": "2026-02-30T18:00:00Z"}', "/until"),

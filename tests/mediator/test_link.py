@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from dataclasses import replace
 from datetime import timedelta
@@ -12,12 +13,12 @@ from typing import Any, cast
 import pytest
 
 from exchange.envelope import RequestHead
-from exchange.identifiers import ApplicationId, MemberId, ServerId
+from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.problems import Code
 from exchange.trust import RegistryState, ServerRecord, admit_member
 from mediator.attempts import Fate, Missed
 from mediator.link import Link
-from mediator.settings import LimitSettings
+from mediator.settings import CallSettings, LimitSettings
 from mediator.stages import RecordedCall, Routed, SealedCall
 from mediator.xroad import call_of, service_of
 from tests.registry.simulator import MPI, NOW, instance_record, member_record
@@ -46,6 +47,28 @@ async def test_a_server_with_which_tls_is_not_agreed_may_be_passed_over(said: by
         with pytest.raises(Missed) as caught:
             await link.send(RecordedCall(sealed, cast(Any, None)), 5)
         assert caught.value.problem.code is Code.PEER_UNREACHABLE
+        assert caught.value.fate is Fate.NOT_SENT
+        await link.close()
+
+
+async def test_a_called_service_has_waits_of_its_own() -> None:
+    """A server that never agrees on TLS is given up when the bound of the service is over."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = f"https://127.0.0.1:{mute.getsockname()[1]}"
+        server = ServerRecord(ServerId.parse("LA/GOV/MPI/ss1"), address, (), ())
+        service = service_of(TARGET, 8190)
+        call = call_of("GET", TARGET, service, (), b"", BUDGET, "trace")
+        head = RequestHead("GET", address + TARGET, ())
+        sealed = SealedCall(Routed(call, (server,), ""), server, head, cast(Any, None), "")
+        state: Any = SimpleNamespace(version=1)
+        own = CallSettings(service, connect_s=0.2, exchange_s=7)
+        limits = LimitSettings(connect_s=300, exchange_s=400)
+        link = Link(ssl.create_default_context(), lambda: state, limits, [own])
+        assert link.exchange_s(service) == 7
+        assert link.exchange_s(ServiceId.parse("LA/GOV/MPI/oda-mis/other")) == 400
+        with pytest.raises(Missed) as caught:
+            await link.send(RecordedCall(sealed, cast(Any, None)), 300)
+        assert caught.value.problem.facts == {"limit": "connect_s", "seconds": 0.2}
         assert caught.value.fate is Fate.NOT_SENT
         await link.close()
 

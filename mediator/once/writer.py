@@ -158,6 +158,8 @@ class Writer(threading.Thread):
         """The claims of the next group, and whether it is the last; endings go to their lists."""
         asked: list[Asked] = []
         until = self._clean_at if self._opened else self._try_at
+        if self._opened and (self._endings or self._releases):
+            until = 0.0  # what could not be written when the database was away
         riding = False
         for _ in range(GROUP):
             try:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -21,6 +22,7 @@ from mediator.once.sqlite import FILE, SqliteEngine
 from mediator.once.vault import Answer, Vault
 from mediator.once.writer import Claim
 from serving.clock import ShiftedClock
+from tests.faults.line import Act, Fault, Line, Way
 from tests.services.server import DatabaseServer
 
 VAULT = Vault(b"k" * 32)
@@ -332,6 +334,43 @@ async def test_a_database_that_is_down_refuses_claims_and_keeps_endings(
         await ended(book)
         assert book.problem is None
         await claimed(book, "b")
+        other = await books.open("LA/GOV/MPI/ss2")
+        assert await other.claim(key("a"), PRINT, "n", RUNNING_S) == ANSWER
+
+
+@pytest.fixture
+def line(postgresql_url: str) -> Iterator[tuple[Line, str]]:
+    """A line to the database, and the database's URL by way of it."""
+    parts = urlsplit(postgresql_url.replace("+psycopg", ""))
+    assert parts.port is not None
+    line = Line()
+    line.start(parts.port)
+    try:
+        address = f"{parts.netloc.rpartition('@')[0]}@127.0.0.1:{line.port}"
+        yield line, parts._replace(netloc=address.removeprefix("@")).geturl()
+    finally:
+        line.stop()
+
+
+@pytest.mark.needs_postgresql
+async def test_a_commit_whose_answer_is_lost_leaves_no_doubt(line: tuple[Line, str]) -> None:
+    """A claim that was made unheard is taken back before the next; an ending is written again."""
+    cut = Fault(Act.CUT, Way.DOWN)
+    async with AsyncExitStack() as stack:
+        books = Books(lambda server, run: PostgreSqlEngine(line[1], server, run), stack)
+        book = await books.open()
+        book.done(await claimed(book, "warm"), ANSWER)
+        await ended(book)
+        line[0].arm(cut)
+        async with refused(Code.ONCE_UNAVAILABLE):
+            await claimed(book, "a")
+        assert line[0].struck == 1
+        await until(lambda: book.problem is None)
+        running = await claimed(book, "a")
+        line[0].arm(cut)
+        book.done(running, ANSWER)
+        await ended(book)
+        assert line[0].struck == 1
         other = await books.open("LA/GOV/MPI/ss2")
         assert await other.claim(key("a"), PRINT, "n", RUNNING_S) == ANSWER
 

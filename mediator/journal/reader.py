@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-from exchange import merkle
+from exchange import merkle, subjects
 from exchange.checkpoint import Checkpoint, open_checkpoint
 from exchange.entries import Entry, parse_entry
 from exchange.notes import VerifierKey
@@ -23,7 +23,7 @@ from exchange.sealed_parts import SealedPart, parse_part
 from mediator.journal import segments
 from mediator.journal.holdings import Holdings
 from mediator.journal.index import FILE as INDEX_FILE
-from mediator.journal.index import IndexReader, IndexWriter
+from mediator.journal.index import IndexReader, IndexWriter, MonthTag
 from mediator.journal.keyring import KeyRing
 from mediator.journal.publication import CHECKPOINT
 from mediator.journal.recovery import DESCRIPTION, Description
@@ -168,7 +168,7 @@ class JournalReader:
         """
         size = self.checkpoint.size
         reader, start = None, 0
-        with contextlib.suppress(OSError, sqlite3.DatabaseError, ValueError):
+        with contextlib.suppress(OSError, Problem, ValueError):
             opened = IndexReader.open(self.directory / INDEX_FILE, self.origin, size)
             known = opened.size
             if self._is_ours(opened, min(known, size)):
@@ -182,6 +182,32 @@ class JournalReader:
             return rest
         reader.rest = rest
         return reader
+
+    def tags(
+        self, subject: str, since: datetime | None = None, until: datetime | None = None
+    ) -> tuple[MonthTag, ...]:
+        """The tags of a subject in this journal, of the months from ``since`` to ``until``: for
+        each the keys are here of, and for each member that the server speaks for.
+
+        Args:
+            subject: in normal form (:func:`exchange.subjects.normal_subject`).
+
+        Raises:
+            Problem: ``SealedPartUnreadable`` when a key cannot be read.
+        """
+        first, last = (
+            f"{at.astimezone(UTC):%Y-%m}" if at is not None else default
+            for at, default in ((since, ""), (until, "9999-99"))
+        )
+        try:
+            return tuple(
+                MonthTag(name.month, subjects.tag(key, subject))
+                for name, key in self._keyring.index_keys(first, last)
+            )
+        except (OSError, Problem) as error:
+            raise Problem(
+                Code.SEALED_PART_UNREADABLE, where="keys/ (subjects)", detail=f"{error}"
+            ) from error
 
     def _is_ours(self, reader: IndexReader, known: int) -> bool:
         """Whether the index is of this log, by its first and its last entry."""

@@ -1,0 +1,171 @@
+"""The tables of the search index: one definition for SQLite and PostgreSQL.
+
+What repeats from entry to entry (who, what, outcome, agreement, purpose) is one row of ``shapes``,
+to which the rows of ``entries`` point: there are few shapes however many entries, so that any
+combination of such conditions is a choice of shapes, each of which lies in the order of time.
+
+Identifiers that never repeat, and subjects' tags, are found by a checksum within parts of 32,768
+entries, so that inserting stays local however large the log is; a look-up makes one probe a part,
+of those parts whose time it may be. Part, checksum and place in the part are one number.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import orjson
+
+VERSION: Final = 3
+PART_BITS: Final = 15
+PLACE_MASK: Final = (1 << PART_BITS) - 1
+PART_SHIFT: Final = 32
+"""Lifts an index without its place behind a CRC-32 and a place."""
+SHAPE: Final = (
+    "kind", "side", "status", "client", "service", "peer", "method", "endpoint", "problem",
+    "agreement", "purpose", "event",
+)  # fmt: skip
+KEYS: Final = ("id", "request_id", "trace", "subject")
+"""Columns that are found by checksum."""
+ENTRY: Final = ("idx", "at", "shape", *KEYS)
+MOST: Final = 2**63 - 1
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MAX_SHAPES = 65_536  # in memory
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """Where the databases differ: names of types, and what an index must name to be in order."""
+
+    integer: str
+    text: str
+    order: str
+
+
+SQLITE: Final = Dialect("INTEGER", "TEXT", "at")  # the number of the row is in every index
+POSTGRESQL: Final = Dialect("bigint", "text", "at, idx")
+
+
+def schema(dialect: Dialect) -> tuple[str, ...]:
+    """The statements that make the tables, where they are not there."""
+    integer, text = dialect.integer, dialect.text
+    shape = ", ".join(f"{name} {integer if name == 'status' else text}" for name in SHAPE)
+    return (
+        f"CREATE TABLE IF NOT EXISTS shapes (number {integer} PRIMARY KEY, "
+        f"key {text} NOT NULL UNIQUE, {shape})",
+        f"CREATE TABLE IF NOT EXISTS entries (idx {integer} PRIMARY KEY, at {integer} NOT NULL, "
+        f"shape {integer} NOT NULL, {', '.join(f'{name} {text}' for name in KEYS)})",
+        f"CREATE INDEX IF NOT EXISTS entries_at ON entries ({dialect.order})",
+        f"CREATE INDEX IF NOT EXISTS entries_shape ON entries (shape, {dialect.order})",
+        f"CREATE TABLE IF NOT EXISTS keys (key {integer} PRIMARY KEY)",
+        f"CREATE TABLE IF NOT EXISTS parts (part {integer} PRIMARY KEY, "
+        f"earliest {integer} NOT NULL, latest {integer} NOT NULL)",
+    )
+
+
+def to_milliseconds(at: datetime) -> int:
+    return (at - _EPOCH) // timedelta(milliseconds=1)
+
+
+def to_time(milliseconds: int) -> datetime:
+    return _EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def checksum(text: str) -> int:
+    """The part of a key that depends on the text."""
+    return zlib.crc32(text.encode()) << PART_BITS
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What entries add to the tables: rows of ``shapes`` that are new, of ``entries`` (value behind
+    value), sorted keys, and the times of parts."""
+
+    shapes: list[tuple[Any, ...]]
+    entries: list[Any]
+    keys: list[int]
+    parts: dict[int, tuple[int, int]]
+
+
+class Shapes:
+    """The numbers of shapes; known ones are kept in memory, up to a bound."""
+
+    def __init__(
+        self,
+        known: Iterable[tuple[int, str]],
+        next_number: int,
+        find: Callable[[str], int | None] = lambda key: None,
+    ) -> None:
+        self._numbers = {tuple(orjson.loads(key)): number for number, key in known}
+        self._next = next_number
+        self._find = find
+        self.new: list[tuple[Any, ...]] = []
+
+    def add(self, shape: tuple[Any, ...]) -> int:
+        """The number of a shape that is not in memory."""
+        key = orjson.dumps(shape).decode()
+        number = self._find(key)
+        if number is None:
+            number = self._next
+            self._next += 1
+            self.new.append((number, key, *shape))
+        self._numbers[shape] = number
+        return number
+
+    def get(self, shape: tuple[Any, ...]) -> int | None:
+        return self._numbers.get(shape)
+
+    @property
+    def full(self) -> bool:
+        return len(self._numbers) >= _MAX_SHAPES
+
+
+def batch_of(first: int, entries: Sequence[bytes], shapes: Shapes) -> Batch:
+    """What the entries from index ``first`` on add."""
+    rows: list[Any] = []
+    keys: list[int] = []
+    parts: dict[int, tuple[int, int]] = {}
+    loads, crc32, known, added = orjson.loads, zlib.crc32, shapes.get, shapes.add
+    second, second_ms = "", 0
+    earliest = latest = 0
+    for index, entry in enumerate(entries, first):
+        document = loads(entry)
+        get, at = document.get, document["at"]
+        if not second or not at.startswith(second):
+            second = at[:19]
+            second_ms = to_milliseconds(datetime.fromisoformat(f"{second}Z"))
+        moment = second_ms + int(at[20:23])
+        shape = (
+            document["kind"], document["side"], get("status"), get("client"), get("service"),
+            get("peer"), get("method"), get("endpoint"), get("problem"), get("agreement"),
+            get("purpose"), get("event"),
+        )  # fmt: skip
+        number = known(shape)
+        if number is None:
+            number = added(shape)
+        message_id, request_id = get("id"), get("request_id")
+        trace, subject = get("trace"), get("subject")
+        rows += (index, moment, number, message_id, request_id, trace, subject)
+        place = index & PLACE_MASK
+        if place == 0 or index == first:
+            earliest = latest = moment
+        elif moment < earliest:
+            earliest = moment
+        elif moment > latest:
+            latest = moment
+        if place == PLACE_MASK or index == first + len(entries) - 1:
+            parts[index >> PART_BITS] = earliest, latest
+        part = index - place << PART_SHIFT | place
+        if message_id is not None:
+            keys.append(crc32(message_id.encode()) << PART_BITS | part)
+        if request_id is not None:
+            keys.append(crc32(request_id.encode()) << PART_BITS | part)
+        if trace is not None:
+            keys.append(crc32(trace.encode()) << PART_BITS | part)
+        if subject is not None:
+            keys.append(crc32(subject.encode()) << PART_BITS | part)
+    new, shapes.new = shapes.new, []
+    return Batch(new, rows, sorted(set(keys)), parts)

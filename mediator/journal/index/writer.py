@@ -1,0 +1,164 @@
+"""Adding entries to the search index, and making it anew where it is not what it should be.
+
+The index is derived: one that is damaged, of another version, or of another log is removed and made
+anew from the entry bundles.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TypeAlias
+
+import orjson
+
+from exchange.problems import Problem
+from mediator.journal.index.sqlite import SqlitePlace
+from mediator.journal.index.store import Damaged, Place, Store, StoreError
+from mediator.journal.index.tables import Shapes, batch_of, to_milliseconds
+from mediator.journal.tiles import TileFolder
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+_CATCH_UP = 4096
+
+
+class IndexWriter:
+    """Adds entries to an index; used by one thread at a time.
+
+    Args:
+        place: where it is kept; a path is that of a SQLite file.
+        start: the first entry of an empty index: one that holds the rest of another.
+    """
+
+    def __init__(self, place: Place | Path | str, start: int = 0) -> None:
+        self.place = SqlitePlace(place) if isinstance(place, Path | str) else place
+        self.size = start
+        self._start = start
+        self._store: Store | None = None
+        self._shapes = Shapes((), 0)
+
+    def open(self) -> Store:
+        """Open the index; one that is damaged or of another version is made anew.
+
+        Raises:
+            StoreError: the database cannot be used.
+        """
+        if self._store is None:
+            try:
+                self._store = self._connect()
+            except Damaged:
+                self.place.remove()
+                self._store = self._connect()
+        return self._store
+
+    def _connect(self) -> Store:
+        store = self.place.connect()
+        try:
+            self._read_shapes(store)
+            ((last,),) = store.execute("SELECT max(idx) FROM entries")
+        except BaseException:
+            store.close()
+            raise
+        self.size = self._start if last is None else last + 1
+        return store
+
+    def _read_shapes(self, store: Store) -> None:
+        def find(key: str) -> int | None:
+            rows = store.execute("SELECT number FROM shapes WHERE key = ?", (key,))
+            return rows[0][0] if rows else None
+
+        ((last,),) = store.execute("SELECT max(number) FROM shapes")
+        known = store.execute("SELECT number, key FROM shapes ORDER BY number DESC LIMIT 32768")
+        numbers = ((number, key) for number, key in known)
+        self._shapes = Shapes(numbers, (last or 0) + 1, find)
+
+    def add(self, first: int, entries: Sequence[bytes]) -> None:
+        """Add entries that follow what is there; does nothing when they do not follow.
+
+        An index that has entries of these numbers already is of another log, or of this one before
+        it was set back: it is begun anew.
+
+        Raises:
+            OSError: when the index cannot be written; the journal itself is not touched by that.
+        """
+        try:
+            store = self.open()
+            if entries and first < self.size:
+                store = self.renew()
+            if first != self.size or not entries:
+                return
+            if self._shapes.full:
+                self._read_shapes(store)
+            store.load(batch_of(first, entries, self._shapes))
+            self.size = first + len(entries)
+        except StoreError as error:
+            self.close()
+            if isinstance(error, Damaged):
+                with contextlib.suppress(StoreError):
+                    self.place.remove()
+            raise OSError(f"{self.place.name}: {error}") from error
+
+    def renew(self) -> Store:
+        """Begin the index anew.
+
+        Raises:
+            StoreError: the database cannot be used.
+        """
+        self.close()
+        self.place.remove()
+        return self.open()
+
+    def catch_up(
+        self, folder: TileFolder, size: int, progress: Progress = lambda what, done, total: None
+    ) -> None:
+        """Add what is missing up to ``size`` from the entry bundles.
+
+        Raises:
+            OSError, Problem: as :meth:`add`, and when a bundle cannot be read.
+        """
+        try:
+            store = self.open()
+            known = self.size
+            if self._start < known and not self._is_of(store, folder, min(known, size), size):
+                self.renew()
+        except StoreError as error:
+            self.close()
+            raise OSError(f"{self.place.name}: {error}") from error
+        while self.size < size:
+            end = min(self.size + _CATCH_UP, size)
+            before = self.size
+            self.add(self.size, [entry for _, entry in folder.entries(self.size, end, size)])
+            if self.size == before:
+                raise OSError(f"{self.place.name}: takes no entries")
+            progress("search index", end, size)
+
+    def _is_of(self, store: Store, folder: TileFolder, known: int, size: int) -> bool:
+        """Whether the index is of this log, by the last entry that both have."""
+        if known == 0:
+            return True
+        with contextlib.suppress(Problem):  # a bundle is broken: verification names it
+            ((_, entry),) = folder.entries(known - 1, known, size)
+            return holds(store, known - 1, entry)
+        return True
+
+    def close(self) -> None:
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+
+def holds(store: Store, index: int, entry: bytes) -> bool:
+    """Whether this entry is known under this index: not so in an index of another log.
+
+    Raises:
+        StoreError: when the index cannot be read.
+    """
+    document = orjson.loads(entry)
+    rows = store.execute(
+        "SELECT at, id, request_id, trace, subject FROM entries WHERE idx = ?", (index,)
+    )
+    at = to_milliseconds(datetime.fromisoformat(document["at"]))
+    names = ("id", "request_id", "trace", "subject")
+    return rows == [(at, *(document.get(name) for name in names))]

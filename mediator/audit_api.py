@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
+from exchange import subjects
 from exchange.entries import format_time
 from exchange.problems import Code, Problem
 from exchange.proof import format_proof
@@ -21,6 +23,7 @@ from mediator.journal.index import FILE as INDEX_FILE
 from mediator.journal.index import Cursor, Hit, IndexReader, Query, search
 from mediator.journal.reader import JournalReader
 from serving.api import Api, ApiRequest, json_reply, text_reply
+from serving.backends import Headers
 from serving.requests import Reply
 
 AT_ONCE = 4
@@ -62,8 +65,9 @@ class AuditApi:
         query = query_of(request.query)
         limit = int(request.query.get("limit", DEFAULT_LIMIT))
         after = request.query.get("cursor")
+        subject = _subject(request.headers)
         cursor = Cursor.parse(after) if after is not None else None
-        return json_reply(200, await self._read(lambda: self._page(query, limit, cursor)))
+        return json_reply(200, await self._read(lambda: self._page(query, subject, limit, cursor)))
 
     async def _entry(self, request: ApiRequest) -> Reply:
         index = int(request.path["index"])
@@ -79,8 +83,12 @@ class AuditApi:
 
         return text_reply(await self._read(prove))
 
-    def _page(self, query: Query, limit: int, cursor: Cursor | None) -> dict[str, Any]:
+    def _page(
+        self, query: Query, subject: str, limit: int, cursor: Cursor | None
+    ) -> dict[str, Any]:
         reader = JournalReader(self._journal)
+        if subject:
+            query = replace(query, subject=reader.tags(subject, query.since, query.until))
         size = reader.checkpoint.size
         page: dict[str, Any] = {"origin": reader.origin, "size": size, "entries": [], "next": None}
         if not size:
@@ -138,6 +146,18 @@ def query_of(conditions: Mapping[str, str]) -> Query:
     return Query(**wanted)
 
 
+def _subject(headers: Headers) -> str:
+    """Whom or what is asked about, in normal form; empty when that is not said.
+
+    Raises:
+        Problem: ``InvalidHeader``, which does not repeat it.
+    """
+    values = [value for name, value in headers if name == subjects.HEADER]
+    if len(values) > 1:
+        raise Problem(Code.INVALID_HEADER, where=subjects.HEADER, detail="the field is repeated")
+    return subjects.normal_subject(values[0]) if values else ""
+
+
 def _described(hit: Hit) -> dict[str, Any]:
     return {
         "index": hit.index,
@@ -156,4 +176,6 @@ def _described(hit: Hit) -> dict[str, Any]:
         "problem": hit.problem,
         "agreement": hit.agreement,
         "purpose": hit.purpose,
+        "event": hit.event,
+        "subject": hit.subject,
     }

@@ -109,7 +109,7 @@ class IndexReader:
             places = self._places(query, limit, cursor)
             hits = [*self._hits([index for _, index in places])]
             hits.sort(key=lambda hit: hit.order, reverse=True)
-        except (TypeError, ValueError, OverflowError) as error:
+        except (TypeError, OverflowError) as error:
             raise self._problem(Damaged(str(error))) from error
         if self.rest is not None:
             hits += self.rest.search(query, limit, cursor)

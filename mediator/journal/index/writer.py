@@ -78,7 +78,8 @@ class IndexWriter:
         """Add entries that follow what is there; does nothing when they do not follow.
 
         An index that has entries of these numbers already is of another log, or of this one before
-        it was set back: it is begun anew.
+        it was set back: it is begun anew, and so is one that turns out to be damaged; ``size``
+        tells.
 
         Raises:
             OSError: when the index cannot be written; the journal itself is not touched by that.
@@ -93,11 +94,17 @@ class IndexWriter:
                 self._read_shapes(store)
             store.load(batch_of(first, entries, self._shapes))
             self.size = first + len(entries)
+        except Damaged:
+            self._renewed()
         except StoreError as error:
             self.close()
-            if isinstance(error, Damaged):
-                with contextlib.suppress(StoreError):
-                    self.place.remove()
+            raise OSError(f"{self.place.name}: {error}") from error
+
+    def _renewed(self) -> None:
+        try:
+            self.renew()
+        except StoreError as error:
+            self.close()
             raise OSError(f"{self.place.name}: {error}") from error
 
     def renew(self) -> Store:
@@ -126,13 +133,14 @@ class IndexWriter:
         except StoreError as error:
             self.close()
             raise OSError(f"{self.place.name}: {error}") from error
+        renewals = 0
         while self.size < size:
             end = min(self.size + _CATCH_UP, size)
-            before = self.size
             self.add(self.size, [entry for _, entry in folder.entries(self.size, end, size)])
-            if self.size == before:
-                raise OSError(f"{self.place.name}: takes no entries")
-            progress("search index", end, size)
+            renewals += self.size != end
+            if renewals > 1:
+                raise OSError(f"{self.place.name}: is damaged again and again")
+            progress("search index", self.size, size)
 
     def _is_of(self, store: Store, folder: TileFolder, known: int, size: int) -> bool:
         """Whether the index is of this log, by the last entry that both have."""

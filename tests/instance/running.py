@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import urllib.error
@@ -35,13 +36,19 @@ class Answer:
 
 
 def ask(
-    method: str, url: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    method: str,
+    url: str,
+    body: bytes | None = None,
+    headers: dict[str, str] | None = None,
+    context: ssl.SSLContext | None = None,
 ) -> Answer:
     """One request, whatever the status."""
     fields = headers or {}
     request = urllib.request.Request(url, data=body, method=method, headers=fields)  # noqa: S310
     try:
-        with urllib.request.urlopen(request, timeout=WAIT_S + 30) as answer:  # noqa: S310
+        with urllib.request.urlopen(  # noqa: S310
+            request, timeout=WAIT_S + 30, context=context
+        ) as answer:
             return Answer(answer.status, _fields(answer.headers), answer.read())
     except urllib.error.HTTPError as error:
         return Answer(error.code, _fields(error.headers), error.read())
@@ -60,12 +67,14 @@ def add_client(directory: Path, name: str, *scopes: str) -> str:
     return str(json.loads(result.stdout)["client_secret"])
 
 
-def token(url: str, client: str, secret: str, scope: str = "") -> Answer:
+def token(
+    url: str, client: str, secret: str, scope: str = "", context: ssl.SSLContext | None = None
+) -> Answer:
     """Ask the embedded issuer for a token."""
     form = {"grant_type": "client_credentials", "client_id": client, "client_secret": secret}
     if scope:
         form["scope"] = scope
-    return ask("POST", f"{url}/oauth/token", urllib.parse.urlencode(form).encode())
+    return ask("POST", f"{url}/oauth/token", urllib.parse.urlencode(form).encode(), context=context)
 
 
 @dataclass(slots=True)
@@ -75,6 +84,7 @@ class RunningInstance:
     directory: Path
     options: tuple[str, ...] = ()
     is_foreign: bool = False
+    context: ssl.SSLContext | None = None
     url: str = ""
     _bearer: str = ""
     _bearers: dict[tuple[str, ...], str] = field(default_factory=dict)
@@ -101,14 +111,16 @@ class RunningInstance:
         assert self._process.stdout is not None
         self.url = json.loads(self._process.stdout.readline())["url"]
         if not self.is_foreign:
-            self._bearer = token(self.url, "everything", self._secret).json()["access_token"]
+            answer = token(self.url, "everything", self._secret, context=self.context)
+            self._bearer = answer.json()["access_token"]
 
     def bearer(self, *scopes: str) -> str:
         """A token with these scopes alone, of a client of its own."""
         if scopes not in self._bearers:
             name = f"only-{'-'.join(scopes).replace(':', '.')}"
             secret = add_client(self.directory, name, *scopes)
-            self._bearers[scopes] = token(self.url, name, secret).json()["access_token"]
+            answer = token(self.url, name, secret, context=self.context)
+            self._bearers[scopes] = answer.json()["access_token"]
         return self._bearers[scopes]
 
     def end(self, number: int = signal.SIGTERM) -> int:
@@ -131,7 +143,7 @@ class RunningInstance:
         if body is not None:
             fields["Content-Type"] = "application/json"
         fields |= {name.replace("_", "-"): text for name, text in headers.items()}
-        return ask(method, self.url + path, body, fields)
+        return ask(method, self.url + path, body, fields, self.context)
 
     def make(self, method: str, value: Any, query: str = "") -> None:
         """Change the configuration and see it made."""

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import signal
+import ssl
+import urllib.error
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from certs.authority import create_development_pki
+from exchange.identifiers import ServerId
 from tests.instance.running import Answer, RunningInstance, ask
 from tests.world.backend import GOOD, Backend
 from tests.world.small import OPENAPI
@@ -71,6 +77,62 @@ def exchange(instance: RunningInstance) -> Answer:
     address = instance.server("LA/GOV/MOF")["addresses"]["http"]
     path = "/r1/LA/GOV/MPI/oda-mis/projects/projects/P-1"
     return ask("GET", address + path, headers={"X-Road-Client": BUDGET})
+
+
+def test_applications_connect_as_the_document_says(
+    instance: RunningInstance, backend: Backend
+) -> None:
+    """Over TLS with the server's certificate judged: `https` without one of its own, `mtls` with
+    the one that the instance made for it, and not without it; nor by the plain address."""
+    names = {"desk": "https", "treasury": "mtls"}
+    applications = [{"id": name, "connection": mode} for name, mode in names.items()]
+    allowed = [{"member": "Finance", "application": name} for name in names]
+    finance = member("Finance", "MOF", *applications)
+    instance.make(
+        "POST", configuration(planning(instance, backend, *allowed), finance), "?init=true"
+    )
+    addresses = instance.server("LA/GOV/MOF")["addresses"]
+    context = ssl.create_default_context(cafile=instance.directory / "pki" / "authorities.pem")
+
+    def call(name: str, address: str) -> tuple[int, Any]:
+        path = "/r1/LA/GOV/MPI/oda-mis/projects/projects/P-1"
+        fields = {"X-Road-Client": f"LA/GOV/MOF/{name}"}
+        answer = ask("GET", address + path, None, fields, context)
+        return answer.status, answer.json() if answer.status == 200 else answer.json()["type"]
+
+    assert call("desk", addresses["https"]) == (200, GOOD)
+    assert call("desk", addresses["http"]) == (403, "Server.ClientProxy.TlsRequired")
+    without = (403, "Server.ClientProxy.ClientCertificateRequired")
+    assert call("treasury", addresses["https"]) == without
+    own = instance.directory / "members/GOV/MOF/applications"
+    context.load_cert_chain(own / "treasury.pem", own / "treasury.key")
+    assert call("treasury", addresses["https"]) == (200, GOOD)
+
+
+def test_the_api_speaks_tls(tmp_path: Path) -> None:
+    """Tokens and calls over TLS 1.3 with the operator's certificate; plain HTTP gets nowhere."""
+    pki = create_development_pki(tmp_path / "pki", "LA", at=datetime.now(UTC))
+    issued = pki.issue_auth(ServerId.parse("LA/GOV/MPI/api"), ["127.0.0.1"], at=datetime.now(UTC))
+    certificate, key = tmp_path / "api.pem", tmp_path / "api.key"
+    issued.write(certificate, key)
+    (tmp_path / "ca.pem").write_bytes(pki.authorities_pem)
+    running = RunningInstance(
+        tmp_path / "instance",
+        ("--certificate", str(certificate), "--key", str(key)),
+        context=ssl.create_default_context(cafile=tmp_path / "ca.pem"),
+    )
+    running.start()
+    try:
+        assert running.url.startswith("https://127.0.0.1:")
+        assert running.status()["state"] == "unconfigured"
+        with pytest.raises((urllib.error.URLError, ConnectionError, http.client.HTTPException)):
+            ask("GET", running.url.replace("https:", "http:") + "/api/v1/status")
+        older = ssl.create_default_context(cafile=tmp_path / "ca.pem")
+        older.maximum_version = ssl.TLSVersion.TLSv1_2
+        with pytest.raises(urllib.error.URLError, match=r"(?i)alert|version|protocol"):
+            ask("GET", running.url + "/api/v1/status", context=older)
+    finally:
+        running.end()
 
 
 def test_a_configuration_is_made_changed_and_replaced(

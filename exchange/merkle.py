@@ -186,6 +186,26 @@ def check_consistency(
         if old_size == 0 and old_root != EMPTY_ROOT:
             raise _refuse(where, "the root of the empty tree is wrong")
         return
+    old, new = roots_from_consistency(old_size, size, path, old_root)
+    if old != old_root:
+        raise _refuse(where, "the consistency proof leads to another old root")
+    if new != root:
+        raise _refuse(where, "the consistency proof leads to another new root")
+
+
+def roots_from_consistency(
+    old_size: int, size: int, path: Sequence[bytes], old_root: bytes
+) -> tuple[bytes, bytes]:
+    """The old and the new root to which a consistency proof leads (RFC 9162 section 2.1.4.2).
+
+    ``0 < old_size < size``. When ``old_size`` is a power of two, a proof begins with the old root
+    itself, which it does not hold: ``old_root`` is taken. In any other case what comes out rests
+    on the proof alone.
+
+    Raises:
+        Problem: ``InvalidProof`` when the proof is too long or too short for the sizes.
+    """
+    where = f"sizes {old_size} and {size}"
     hashes = list(path)
     if old_size & (old_size - 1) == 0:
         hashes.insert(0, old_root)
@@ -211,7 +231,4 @@ def check_consistency(
         last >>= 1
     if last:
         raise _refuse(where, "the consistency proof has too few hashes")
-    if old != old_root:
-        raise _refuse(where, "the consistency proof leads to another old root")
-    if new != root:
-        raise _refuse(where, "the consistency proof leads to another new root")
+    return old, new

@@ -105,6 +105,7 @@ class InstanceRecord:
 class ServerRecord:
     """A security server: where peers reach it, what it shows them, what signs its log.
 
+    ``journal`` is the verifier key of its log, ``witness`` that under which it cosigns others'.
     ``shares`` names the exactly-once book that it keeps together with the other servers of its
     member that name the same one; without a name its book is its own.
     """
@@ -114,6 +115,7 @@ class ServerRecord:
     auth_certificates: tuple[x509.Certificate, ...]
     journal: str | None
     shares: str | None = None
+    witness: str | None = None
 
     def shares_book_with(self, other: ServerRecord) -> bool:
         """Whether a message that one of the two may have acted upon is safe with the other."""
@@ -290,9 +292,11 @@ def parse_address(node: Node) -> str:
 
 def _server(node: Node, member: MemberId) -> ServerRecord:
     fields = node.members(
-        frozenset({"id", "address", "auth_certificates"}), frozenset({"journal", "shares"})
+        frozenset({"id", "address", "auth_certificates"}),
+        frozenset({"journal", "shares", "witness"}),
     )
     journal, shares = fields.get("journal"), fields.get("shares")
+    witness = fields.get("witness")
     return ServerRecord(
         id=_own(ServerId, fields["id"], member),
         address=parse_address(fields["address"]),
@@ -301,6 +305,7 @@ def _server(node: Node, member: MemberId) -> ServerRecord:
         ),
         journal=None if journal is None else journal.text(400),
         shares=None if shares is None else _code(shares),
+        witness=None if witness is None else witness.text(400),
     )
 
 
@@ -314,6 +319,8 @@ def _format_server(server: ServerRecord) -> dict[str, object]:
         members["journal"] = server.journal
     if server.shares is not None:
         members["shares"] = server.shares
+    if server.witness is not None:
+        members["witness"] = server.witness
     return members
 
 

@@ -198,13 +198,27 @@ def origin_hash(origin: str) -> str:
     return sha256(origin.encode()).hexdigest()
 
 
-def contradicts(one: Checkpoint, other: Checkpoint) -> bool:
-    """Whether two checkpoints, both signed by their log, prove by themselves that it forked.
+def proves_fork(
+    known: Checkpoint, shown: Checkpoint, old_size: int, proof: Sequence[bytes]
+) -> bool:
+    """Whether two checkpoints, both signed by their log, prove that it forked, whoever shows them.
 
-    Of different sizes no two do: that needs a consistency proof, which only a log can give, and
-    which it cannot give when it forked.
+    They do when they have one size and two roots; and when a consistency proof from the known size
+    leads to the shown root, but begins with another root than the known one: then the log that was
+    shown has another beginning. Of a size that is a power of two a proof does not hold the old
+    root, and a proof that leads nowhere proves nothing: anybody can send one.
     """
-    return (one.origin, one.size) == (other.origin, other.size) and one.root != other.root
+    if known.origin != shown.origin:
+        return False
+    if known.size == shown.size:
+        return known.root != shown.root
+    if old_size != known.size or not 0 < known.size < shown.size:
+        return False
+    try:
+        old, new = merkle.roots_from_consistency(known.size, shown.size, proof, known.root)
+    except Problem:
+        return False
+    return new == shown.root and old != known.root
 
 
 def _has_empty_root(note: Note) -> bool:

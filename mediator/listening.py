@@ -41,6 +41,7 @@ from mediator.provider import Provider
 from mediator.records import Recorder
 from mediator.settings import ServerSettings
 from mediator.terms import call_bounds
+from mediator.witness.service import Witness
 from mediator.xroad.asic import Asic
 from mediator.xroad.clients import ListClients
 from mediator.xroad.verification import VerificationConf
@@ -80,6 +81,7 @@ class Doors:
     metrics: Metrics
     watcher: Handshakes
     spools: Spools
+    witness: Witness
 
     async def open(
         self, provider: Provider, consumer: Consumer, admin: Admin, states: States
@@ -112,7 +114,13 @@ class Doors:
     async def _peer(self, provider: Provider) -> Listener:
         settings, watcher = self.settings, self.watcher
         inlet = PeerInlet(
-            provider, self.state, self.recorder, self.gate, settings.limits, self.metrics
+            provider,
+            self.state,
+            self.recorder,
+            self.gate,
+            settings.limits,
+            self.metrics,
+            self.witness,
         )
         context = tls.peer_server_context(
             settings.auth.certificate,

@@ -21,9 +21,13 @@ from cryptography.hazmat.primitives.serialization import (
 from exchange.certificates import judge_auth, judge_seal, parse_certificates, refuse_development
 from exchange.identifiers import MemberId, ServerId
 from exchange.keys import SigningKey, signing_key
+from exchange.notes import COSIGNATURE_ED25519, VerifierKey
 from exchange.problems import Code, Problem
 from exchange.trust import RegistryState, trusted_authorities
 from mediator.settings import KeyPair, ServerSettings
+
+JOURNAL_KEY = "journal.key"
+WITNESS_KEY = "witness.key"
 
 
 def own_keys(
@@ -65,7 +69,8 @@ def own_keys(
 
 
 def log_key(path: Path) -> Ed25519PrivateKey:
-    """The key that signs this log's checkpoints: durable before its first use, never replaced."""
+    """A key that signs this log's checkpoints, or cosigns others': durable before its first use,
+    never replaced."""
     if not path.exists():
         made = Ed25519PrivateKey.generate()
         _create(path, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
@@ -85,6 +90,28 @@ def log_key(path: Path) -> Ed25519PrivateKey:
 def origin_of(server: ServerId) -> str:
     """The name of a server's log (C2SP tlog-checkpoint: a name without spaces and plus signs)."""
     return f"{server}/journal".replace("+", "%2B")
+
+
+def witness_of(server: ServerId) -> str:
+    """The name under which a server cosigns others' logs.
+
+    A key that the registry lists for a server counts only under that server's own names: nobody
+    can speak for another's log.
+    """
+    return f"{server}/witness".replace("+", "%2B")
+
+
+def log_keys(directory: Path, server: ServerId) -> tuple[VerifierKey, VerifierKey]:
+    """The verifier keys that the registry must list for a server: of its log, and as a witness.
+
+    The private keys are made in ``directory`` when they are not there yet.
+    """
+    journal = log_key(directory / JOURNAL_KEY).public_key()
+    witness = log_key(directory / WITNESS_KEY).public_key()
+    return (
+        VerifierKey.of(origin_of(server), journal),
+        VerifierKey.of(witness_of(server), witness, COSIGNATURE_ED25519),
+    )
 
 
 def secret(path: Path, size: int = 32) -> bytes:

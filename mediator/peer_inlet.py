@@ -21,6 +21,7 @@ from mediator.records import Recorder
 from mediator.settings import LimitSettings
 from mediator.stages import Received, RecordedReply
 from mediator.terms import share_of
+from mediator.witness.service import PREFIX, Witness
 from mediator.xroad import Connection, id_named
 from serving import replies
 from serving.backends import Headers
@@ -44,9 +45,12 @@ class PeerInlet:
     gate: Gate
     limits: LimitSettings
     metrics: Metrics
+    witness: Witness
 
     async def handle(self, request: Request) -> Reply:
-        """Answer one message of another server."""
+        """Answer one message of another server, or what it wants of a witness."""
+        if request.target.startswith(PREFIX):
+            return await self._witness(request)
         started = self.metrics.start()
         fields = request.headers
         try:
@@ -59,6 +63,14 @@ class PeerInlet:
             self.metrics.refused("provider", problem, started)
             log.info("message_refused", trace=_trace(fields), code=problem.code, why=str(problem))
             return _unsigned(problem, fields)
+
+    async def _witness(self, request: Request) -> Reply:
+        """No message: it is not recorded, and takes no place of one."""
+        try:
+            peer = self._peer(request)
+        except Problem as problem:
+            return _unsigned(problem, request.headers)
+        return await self.witness.handle(request, peer)
 
     async def _exchange(self, request: Request) -> RecordedReply:
         try:

@@ -222,12 +222,14 @@ class Recorder:
         client: ApplicationId | None = None,
         message_id: str = "",
         refusals: int | None = None,
+        evidence: str | None = None,
     ) -> None:
         """Something about the server itself: started, stopped, a handshake that failed.
 
         Args:
             client, message_id: whom and which exchange it is about, if any.
             refusals: of how many refusals alike the entry tells.
+            evidence: the hex SHA-256 of a document that is kept beside the log.
         """
         await self.journal.record(
             Entry(
@@ -240,6 +242,7 @@ class Recorder:
                 problem=problem.code.value if problem else None,
                 where=problem.where[:_MAX_TEXT] if problem else None,
                 refusals=refusals,
+                evidence=evidence,
             ),
             self.server.member,
             None,

@@ -58,7 +58,15 @@ from mediator.once.recovery import outcomes
 from mediator.once.sqlite import FILE as SQLITE_FILE
 from mediator.once.sqlite import SqliteEngine
 from mediator.once.vault import Vault
-from mediator.own_keys import log_key, origin_of, own_keys, read_file, secret
+from mediator.own_keys import (
+    JOURNAL_KEY,
+    WITNESS_KEY,
+    log_key,
+    origin_of,
+    own_keys,
+    read_file,
+    secret,
+)
 from mediator.pinned import PinnedAgreements
 from mediator.places import Places
 from mediator.provider import Provider
@@ -69,6 +77,9 @@ from mediator.settings import ServerSettings
 from mediator.stamping import Stamping, authorities_of, chosen_authority
 from mediator.turns import Turns
 from mediator.view import RegistryView
+from mediator.witness.opening import Seeking, Witnessing, open_witnessing
+from mediator.witness.state import FILE as WITNESS_FILE
+from mediator.witness.state import WitnessState
 from serving import tls
 from serving.bodies import Spools
 from serving.clock import Clock, SystemClock
@@ -120,6 +131,7 @@ class _Base:
     turns: Turns
     maintenance: Maintenance
     hidings: Hidings
+    seeking: Seeking
 
     def state(self) -> RegistryState:
         """The state of the registry in force.
@@ -145,6 +157,7 @@ async def open_server(
         consumer = _consumer(base, peers)
         provider = await _provider(base, make_adapter)
         states = await follow(settings, stack, base.view, base.clock)
+        watched = await _watched(base)
         doors = Doors(
             settings,
             stack,
@@ -155,13 +168,14 @@ async def open_server(
             base.metrics,
             base.watcher,
             base.spools,
+            watched.witnessing.witness,
         )
-        watched = await _watched(base)
         admin = _admin(base, peers, provider, watched)
         listeners = await doors.open(provider, consumer, admin, states)
         base.background.start(base.view.run())
         base.background.start(base.agreements.watch(base.authorities))
         base.background.start(watched.stamping.run())
+        base.background.start(watched.witnessing.cosigning.run())
         base.background.start(note_quotas(provider.quotas, settings.directory, base.clock))
         await base.recorder.event("started")
         stack.push_async_callback(base.gate.drained, settings.limits.drain_s)
@@ -208,7 +222,9 @@ async def _open_base(settings: ServerSettings, stack: AsyncExitStack, clock: Clo
     state = view.state
     authorities = trusted_authorities(state.instance)
     seal_keys, certificates = own_keys(settings, state, clock.now())
-    journal = await _open_journal(settings, gate)
+    seeking = Seeking(settings.witnesses, settings.server, lambda: view.state)
+    # What witnesses remember is heard before anything is signed: see mediator/witness/cosigning.py.
+    journal = await _open_journal(settings, gate, held=bool(seeking()[0]))
     stack.push_async_callback(journal.close)
     recorder = Recorder(journal, settings.server, clock, metrics, limits.journal_body_max_bytes)
     stack.push_async_callback(record_quietly, recorder, "stopped")
@@ -240,6 +256,7 @@ async def _open_base(settings: ServerSettings, stack: AsyncExitStack, clock: Clo
         certificates=certificates,
         turns=Turns(MESSAGES_A_TURN),
         maintenance=maintenance,
+        seeking=seeking,
         hidings=await asyncio.to_thread(Hidings.open, directory / HIDINGS_FILE),
     )
 
@@ -269,15 +286,16 @@ async def _open_view(settings: ServerSettings, clock: Clock) -> RegistryView:
     )
 
 
-async def _open_journal(settings: ServerSettings, gate: Gate) -> Journal:
+async def _open_journal(settings: ServerSettings, gate: Gate, *, held: bool) -> Journal:
     directory = settings.directory
     return await Journal.open(
         directory / "journal",
         origin=origin_of(settings.server),
-        signing_key=log_key(directory / "journal.key"),
+        signing_key=log_key(directory / JOURNAL_KEY),
         keyring=KeyRing(directory / "journal" / "keys"),
         settings=settings.journal,
         siblings=lambda: gate.inside,
+        held=held,
     )
 
 
@@ -351,9 +369,10 @@ class _Watched:
     """What goes on beside the traffic, and is told in health and metrics."""
 
     stamping: Stamping
+    witnessing: Witnessing
 
     def checks(self) -> Mapping[str, Callable[[], dict[str, Any]]]:
-        return {"stamping": self.stamping.report}
+        return {"stamping": self.stamping.report, "witnesses": self.witnessing.health}
 
 
 async def _watched(base: _Base) -> _Watched:
@@ -370,7 +389,55 @@ async def _watched(base: _Base) -> _Watched:
         "Seconds for which entries have been waiting for a time-stamp.",
         lambda: stamping.waits_s,
     )
-    return _Watched(stamping)
+    return _Watched(stamping, await _witnessing(base))
+
+
+async def _witnessing(base: _Base) -> Witnessing:
+    settings, metrics, pair = base.settings, base.metrics, base.settings.auth
+    directory = settings.directory
+    memory = await asyncio.to_thread(WitnessState, directory / WITNESS_FILE)
+    base.stack.callback(memory.close)
+    witnessing = open_witnessing(
+        settings.witnesses,
+        settings.server,
+        directory,
+        base.journal,
+        (log_key(directory / JOURNAL_KEY), log_key(directory / WITNESS_KEY)),
+        base.seeking,
+        base.state,
+        tls.peer_client_context(pair.certificate, pair.key, base.authorities),
+        base.recorder,
+        base.clock,
+        memory,
+        settings.limits.connect_s,
+    )
+    witness, cosigning = witnessing.witness, witnessing.cosigning
+    metrics.watch(
+        "saphan_quorum_waiting_seconds",
+        "Seconds for which entries have been waiting for a quorum of witnesses.",
+        lambda: cosigning.waiting_s,
+    )
+    metrics.watch(
+        "saphan_witnesses_failing",
+        "Witnesses of this server that gave no cosignature when they were asked last.",
+        lambda: sum(1 for one in cosigning.standings.values() if one.failures),
+    )
+    metrics.watch(
+        "saphan_checkpoints_cosigned",
+        "Checkpoints of others' logs that this server cosigned since its start.",
+        lambda: witness.cosigned,
+    )
+    metrics.watch(
+        "saphan_checkpoints_not_cosigned",
+        "Requests to cosign that this server refused since its start.",
+        lambda: witness.refused,
+    )
+    metrics.watch(
+        "saphan_misbehaviour",
+        "Proofs of misbehaving logs that are kept here.",
+        lambda: witness.kept.count,
+    )
+    return witnessing
 
 
 def _admin(base: _Base, peers: Peers, provider: Provider, watched: _Watched) -> Admin:

@@ -14,6 +14,7 @@ from exchange.registrations import RESERVED_SERVICE_CODES
 from mediator.journal.log import JournalSettings
 from mediator.long_bodies import CHECKED_MAX_BYTES
 from mediator.once.settings import OnceSettings
+from mediator.witness.settings import WitnessSettings
 from serving.bodies import IN_MEMORY_BYTES
 from serving.listener import MAX_CONNECTIONS
 from serving.replies import Profile
@@ -413,6 +414,10 @@ class ServerSettings:
     journal: JournalSettings = setting("how the journal writes", default_factory=JournalSettings)
     stamping: StampingSettings = setting(
         "time-stamps on the journal", default_factory=StampingSettings
+    )
+    witnesses: WitnessSettings = setting(
+        "who cosigns the journal, and whose journals are cosigned here",
+        default_factory=WitnessSettings,
     )
     once: OnceSettings = setting(
         "the book of requests that were carried out", default_factory=OnceSettings

@@ -36,10 +36,9 @@ from console.reference_world.processes import Process, free_ports, stop_all
 from exchange.agreements import seal_agreement
 from exchange.identifiers import ApplicationId, MemberId, ServerId
 from exchange.keys import signing_key
-from exchange.notes import VerifierKey
 from exchange.problems import Code, Problem, Text
 from exchange.trust import Environment, InstanceRecord, TimestampAuthority
-from mediator.own_keys import log_key, origin_of
+from mediator.own_keys import log_keys
 from registry.ceremony import Opened, Quorum, open_registry
 from registry.client import RegistryClient
 from registry.member import MemberFolder, describe
@@ -454,12 +453,13 @@ class World:
         operator.approve(number, signed)
 
 
-def _log_key(server: RunningServer) -> VerifierKey:
-    """What the server's log will be verified with; made before its first start."""
+def _log_keys(server: RunningServer) -> dict[str, str]:
+    """What the server's log, and its word on others' logs, will be verified with; made before its
+    first start."""
     directory = server.journal.parent
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    key = log_key(directory / "journal.key").public_key()
-    return VerifierKey.of(origin_of(server.plan.id), key)
+    journal, witness = log_keys(directory, server.plan.id)
+    return {"journal": str(journal), "witness": str(witness)}
 
 
 def _description(server: RunningServer, member: MemberPlan) -> dict[str, Any]:
@@ -474,7 +474,7 @@ def _description(server: RunningServer, member: MemberPlan) -> dict[str, Any]:
                 "id": str(server.plan.id),
                 "address": server.address,
                 "auth_certificates": [str(server.folder / "auth.pem")],
-                "journal": str(_log_key(server)),
+                **_log_keys(server),
             }
         ]
         if owner

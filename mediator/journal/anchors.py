@@ -144,6 +144,14 @@ class AnchorReader:
         """
         return next(self._having(stamped, quorum, f"size > {index:d}"), None)
 
+    def newest(self) -> Iterator[Anchor]:
+        """All anchors, newest first."""
+        return self._anchors("1", newest_first=True)
+
+    def after(self, size: int) -> Anchor | None:
+        """The oldest anchor that is larger than ``size``."""
+        return next(self._anchors(f"size > {size:d}"), None)
+
     def all(self) -> Iterator[Anchor]:
         """All anchors, oldest first."""
         return self._anchors("1")

@@ -128,6 +128,7 @@ class Journal:
         files: Files | None = None,
         store: SignedStore | None = None,
         siblings: Callable[[], int] = lambda: 0,
+        held: bool = False,
     ) -> Journal:
         """Open or create the journal in ``directory``, and recover it.
 
@@ -139,6 +140,7 @@ class Journal:
             settings: sizes and intervals.
             files: the disk; tests give one that fails.
             siblings: how many exchanges run now; many make a commit wait for company.
+            held: publish and sign nothing before :meth:`release`; recording goes on.
             store: the last signed checkpoint; by default a file in ``directory``.
 
         Raises:
@@ -192,7 +194,12 @@ class Journal:
                 directory / "segments", files, found.durable, limits, loop, siblings, committed
             )
             publication = PublicationThread(
-                publisher, intake, anchors, settings.publish_interval_s, settings.anchor_s
+                publisher,
+                intake,
+                anchors,
+                settings.publish_interval_s,
+                settings.anchor_s,
+                held=held,
             )
             return cls(directory, settings, keyring, intake, publication, anchors, stack.pop_all())
 
@@ -278,6 +285,17 @@ class Journal:
     def published_size(self) -> int:
         """The size of the last signed checkpoint."""
         return self._publication.published_size
+
+    def release(self) -> None:
+        """Publish and sign from now on, where that was held at the opening."""
+        self._publication.release()
+
+    def stop_signing(self, problem: Problem) -> None:
+        """Never sign again: somebody showed that this log signed what it does not continue.
+
+        Recording goes on; :attr:`healthy` tells the problem.
+        """
+        self._publication.never_sign_again(problem)
 
     def recent(self, since: datetime) -> Iterator[dict[str, Any]]:
         """The durable entries from ``since`` on, oldest first; reads the segments, blocks.

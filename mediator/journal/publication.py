@@ -230,7 +230,10 @@ class PublicationThread:
         anchors: AnchorStore,
         interval_s: float,
         anchor_s: float,
+        *,
+        held: bool = False,
     ) -> None:
+        """Begin; ``held`` publishes nothing before :meth:`release`."""
         self.problem: Problem | None = None
         self.published_size = publisher.size
         self._publisher = publisher
@@ -239,12 +242,25 @@ class PublicationThread:
         self._interval_s = interval_s
         self._anchor_s = anchor_s
         self._next_anchor = 0.0
+        self._held = held
+        self._forked: Problem | None = None
         self._stop: SimpleQueue[None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="journal-publication", daemon=True)
         self._thread.start()
 
+    def release(self) -> None:
+        """Publish from now on."""
+        self._held = False
+
+    def never_sign_again(self, problem: Problem) -> None:
+        """Stop for good: somebody remembers that this log signed what it does not continue."""
+        self._forked = self.problem = problem
+
     def close(self) -> None:
-        """Publish what is durable, then end the thread. Blocks."""
+        """Publish what is durable, then end the thread. Blocks.
+
+        What is still held stays unpublished until the next start.
+        """
         self._stop.put(None)
         self._thread.join()
 
@@ -257,16 +273,18 @@ class PublicationThread:
             self._publish(stopping)
 
     def _publish(self, stopping: bool) -> None:
-        if self.problem is not None and self.problem.code is Code.JOURNAL_FORKED:
-            return  # never sign again: a person must look
+        if self._held or self._forked is not None:
+            return
         publisher, intake = self._publisher, self._intake
         try:
             publisher.publish(intake.durable, whole=stopping)
             self._anchor(stopping)
             publisher.index(now=publisher.size == intake.durable.index)
-            self.problem = None
+            self.problem = self._forked  # which another thread may have found meanwhile
         except Problem as problem:
             self.problem = problem
+            if problem.code is Code.JOURNAL_FORKED:
+                self._forked = problem  # never sign again: a person must look
         except Exception as error:
             self.problem = Problem(
                 Code.LOGGING_FAILED,

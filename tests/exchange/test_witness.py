@@ -20,12 +20,12 @@ from exchange.witness import (
     MAX_PROOF_LINES,
     Submission,
     check_growth,
-    contradicts,
     format_size,
     format_submission,
     open_submission,
     origin_hash,
     parse_submission,
+    proves_fork,
     read_cosignatures,
     read_size,
 )
@@ -281,11 +281,29 @@ def test_a_size_is_one_canonical_line(body: bytes) -> None:
         read_size(body)
 
 
-def test_two_roots_at_one_size_prove_a_fork() -> None:
-    """Of the same log and size; other pairs prove nothing by themselves."""
-    one, other = head(leaves(5)), head(leaves(5, 1, 2))
-    assert contradicts(one, other)
-    assert not contradicts(one, one)
-    assert not contradicts(one, head(leaves(6, 1, 2)))
-    assert not contradicts(one, Checkpoint("other.example", 5, other.root))
+def test_a_log_has_one_name_in_paths() -> None:
+    """The lower-case hex SHA-256 of its origin."""
     assert origin_hash(ORIGIN) == sha256(ORIGIN.encode()).hexdigest()
+
+
+@given(st.integers(1, 20), st.integers(0, 20), st.integers(0, 20), st.booleans())
+@example(known=6, more=3, fork_at=3, garbled=False)
+@example(known=8, more=3, fork_at=3, garbled=False)
+@example(known=6, more=0, fork_at=3, garbled=False)
+def test_a_fork_is_proven_by_its_own_proof_and_by_nothing_else(
+    known: int, more: int, fork_at: int, garbled: bool
+) -> None:
+    """Two roots at one size, or an honest proof from the other beginning; never by garbage.
+
+    Of sizes that are powers of two the proof lacks the old root, and proves nothing to others.
+    """
+    before, now = leaves(known), leaves(known + more, 1, fork_at)
+    path = proof(known, now) if more else ()
+    if garbled:
+        path = tuple(sha256(sibling).digest() for sibling in path)
+    forked = fork_at < known
+    tells = more == 0 or (known & (known - 1) != 0 and not garbled)
+    assert proves_fork(head(before), head(now), known, path) is (forked and tells)
+    if known > 1:
+        assert not proves_fork(head(before), head(now), known - 1, path) or more == 0
+    assert not proves_fork(Checkpoint("other", known, b"x" * 32), head(now), known, path)

@@ -42,6 +42,7 @@ from mediator.settings import ConnectionMode, LimitSettings, PeerSettings
 from mediator.stages import Received, Routed
 from mediator.terms import call_bounds
 from mediator.turns import Turns
+from mediator.witness.service import Witness
 from mediator.xroad import Entrance, LocalApplication, call_of, service_of
 from serving.clock import SystemClock
 from serving.incoming import Request
@@ -119,7 +120,13 @@ async def before_a_call_exists(recorder: Recorder) -> Reply:
 
 async def at_the_link(recorder: Recorder) -> Reply:
     inlet = PeerInlet(
-        provider(recorder), broken, recorder, Gate(10), LimitSettings(), recorder.metrics
+        provider(recorder),
+        broken,
+        recorder,
+        Gate(10),
+        LimitSettings(),
+        recorder.metrics,
+        cast(Witness, None),
     )
     return await inlet.handle(cast(Request, Came("127.0.0.1", tls=True)))
 

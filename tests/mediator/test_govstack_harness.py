@@ -296,7 +296,9 @@ async def _listen(**addresses: Any) -> Listener | None:
     nothing = cast(Any, None)
     watcher = Handshakes(nothing, nothing, nothing, 1)
     async with AsyncExitStack() as stack:
-        doors = Doors(settings, stack, nothing, (), nothing, Gate(1), nothing, watcher, Spools())
+        doors = Doors(
+            settings, stack, nothing, (), nothing, Gate(1), nothing, watcher, Spools(), nothing
+        )
         return await doors.harness(nothing, nothing)
 
 

@@ -120,7 +120,7 @@ def plans(
     )
     bounds = {
         "limits": {"request_max_bytes": 65536, "read_s": 2.0, **(limits or {})},
-        "journal": {"publish_interval_s": 0.05},
+        "journal": {"publish_interval_s": 0.05, "anchor_s": 0.5},
     }
     return (
         ServerPlan(

@@ -1,0 +1,1 @@
+"""Witnessing: cosigning the checkpoints of others' logs, and having one's own cosigned."""

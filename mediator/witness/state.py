@@ -1,0 +1,145 @@
+"""What a witness has cosigned: the last checkpoint of each log, in SQLite.
+
+Invariants:
+- check and persist are one step (C2SP tlog-witness): a submission is judged against the stored
+  checkpoint inside the transaction that replaces it, which no other process can enter meanwhile;
+- what is cosigned was durable before: the cosignature is made from the row after the commit. Since
+  it is of Ed25519 and its time is in the row, it can be made again at any time, byte by byte.
+
+This file is the witness's memory. Restored from a copy, or begun anew, it would let a log sign
+again what it has signed otherwise since: see docs/operators.md.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from exchange.checkpoint import Checkpoint, parse_text
+from exchange.notes import Note, parse_note
+from exchange.problems import Code, Problem
+from exchange.witness import Submission, check_growth
+
+FILE: Final = "witness.sqlite"
+_BUSY_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The last checkpoint of a log that was cosigned, as it was submitted, and when."""
+
+    note: Note
+    at: int
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        return parse_text(self.note.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What came of a submission: stored now, or why not; and what was known before."""
+
+    before: Known | None
+    refusal: Problem | None
+
+
+class WitnessState:
+    """The store; may be used by several threads and processes."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, or begin it.
+
+        Raises:
+            Problem: ``JournalCorrupt`` when it is no store of a witness.
+        """
+        self._path = path
+        self._lock = threading.Lock()
+        try:
+            self._connection = sqlite3.connect(
+                path, timeout=_BUSY_S, check_same_thread=False, isolation_level=None
+            )
+            self._connection.execute("PRAGMA journal_mode = TRUNCATE")
+            self._connection.execute("PRAGMA synchronous = EXTRA")
+            self._connection.execute(
+                "CREATE TABLE IF NOT EXISTS logs (origin TEXT PRIMARY KEY, note BLOB NOT NULL,"
+                " at INTEGER NOT NULL) STRICT, WITHOUT ROWID"
+            )
+        except sqlite3.DatabaseError as error:
+            raise Problem(
+                Code.JOURNAL_CORRUPT,
+                where=path.name,
+                detail=f"the witness's memory cannot be read: {error}",
+            ) from error
+
+    def judge(self, submission: Submission, checkpoint: Checkpoint, at: int) -> Judged:
+        """Judge an opened submission, and store it when it holds: durable on return.
+
+        Args:
+            checkpoint: what :func:`exchange.witness.open_submission` gave.
+            at: the time that will be cosigned, POSIX seconds.
+
+        Raises:
+            OSError: the disk failed; it may have been stored or not.
+        """
+        with self._lock, self._failing():
+            execute = self._connection.execute
+            execute("BEGIN IMMEDIATE")
+            try:
+                known = self._read(checkpoint.origin)
+                try:
+                    check_growth(submission, checkpoint, known.checkpoint if known else None)
+                except Problem as problem:
+                    execute("ROLLBACK")
+                    return Judged(known, problem)
+                execute(
+                    "INSERT INTO logs VALUES (?, ?, ?) ON CONFLICT (origin)"
+                    " DO UPDATE SET note = excluded.note, at = excluded.at",
+                    (checkpoint.origin, bytes(submission.note), at),
+                )
+                execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    execute("ROLLBACK")
+                raise
+        return Judged(known, None)
+
+    def known(self, origin: str) -> Known | None:
+        """The last checkpoint of a log.
+
+        Raises:
+            OSError: the disk failed.
+        """
+        with self._lock, self._failing():
+            return self._read(origin)
+
+    def all(self) -> list[Known]:
+        """The last checkpoint of each log, by origin.
+
+        Raises:
+            OSError: the disk failed.
+        """
+        with self._lock, self._failing():
+            rows = self._connection.execute("SELECT note, at FROM logs ORDER BY origin").fetchall()
+        return [Known(parse_note(note), at) for note, at in rows]
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _read(self, origin: str) -> Known | None:
+        row = self._connection.execute(
+            "SELECT note, at FROM logs WHERE origin = ?", (origin,)
+        ).fetchone()
+        return None if row is None else Known(parse_note(row[0]), row[1])
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            raise OSError(f"{self._path.name}: {error}") from error

@@ -1,0 +1,155 @@
+"""Servers witness each other's journals: real servers, over the link, with nothing configured."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import http.client
+import json
+import ssl
+import time
+from collections.abc import Callable
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from console.reference_world.processes import health
+from console.reference_world.world import RunningServer
+from exchange.cosignature import open_cosignature
+from exchange.notes import VerifierKey, open_note, parse_note
+from mediator.journal.anchors import AnchorReader
+from mediator.own_keys import log_keys, origin_of
+from mediator.witness.state import WitnessState
+from tests.world import small
+from tests.world.small import SmallWorld
+
+
+def keys(server: RunningServer) -> tuple[VerifierKey, VerifierKey]:
+    return log_keys(server.journal.parent, server.plan.id)
+
+
+def wait(condition: Callable[[], Any], timeout_s: float = 30) -> Any:
+    """What a condition gives as soon as it gives something."""
+    deadline = time.monotonic() + timeout_s
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return found
+
+
+def cosigned(server: RunningServer, size: int) -> Any:
+    """An anchor of at least this size with a cosignature."""
+    reader = AnchorReader.open(server.journal)
+    try:
+        newest = reader.latest()
+        return newest if newest and newest.size >= size and newest.cosignatures else None
+    finally:
+        reader.close()
+
+
+def test_two_servers_cosign_each_other(shared_world: SmallWorld) -> None:
+    """Each anchor carries the other's line; any verifier can check it: here with nothing of ours
+    but the two keys of the registry, by the text of C2SP tlog-cosignature."""
+    assert shared_world.call().status == 200
+    for server, other in (
+        (shared_world.mof, shared_world.mpi),
+        (shared_world.mpi, shared_world.mof),
+    ):
+        checks: Any = health(f"{server.url('admin')}/healthz")["checks"]
+        anchor = wait(lambda: cosigned(server, checks["journal"]["entries"]))  # noqa: B023
+        text, _, lines = anchor.checkpoint.decode().rpartition("\n\n")
+        by_name = dict(line.split(" ")[1:] for line in lines.strip().split("\n"))
+        assert list(by_name) == [origin_of(server.plan.id), f"{other.plan.id}/witness"]
+        _verify_with_nothing_of_ours(text + "\n", *by_name.values(), keys(server), keys(other))
+        memory = WitnessState(other.journal.parent / "witness.sqlite")
+        known = memory.known(origin_of(server.plan.id))
+        memory.close()
+        assert known is not None
+        assert known.checkpoint.size >= anchor.size
+
+
+def _verify_with_nothing_of_ours(
+    text: str,
+    log_line: str,
+    witness_line: str,
+    of_log: tuple[VerifierKey, VerifierKey],
+    of_witness: tuple[VerifierKey, VerifierKey],
+) -> None:
+    import hashlib
+
+    for vkey, line, kind in ((of_log[0], log_line, 1), (of_witness[1], witness_line, 4)):
+        name, _, material = str(vkey).split("+", 2)
+        public = base64.b64decode(material)
+        assert public[0] == kind
+        raw = base64.b64decode(line)
+        assert raw[:4] == hashlib.sha256(name.encode() + b"\n" + public).digest()[:4]
+        message = text.encode()
+        signature = raw[4:]
+        if kind == 4:
+            at = int.from_bytes(raw[4:12], "big")
+            assert abs(at - time.time()) < 3600
+            message = f"cosignature/v1\ntime {at}\n{text}".encode()
+            signature = raw[12:]
+        Ed25519PublicKey.from_public_bytes(public[1:]).verify(signature, message)
+
+
+def test_health_and_administration_tell(shared_world: SmallWorld) -> None:
+    """Who was asked, up to where a quorum cosigned, and that the registry lists the right keys."""
+    server = shared_world.mof
+    checks: Any = health(f"{server.url('admin')}/healthz")["checks"]
+    wait(lambda: cosigned(server, checks["journal"]["entries"]))
+    found: Any = wait(
+        lambda: (
+            (now := health(f"{server.url('admin')}/healthz")["checks"]["witnesses"])[
+                "witnessed_size"
+            ]
+            and now
+        )
+    )
+    assert found["ok"]
+    assert found["registered"]
+    assert (found["asked"], found["failing"], found["misbehaviour"]) == (1, [], 0)
+    metrics = small.exchange(server.url("admin"), "GET", "/metrics", {}).body.decode()
+    assert "saphan_quorum_waiting_seconds 0.0" in metrics
+
+
+def test_only_registered_servers_reach_a_witness_over_the_link(shared_world: SmallWorld) -> None:
+    """The witness is on the listener for servers: who shows no certificate does not come in."""
+    context = ssl.create_default_context(cafile=str(shared_world.world.authorities))
+    host, port = "127.0.0.1", shared_world.mpi.ports["peer"]
+    connection = http.client.HTTPSConnection(host, port, timeout=10, context=context)
+    try:
+        connection.request("POST", "/witness/add-checkpoint", b"old 0\n\n")
+        answered = connection.getresponse().status
+    except (ssl.SSLError, OSError, http.client.HTTPException):
+        answered = 0
+    finally:
+        connection.close()
+    assert answered == 0
+
+
+def test_the_last_checkpoint_that_was_cosigned_can_be_read(shared_world: SmallWorld) -> None:
+    """By a server, with the standard library's client: the log's line and the witness's."""
+    server, witness = shared_world.mof, shared_world.mpi
+    wait(lambda: cosigned(server, 1))
+    hashed = hashlib.sha256(origin_of(server.plan.id).encode()).hexdigest()
+    shown = _link(server, witness, "GET", f"/witness/{hashed}/checkpoint")
+    assert shown.status == 200
+    note = parse_note(shown.body)
+    assert open_note(note, [keys(server)[0]])
+    assert open_cosignature(note, keys(witness)[1]).timestamp > 0
+    assert _link(server, witness, "GET", f"/witness/{'0' * 64}/checkpoint").status == 404
+    assert _link(server, witness, "GET", "/witness/add-checkpoint").status == 405
+    problem = _link(server, witness, "GET", "/witness/else")
+    assert problem.status == 404
+    assert json.loads(problem.body)["type"].endswith("NotFound")
+
+
+def _link(
+    server: RunningServer, to: RunningServer, method: str, target: str, body: bytes = b""
+) -> small.Answer:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.load_verify_locations(server.folder.parents[1] / "pki" / "authorities.pem")
+    context.load_cert_chain(server.folder / "auth.pem", server.folder / "auth.key")
+    return small.exchange(to.url("peer"), method, target, {}, body or None, context)

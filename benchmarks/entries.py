@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from exchange.entries import Entry, Kind, Side
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.sealed_parts import Head, SealedPart
-from mediator.journal.keyring import KeyRing
+from mediator.journal.keyring import DEFAULT_DAYS, KeyRing
 from mediator.journal.log import Journal, JournalSettings
 
 MONTHS = 24
@@ -217,7 +217,7 @@ async def write(
             if f"{found.at:%Y-%m}" != month:  # so that none waits for a key, and order is kept
                 month = f"{found.at:%Y-%m}"
                 for each in members:
-                    keyring.make(each, found.at)
+                    keyring.make(each, found.at, DEFAULT_DAYS)
                     keyring.make_index_key(each, found.at)
             await journal.record(found, member, part, f"la-nid:{person(number // 2)}".lower())
             while journal.size - journal.published_size > _AHEAD:  # noqa: ASYNC110  # of a thread

@@ -57,13 +57,13 @@ class Sealed(NamedTuple):
     """Where the sealed part is and how it was encrypted.
 
     ``digest`` is the hex SHA-256 of the ciphertext, ``size`` its length, ``key`` the name of the
-    member's key of the month, ``wrapped`` the record's own key under it, in base64.
+    member's key of the month and retention class, ``leaf`` which of its keys is the record's.
     """
 
     digest: str
     size: int
     key: str
-    wrapped: str
+    leaf: int
 
 
 class Entry(NamedTuple):
@@ -176,8 +176,8 @@ def format_sealed(
         document["sealed"] = {
             "digest": sealed.digest,
             "key": sealed.key,
+            "leaf": sealed.leaf,
             "size": sealed.size,
-            "wrapped": sealed.wrapped,
         }
     if entry.service is not None:
         document["service"] = str(entry.service)
@@ -257,13 +257,13 @@ def _time(value: Any, where: str) -> datetime:
 
 
 def _sealed(value: Any, where: str) -> Sealed:
-    if type(value) is not dict or value.keys() != {"digest", "key", "size", "wrapped"}:
-        raise _refuse(where, "not exactly digest, key, size and wrapped")
+    if type(value) is not dict or value.keys() != {"digest", "key", "leaf", "size"}:
+        raise _refuse(where, "not exactly digest, key, leaf and size")
     return Sealed(
         _digest(value["digest"], f"{where}/digest"),
         _number(value["size"], f"{where}/size"),
         _string(value["key"], f"{where}/key"),
-        _string(value["wrapped"], f"{where}/wrapped"),
+        _number(value["leaf"], f"{where}/leaf"),
     )
 
 

@@ -127,6 +127,7 @@ class Code(StrEnum):
     JOURNAL_FORKED = "JournalForked"
     LOG_CONTRADICTED = "LogContradicted"
     NOT_WITNESSED = "NotWitnessed"
+    SEALED_PART_ERASED = "SealedPartErased"
     SEALED_PART_UNREADABLE = "SealedPartUnreadable"
     ARCHIVED = "ArchivedElsewhere"
     ARCHIVE_FAILED = "ArchiveFailed"
@@ -1045,16 +1046,28 @@ CATALOGUE: dict[Code, Entry] = {
             "ກະລຸນາລໍຖ້າພະຍານ ຫຼື ຂໍຈຸດກວດສອບທີ່ໃໝ່ກວ່າ.",
         ),
     ),
+    Code.SEALED_PART_ERASED: _entry(
+        410,
+        Blame.OPERATOR,
+        (
+            "The content of this record was erased; that it was exchanged is still proven.",
+            "ເນື້ອໃນຂອງລາຍການນີ້ຖືກລຶບແລ້ວ; ແຕ່ຍັງພິສູດໄດ້ວ່າມີການແລກປ່ຽນ.",
+        ),
+        (
+            "Look at the entry of its erasure: it names the legal ground.",
+            "ກະລຸນາເບິ່ງລາຍການບັນທຶກການລຶບ: ມັນບອກພື້ນຖານທາງກົດໝາຍ.",
+        ),
+    ),
     Code.SEALED_PART_UNREADABLE: _entry(
         410,
         Blame.OPERATOR,
         (
-            "The sealed part was erased or its key is not here.",
-            "ສ່ວນທີ່ເຂົ້າລະຫັດໄວ້ຖືກລຶບແລ້ວ ຫຼື ບໍ່ມີກະແຈຂອງມັນຢູ່ບ່ອນນີ້.",
+            "The sealed part cannot be opened with the keys that are here.",
+            "ເປີດສ່ວນທີ່ເຂົ້າລະຫັດໄວ້ ດ້ວຍກະແຈທີ່ມີຢູ່ບ່ອນນີ້ບໍ່ໄດ້.",
         ),
         (
-            "Look for the record of its erasure, or use the member's keys.",
-            "ກະລຸນາຊອກລາຍການບັນທຶກການລຶບ ຫຼື ໃຊ້ກະແຈຂອງສະມາຊິກ.",
+            "Use the member's keys, and the passphrase of the key store if it has one.",
+            "ກະລຸນາໃຊ້ກະແຈຂອງສະມາຊິກ ແລະ ລະຫັດຜ່ານຂອງບ່ອນເກັບກະແຈ ຖ້າມີ.",
         ),
     ),
     Code.INVALID_USAGE: _entry(

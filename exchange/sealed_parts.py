@@ -3,9 +3,11 @@
 Invariants:
 - plaintext is ``uint32 length || JSON || signature base || signature || body``; the JSON (sorted
   keys) holds the head, the salt and the lengths; one part has one spelling;
-- each record has an AES-256-GCM key of its own, used once (so its nonce is zero); that key is
-  wrapped by the member's key of the month (AES-256-GCM, 12-byte nonce in front). Both encryptions
-  bind the name of the member's key. Destroying the member's key erases all that it wrapped;
+- each record has an AES-256-GCM key of its own: a leaf of the member's key of the month and
+  retention class (:mod:`exchange.puncturable`), which the entry names by key and leaf. The 12-byte
+  nonce in front of the ciphertext is random, so that even a leaf that is used again by mistake (a
+  key file of a backup) repeats no key stream. The encryption binds the name of the member's key.
+  Puncturing the leaf erases the record; destroying the member's key erases all that it sealed;
 - the commitment ``HMAC-SHA256(salt, base || signature)`` in the entry binds the entry to what was
   signed without telling anything about it: the salt is in the sealed part only.
 """
@@ -13,8 +15,6 @@ Invariants:
 from __future__ import annotations
 
 import struct
-from base64 import b64decode
-from binascii import b2a_base64
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -30,13 +30,9 @@ KEY_SIZE = 32
 NONCE_SIZE = 12
 MIN_SALT_SIZE = 16
 MAX_SALT_SIZE = 64
-_TAG_SIZE = 16
-_WRAPPED_SIZE = NONCE_SIZE + KEY_SIZE + _TAG_SIZE
 _MAX_HEAD = 1 << 20
 _LENGTH = struct.Struct(">I")
-_ZERO_NONCE = bytes(NONCE_SIZE)
-_PART_CONTEXT = b"saphan sealed part v1 "
-_WRAP_CONTEXT = b"saphan wrapped key v1 "
+_PART_CONTEXT = b"saphan sealed part v2 "
 _INNER = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER = bytes(byte ^ 0x5C for byte in range(256))
 
@@ -184,39 +180,9 @@ def _part_context(key_name: str) -> bytes:
     return _PART_CONTEXT + key_name.encode()
 
 
-@lru_cache(maxsize=1024)
-def _wrap_context(key_name: str) -> bytes:
-    return _WRAP_CONTEXT + key_name.encode()
-
-
-def encrypt(plaintext: bytes, record_key: bytes, key_name: str) -> bytes:
-    """Encrypt under a key that is used for nothing else."""
-    return AESGCM(record_key).encrypt(_ZERO_NONCE, plaintext, _part_context(key_name))
-
-
-def wrap_key(record_key: bytes, member_key: AESGCM, key_name: str, nonce: bytes) -> str:
-    """Wrap a record's key, in base64; ``nonce`` must never repeat under ``member_key``."""
-    wrapped = nonce + member_key.encrypt(nonce, record_key, _wrap_context(key_name))
-    return b2a_base64(wrapped, newline=False).decode("ascii")
-
-
-def unwrap_key(wrapped: str, member_key: AESGCM, key_name: str) -> bytes:
-    """Unwrap a record's key.
-
-    Raises:
-        Problem: ``SealedPartUnreadable`` when this member key did not wrap it.
-    """
-    try:
-        data = b64decode(wrapped, validate=True)
-        if len(data) != _WRAPPED_SIZE:
-            raise ValueError("length")
-        return member_key.decrypt(data[:NONCE_SIZE], data[NONCE_SIZE:], _wrap_context(key_name))
-    except (ValueError, InvalidTag) as error:
-        raise Problem(
-            Code.SEALED_PART_UNREADABLE,
-            where=f"key {key_name}",
-            detail="the record's key was not wrapped by this key",
-        ) from error
+def encrypt(plaintext: bytes, record_key: bytes, key_name: str, nonce: bytes) -> bytes:
+    """Encrypt under a key that is used for nothing else; ``nonce`` is 12 random bytes."""
+    return nonce + AESGCM(record_key).encrypt(nonce, plaintext, _part_context(key_name))
 
 
 def decrypt(ciphertext: bytes, record_key: bytes, key_name: str) -> bytes:
@@ -225,8 +191,9 @@ def decrypt(ciphertext: bytes, record_key: bytes, key_name: str) -> bytes:
     Raises:
         Problem: ``SealedPartUnreadable`` when it is not what this key encrypted.
     """
+    nonce, rest = ciphertext[:NONCE_SIZE], ciphertext[NONCE_SIZE:]
     try:
-        return AESGCM(record_key).decrypt(_ZERO_NONCE, ciphertext, _part_context(key_name))
+        return AESGCM(record_key).decrypt(nonce, rest, _part_context(key_name))
     except (ValueError, InvalidTag) as error:
         raise Problem(
             Code.SEALED_PART_UNREADABLE,

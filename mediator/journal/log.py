@@ -34,7 +34,7 @@ from mediator.journal.files import Files, RealFiles
 from mediator.journal.index import FILE as INDEX_FILE
 from mediator.journal.index import IndexWriter
 from mediator.journal.intake import Committed, GroupLimits, Intake, logging_failed, renewed
-from mediator.journal.keyring import KeyRing, MemberKey
+from mediator.journal.keyring import DEFAULT_DAYS, KeyRing, SealingKey
 from mediator.journal.publication import PublicationThread, Publisher
 from mediator.journal.signed import FILE as SIGNED_FILE
 from mediator.journal.signed import SignedStore, SqliteSignedStore
@@ -204,7 +204,12 @@ class Journal:
             return cls(directory, settings, keyring, intake, publication, anchors, stack.pop_all())
 
     async def record(
-        self, entry: Entry, member: MemberId, part: SealedPart | None = None, subject: str = ""
+        self,
+        entry: Entry,
+        member: MemberId,
+        part: SealedPart | None = None,
+        subject: str = "",
+        days: int = DEFAULT_DAYS,
     ) -> Receipt:
         """Make an entry, and its sealed part, durable.
 
@@ -213,6 +218,7 @@ class Journal:
             member: whose key of the month (of ``entry.at``) seals the part.
             part: what is kept encrypted.
             subject: whom or what it is about, in normal form; the entry holds its tag alone.
+            days: for how long after the month's end it is kept.
 
         Raises:
             Problem: ``LoggingFailed`` when the disk fails or failed; ``ServerOverloaded`` when too
@@ -227,7 +233,7 @@ class Journal:
         if part is None:
             data, record = format_sealed(entry, None, None, tag), b""
         else:
-            key = self._keyring.current(member, at) or await self._make_key(member, at)
+            key = self._keyring.current(member, at, days) or await self._make_key(member, at, days)
             sealed, record = key.seal(format_part(part))
             data = format_sealed(entry, sealed, commitment(part), tag)
         return Receipt(await self._intake.submit(data, record), data)
@@ -249,14 +255,21 @@ class Journal:
                 facts={"retry_after_s": 1, "recorded": False},
             )
 
-    async def _make_key(self, member: MemberId, at: datetime) -> MemberKey:
+    async def _make_key(self, member: MemberId, at: datetime, days: int) -> SealingKey:
         async with self._making_key:  # a new month finds many waiting: one makes the key
-            key = self._keyring.current(member, at)
+            key = self._keyring.current(member, at, days)
             if key is None:
                 try:
-                    key = await asyncio.to_thread(self._keyring.make, member, at)
+                    key = await asyncio.to_thread(self._keyring.make, member, at, days)
                 except OSError as error:
                     raise logging_failed(error, self._keyring.directory) from error
+                except Problem as problem:
+                    raise Problem(
+                        Code.LOGGING_FAILED,
+                        where=problem.where,
+                        detail=f"nothing can be sealed: {problem.detail}",
+                        facts={"recorded": False},
+                    ) from problem
         self._check_open()
         return key
 
@@ -268,6 +281,13 @@ class Journal:
                     key = await asyncio.to_thread(self._keyring.make_index_key, member, at)
                 except OSError as error:
                     raise logging_failed(error, self._keyring.directory) from error
+                except Problem as problem:
+                    raise Problem(
+                        Code.LOGGING_FAILED,
+                        where=problem.where,
+                        detail=f"nothing can be sealed: {problem.detail}",
+                        facts={"recorded": False},
+                    ) from problem
         self._check_open()
         return key
 
@@ -322,7 +342,7 @@ class Journal:
         Raises:
             Problem: ``JournalCorrupt`` when a segment cannot be read.
         """
-        keyring = KeyRing(self._keyring.directory)  # of the thread that reads
+        keyring = self._keyring
         for entry, ciphertext in recovery.outcomes(
             self.directory / "segments", self._intake.durable, format_time(since), nonces
         ):

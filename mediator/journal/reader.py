@@ -141,8 +141,9 @@ class JournalReader:
         """Decrypt and check a sealed part.
 
         Raises:
-            Problem: ``SealedPartUnreadable`` when the member's key is not here or not the right
-                one; ``JournalCorrupt`` when the content does not fit the entry.
+            Problem: ``SealedPartErased``; ``SealedPartUnreadable`` when the member's key is not
+                here or not the right one; ``JournalCorrupt`` when the content does not fit the
+                entry.
         """
         if entry.sealed is None:
             raise Problem(Code.NOT_FOUND, where="sealed part", detail="the entry has none")
@@ -151,7 +152,7 @@ class JournalReader:
             raise Problem(
                 Code.SEALED_PART_UNREADABLE,
                 where=f"key {entry.sealed.key}",
-                detail="this key was destroyed or is not in this journal's keys",
+                detail="this key is not among this journal's keys",
             )
         part = parse_part(key.open(entry.sealed, ciphertext))
         check_part(part, entry.commitment, entry.size)

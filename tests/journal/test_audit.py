@@ -155,11 +155,11 @@ def test_show_proves_and_opens(world: World) -> None:
 
 
 def test_show_without_the_key_says_so(fresh: World) -> None:
-    """When the key was destroyed the proof still holds."""
-    (fresh.mpi / "keys/LA/GOV/MPI/2026-11.key").unlink()
+    """When the key is elsewhere the proof still holds."""
+    (fresh.mpi / "keys/LA/GOV/MPI/2026-11.d3650.key").unlink()
     shown = as_json("show", fresh.mpi, 3)
     assert shown["proof"]["good"] is True
-    assert "destroyed" in shown["unreadable"]
+    assert "not among" in shown["unreadable"]
 
 
 @pytest.mark.parametrize("name", ["evidence", "evidence.zip"])
@@ -188,9 +188,9 @@ def test_an_export_has_what_its_readme_says(world: World, tmp_path: Path) -> Non
     assert README.isprintable() or "\n" in README
 
 
-def test_an_export_without_the_key_keeps_the_wrapped_record(fresh: World, tmp_path: Path) -> None:
+def test_an_export_without_the_key_keeps_the_sealed_record(fresh: World, tmp_path: Path) -> None:
     """Without the member's key the sealed part goes along unopened, and all proofs hold."""
-    (fresh.mpi / "keys/LA/GOV/MPI/2026-11.key").unlink()
+    (fresh.mpi / "keys/LA/GOV/MPI/2026-11.d3650.key").unlink()
     target = tmp_path / "evidence"
     made = as_json("export", fresh.mpi, 3, "-o", target)
     assert made["verdict"]["good"] is True

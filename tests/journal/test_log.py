@@ -18,6 +18,7 @@ from mediator.journal import segments
 from mediator.journal.files import RealFiles
 from mediator.journal.index import FILE as INDEX_FILE
 from mediator.journal.index import IndexReader
+from mediator.journal.keyring import BLOCK, DEFAULT_DAYS
 from mediator.journal.log import JournalSettings
 from mediator.journal.reader import JournalReader
 from tests.journal.world import (
@@ -59,7 +60,7 @@ async def test_a_record_is_on_disk_when_it_is_acknowledged(tmp_path: Path) -> No
             found = parse_entry(receipt.entry)
             assert found.id == f"LA-{number}"
             assert found.sealed is not None
-            assert found.sealed.key == "LA/GOV/MPI 2026-11"
+            assert found.sealed.key == "LA/GOV/MPI 2026-11 d3650"
             assert part(number).body not in record.sealed
         assert (journal.size, journal.published_size) == (3, 0)
 
@@ -67,7 +68,7 @@ async def test_a_record_is_on_disk_when_it_is_acknowledged(tmp_path: Path) -> No
 async def test_indexes_are_in_the_order_of_the_calls(tmp_path: Path) -> None:
     """A thousand records at once get the indexes 0 to 999 in their order."""
     async with journal_in(tmp_path) as journal:
-        await asyncio.to_thread(journal._keyring.make, MPI, START)
+        await asyncio.to_thread(journal._keyring.make, MPI, START, DEFAULT_DAYS)
         receipts = await asyncio.gather(
             *(journal.record(entry(number), MPI, part(number)) for number in range(1000))
         )
@@ -245,7 +246,7 @@ async def test_recent_gives_the_entries_since(tmp_path: Path) -> None:
 
 
 async def test_keys_are_files_of_their_owner(tmp_path: Path) -> None:
-    """One key file a member and month, 32 bytes, readable by the owner alone."""
+    """One key file a member, month and class, readable by the owner alone."""
     other = MemberId.parse("LA/COM/50%3F1")
     async with journal_in(tmp_path) as journal:
         await journal.record(entry(0), MPI, part(0))
@@ -253,30 +254,30 @@ async def test_keys_are_files_of_their_owner(tmp_path: Path) -> None:
         await journal.record(entry(2), other, part(2))
     found = sorted((tmp_path / "keys").rglob("*.key"))
     assert [str(path.relative_to(tmp_path / "keys")) for path in found] == [
-        "LA/COM/50?1/2026-11.key", "LA/GOV/MPI/2026-11.key", "LA/GOV/MPI/2026-12.key",
+        "LA/COM/50?1/2026-11.d3650.key", "LA/GOV/MPI/2026-11.d3650.key",
+        "LA/GOV/MPI/2026-12.d3650.key",
     ]  # fmt: skip
     for path in found:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        assert path.stat().st_size == 32
     assert assert_good(tmp_path, 3).opened == 3
 
 
 async def test_a_restart_uses_the_same_month_s_key(tmp_path: Path) -> None:
-    """What was sealed before a restart opens after it, and the file is not replaced."""
+    """What was sealed before a restart opens after it; each start uses leaves of its own."""
     await write(tmp_path, range(1))
-    before = (tmp_path / "keys/LA/GOV/MPI/2026-11.key").read_bytes()
     await write(tmp_path, range(1, 2))
-    assert (tmp_path / "keys/LA/GOV/MPI/2026-11.key").read_bytes() == before
     reader = JournalReader(tmp_path)
     for number in range(2):
         found = parse_entry(reader.entry(number))
+        assert found.sealed is not None
+        assert found.sealed.leaf == number * BLOCK
         assert reader.open(found, reader.ciphertext(number)).part == part(number)
 
 
 async def test_a_crash_while_making_a_key_leaves_no_copy(tmp_path: Path) -> None:
     """A draft of a key file, left by a crash, is gone after the next use: erasing erases."""
     await write(tmp_path, range(1))
-    draft = tmp_path / "keys/LA/GOV/MPI/.2026-11.key.99.abcd"
+    draft = tmp_path / "keys/LA/GOV/MPI/.2026-11.d3650.key.draft"
     draft.write_bytes(bytes(32))
     await write(tmp_path, range(1, 2))
     assert not draft.exists()

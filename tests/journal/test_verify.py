@@ -310,7 +310,7 @@ def test_a_log_without_its_checkpoint_is_no_empty_log(journal: Path) -> None:
         "log/tile/0/000",
         "segments/00000000000000000000.seg",
         "last-checkpoint.sqlite",
-        "keys/LA/GOV/MPI/2026-11.key",
+        "keys/LA/GOV/MPI/2026-11.d3650.key",
     ],
 )
 def test_what_cannot_be_read_is_named(journal: Path, name: str) -> None:
@@ -334,10 +334,10 @@ def test_the_tree_alone_needs_no_segments(journal: Path) -> None:
 @pytest.mark.parametrize(
     "sealed",
     [
-        {"digest": "", "key": 7, "size": 0, "wrapped": ""},
-        {"digest": "", "key": ["x"], "size": 0, "wrapped": ""},
-        {"digest": "", "key": "LA/GOV/MPI 2026-11", "size": 0, "wrapped": 7},
-        {"digest": "", "key": "LA/GOV/../.. 2026-11", "size": 0, "wrapped": ""},
+        {"digest": "", "key": 7, "size": 0, "leaf": 0},
+        {"digest": "", "key": ["x"], "size": 0, "leaf": 0},
+        {"digest": "", "key": "LA/GOV/MPI 2026-11 d1", "size": 0, "leaf": "7"},
+        {"digest": "", "key": "LA/GOV/../.. 2026-11 d1", "size": 0, "leaf": 0},
         {"digest": ""},
         7,
     ],
@@ -401,16 +401,16 @@ def test_a_copy_of_the_published_folder_is_enough(journal: Path, tmp_path: Path)
     assert caught.value.code is Code.JOURNAL_CORRUPT
 
 
-def test_erasing_a_key_breaks_no_proof(journal: Path) -> None:
-    """With the month's key destroyed everything verifies; the sealed parts stay closed."""
-    (journal / "keys/LA/GOV/MPI/2026-11.key").unlink()
+def test_a_journal_without_its_keys_verifies(journal: Path) -> None:
+    """Where the month's key is not, everything verifies; the sealed parts stay closed."""
+    (journal / "keys/LA/GOV/MPI/2026-11.d3650.key").unlink()
     verdict = assert_good(journal, SIZE)
     assert (verdict.sealed, verdict.opened, verdict.without_key) == (SIZE, 0, SIZE)
 
 
 def test_a_wrong_key_is_said_once(journal: Path) -> None:
     """A key that does not open what it should is one finding, not one for every record."""
-    (journal / "keys/LA/GOV/MPI/2026-11.key").write_bytes(bytes(32))
+    (journal / "keys/LA/GOV/MPI/2026-11.d3650.key").write_bytes(bytes(32))
     (found,) = verify(journal).findings
     assert found.code is Code.SEALED_PART_UNREADABLE
     assert found.file.startswith("keys/")

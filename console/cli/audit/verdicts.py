@@ -27,6 +27,7 @@ def journal_verdict(verdict: Verdict) -> dict[str, Any]:
         "sealed": verdict.sealed,
         "opened": verdict.opened,
         "without_key": verdict.without_key,
+        "erased": verdict.erased,
         "findings": [_finding(finding) for finding in verdict.findings],
     }
 
@@ -60,7 +61,8 @@ def print_verdict(verdict: dict[str, Any]) -> None:
         click.echo(
             f"{verdict['path']}: {word}. {verdict['size']:,} entries, root "
             f"{verdict['root'][:16]}…, {verdict['sealed']:,} sealed parts fit, of which "
-            f"{verdict['opened']:,} were opened and {verdict['without_key']:,} have no key here."
+            f"{verdict['opened']:,} were opened, {verdict['erased']:,} are erased and "
+            f"{verdict['without_key']:,} have no key here."
         )
         if verdict["verified_before"]:
             click.echo(

@@ -97,8 +97,8 @@ def _add_sealed(
     try:
         opened = journal.open(entry, ciphertext)
     except Problem as problem:
-        if problem.code is Code.SEALED_PART_UNREADABLE:
-            return None  # the key is not here: the wrapped record is what there is
+        if problem.code in {Code.SEALED_PART_UNREADABLE, Code.SEALED_PART_ERASED}:
+            return None  # the key is not here or was destroyed: the ciphertext is what there is
         raise
     files[f"{folder}/record.key"] = f"{opened.record_key.hex()}\n".encode()
     for name, data in contents_of(opened.part).items():

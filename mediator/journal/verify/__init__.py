@@ -194,6 +194,7 @@ class _Run:
             sealed=counts.sealed,
             opened=counts.opened,
             without_key=counts.without_key,
+            erased=counts.erased,
             findings=tuple(self._findings.found),
             since=self._since,
             elsewhere=self._holdings.entries_from,

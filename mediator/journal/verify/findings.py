@@ -43,8 +43,10 @@ class Verdict:
     opened: int
     """Of these, how many were decrypted and their content checked."""
     without_key: int
-    """Of these, how many could not be decrypted: the key was destroyed or is elsewhere."""
+    """Of these, how many could not be decrypted: the member's key is not here."""
     findings: tuple[Finding, ...]
+    erased: int = 0
+    """Of the sealed parts, how many were erased: the key is here and has forgotten them."""
     since: int = 0
     """So many entries were verified by an earlier run and not read again."""
     elsewhere: int = 0
@@ -99,9 +101,11 @@ class Counts:
     sealed: int = 0
     opened: int = 0
     without_key: int = 0
+    erased: int = 0
 
     def add(self, other: Counts) -> None:
         self.unpublished += other.unpublished
         self.sealed += other.sealed
         self.opened += other.opened
         self.without_key += other.without_key
+        self.erased += other.erased

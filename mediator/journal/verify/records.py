@@ -236,7 +236,7 @@ def _check_sealed(
         document = orjson.loads(entry)
         named = document.get("sealed")
         sealed = None if named is None else Sealed(**named)
-        if sealed is not None and not type(sealed.key) is type(sealed.wrapped) is str:
+        if sealed is not None and not (type(sealed.key) is str and type(sealed.leaf) is int):
             raise TypeError("key")
     except (orjson.JSONDecodeError, AttributeError, TypeError) as error:
         raise Problem(Code.JOURNAL_CORRUPT, detail="the entry is no entry") from error
@@ -258,6 +258,9 @@ def _check_sealed(
             return
         plaintext = key.open(sealed, ciphertext)
     except Problem as problem:
+        if problem.code is Code.SEALED_PART_ERASED:
+            counts.erased += 1
+            return
         bad_keys.add(sealed.key)  # said once, not for each of a month's records
         raise Problem(
             problem.code, where=f"keys/ ({sealed.key})", detail=problem.detail

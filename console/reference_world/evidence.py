@@ -12,6 +12,7 @@ import shutil
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
@@ -24,7 +25,13 @@ from exchange.certificates import fingerprint_of
 from exchange.identifiers import ServerId
 from exchange.problems import Code, Problem
 from exchange.tiles import ENTRIES, WIDTH, tile_at
-from mediator.journal.export import Chosen, make_export, verify_export, write_export
+from mediator.journal.export import (
+    Chosen,
+    Surroundings,
+    make_export,
+    verify_export,
+    write_export,
+)
 from mediator.journal.index import Query, search
 from mediator.journal.reader import JournalReader
 from mediator.journal.verify import verify
@@ -195,7 +202,8 @@ def _export(
         for journal in journals
         for index, _ in journal.of_message(exchange.message_id)
     ]
-    write_export(make_export(chosen, certificates), folder)
+    around = Surroundings(certificates, tuple(world.pki.authorities))
+    write_export(make_export(chosen, around), folder, None, datetime.now(UTC))
     verdict = verify_export(folder, [journal.key for journal in journals])
     require(
         verdict.good and verdict.without_certificate == 0 and verdict.signatures >= 4,

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import orjson
 from cryptography import x509
 
+from exchange import asic
 from exchange.certificates import fingerprint_of
 from exchange.problems import Code, Problem
-from exchange.trust import RegistryState
-from mediator.journal.export import Chosen, make_export
+from exchange.trust import RegistryState, trusted_authorities
+from mediator.journal.export import Chosen, Surroundings, make_export, unsigned
 from mediator.journal.reader import JournalReader
 from serving.backends import Headers
 
@@ -53,12 +52,10 @@ def evidence_of(
                 detail=f"the exchange has more than {MAX_ENTRIES} entries or {MAX_BYTES} bytes; "
                 "have it exported at the organisation",
             )
-    files = make_export(chosen, _certificates(state))
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in sorted(files):
-            archive.writestr(zipfile.ZipInfo(name), files[name], zipfile.ZIP_DEFLATED)
-    return _ZIP, buffer.getvalue()
+    around = Surroundings(
+        certificates=_certificates(state), authorities=trusted_authorities(state.instance)
+    )
+    return _ZIP, asic.pack(unsigned(make_export(chosen, around)))
 
 
 def _of_exchange(reader: JournalReader, index: int, entry: Mapping[str, Any]) -> list[int]:

@@ -93,15 +93,23 @@ class JournalReader:
             raise
         return entry
 
-    def prove(self, index: int) -> LogProof:
-        """The proof that an entry is in the tree of the checkpoint that was read.
+    def prove(self, index: int, checkpoint: bytes | None = None) -> LogProof:
+        """The proof that an entry is in the tree of a checkpoint.
+
+        Args:
+            checkpoint: a signed note of this log, not newer than what was read, such as an anchor's
+                with its cosignatures; the one that was read when it is not given.
 
         Raises:
-            Problem: ``NotFound``, ``JournalCorrupt``.
+            Problem: ``NotFound``, ``JournalCorrupt``; ``InvalidNote`` when the checkpoint is not
+                this log's.
         """
+        note = self.checkpoint_note if checkpoint is None else checkpoint
         size = self.checkpoint.size
-        path = merkle.prove_inclusion(index, size, self._folder.subtrees(size))
-        return LogProof(index, path, self.checkpoint_note)
+        if checkpoint is not None:
+            size = open_checkpoint(checkpoint, self.key, self.origin).size
+        read = self._folder.subtrees(max(size, self.checkpoint.size))
+        return LogProof(index, merkle.prove_inclusion(index, size, read), note)
 
     def ciphertext(self, index: int) -> bytes:
         """The sealed part of an entry as it is stored; empty when it has none.

@@ -12,9 +12,7 @@ was made. The page waits for that, so ``force`` (X-Road: time-stamp now) changes
 from __future__ import annotations
 
 import asyncio
-import io
 import re
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -23,12 +21,13 @@ from urllib.parse import parse_qsl
 import structlog
 from cryptography import x509
 
+from exchange import asic
 from exchange.certificates import fingerprint_of
 from exchange.entries import Entry, Kind, Side
 from exchange.identifiers import ApplicationId
 from exchange.problems import Code, Problem
 from exchange.trust import RegistryState
-from mediator.journal.export import Chosen, make_export
+from mediator.journal.export import Chosen, Surroundings, make_export, unsigned
 from mediator.journal.log import Journal
 from mediator.journal.reader import JournalReader
 from mediator.records import Recorder
@@ -182,12 +181,7 @@ class Asic:
                     raise _Refused(413, _TOO_MUCH, literal=500)  # a part would look like the whole
         if not chosen:
             raise _Refused(404, "No signed documents found")
-        files = make_export(chosen, certificates)
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name in sorted(files):
-                archive.writestr(zipfile.ZipInfo(name), files[name], zipfile.ZIP_DEFLATED)
-        return buffer.getvalue()
+        return asic.pack(unsigned(make_export(chosen, Surroundings(certificates))))
 
 
 def _needed(given: Mapping[str, str], name: str) -> str:

@@ -63,7 +63,8 @@ def body(number: int) -> bytes:
 def part(number: int) -> SealedPart:
     digest = content_digest(body(number))
     return SealedPart(
-        f'"content-digest": {digest}\n"@signature-params": ();created={number}'.encode(),
+        f'"content-digest": {digest}\n'
+        f'"@signature-params": ("content-digest");created={number}'.encode(),
         sha256(str(number).encode()).digest() * 2,
         Head((("content-digest", digest),), "GET", f"/r1/LA/GOV/MPI/oda-mis/projects/{number}"),
         body(number),

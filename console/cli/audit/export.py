@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
 import click
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
+from console.cli.audit.evidence import signer, surroundings
 from console.cli.audit.journals import one_journal, open_journals
 from console.cli.audit.options import AS_JSON, DIRECTORY
 from console.cli.audit.printing import Progress, print_json
 from console.cli.audit.verdicts import export_verdict, print_verdict
-from exchange.certificates import fingerprint
 from exchange.entries import parse_entry
 from exchange.identifiers import ApplicationId, ServiceId
 from exchange.problems import Code, Problem
@@ -45,7 +44,22 @@ _Parties: TypeAlias = tuple[ApplicationId | None, ServiceId | None]
     "--output",
     required=True,
     type=click.Path(path_type=Path),
-    help="New folder, or a file that ends in .zip.",
+    help="New container (.asice, signed), or a new folder or .zip.",
+)
+@click.option(
+    "--registry",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A server's copy of the registry; else the one beside a journal, if there is one.",
+)
+@click.option(
+    "--seal-key",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Private key (PEM) of the member that signs the export.",
+)
+@click.option(
+    "--seal-certificate",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Seal certificate (PEM) of the member that signs the export.",
 )
 @AS_JSON
 def export(
@@ -55,12 +69,16 @@ def export(
     also: tuple[Path, ...],
     certificates: Path | None,
     output: Path,
+    registry: Path | None,
+    seal_key: Path | None,
+    seal_certificate: Path | None,
     as_json: bool,
 ) -> None:
     """Export all evidence of one exchange: that of entry INDEX in DIR, or of a message id.
 
     Entries of the same message id, client and service belong together. The export holds their
-    content in clear and may be read by its owner alone.
+    content in clear and may be read by its owner alone. With a seal key it is signed as a whole
+    (ASiC-E with CAdES); without one it is marked as not signed.
 
     Exit codes: 0 the export verifies; 1 it does not, or could not be made; 2 wrong usage.
     """
@@ -85,7 +103,9 @@ def export(
             detail=f"no published entry has the message id {message_id!r}; "
             "saphan audit search finds ids",
         )
-    write_export(make_export(chosen, _certificates(certificates)), output)
+    around = surroundings(chosen, certificates, registry)
+    signs = signer(seal_key, seal_certificate, around.authorities)
+    write_export(make_export(chosen, around), output, signs, datetime.now(UTC))
     verdict = verify_export(output)
     if as_json:
         print_json(
@@ -107,7 +127,8 @@ def export(
         return
     click.echo(
         f"{output}: {len(chosen)} entries of {message_id or 'one entry'}, {verdict.opened} with "
-        f"their content, {verdict.signatures} signatures verified."
+        f"their content, {verdict.signatures} signatures verified; "
+        f"{verdict.signed_by or 'not signed as a whole'}."
     )
     if verdict.without_certificate:
         click.echo(
@@ -146,22 +167,3 @@ def _exchange(
             + ", ".join([*places][:10]),
         )
     return [choice for chosen in found.values() for choice in chosen]
-
-
-def _certificates(folder: Path | None) -> dict[str, x509.Certificate]:
-    found: dict[str, x509.Certificate] = {}
-    for path in sorted(folder.rglob("*")) if folder else []:
-        if path.suffix not in {".pem", ".crt", ".cer"} or not path.is_file():
-            continue
-        if path.stat().st_size <= 1 << 20:
-            try:
-                certificates = x509.load_pem_x509_certificates(path.read_bytes())
-            except ValueError:
-                continue  # a key or something else in PEM
-            for certificate in certificates:
-                found[fingerprint(_der(certificate))] = certificate
-    return found
-
-
-def _der(certificate: x509.Certificate) -> bytes:
-    return certificate.public_bytes(Encoding.DER)

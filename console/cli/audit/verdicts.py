@@ -42,6 +42,11 @@ def export_verdict(path: Path, verdict: ExportVerdict) -> dict[str, Any]:
         "opened": verdict.opened,
         "signatures": verdict.signatures,
         "without_certificate": verdict.without_certificate,
+        "signed_by": verdict.signed_by,
+        "stamped_at": verdict.stamped_at,
+        "tokens": verdict.tokens,
+        "cosignatures": verdict.cosignatures,
+        "notes": list(verdict.notes),
         "findings": [_finding(finding) for finding in verdict.findings],
     }
 
@@ -83,8 +88,13 @@ def print_verdict(verdict: dict[str, Any]) -> None:
             f"{verdict['signatures']} signatures verified, {verdict['without_certificate']} "
             "without certificate."
         )
+        if verdict["signed_by"]:
+            stamped = f", stamped {verdict['stamped_at']}" if verdict["stamped_at"] else ""
+            click.echo(f"  the whole is signed by {verdict['signed_by']}{stamped}")
         for key in verdict["vkeys"]:
-            click.echo(f"  signed by {key}")
+            click.echo(f"  log signed by {key}")
+        for note in verdict["notes"]:
+            click.echo(plain(f"  not proven: {note}"))
     for finding in verdict["findings"]:
         entry = "" if finding["index"] is None else f"entry {finding['index']}, "
         line = f"  {finding['code']}: {entry}{finding['file']}: {finding['detail']}"

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from console.cli.audit.evidence import read_authorities
 from console.cli.audit.options import AS_JSON
 from console.cli.audit.printing import Progress, print_json
 from console.cli.audit.verdicts import export_verdict, journal_verdict, print_verdict
@@ -38,6 +39,11 @@ from mediator.journal.verify.workers import usable_processes
     help="A checkpoint of this log that you kept: cut and forked logs are refused.",
 )
 @click.option("--vkey", "vkeys", multiple=True, help="Verifier key of the log; may be repeated.")
+@click.option(
+    "--ca",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Authorities (PEM) that you trust; without it, of an export, those in it.",
+)
 @click.option("--tree-only", is_flag=True, help="Leave out the sealed parts.")
 @click.option(
     "--state",
@@ -55,6 +61,7 @@ def verify(
     paths: tuple[Path, ...],
     known: Path | None,
     vkeys: tuple[str, ...],
+    ca: Path | None,
     tree_only: bool,
     state: Path | None,
     processes: int | None,
@@ -74,10 +81,11 @@ def verify(
         state,
         read_state(state) if state else {},
     )
+    authorities = read_authorities(ca)
     verdicts: list[dict[str, Any]] = []
     for path in paths:
         if is_export(path):
-            verdicts.append(export_verdict(path, verify_export(path, keys)))
+            verdicts.append(export_verdict(path, verify_export(path, keys, authorities)))
         else:
             verdicts += _verify_journals(path, asked)
     good = all(verdict["good"] for verdict in verdicts)

@@ -1,83 +1,105 @@
-"""An export in a folder or a zip: written for its owner alone, read back within bounds."""
+"""Where an export is kept: a container, a plain zip or a folder; written for its owner alone."""
 
 from __future__ import annotations
 
-import io
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 
+from exchange import asic
 from exchange.problems import Code, Problem
 from mediator.journal.export.contents import DESCRIPTION
+from mediator.journal.export.signing import Signer, signed, unsigned
 
-MAX_EXPORT_SIZE = 1 << 30
+CONTAINER_SUFFIX = ".asice"
+_ARCHIVES = (CONTAINER_SUFFIX, ".zip")
 
 
-def write_export(files: Mapping[str, bytes], target: Path) -> None:
-    """Write an export to a new folder, or to a zip when the name ends in ``.zip``.
+def write_export(
+    files: Mapping[str, bytes], target: Path, signer: Signer | None, at: datetime
+) -> None:
+    """Write an export into a new container (``.asice``), a new zip or a new folder.
 
-    Only its owner may read it: it holds in clear what the journal keeps sealed.
+    Only its owner may read it, since it holds in clear what the journal keeps sealed.
+
+    Args:
+        signer: who signs it; None marks it as not signed.
+        at: the present.
 
     Raises:
-        Problem: ``Conflict`` when the target exists.
+        Problem: ``Conflict`` when the target exists; ``InvalidDocument`` for a container without a
+            signer.
     """
-    if target.exists():
+    if signer is None and target.suffix == CONTAINER_SUFFIX:
+        raise Problem(
+            Code.INVALID_DOCUMENT,
+            where=str(target),
+            detail=f"a container ({CONTAINER_SUFFIX}) is signed: give a seal key and its "
+            "certificate, or name a .zip or a folder, which are marked as not signed",
+        )
+    whole = unsigned(files) if signer is None else signed(files, signer, at)
+    try:
+        if target.suffix in _ARCHIVES:
+            _write(target, asic.pack(whole))
+            return
+        target.mkdir(parents=True, mode=0o700)
+    except FileExistsError as error:
         raise Problem(
             Code.CONFLICT, where=str(target), detail="it exists already; choose another name"
-        )
-    if target.suffix == ".zip":
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name in sorted(files):
-                archive.writestr(zipfile.ZipInfo(name), files[name], zipfile.ZIP_DEFLATED)
-        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(buffer.getvalue())
-        return
-    target.mkdir(parents=True, mode=0o700)
-    for name, data in files.items():
+        ) from error
+    for name, data in whole.items():
         path = target / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        _write(path, data)
+
+
+def _write(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
 
 
 def is_export(path: Path) -> bool:
-    return path.suffix == ".zip" or (path / DESCRIPTION).is_file()
+    """Whether this is named like an export, or a folder that holds one."""
+    return path.suffix in _ARCHIVES or (path / DESCRIPTION).is_file()
 
 
 def read_export(path: Path) -> dict[str, bytes]:
-    """Read an export back.
+    """Read an export back, within the bounds of :mod:`exchange.asic`.
 
     Raises:
-        Problem: ``InvalidDocument`` when it is no export, or over 1 GiB.
+        Problem: ``InvalidDocument`` when it is no export, too large, or holds what a container
+            must not.
     """
-    files: dict[str, bytes] = {}
-    total = 0
     try:
         if path.is_dir():
-            for file in sorted(path.rglob("*")):
-                if file.is_file():
-                    total += file.stat().st_size
-                    _check_size(total, path)
-                    files[file.relative_to(path).as_posix()] = file.read_bytes()
-        else:
-            with zipfile.ZipFile(path) as archive:
-                for info in archive.infolist():
-                    total += info.file_size
-                    _check_size(total, path)
-                    if info.filename in files:
-                        raise zipfile.BadZipFile(f"{info.filename} is there twice")
-                    files[info.filename] = archive.read(info)
-    # RuntimeError (also NotImplementedError): encrypted, or packed in a way that is not known here
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError) as error:
+            return _read_folder(path)
+        with path.open("rb") as file:
+            return asic.unpack(file, str(path))
+    except OSError as error:
         raise Problem(
             Code.INVALID_DOCUMENT, where=str(path), detail=f"cannot be read: {error}"
         ) from error
+
+
+def _read_folder(path: Path) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    total = 0
+    for file in sorted(path.rglob("*")):
+        name = file.relative_to(path).as_posix()
+        if file.is_symlink() or not (file.is_file() or file.is_dir()):
+            raise Problem(
+                Code.INVALID_DOCUMENT, where=f"{path}: {name[:80]}", detail="is no plain file"
+            )
+        if file.is_file():
+            asic.check_name(name)
+            total += file.stat().st_size
+            if total > asic.MAX_BYTES or len(files) >= asic.MAX_FILES:
+                raise Problem(
+                    Code.INVALID_DOCUMENT,
+                    where=str(path),
+                    detail=f"more than {asic.MAX_BYTES >> 20} MiB or {asic.MAX_FILES} files",
+                )
+            files[name] = file.read_bytes()
     return files
-
-
-def _check_size(total: int, path: Path) -> None:
-    if total > MAX_EXPORT_SIZE:
-        raise Problem(Code.INVALID_DOCUMENT, where=str(path), detail="more than 1 GiB")

@@ -2,40 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
 import orjson
 from cryptography import x509
 
-from exchange import sealed_parts
+from exchange import asic, cades
+from exchange.certificates import parse_certificates
 from exchange.checkpoint import open_checkpoint
-from exchange.entries import Entry, parse_entry
-from exchange.keys import verifying_key
-from exchange.notes import VerifierKey
+from exchange.cosignature import open_cosignature
+from exchange.entries import parse_entry
+from exchange.notes import VerifierKey, parse_note
 from exchange.problems import Code, Problem
 from exchange.proof import check_proof, parse_proof
-from exchange.sealed_parts import SealedPart
-from mediator.journal.export.contents import DESCRIPTION, PROOF, contents_of, keyid_of
+from exchange.timestamps import check_token
+from mediator.journal.export import records
+from mediator.journal.export.contents import (
+    CLOSED,
+    DESCRIPTION,
+    ISSUERS,
+    PROOF,
+    ROOTS,
+    SCRIPT,
+    SCRIPT_FILE,
+    Openness,
+)
 from mediator.journal.export.files import read_export
-from mediator.journal.verify import Finding, check_part
+from mediator.journal.export.records import Message
+from mediator.journal.export.registry import check_registry, parse_registry
+from mediator.journal.verify import Finding
+
+_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
 class ExportVerdict:
-    """What the verification of an export found."""
+    """What the verification of an export found.
+
+    Attributes:
+        logs: the verifier keys of the logs: to be compared with the registry's.
+        entries: how many entries are here.
+        opened: entries whose sealed part was decrypted and checked.
+        signatures: signatures that verified with a certificate of the export.
+        without_certificate: signatures whose certificate is not in the export.
+        signed_by: who signed the container; None when nobody did.
+        stamped_at: when the container existed at the latest, by a time-stamp authority.
+        tokens: time-stamps on the logs' checkpoints.
+        cosignatures: of witnesses on the logs' checkpoints.
+        notes: what is not here and so not proven, a sentence each.
+        findings: what is wrong.
+    """
 
     logs: tuple[str, ...]
-    """The verifier keys of the logs: to be compared with the registry's."""
     entries: int
     opened: int
-    """Entries whose sealed part was decrypted and checked."""
     signatures: int
-    """Signatures that verified with a certificate of the export."""
     without_certificate: int
-    """Signatures whose certificate is not in the export."""
+    signed_by: str | None
+    stamped_at: str | None
+    tokens: int
+    cosignatures: int
+    notes: tuple[str, ...]
     findings: tuple[Finding, ...]
 
     @property
@@ -43,49 +74,79 @@ class ExportVerdict:
         return not self.findings
 
 
+@dataclass(slots=True)
 class _Verification:
-    def __init__(self, files: dict[str, bytes], keys: Sequence[VerifierKey]) -> None:
-        self._files = files
-        self._left = set(files) - {"README.txt", DESCRIPTION}
-        self._given = keys
-        self._logs: list[VerifierKey | None] = []
-        self.findings: list[Finding] = []
-        self.entries = self.opened = self.signatures = self.without_certificate = 0
+    files: dict[str, bytes]
+    given: Sequence[VerifierKey]
+    authorities: tuple[x509.Certificate, ...]
+    left: set[str] = field(default_factory=set)
+    logs: list[VerifierKey | None] = field(default_factory=list)
+    requests: list[Message] = field(default_factory=list)
+    answers: list[Message] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    signed_by: str | None = None
+    stamped_at: str | None = None
+    entries: int = 0
+    opened: int = 0
+    signatures: int = 0
+    without_certificate: int = 0
+    tokens: int = 0
+    cosignatures: int = 0
 
     def run(self) -> ExportVerdict:
+        self.left = set(self.files)
         listed, origins = self._description()
-        self._logs = [self._log(number, origin) for number, origin in enumerate(origins)]
-        for index, log in listed:
-            self._check_entry(index, log)
-        for name in sorted(self._left):
-            if not name.startswith("certificates/"):
-                self._find(Code.INVALID_DOCUMENT, name, None, "belongs to no entry of the export")
+        self._trust()
+        self._container()
+        for number, origin in enumerate(origins):
+            self.logs.append(self._log(f"logs/{number}", origin))
+        for index, log, openness in listed:
+            self._entry(index, log, openness)
+        self._bindings()
+        self._rest()
         return ExportVerdict(
-            tuple(str(key) for key in self._logs if key),
+            tuple(str(key) for key in self.logs if key),
             self.entries,
             self.opened,
             self.signatures,
             self.without_certificate,
+            self.signed_by,
+            self.stamped_at,
+            self.tokens,
+            self.cosignatures,
+            tuple(self.notes),
             tuple(self.findings),
         )
 
-    def _find(self, code: Code, file: str, index: int | None, detail: str) -> None:
-        self.findings.append(Finding(code, file, index, detail))
+    @contextmanager
+    def _finding(self, file: str, index: int | None = None) -> Iterator[None]:
+        """A Problem inside becomes a finding, at its own file if it names one of the export."""
+        try:
+            yield
+        except Problem as problem:
+            at = problem.where if problem.where in self.files else file
+            self.findings.append(Finding(problem.code, at, index, problem.detail))
 
     def _take(self, name: str) -> bytes:
-        self._left.discard(name)
-        if name not in self._files:
+        self.left.discard(name)
+        if name not in self.files:
             raise Problem(Code.INVALID_DOCUMENT, where=name, detail="is missing")
-        return self._files[name]
+        return self.files[name]
 
-    def _description(self) -> tuple[list[tuple[int, int]], list[str]]:
+    def _description(self) -> tuple[list[tuple[int, int, Openness]], list[str]]:
         try:
             document = orjson.loads(self._take(DESCRIPTION))
-            listed = [(item["index"], item["log"]) for item in document["entries"]]
+            listed = [
+                (item["index"], item["log"], Openness(item["sealed"]))
+                for item in document["entries"]
+            ]
             origins = list(document["logs"])
-            if not listed or not all(
+            if document["v"] != _VERSION or not listed:
+                raise ValueError("version or entries")
+            if not all(
                 type(index) is int and type(log) is int and 0 <= log < len(origins)
-                for index, log in listed
+                for index, log, _ in listed
             ):
                 raise ValueError("entries")
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
@@ -94,114 +155,190 @@ class _Verification:
             ) from error
         return listed, origins
 
-    def _log(self, number: int, origin: str) -> VerifierKey | None:
-        file = f"logs/{number}/vkey"
-        try:
-            key = VerifierKey.parse(self._take(file).decode().removesuffix("\n"), file)
+    # ------------------------------------------------------------------ the container
+
+    def _trust(self) -> None:
+        """Authorities: those that were given, else those of the export."""
+        own: list[x509.Certificate] = []
+        for name in (ROOTS, ISSUERS):
+            if name in self.files:
+                with self._finding(name):
+                    own += parse_certificates(self._take(name))
+        if not self.authorities:
+            self.authorities = tuple(own)
+            if own:
+                self.notes.append("the authorities are those of the export itself; give yours")
+            else:
+                self.notes.append("there are no authorities, so no certificate was judged")
+        with self._finding("registry/"):
+            kept = [name for name in self.files if name.startswith("registry/")]
+            self.left -= set(kept)
+            check_registry(parse_registry(self.files))
+        if not kept:
+            self.notes.append("the registry's state is not here")
+
+    def _container(self) -> None:
+        rest = {
+            name: data
+            for name, data in self.files.items()
+            if name not in {asic.MIMETYPE_FILE, asic.MANIFEST, asic.SIGNATURE}
+        }
+        with self._finding(asic.MANIFEST):
+            manifest = self._take(asic.MANIFEST)
+            for name, reason in asic.changed_files(manifest, rest):
+                self.findings.append(Finding(Code.JOURNAL_CORRUPT, name, None, reason))
+            if not asic.is_signed(manifest):
+                self.left.discard("UNSIGNED.txt")
+                self.notes.append("NOT SIGNED: nobody vouches for this collection as a whole")
+                return
+            with self._finding(asic.MIMETYPE_FILE):
+                if self._take(asic.MIMETYPE_FILE) != asic.MIMETYPE.encode():
+                    raise Problem(Code.INVALID_DOCUMENT, detail="says something else")
+            with self._finding(asic.SIGNATURE):
+                self._signature(manifest)
+
+    def _signature(self, manifest: bytes) -> None:
+        signature = self._take(asic.SIGNATURE)
+        found = cades.open_signature(signature, manifest, self.authorities, asic.SIGNATURE)
+        self.signed_by = f"{found.member}, {found.level}"
+        if found.timestamp is None:
+            self.notes.append("nobody stamped the container's signature: its time is its signer's")
+        else:
+            self.stamped_at = found.timestamp.time.isoformat()
+
+    # ------------------------------------------------------------------ logs
+
+    def _log(self, folder: str, origin: str) -> VerifierKey | None:
+        file = f"{folder}/vkey"
+        key: VerifierKey | None = None
+        with self._finding(file):
+            key = VerifierKey.parse(self._line(file), file)
             if key.name != origin:
                 raise Problem(Code.INVALID_NOTE, where=file, detail=f"is not the key of {origin}")
-            if self._given and key not in self._given:
+            if self.given and key not in self.given:
                 raise Problem(
                     Code.INVALID_NOTE, where=file, detail="is none of the keys that were given"
                 )
-            file = f"logs/{number}/checkpoint"
-            open_checkpoint(self._take(file), key, origin, file)
-        except (Problem, UnicodeDecodeError) as error:
-            detail = error.detail if isinstance(error, Problem) else "not UTF-8"
-            self._find(Code.INVALID_NOTE, file, None, detail)
-            return None
-        return key
+        file = f"{folder}/checkpoint"
+        with self._finding(file):
+            note = self._take(file)
+            if key is None:
+                return None
+            open_checkpoint(note, key, origin, file)
+            self._witnesses(folder, note)
+            self._tokens(folder, note)
+            return key
+        return None
 
-    def _check_entry(self, index: int, log: int) -> None:
+    def _line(self, file: str) -> str:
+        try:
+            return self._take(file).decode().removesuffix("\n")
+        except UnicodeDecodeError as error:
+            raise Problem(Code.INVALID_NOTE, where=file, detail="not UTF-8") from error
+
+    def _witnesses(self, folder: str, data: bytes) -> None:
+        file, found = f"{folder}/witnesses", 0
+        note = parse_note(data)
+        known = self._line(file).split("\n") if file in self.files else []
+        for key in {*(VerifierKey.parse(line, file) for line in known), *self.given}:
+            if any(line.is_by(key) for line in note.signatures) and key.kind != 1:
+                open_cosignature(note, key, f"{folder}/checkpoint")
+                found += 1
+        self.cosignatures += found
+        if not found:
+            self.notes.append(f"{folder}: no witness that is known here cosigned the checkpoint")
+
+    def _tokens(self, folder: str, data: bytes) -> None:
+        digest = sha256(parse_note(data).text.encode()).digest()
+        names = sorted(name for name in self.files if name.startswith(f"{folder}/tokens/"))
+        for name in names:
+            with self._finding(name):
+                try:
+                    check_token(self._take(name), digest, self.authorities)
+                except Problem as problem:
+                    raise Problem(problem.code, where=name, detail=problem.detail) from problem
+                self.tokens += 1
+        if not names:
+            self.notes.append(f"{folder}: nobody stamped the checkpoint")
+
+    # ------------------------------------------------------------------ entries
+
+    def _entry(self, index: int, log: int, openness: Openness) -> None:
         folder = f"entries/{log}-{index}"
         self.entries += 1
-        try:
-            data = self._take(f"{folder}/entry.json")
-            entry = parse_entry(data, f"{folder}/entry.json")
-            proof = parse_proof(self._take(f"{folder}/{PROOF}"), f"{folder}/{PROOF}")
-            key = self._logs[log]
-            if proof.index != index or proof.checkpoint != self._files.get(
-                f"logs/{log}/checkpoint"
-            ):
-                raise Problem(
-                    Code.INVALID_PROOF,
-                    where=f"{folder}/{PROOF}",
-                    detail="is of another entry or another checkpoint",
-                )
-            if key is not None:
-                check_proof(proof, data, key, f"{folder}/{PROOF}")
-            if entry.sealed is not None:
-                self._check_sealed(folder, entry)
-        except Problem as problem:
-            file = problem.where if problem.where in self._files else folder
-            self._find(problem.code, file, index, problem.detail)
+        with self._finding(folder, index):
+            file = f"{folder}/entry.json"
+            data = self._take(file)
+            entry = parse_entry(data, file)
+            self._inclusion(folder, index, log, data)
+            if (entry.sealed is None) != (openness is Openness.NONE):
+                raise Problem(Code.INVALID_DOCUMENT, where=DESCRIPTION, detail="is not so")
+            if openness in {Openness.CLOSED, Openness.ERASED, Openness.ABSENT}:
+                self._take(f"{folder}/{CLOSED}")
+                self.notes.append(f"{folder}: its content is not here ({openness})")
+            if openness in {Openness.OPEN, Openness.CLOSED, Openness.ERASED}:
+                file = f"{folder}/sealed.bin"
+                ciphertext = self._take(file)
+                records.check_ciphertext(entry, ciphertext, file)
+            if openness is Openness.OPEN:
+                key = self._take(f"{folder}/record.key")
+                part = records.open_record(entry, ciphertext, key, folder, self._take)
+                self.opened += 1
+                if part.base:
+                    message = records.read_message(part, folder)
+                    (self.requests if message.is_request else self.answers).append(message)
+                    name = f"certificates/{message.keyid}.pem"
+                    if name not in self.files:
+                        self.without_certificate += 1
+                        return
+                    pem = self._take(name)
+                    certificate = records.check_signature(message, part, pem, name)
+                    self.signatures += 1
+                    if self.authorities:
+                        records.check_signer(message, entry, certificate, self.authorities, name)
 
-    def _check_sealed(self, folder: str, entry: Entry) -> None:
-        assert entry.sealed is not None  # noqa: S101  # the caller asked
-        file = f"{folder}/sealed.bin"
-        ciphertext = self._take(file)
-        if (len(ciphertext), sha256(ciphertext).hexdigest()) != (
-            entry.sealed.size,
-            entry.sealed.digest,
-        ):
+    def _inclusion(self, folder: str, index: int, log: int, data: bytes) -> None:
+        file, checkpoint = f"{folder}/{PROOF}", self.files.get(f"logs/{log}/checkpoint")
+        proof = parse_proof(self._take(file), file)
+        if proof.index != index or proof.checkpoint != checkpoint:
             raise Problem(
-                Code.JOURNAL_CORRUPT, where=file, detail="another digest than the entry says"
+                Code.INVALID_PROOF, where=file, detail="is of another entry or another checkpoint"
             )
-        if f"{folder}/record.key" not in self._files:
-            return
-        try:
-            record_key = bytes.fromhex(self._take(f"{folder}/record.key").decode())
-        except ValueError as error:
-            raise Problem(
-                Code.SEALED_PART_UNREADABLE, where=f"{folder}/record.key", detail="not hex"
-            ) from error
-        plaintext = sealed_parts.decrypt(ciphertext, record_key, entry.sealed.key)
-        part = sealed_parts.parse_part(plaintext)
-        check_part(part, entry.commitment, entry.size)
-        for name, data in contents_of(part).items():
-            if self._take(f"{folder}/{name}") != data:
-                raise Problem(
-                    Code.JOURNAL_CORRUPT,
-                    where=f"{folder}/{name}",
-                    detail="is not what the sealed part holds",
+        key = self.logs[log]
+        if key is not None:
+            check_proof(proof, data, key, file)
+
+    def _bindings(self) -> None:
+        for answer in self.answers:
+            with self._finding(f"{answer.folder}/base.txt"):
+                if not records.check_binding(answer, self.requests):
+                    self.notes.append(f"{answer.folder}: the request that it answers is not here")
+
+    def _rest(self) -> None:
+        """What was not taken by a check: trust material that nothing needed, or a finding."""
+        if SCRIPT_FILE in self.files and self.files[SCRIPT_FILE] != SCRIPT.encode():
+            self.notes.append(f"{SCRIPT_FILE} is not the one of this version of Saphan")
+        for name in sorted(self.left - {SCRIPT_FILE, "README.txt"}):
+            if not name.startswith(("certificates/", "revocation/")):
+                self.findings.append(
+                    Finding(Code.INVALID_DOCUMENT, name, None, "belongs to no entry of the export")
                 )
-        self.opened += 1
-        if part.base:
-            self._check_signature(folder, part)
-
-    def _check_signature(self, folder: str, part: SealedPart) -> None:
-        keyid = keyid_of(part.base)
-        name = f"certificates/{keyid}.pem"
-        if name not in self._files:
-            self.without_certificate += 1
-            return
-        try:
-            certificate = x509.load_pem_x509_certificate(self._files[name])
-        except ValueError as error:
-            raise Problem(
-                Code.CERTIFICATE_UNTRUSTED, where=name, detail="not a PEM certificate"
-            ) from error
-        key = verifying_key(certificate)
-        if key.keyid != keyid:
-            raise Problem(Code.CERTIFICATE_MISMATCH, where=name, detail="has another fingerprint")
-        try:
-            key.verify(part.signature, part.base)
-        except Problem as problem:
-            raise Problem(
-                problem.code, where=f"{folder}/signature.bin", detail=problem.detail
-            ) from problem
-        self.signatures += 1
 
 
-def verify_export(path: Path, keys: Sequence[VerifierKey] = ()) -> ExportVerdict:
+def verify_export(
+    path: Path,
+    keys: Sequence[VerifierKey] = (),
+    authorities: Sequence[x509.Certificate] = (),
+) -> ExportVerdict:
     """Verify an export without its journal.
 
     Args:
-        path: the folder or the zip.
+        path: the container, the zip or the folder.
         keys: verifier keys that are trusted; without any, those in the export are taken, and the
             verdict names them.
+        authorities: certificates that are trusted; without any, those in the export are taken.
 
     Raises:
         Problem: ``InvalidDocument`` when it is no export at all.
     """
-    return _Verification(read_export(path), keys).run()
+    return _Verification(read_export(path), keys, tuple(authorities)).run()

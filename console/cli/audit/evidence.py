@@ -1,0 +1,131 @@
+"""What `saphan audit export` and `verify` read besides journals: certificates, keys, registry."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import click
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from exchange.certificates import fingerprint_of, parse_certificates
+from exchange.entries import parse_entry
+from exchange.identifiers import MemberId
+from exchange.keys import signing_key
+from exchange.problems import Code, Problem
+from mediator.journal.export import Chosen, Registered, Signer, Surroundings, read_registry
+from mediator.journal.export.registry import UNKNOWN
+
+_SUFFIXES = {".pem", ".crt", ".cer"}
+_MAX_FILE_BYTES = 1 << 20
+
+
+def surroundings(
+    chosen: Sequence[Chosen], certificates: Path | None, registry: Path | None
+) -> Surroundings:
+    """What is known around some entries.
+
+    Args:
+        certificates: a folder with certificates of signers and authorities.
+        registry: a server's copy of the registry; without it the one beside the first journal
+            that has one.
+
+    Raises:
+        Problem: ``InvalidDocument`` or ``UntrustedMetadata`` for a copy that cannot be used.
+    """
+    known = _registered(chosen, registry)
+    found = certificates_in(certificates)
+    authorities = list(known.authorities)
+    authorities += (each for each in found.values() if _is_authority(each, authorities))
+    return Surroundings(
+        certificates=known.certificates | found,
+        authorities=tuple(authorities),
+        registry=known.files,
+    )
+
+
+def _registered(chosen: Sequence[Chosen], registry: Path | None) -> Registered:
+    beside = (choice.journal.directory.parent / "registry" for choice in chosen)
+    folders = [registry] if registry else [each for each in beside if _is_copy(each)]
+    return read_registry(folders[0], _parties(chosen)) if folders else UNKNOWN
+
+
+def _is_copy(folder: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return (folder / "accepted.json").is_file()
+    return False
+
+
+def _parties(chosen: Iterable[Chosen]) -> set[MemberId]:
+    found: set[MemberId] = set()
+    for choice in chosen:
+        entry = parse_entry(choice.journal.entry(choice.index))
+        if entry.client is not None:
+            found.add(entry.client.member)
+        if entry.service is not None:
+            found.add(entry.service.member)
+        if entry.peer is not None:
+            found.add(entry.peer.member)
+    return found
+
+
+def _is_authority(certificate: x509.Certificate, known: Sequence[x509.Certificate]) -> bool:
+    try:
+        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
+        return False
+    return constraints.value.ca and certificate not in known
+
+
+def certificates_in(folder: Path | None) -> dict[str, x509.Certificate]:
+    """The certificates (PEM) in and below a folder, by fingerprint."""
+    found: dict[str, x509.Certificate] = {}
+    for path in sorted(folder.rglob("*")) if folder else []:
+        if path.suffix not in _SUFFIXES or not path.is_file():
+            continue
+        if path.stat().st_size <= _MAX_FILE_BYTES:
+            with contextlib.suppress(ValueError):  # a key or something else in PEM
+                for certificate in x509.load_pem_x509_certificates(path.read_bytes()):
+                    found[fingerprint_of(certificate)] = certificate
+    return found
+
+
+def read_authorities(path: Path | None) -> tuple[x509.Certificate, ...]:
+    """Certificates of trusted authorities from a PEM file.
+
+    Raises:
+        Problem: ``InvalidDocument``.
+    """
+    if path is None:
+        return ()
+    return tuple(parse_certificates(path.read_bytes()))
+
+
+def signer(
+    key: Path | None, certificate: Path | None, authorities: Sequence[x509.Certificate]
+) -> Signer | None:
+    """Who signs an export; nobody when neither file is given.
+
+    Raises:
+        Problem: ``InvalidSettings`` for a file that does not hold what it should.
+        UsageError: only one of the two is given.
+    """
+    if key is None and certificate is None:
+        return None
+    if key is None or certificate is None:
+        raise click.UsageError("--seal-key and --seal-certificate go together.")
+    try:
+        private = load_pem_private_key(key.read_bytes(), None)
+        first, *links = x509.load_pem_x509_certificates(certificate.read_bytes())
+        sealing = signing_key(private, first)  # type: ignore[arg-type]  # it says what it refuses
+    except (ValueError, TypeError, OSError) as error:
+        raise Problem(
+            Code.INVALID_SETTINGS,
+            where=f"{key}, {certificate}",
+            detail="not a private key and a certificate in PEM",
+        ) from error
+    return Signer(
+        sealing, first, (*authorities, *(each for each in links if each not in authorities))
+    )

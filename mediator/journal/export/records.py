@@ -1,0 +1,183 @@
+"""Checking the sealed part of one entry of an export: content, signature, signer, binding.
+
+Everything takes files by name and raises a Problem at the file that is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+
+from cryptography import x509
+
+from exchange import sealed_parts
+from exchange.certificates import judge_seal
+from exchange.entries import Entry
+from exchange.envelope import REQUEST_TAG
+from exchange.identifiers import MemberId
+from exchange.keys import verifying_key
+from exchange.problems import Code, Problem
+from exchange.sealed_parts import SealedPart
+from exchange.signature import parse_signature_base
+from mediator.journal.export.contents import contents_of
+from mediator.journal.verify import check_part
+
+_BOUND = ";req"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message whose signature was read: what it says of itself."""
+
+    folder: str
+    lines: Mapping[str, str]
+    input: str
+    keyid: str
+    created: int
+    is_request: bool
+
+
+def check_ciphertext(entry: Entry, ciphertext: bytes, where: str) -> None:
+    """Check a sealed part against the digest in its entry.
+
+    Raises:
+        Problem: ``JournalCorrupt``.
+    """
+    assert entry.sealed is not None  # noqa: S101  # the caller asked
+    found = len(ciphertext), sha256(ciphertext).hexdigest()
+    if found != (entry.sealed.size, entry.sealed.digest):
+        raise Problem(
+            Code.JOURNAL_CORRUPT, where=where, detail="another digest than the entry says"
+        )
+
+
+def open_record(
+    entry: Entry, ciphertext: bytes, key: bytes, folder: str, take: Callable[[str], bytes]
+) -> SealedPart:
+    """Decrypt a sealed part with its record's key and compare it with the files beside it.
+
+    Raises:
+        Problem: ``SealedPartUnreadable``, ``JournalCorrupt``, ``DigestMismatch``.
+    """
+    assert entry.sealed is not None  # noqa: S101  # the caller asked
+    where = f"{folder}/record.key"
+    try:
+        record_key = bytes.fromhex(key.decode("ascii"))
+        if f"{record_key.hex()}\n".encode() != key:
+            raise ValueError("another spelling")
+    except ValueError as error:
+        raise Problem(Code.SEALED_PART_UNREADABLE, where=where, detail="not a key") from error
+    plaintext = sealed_parts.decrypt(ciphertext, record_key, entry.sealed.key)
+    part = sealed_parts.parse_part(plaintext)
+    check_part(part, entry.commitment, entry.size)
+    for name, data in contents_of(part).items():
+        if take(f"{folder}/{name}") != data:
+            raise Problem(
+                Code.JOURNAL_CORRUPT,
+                where=f"{folder}/{name}",
+                detail="is not what the sealed part holds",
+            )
+    return part
+
+
+def read_message(part: SealedPart, folder: str) -> Message:
+    """Read the signature base of a part.
+
+    Raises:
+        Problem: ``MalformedSignature``.
+    """
+    where = f"{folder}/base.txt"
+    try:
+        lines, member = parse_signature_base(part.base)
+    except Problem as problem:
+        raise Problem(problem.code, where=where, detail=problem.detail) from problem
+    parameters = member.parameters
+    created = parameters.get("created")
+    return Message(
+        folder,
+        lines,
+        member.text,
+        str(parameters.get("keyid", "")),
+        created if isinstance(created, int) else 0,
+        parameters.get("tag") == REQUEST_TAG,
+    )
+
+
+def check_signature(message: Message, part: SealedPart, pem: bytes, where: str) -> x509.Certificate:
+    """Check a signature with a certificate of the export.
+
+    Raises:
+        Problem: ``CertValidation`` or ``IncorrectCertificate`` at ``where``,
+            ``InvalidSignatureValue`` at the signature.
+    """
+    try:
+        certificate = x509.load_pem_x509_certificate(pem)
+        key = verifying_key(certificate)
+    except ValueError as error:
+        raise Problem(
+            Code.CERTIFICATE_UNTRUSTED, where=where, detail="not a PEM certificate"
+        ) from error
+    if key.keyid != message.keyid:
+        raise Problem(Code.CERTIFICATE_MISMATCH, where=where, detail="has another fingerprint")
+    try:
+        key.verify(part.signature, part.base)
+    except Problem as problem:
+        raise Problem(
+            problem.code, where=f"{message.folder}/signature.bin", detail=problem.detail
+        ) from problem
+    return certificate
+
+
+def check_signer(
+    message: Message,
+    entry: Entry,
+    certificate: x509.Certificate,
+    authorities: Sequence[x509.Certificate],
+    where: str,
+) -> None:
+    """Check that the signer is the party that the entry names, certified when it signed.
+
+    Raises:
+        Problem: ``IncorrectCertificate``, ``CertValidation`` or ``CertificateExpired``.
+    """
+    at = datetime.fromtimestamp(message.created, UTC)
+    try:
+        member = judge_seal(certificate, authorities, at)
+    except Problem as problem:
+        raise Problem(problem.code, where=where, detail=problem.detail) from problem
+    expected = _party(entry, of_request=message.is_request)
+    if expected is not None and member != expected:
+        raise Problem(
+            Code.CERTIFICATE_MISMATCH, where=where, detail=f"is of {member}, not of {expected}"
+        )
+
+
+def _party(entry: Entry, *, of_request: bool) -> MemberId | None:
+    if of_request:
+        return None if entry.client is None else entry.client.member
+    return None if entry.service is None else entry.service.member
+
+
+def check_binding(answer: Message, requests: Sequence[Message]) -> bool:
+    """Whether one of the requests is what an answer answers; False when it is not here.
+
+    Raises:
+        Problem: ``InconsistentResponse`` when the answer repeats the request wrongly.
+    """
+    bound = {
+        name.removesuffix(_BOUND): value
+        for name, value in answer.lines.items()
+        if name.endswith(_BOUND)
+    }
+    named = bound.pop('"signature-input"', "").partition("=")[2]
+    found = [request for request in requests if request.input == named]
+    for request in found:
+        if any(request.lines.get(name) != value for name, value in bound.items()):
+            raise Problem(
+                Code.INCONSISTENT_RESPONSE,
+                where=f"{answer.folder}/base.txt",
+                detail=f"says other things of its request than {request.folder}",
+            )
+    return bool(found)

@@ -1,4 +1,5 @@
-"""The administration: health, metrics, agreements, what is thought of other servers, maintenance.
+"""The administration: health, metrics, agreements, what is thought of other servers, maintenance,
+orders that hide uses.
 
 It is its OpenAPI document (``apis/admin.yaml``), on a listener of its own, on loopback by default.
 """
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from mediator.auditing.ordering import Ordering
 from mediator.discovery import Peer, Peers, State
 from mediator.health import Health
 from mediator.maintenance import Maintenance, parse_order
@@ -30,6 +32,7 @@ class Admin:
     peers: Peers
     maintenance: Maintenance
     recorder: Recorder
+    ordering: Ordering
 
     def api(self) -> Api:
         """The API at the root of the listener."""
@@ -42,6 +45,9 @@ class Admin:
             "maintenance": self._maintenance,
             "beginMaintenance": self._begin,
             "endMaintenance": self._end,
+            "hidings": self._hidings,
+            "orderHiding": self._hide,
+            "liftHiding": self._lift,
         }
         return Api(document, operations)
 
@@ -86,6 +92,18 @@ class Admin:
         await asyncio.to_thread(self.maintenance.end)
         await self.recorder.event("maintenance ended")
         return await self._maintenance(request)
+
+    async def _hidings(self, request: ApiRequest) -> Reply:
+        return json_reply(200, self.ordering.describe())
+
+    async def _hide(self, request: ApiRequest) -> Reply:
+        """Hide uses from the persons concerned; durable and recorded when this returns."""
+        return json_reply(200, (await self.ordering.order(request.body)).describe())
+
+    async def _lift(self, request: ApiRequest) -> Reply:
+        """Hide them no more; durable and recorded when this returns."""
+        order = await self.ordering.lift(int(request.path["number"]))
+        return json_reply(200, order.describe())
 
     def _measure(self) -> None:
         states = [peer.state for peer in self.peers.known]

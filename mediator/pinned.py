@@ -140,6 +140,14 @@ class PinnedAgreements:
             return problem.code in {Code.PURPOSE_NOT_ALLOWED, Code.SUBJECT_MISSING}
         return True
 
+    def disclosure_delay_days(self, reference: str | None) -> int:
+        """For how many days a use under an agreement is not told; the most that any version of it
+        says which is pinned here."""
+        name = (reference or "").rpartition("/")[0]
+        return max(
+            (one.disclosure_delay_days for one in self.agreements if one.id == name), default=0
+        )
+
     def doubts(
         self, documents: Mapping[ServiceId, bytes], schemas: Mapping[str, bytes]
     ) -> list[str]:

@@ -248,6 +248,15 @@ class Recorder:
             None,
         )
 
+    async def order(self, event: str, text: bytes) -> int:
+        """An order of the administration, whose text is sealed; returns the index of its entry."""
+        receipt = await self.journal.record(
+            Entry(kind=Kind.SYSTEM, side=Side.SERVER, at=self.clock.now(), event=event),
+            self.server.member,
+            self._part(Head(), text),
+        )
+        return receipt.index
+
     def reported(self, problem: Problem) -> None:
         """Count a broken contract that the service lets through."""
         self.metrics.reported(problem)

@@ -34,6 +34,7 @@ from mediator.admin import Admin
 from mediator.attempts import Trying
 from mediator.auditing.hidings import FILE as HIDINGS_FILE
 from mediator.auditing.hidings import Hidings
+from mediator.auditing.ordering import Ordering
 from mediator.auditing.service import Auditing
 from mediator.background import Background, background_tasks
 from mediator.checks import Checks
@@ -360,6 +361,9 @@ def _auditing(base: _Base) -> Auditing:
         [member.id for member in settings.members],
         base.state,
         base.hidings,
+        lambda reference: max(
+            settings.disclosure_delay_days, base.agreements.disclosure_delay_days(reference)
+        ),
         base.clock,
     )
 
@@ -441,6 +445,8 @@ async def _witnessing(base: _Base) -> Witnessing:
 
 
 def _admin(base: _Base, peers: Peers, provider: Provider, watched: _Watched) -> Admin:
+    ordering = Ordering(base.hidings, base.recorder, base.clock)
+    base.background.start(ordering.run())
     health = Health(
         base.journal,
         base.settings.limits.low_disk_bytes,
@@ -453,7 +459,9 @@ def _admin(base: _Base, peers: Peers, provider: Provider, watched: _Watched) -> 
         provider.once,
         watched.checks(),
     )
-    return Admin(health, base.agreements, base.metrics, peers, base.maintenance, base.recorder)
+    return Admin(
+        health, base.agreements, base.metrics, peers, base.maintenance, base.recorder, ordering
+    )
 
 
 async def _open_book(base: _Base) -> OnceBook:

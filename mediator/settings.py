@@ -422,6 +422,12 @@ class ServerSettings:
     once: OnceSettings = setting(
         "the book of requests that were carried out", default_factory=OnceSettings
     )
+    disclosure_delay_days: int = setting(
+        "days for which no use is told to the person whom it was about; an agreement may say more",
+        default=0,
+        low=0,
+        high=3660,
+    )
     log_level: str = setting("debug, info, warning or error", default="info")
 
     def __post_init__(self) -> None:

@@ -26,7 +26,7 @@ MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
 _Command = TypeVar("_Command", bound=Callable[..., None])
 
 
-def _on_a_server(command: _Command) -> _Command:
+def on_a_server(command: _Command) -> _Command:
     """The argument and the options by which a running server is named."""
     parameters = (
         click.argument(
@@ -56,7 +56,7 @@ def maintenance() -> None:
 
 
 @maintenance.command("begin")
-@_on_a_server
+@on_a_server
 @click.option("--notice", required=True, help="One line that callers read.")
 @click.option(
     "--until",
@@ -68,32 +68,32 @@ def begin(
 ) -> None:
     """Begin maintenance of the server of SETTINGS, or change its notice; survives a restart."""
     order = {"notice": notice} | ({"until": until} if until is not None else {})
-    _show_maintenance(_ask(settings, admin, "PUT", "/maintenance", order), as_json)
+    _show_maintenance(ask_server(settings, admin, "PUT", "/maintenance", order), as_json)
 
 
 @maintenance.command("end")
-@_on_a_server
+@on_a_server
 def end(settings: Path | None, admin: str | None, as_json: bool) -> None:
     """End maintenance: the server of SETTINGS takes messages again."""
-    _show_maintenance(_ask(settings, admin, "DELETE", "/maintenance"), as_json)
+    _show_maintenance(ask_server(settings, admin, "DELETE", "/maintenance"), as_json)
 
 
 @maintenance.command("show")
-@_on_a_server
+@on_a_server
 def show(settings: Path | None, admin: str | None, as_json: bool) -> None:
     """Say whether the server of SETTINGS is in maintenance."""
-    _show_maintenance(_ask(settings, admin, "GET", "/maintenance"), as_json)
+    _show_maintenance(ask_server(settings, admin, "GET", "/maintenance"), as_json)
 
 
 @click.command("peers")
-@_on_a_server
+@on_a_server
 def peers(settings: Path | None, admin: str | None, as_json: bool) -> None:
     """List the servers that the server of SETTINGS has called, and what it thinks of each.
 
     A server that rests (`open`) gets no messages until its time is over; `half-open`: one message
     looks whether it is well.
     """
-    answer = _ask(settings, admin, "GET", "/peers")
+    answer = ask_server(settings, admin, "GET", "/peers")
     if as_json:
         click.echo(orjson.dumps(answer).decode())
         return
@@ -151,7 +151,7 @@ def _address(settings: Path | None, admin: str | None) -> tuple[str, int]:
     return host, port
 
 
-def _ask(
+def ask_server(
     settings: Path | None, admin: str | None, method: str, path: str, order: object = None
 ) -> Any:
     """What the administration answers."""

@@ -10,6 +10,7 @@ import click
 import orjson
 
 from console.cli.administration import maintenance, peers
+from console.cli.hidings import hiding
 from console.cli.options import JSON
 from exchange.identifiers import ServiceId
 from mediator.server import open_server, serve
@@ -29,6 +30,7 @@ def mediator() -> None:
 
 mediator.add_command(maintenance)
 mediator.add_command(peers)
+mediator.add_command(hiding)
 
 
 @mediator.command("serve")

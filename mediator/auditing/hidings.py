@@ -135,9 +135,9 @@ class Hidings:
         """All orders that are remembered, ended ones too."""
         return tuple(self._orders.values())
 
-    def hides(self, facts: Facts, now: datetime) -> bool:
-        """Whether any order hides an entry at a time."""
-        return any(order.hides(facts, now) for order in self._orders.values())
+    def hiding(self, facts: Facts, now: datetime) -> Order | None:
+        """The order that hides an entry at a time, if any does."""
+        return next((order for order in self._orders.values() if order.hides(facts, now)), None)
 
     def check_room(self) -> None:
         """Raises: Problem ``Conflict`` when there are as many orders in force as are kept."""

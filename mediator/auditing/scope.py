@@ -85,7 +85,7 @@ class Scope:
         if mandate.services and facts.service not in set(map(str, mandate.services)):
             return False
         return mandate.hidden or not (
-            self.hidings.hides(facts, self.now)
+            self.hidings.hiding(facts, self.now) is not None
             or (facts.kind == Kind.SYSTEM and (event or "").startswith(HIDING))
         )
 

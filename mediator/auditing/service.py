@@ -33,13 +33,16 @@ from exchange.entries import Kind
 from exchange.identifiers import MemberId, ServiceId
 from exchange.problems import ACTED, Code, Problem
 from exchange.proof import format_proof
+from exchange.subjects import tag
 from exchange.trust import RegistryState
 from mediator.audit_api import query_of
 from mediator.auditing.evidence import evidence_of
 from mediator.auditing.hidings import Hidings
 from mediator.auditing.scope import Facts, Scope
+from mediator.auditing.usage import DelayOf, Uses
 from mediator.journal import index
 from mediator.journal.index import Cursor, IndexReader, Query
+from mediator.journal.keyring import KeyRing
 from mediator.journal.reader import JournalReader
 from mediator.stages import Allowed
 from serving.backends import BackendResponse, Headers
@@ -66,6 +69,7 @@ class Asked:
     scope: Scope
     path: dict[str, str]
     query: dict[str, str]
+    subject: str
 
     @property
     def index(self) -> int:
@@ -95,6 +99,7 @@ class Auditing:
         hosted: Collection[MemberId],
         state: Callable[[], RegistryState],
         hidings: Hidings,
+        delay: DelayOf,
         clock: Clock,
     ) -> None:
         self._journal = journal
@@ -102,6 +107,7 @@ class Auditing:
         self._hosted = frozenset(hosted)
         self._state = state
         self._hidings = hidings
+        self._delay = delay
         self._clock = clock
         self._places = asyncio.Semaphore(AT_ONCE)
         self._inside = 0
@@ -112,6 +118,7 @@ class Auditing:
             "proof": self._proof,
             "evidence": self._evidence,
             "hidings": self._hidden,
+            "usage": self._usage,
         }
 
     async def answer(self, allowed: Allowed) -> BackendResponse[Body]:
@@ -135,6 +142,7 @@ class Auditing:
             ),
             dict(match.path_parameters),
             dict(parse_qsl(call.query, keep_blank_values=True)),
+            call.subject,
         )
         work = self._answers[match.operation.operation_id]
         headers, body = await self._threaded(lambda: work(asked))
@@ -169,9 +177,16 @@ class Auditing:
         for name in wanted:
             mandate.check_field(name, "query.fields")
         mandate.check_conditions(asked.conditions)
+        if asked.subject:
+            mandate.check_subject()
         query = self._query(asked)
         reader = JournalReader(self._journal)
-        found, after = self._search(reader, asked, query)
+        found, after = self._search(
+            reader,
+            asked,
+            query,
+            lambda hit: asked.scope.shows(Facts.of(hit)) and _is_told(reader, hit, asked.scope),
+        )
         hits = tuple(_hit(reader, index, mandate, wanted) for index in found)
         page = Page(reader.origin, reader.checkpoint_note, hits, after)
         return _JSON, format_page(page)
@@ -207,6 +222,28 @@ class Auditing:
         orders = [order.describe() for order in self._hidings.orders]
         return _JSON, orjson.dumps({"hidings": orders})
 
+    def _usage(self, asked: Asked) -> tuple[Headers, bytes]:
+        asked.scope.mandate.check_subject()
+        if not asked.subject:
+            raise Problem(
+                Code.INVALID_HEADER,
+                where="exchange-subject",
+                detail="usage is asked for about a subject, which this header names",
+            )
+        uses = Uses(asked.scope, self._delay)
+        reader = JournalReader(self._journal)
+        found, after = self._search(
+            reader, asked, self._query(asked), lambda hit: uses.tells(Facts.of(hit))
+        )
+        hits = []
+        for place in found:
+            entry = reader.entry(place)
+            shown = uses.describe(orjson.loads(entry))
+            path = reader.prove(place).path
+            hits.append(Hit(place, merkle.leaf_hash(entry), path, shown=shown))
+        page = Page(reader.origin, reader.checkpoint_note, tuple(hits), after)
+        return _JSON, format_page(page)
+
     # --- search ------------------------------------------------------------------------------
 
     def _query(self, asked: Asked) -> Query:
@@ -218,14 +255,20 @@ class Auditing:
         given = query_of(asked.conditions)
         since, until = asked.scope.mandate.period(given.since, given.until)
         end = min(until or asked.scope.now, asked.scope.now)
-        if end - since > MAX_SPAN and not _NARROW & asked.conditions.keys():
+        narrow = asked.subject or _NARROW & asked.conditions.keys()
+        if end - since > MAX_SPAN and not narrow:
             raise _too_wide(
-                "query.since", f"more than {MAX_SPAN.days} days, and neither id nor trace is named"
+                "query.since",
+                f"more than {MAX_SPAN.days} days without a subject or an id",
             )
         return replace(given, since=since, until=until)
 
     def _search(
-        self, reader: JournalReader, asked: Asked, query: Query
+        self,
+        reader: JournalReader,
+        asked: Asked,
+        query: Query,
+        shows: Callable[[index.Hit], bool],
     ) -> tuple[list[int], str | None]:
         """The indexes of a page, and where the next begins."""
         text = asked.query.get("cursor")
@@ -235,13 +278,14 @@ class Auditing:
         source = self._index(reader)
         if source is None:
             return [], None
+        is_about = self._is_about(reader, asked)
         try:
             while looked < MAX_LOOKED:
                 page = index.search([source], query, _STEP, cursor)
                 for hit in page.hits:
                     looked += 1
                     cursor = Cursor(*hit.order)
-                    if asked.scope.shows(Facts.of(hit)) and _is_told(reader, hit, asked.scope):
+                    if shows(hit) and is_about(hit):
                         found.append(hit.index)
                         if len(found) == asked.limit:
                             return found, str(cursor)
@@ -254,6 +298,15 @@ class Auditing:
         finally:
             source.close()
         return found, str(cursor)
+
+    def _is_about(self, reader: JournalReader, asked: Asked) -> Callable[[index.Hit], bool]:
+        """Whether an entry is about the subject of the question, if that has one."""
+        if not asked.subject:
+            return lambda hit: True
+        member = asked.scope.provider
+        keys = KeyRing(self._journal / "keys").index_keys()
+        tags = {tag(key, asked.subject) for name, key in keys if name.member == member}
+        return lambda hit: orjson.loads(reader.entry(hit.index)).get("subject") in tags
 
     def _index(self, reader: JournalReader) -> IndexReader | None:
         size = reader.checkpoint.size

@@ -23,6 +23,7 @@ from console.cli.audit.mandates import (
     period,
     print_asked,
     read_mandates,
+    subject_given,
 )
 from console.cli.audit.printing import plain, print_json
 from exchange.agreements import Agreement
@@ -65,6 +66,7 @@ class Asked:
 
 @click.command()
 @asking
+@click.option("--subject", help="Whom or what it is about: scheme:identifier, or @FILE.")
 @click.option("--client", help="Calling application: LA/GOV/MOF/budget.")
 @click.option("--service", help="Service: LA/GOV/MPI/oda-mis/projects.")
 @click.option("--member", help="Member on either side: LA/GOV/MPI.")
@@ -94,6 +96,7 @@ def ask(
     since: datetime | None,
     until: datetime | None,
     limit: int,
+    subject: str | None,
     client: str | None,
     service: str | None,
     member: str | None,
@@ -130,9 +133,9 @@ def ask(
     }
     conditions = {name: value for name, value in given.items() if value is not None}
     way = Way(via, cert, key, ca, registry, root, purpose)
-    asked = asyncio.run(
-        _ask(way, read_mandates(mandates), conditions | period(since, until), limit, evidence)
-    )
+    about = subject_given(subject) if subject is not None else None
+    query = conditions | period(since, until)
+    asked = asyncio.run(_ask(way, read_mandates(mandates), query, about, limit, evidence))
     if as_json:
         print_json(
             {
@@ -161,11 +164,12 @@ async def _ask(
     way: Way,
     mandates: list[Agreement],
     query: dict[str, str],
+    subject: str | None,
     limit: int,
     evidence: Path | None,
 ) -> Asked:
     async with open_auditor(way) as auditor:
-        said = await auditor.ask(mandates, JOURNAL, "/entries", query, None, limit)
+        said = await auditor.ask(mandates, JOURNAL, "/entries", query, subject, limit)
         found = [each for one in said for each in one.found]
         left_out = await _cross(auditor, mandates, found)
         written = await _fetch(auditor, said, evidence) if evidence is not None else []

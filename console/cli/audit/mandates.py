@@ -17,6 +17,7 @@ from console.cli.call import pool_to
 from exchange.agreements import Agreement, Kind, read_agreement
 from exchange.entries import format_time
 from exchange.problems import Code, Problem
+from exchange.subjects import normal_subject
 from mediator.view import RegistryView
 
 MAX_FILE_BYTES: Final = 1 << 20
@@ -152,6 +153,17 @@ def period(since: Any, until: Any) -> dict[str, str]:
     """The conditions of a period."""
     given = {"since": since, "until": until}
     return {name: format_time(moment) for name, moment in given.items() if moment is not None}
+
+
+def subject_given(text: str) -> str:
+    """A subject from the command line, or from a file; checked before it is sent to anybody.
+
+    Raises:
+        Problem: ``InvalidHeader`` when it is not written as it must be.
+    """
+    subject = _read(Path(text[1:])).decode("utf-8", "replace").strip() if text[:1] == "@" else text
+    normal_subject(subject, "--subject")
+    return subject
 
 
 def _read(path: Path) -> bytes:

@@ -1,0 +1,121 @@
+"""`saphan audit usage`: who used a person's records, over all organisations that answer for it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from console.auditing.asking import Found, Told
+from console.cli.audit.mandates import (
+    Way,
+    all_proven,
+    asked_rows,
+    asking,
+    open_auditor,
+    period,
+    print_asked,
+    read_mandates,
+    subject_given,
+)
+from console.cli.audit.printing import plain, print_json
+from exchange.agreements import Agreement
+from exchange.auditing import USAGE, told
+from exchange.identifiers import ApplicationId
+from exchange.problems import Problem, Text
+from exchange.trust import RegistryState
+
+Names = dict[str, Text]
+
+
+@click.command()
+@asking
+@click.option(
+    "--subject",
+    required=True,
+    help="Whom or what it is about: scheme:identifier, or @FILE (others on this machine can see "
+    "what stands in a command).",
+)
+def usage(
+    mandates: tuple[Path, ...],
+    via: str,
+    cert: Path | None,
+    key: Path | None,
+    ca: Path | None,
+    registry: str,
+    root: Path,
+    purpose: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    limit: int,
+    subject: str,
+    as_json: bool,
+) -> None:
+    """List who used a subject's records, when, which service and for which purpose; never the data.
+
+    Each use is proven against the key of its log in the registry. Exit code 1 when somebody did
+    not answer or could not be proven.
+    """
+    way = Way(via, cert, key, ca, registry, root, purpose)
+    said, names = asyncio.run(
+        _ask(way, read_mandates(mandates), subject_given(subject), period(since, until), limit)
+    )
+    found = sorted(
+        (each for one in said for each in one.found),
+        key=lambda one: str(told(one.hit).get("at")),
+        reverse=True,
+    )
+    if as_json:
+        print_json({"uses": [_row(one, names) for one in found], "asked": asked_rows(said)})
+    else:
+        for one in found:
+            click.echo(_line(one, names))
+        if not found:
+            click.echo("No use is told.")
+        print_asked(said)
+    if not all_proven(said):
+        sys.exit(1)
+
+
+async def _ask(
+    way: Way, mandates: list[Agreement], subject: str, query: dict[str, str], limit: int
+) -> tuple[list[Told], Names]:
+    async with open_auditor(way) as auditor:
+        said = await auditor.ask(mandates, USAGE, "", query, subject, limit)
+        found = [each for one in said for each in one.found]
+        return said, _names(auditor.state, found)
+
+
+def _names(state: RegistryState, found: list[Found]) -> Names:
+    """The names of the members that used something, as the registry has them."""
+    names: Names = {}
+    for client in {str(told(one.hit).get("client")) for one in found}:
+        try:
+            names[client] = state.member(ApplicationId.parse(client).member).name
+        except Problem:
+            continue  # a member that is not there any more has its identifier alone
+    return names
+
+
+def _row(found: Found, names: Names) -> dict[str, Any]:
+    use = dict(told(found.hit))
+    name = names.get(str(use.get("client")))
+    if name is not None:
+        use["client_name"] = {"en": name.en, "lo": name.lo}
+    return {"server": str(found.server), "index": found.hit.index, **use}
+
+
+def _line(found: Found, names: Names) -> str:
+    use = told(found.hit)
+    client = str(use.get("client"))
+    who = f"{client} ({names[client].en} · {names[client].lo})" if client in names else client
+    parts = [str(use.get("at")), who, str(use.get("service"))]
+    parts += [f"for {use['purpose']}"] if use.get("purpose") else []
+    parts += [str(use.get("outcome"))]
+    parts += [f"hidden by order {use['hidden_by']}"] if "hidden_by" in use else []
+    parts += [f"told from {use['told_from']}"] if "told_from" in use else []
+    return plain("  ".join(parts))

@@ -30,6 +30,7 @@ class Facts(NamedTuple):
     purpose: str | None
     agreement: str | None
     id: str | None
+    event: str | None = None
 
     @classmethod
     def of(cls, hit: Hit) -> Self:
@@ -43,6 +44,7 @@ class Facts(NamedTuple):
             hit.purpose,
             hit.agreement,
             hit.id,
+            hit.event,
         )
 
     @classmethod
@@ -58,6 +60,7 @@ class Facts(NamedTuple):
             get("purpose"),
             get("agreement"),
             get("id"),
+            get("event"),
         )
 
 
@@ -72,7 +75,7 @@ class Scope:
     hidings: Hidings
     now: datetime
 
-    def shows(self, facts: Facts, event: str | None = None) -> bool:
+    def shows(self, facts: Facts) -> bool:
         """Whether the mandate shows an entry."""
         mandate = self.mandate
         if facts.at < mandate.since or (mandate.until is not None and facts.at >= mandate.until):
@@ -86,7 +89,7 @@ class Scope:
             return False
         return mandate.hidden or not (
             self.hidings.hiding(facts, self.now) is not None
-            or (facts.kind == Kind.SYSTEM and (event or "").startswith(HIDING))
+            or (facts.kind == Kind.SYSTEM and (facts.event or "").startswith(HIDING))
         )
 
     def _parties(self, facts: Facts) -> tuple[str, str | None]:

@@ -29,11 +29,9 @@ from exchange.agreements import Mandate
 from exchange.agreements.mandate import ALWAYS, CONTENT
 from exchange.auditing import SERVICES, Hit, Page, auditing_service, format_page
 from exchange.contracts import Contract
-from exchange.entries import Kind
 from exchange.identifiers import MemberId, ServiceId
 from exchange.problems import ACTED, Code, Problem
 from exchange.proof import format_proof
-from exchange.subjects import tag
 from exchange.trust import RegistryState
 from mediator.audit_api import query_of
 from mediator.auditing.evidence import evidence_of
@@ -42,7 +40,6 @@ from mediator.auditing.scope import Facts, Scope
 from mediator.auditing.usage import DelayOf, Uses
 from mediator.journal import index
 from mediator.journal.index import Cursor, IndexReader, Query
-from mediator.journal.keyring import KeyRing
 from mediator.journal.reader import JournalReader
 from mediator.stages import Allowed
 from serving.backends import BackendResponse, Headers
@@ -181,12 +178,7 @@ class Auditing:
             mandate.check_subject()
         query = self._query(asked)
         reader = JournalReader(self._journal)
-        found, after = self._search(
-            reader,
-            asked,
-            query,
-            lambda hit: asked.scope.shows(Facts.of(hit)) and _is_told(reader, hit, asked.scope),
-        )
+        found, after = self._search(reader, asked, query, asked.scope.shows)
         hits = tuple(_hit(reader, index, mandate, wanted) for index in found)
         page = Page(reader.origin, reader.checkpoint_note, hits, after)
         return _JSON, format_page(page)
@@ -232,9 +224,7 @@ class Auditing:
             )
         uses = Uses(asked.scope, self._delay)
         reader = JournalReader(self._journal)
-        found, after = self._search(
-            reader, asked, self._query(asked), lambda hit: uses.tells(Facts.of(hit))
-        )
+        found, after = self._search(reader, asked, self._query(asked), uses.tells)
         hits = []
         for place in found:
             entry = reader.entry(place)
@@ -268,24 +258,25 @@ class Auditing:
         reader: JournalReader,
         asked: Asked,
         query: Query,
-        shows: Callable[[index.Hit], bool],
+        shows: Callable[[Facts], bool],
     ) -> tuple[list[int], str | None]:
         """The indexes of a page, and where the next begins."""
         text = asked.query.get("cursor")
         cursor = Cursor.parse(text) if text is not None else None
+        if asked.subject:
+            query = replace(query, subject=reader.tags(asked.subject, query.since, query.until))
         found: list[int] = []
         looked = 0
         source = self._index(reader)
         if source is None:
             return [], None
-        is_about = self._is_about(reader, asked)
         try:
             while looked < MAX_LOOKED:
                 page = index.search([source], query, _STEP, cursor)
                 for hit in page.hits:
                     looked += 1
                     cursor = Cursor(*hit.order)
-                    if shows(hit) and is_about(hit):
+                    if shows(Facts.of(hit)):
                         found.append(hit.index)
                         if len(found) == asked.limit:
                             return found, str(cursor)
@@ -298,15 +289,6 @@ class Auditing:
         finally:
             source.close()
         return found, str(cursor)
-
-    def _is_about(self, reader: JournalReader, asked: Asked) -> Callable[[index.Hit], bool]:
-        """Whether an entry is about the subject of the question, if that has one."""
-        if not asked.subject:
-            return lambda hit: True
-        member = asked.scope.provider
-        keys = KeyRing(self._journal / "keys").index_keys()
-        tags = {tag(key, asked.subject) for name, key in keys if name.member == member}
-        return lambda hit: orjson.loads(reader.entry(hit.index)).get("subject") in tags
 
     def _index(self, reader: JournalReader) -> IndexReader | None:
         size = reader.checkpoint.size
@@ -378,14 +360,7 @@ def _hit(reader: JournalReader, index: int, mandate: Mandate, wanted: frozenset[
 
 
 def _is_shown(scope: Scope, entry: dict[str, Any]) -> bool:
-    return scope.shows(Facts.told(entry), entry.get("event"))
-
-
-def _is_told(reader: JournalReader, hit: index.Hit, scope: Scope) -> bool:
-    """What a system entry is about, the index does not say."""
-    if hit.kind != Kind.SYSTEM:
-        return True
-    return _is_shown(scope, orjson.loads(reader.entry(hit.index)))
+    return scope.shows(Facts.told(entry))
 
 
 def _too_wide(where: str, detail: str) -> Problem:

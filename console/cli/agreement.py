@@ -14,6 +14,8 @@ import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from console.cli.agreement_files import MAX_FILE_BYTES, moment, purposes, read, tell, write
+from console.cli.mandate import mandate, mandate_lines
 from console.cli.options import JSON
 from exchange.agreements import (
     LIMIT_NAMES,
@@ -32,13 +34,15 @@ from exchange.problems import Code, Problem
 from serving.yaml_files import read_yaml
 
 FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-MAX_FILE_BYTES = 1 << 20
 _NO_PURPOSE = " Calls need not name a purpose."
 
 
 @click.group()
 def agreement() -> None:
     """Draft, seal, pin and show agreements: the only thing that opens a door."""
+
+
+agreement.add_command(mandate)
 
 
 @agreement.command()
@@ -105,9 +109,9 @@ def draft(
                 "fields": list(fields) or ["*"],
             }
         ],
-        "purposes": _purposes(purpose, legal_basis),
-        "valid_from": _moment(now),
-        "valid_until": _moment(now + timedelta(days=days)),
+        "purposes": purposes(purpose, legal_basis),
+        "valid_from": moment(now),
+        "valid_until": moment(now + timedelta(days=days)),
     }
     quota = {"per_day": per_day, "per_second": per_second}
     if given := {name: calls for name, calls in quota.items() if calls is not None}:
@@ -116,12 +120,12 @@ def draft(
         document["limits"] = dict(_limit(text) for text in limits)
     text = orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n"
     parse_agreement(text)
-    _write(output, text)
+    write(output, text)
     released = (
         "" if fields else " It releases every field; name each with --field to release fewer."
     )
     if as_json:
-        _tell({"file": str(output), "agreement": name, "sealed_by": []})
+        tell({"file": str(output), "agreement": name, "sealed_by": []})
         return
     click.echo(
         f"{output}: agreement {name}.{released}{'' if purpose else _NO_PURPOSE}\n"
@@ -149,7 +153,7 @@ def draft(
 @JSON
 def seal(file: Path, certificate: Path, key: Path, output: Path, as_json: bool) -> None:
     """Seal FILE (JSON or YAML, or already sealed by the other party) with a member's seal key."""
-    document = _read(file)
+    document = read(file)
     if file.suffix in (".yaml", ".yml"):
         try:
             document = orjson.dumps(read_yaml(document), default=_yaml_value)
@@ -159,12 +163,12 @@ def seal(file: Path, certificate: Path, key: Path, output: Path, as_json: bool) 
             ) from error
     leaf = _certificates(certificate, "--certificate")[0]
     sealed = seal_agreement(document, signing_key(_private_key(key), leaf), leaf)
-    _write(output, sealed)
+    write(output, sealed)
     found, seals = read_agreement(sealed)
     missing = len({found.provider, found.consumer.member}) - len(seals)
     if as_json:
         parties = [str(member_of(certificate)) for certificate in seals]
-        _tell({"file": str(output), "agreement": found.id, "sealed_by": parties})
+        tell({"file": str(output), "agreement": found.id, "sealed_by": parties})
         return
     click.echo(f"{output}: agreement {found.id}, sealed by {len(seals)}.")
     if missing:
@@ -194,29 +198,29 @@ def seal(file: Path, certificate: Path, key: Path, output: Path, as_json: bool) 
 @JSON
 def pin(file: Path, folder: Path, ca: Path, as_json: bool) -> None:
     """Verify both seals of FILE and place it in FOLDER, where the provider's server obeys it."""
-    sealed = _read(file)
+    sealed = read(file)
     now = datetime.now(UTC)
     found = open_agreement(sealed, _authorities(ca), now)
     if found.valid_until <= now:
         raise Problem(
             Code.AGREEMENT_EXPIRED,
             where=str(file),
-            detail=f"it ended at {_moment(found.valid_until)}; nothing was pinned",
+            detail=f"it ended at {moment(found.valid_until)}; nothing was pinned",
         )
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{found.id}.jws"
     _refuse_replacing(target, found)
     temporary = folder / f".{found.id}.tmp"
-    _write(temporary, sealed)
+    write(temporary, sealed)
     os.replace(temporary, target)
     if as_json:
-        _tell(
+        tell(
             {
                 "file": str(target),
                 "agreement": found.id,
                 "consumer": str(found.consumer),
-                "valid_from": _moment(found.valid_from),
-                "valid_until": _moment(found.valid_until),
+                "valid_from": moment(found.valid_from),
+                "valid_until": moment(found.valid_until),
             }
         )
         return
@@ -232,7 +236,7 @@ def pin(file: Path, folder: Path, ca: Path, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the document as JSON.")
 def show(file: Path, ca: Path | None, as_json: bool) -> None:
     """Show an agreement, sealed or not."""
-    document = _read(file)
+    document = read(file)
     sealed_by = 0
     if b'"signatures"' in document[:MAX_FILE_BYTES]:
         found, seals = read_agreement(document)
@@ -248,16 +252,12 @@ def show(file: Path, ca: Path | None, as_json: bool) -> None:
     click.echo(f"seals: {sealed_by}" + (", verified" if ca is not None and sealed_by else ""))
 
 
-def _tell(document: dict[str, Any]) -> None:
-    click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
-
-
 def _refuse_replacing(target: Path, new: Agreement) -> None:
     """A name that others chose too, or an older version, does not push out what is in force."""
     if not target.exists():
         return
     try:
-        old, _ = read_agreement(_read(target))
+        old, _ = read_agreement(read(target))
     except Problem:
         return  # it opens nothing
     if (old.provider, old.consumer) != (new.provider, new.consumer):
@@ -284,6 +284,8 @@ def _print(found: Agreement) -> None:
         for endpoint in grant.endpoints:
             click.echo(f"  {endpoint.method} {endpoint.path}")
         click.echo(f"  fields: {', '.join(grant.fields)}")
+    for line in mandate_lines(found):
+        click.echo(line)
     for purpose in found.purposes:
         click.echo(f"purpose:  {purpose.code}: {purpose.legal_basis.en}")
     quota = {"per_day": found.quota.per_day, "per_second": found.quota.per_second}
@@ -293,26 +295,12 @@ def _print(found: Agreement) -> None:
         click.echo(f"limits:   {_named(limits)}")
     now = datetime.now(UTC)
     state = "; not yet" if found.valid_from > now else "; ended" if found.valid_until <= now else ""
-    click.echo(f"valid:    {_moment(found.valid_from)} to {_moment(found.valid_until)}{state}")
+    click.echo(f"valid:    {moment(found.valid_from)} to {moment(found.valid_until)}{state}")
 
 
 def _period(found: Agreement, now: datetime) -> str:
-    begins = f"from {_moment(found.valid_from)} " if found.valid_from > now else ""
-    return f"{begins}until {_moment(found.valid_until)}"
-
-
-def _purposes(code: str | None, legal_basis: str | None) -> list[dict[str, Any]]:
-    if bool(code) is not bool(legal_basis):
-        raise click.UsageError("--purpose and --legal-basis come together, or neither of them")
-    if not code:
-        return []
-    return [
-        {
-            "code": code,
-            "title": {"en": code, "lo": code},
-            "legal_basis": {"en": legal_basis, "lo": legal_basis},
-        }
-    ]
+    begins = f"from {moment(found.valid_from)} " if found.valid_from > now else ""
+    return f"{begins}until {moment(found.valid_until)}"
 
 
 def _endpoint(text: str) -> dict[str, str]:
@@ -336,19 +324,15 @@ def _named(values: dict[str, int]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
-def _moment(at: datetime) -> str:
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def _yaml_value(value: object) -> str:
     if isinstance(value, datetime):
-        return _moment(value if value.tzinfo else value.replace(tzinfo=UTC))
+        return moment(value if value.tzinfo else value.replace(tzinfo=UTC))
     raise TypeError(f"{type(value).__name__} has no place in an agreement")
 
 
 def _private_key(path: Path) -> Any:
     try:
-        return load_pem_private_key(_read(path), None)
+        return load_pem_private_key(read(path), None)
     except (ValueError, TypeError) as error:
         raise Problem(
             Code.INVALID_SETTINGS, where="--key", detail=f"{path} holds no PEM private key"
@@ -360,29 +344,7 @@ def _authorities(path: Path) -> list[x509.Certificate]:
 
 
 def _certificates(path: Path, where: str) -> list[x509.Certificate]:
-    found = list(parse_certificates(_read(path)))
+    found = list(parse_certificates(read(path)))
     if not found:
         raise Problem(Code.INVALID_SETTINGS, where=where, detail=f"{path} holds no PEM certificate")
     return found
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise Problem(
-            Code.INVALID_SETTINGS, where=str(path), detail=f"cannot be read: {error.strerror}"
-        ) from error
-    if len(data) > MAX_FILE_BYTES:
-        raise Problem(Code.INVALID_SETTINGS, where=str(path), detail="longer than 1 MiB")
-    return data
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise Problem(
-            Code.INVALID_SETTINGS, where=str(path), detail=f"cannot be written: {error.strerror}"
-        ) from error

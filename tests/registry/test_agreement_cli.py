@@ -131,3 +131,46 @@ def test_a_limit_that_is_none_is_not_drafted(office: Office, limit: str) -> None
     assert result.exit_code == 2
     assert "exchange_s" in result.output
     assert not (office.folder / "draft.json").exists()
+
+
+def _mandate(office: Office, *more: str) -> Path:
+    path = office.folder / "mandate.json"
+    words = ["--auditor", "LA/GOV/MOF/inspection", "--organisation", "LA/GOV/MPI"]
+    words += ["--legal-basis", "Law on State Inspection", "--from", "2026-01-01"]
+    result = office.run("mandate", *words, *more, "--id", "x", "-o", str(path))
+    assert result.exit_code == 0, result.output
+    return path
+
+
+@pytest.mark.parametrize(
+    ("options", "doors"),
+    [
+        ((), {"journal": 4}),
+        (("--subjects",), {"journal": 4, "usage": 1}),
+        (("--field", "*", "--field", "content", "--hidden"), {"journal": 6}),
+        (("--usage-only",), {"usage": 1}),
+    ],
+)
+def test_a_mandate_opens_what_it_needs(
+    office: Office, options: tuple[str, ...], doors: dict[str, int]
+) -> None:
+    """The doors follow from what is shown, so that no mandate shows what it cannot be asked for."""
+    drafted = parse_agreement(_mandate(office, *options).read_bytes())
+    found = {grant.service.service_code: len(grant.endpoints) for grant in drafted.grants}
+    assert found == doors
+
+
+def test_a_mandate_is_sealed_and_pinned_like_an_agreement(office: Office) -> None:
+    """By the auditor and the audited; `show` says what it shows."""
+    path = _mandate(office, "--subjects", "--until", "2027-01-01")
+    for code in ("MPI", "MOF"):
+        key = ["--certificate", f"{office.folder / code}.pem"]
+        key += ["--key", f"{office.folder / code}.key.pem"]
+        assert office.run("seal", str(path), *key, "-o", str(path)).exit_code == 0
+    ca = str(office.folder / "pki/authorities.pem")
+    pinned = office.run("pin", str(path), "--to", str(office.pinned), "--ca", ca)
+    assert pinned.exit_code == 0, pinned.output
+    shown = office.run("show", str(office.pinned / "x.jws")).output
+    assert "Law on State Inspection" in shown
+    assert "before 2027-01-01T00:00:00Z" in shown
+    assert "about persons: yes" in shown

@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
+# Every server is a process: compiled once and not at each start, whatever the environment says.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: demo test fuzz lint types bench lock clean
 
 demo: $(VENV)/runtime

@@ -18,6 +18,7 @@ from mediator.maintenance import Maintenance, parse_order
 from mediator.metrics import Metrics
 from mediator.pinned import PinnedAgreements
 from mediator.records import Recorder
+from mediator.witness.opening import Witnessing
 from serving.api import Api, ApiRequest, json_reply
 from serving.requests import Reply
 
@@ -33,6 +34,7 @@ class Admin:
     maintenance: Maintenance
     recorder: Recorder
     ordering: Ordering
+    witnessing: Witnessing
 
     def api(self) -> Api:
         """The API at the root of the listener."""
@@ -42,6 +44,8 @@ class Admin:
             "metrics": self._metrics,
             "agreements": self._agreements,
             "peers": self._peers,
+            "witnesses": self._witnesses,
+            "misbehaviour": self._misbehaviour,
             "maintenance": self._maintenance,
             "beginMaintenance": self._begin,
             "endMaintenance": self._end,
@@ -76,6 +80,13 @@ class Admin:
     async def _peers(self, request: ApiRequest) -> Reply:
         now = asyncio.get_running_loop().time()
         return json_reply(200, {"peers": [_peer(peer, now) for peer in self.peers.known]})
+
+    async def _witnesses(self, request: ApiRequest) -> Reply:
+        return json_reply(200, self.witnessing.describe())
+
+    async def _misbehaviour(self, request: ApiRequest) -> Reply:
+        found = await asyncio.to_thread(self.witnessing.misbehaviour)
+        return json_reply(200, {"misbehaviour": found})
 
     async def _maintenance(self, request: ApiRequest) -> Reply:
         return json_reply(200, self.maintenance.describe())

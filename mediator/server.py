@@ -460,7 +460,14 @@ def _admin(base: _Base, peers: Peers, provider: Provider, watched: _Watched) -> 
         watched.checks(),
     )
     return Admin(
-        health, base.agreements, base.metrics, peers, base.maintenance, base.recorder, ordering
+        health,
+        base.agreements,
+        base.metrics,
+        peers,
+        base.maintenance,
+        base.recorder,
+        ordering,
+        watched.witnessing,
     )
 
 

@@ -1,4 +1,4 @@
-"""`saphan mediator maintenance` and `peers`: the administration of a running server.
+"""`saphan mediator maintenance`, `peers` and `witnesses`: the administration of a running server.
 
 They speak to its administration listener, which is on loopback: on the server's own machine.
 """
@@ -6,7 +6,8 @@ They speak to its administration listener, which is on loopback: on the server's
 from __future__ import annotations
 
 import http.client
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -109,6 +110,44 @@ def peers(settings: Path | None, admin: str | None, as_json: bool) -> None:
             click.echo(plain(f"    {trouble['at']} {trouble['code']}: {trouble['detail']}"))
     if not answer["peers"]:
         click.echo("It has called no other server since its start.")
+
+
+@click.command("witnesses")
+@on_a_server
+def witnesses(settings: Path | None, admin: str | None, as_json: bool) -> None:
+    """Say who cosigns the journal of the server of SETTINGS, and up to which entry a quorum did.
+
+    Exit codes: 0 fine; 1 a quorum is missing for longer than witnesses.alarm_s.
+    """
+    answer = ask_server(settings, admin, "GET", "/witnesses")
+    if as_json:
+        click.echo(orjson.dumps(answer).decode())
+    else:
+        for line in _of_witnesses(answer):
+            click.echo(plain(line))
+    if not answer["ok"]:
+        sys.exit(1)
+
+
+def _of_witnesses(answer: dict[str, Any]) -> Iterator[str]:
+    for one in answer["witnesses"]:
+        size = one["cosigned_size"]
+        yield f"{one['name']}: cosigned {size:,} entries since this server started"
+        if "problem" in one:
+            yield f"    {one['failures']} failures in a row; {one['problem']}"
+    if not answer["witnesses"]:
+        yield (
+            "Nobody is asked to witness this journal: no server of another member publishes a "
+            "witness's key, and witnesses.policy is not set."
+        )
+    yield f"A quorum cosigned {answer['witnessed_size']:,} entries: {'; '.join(answer['quorum'])}"
+    if answer["waiting_s"]:
+        yield f"Newer entries have been waiting for {answer['waiting_s']:g} s."
+    if not answer["registered"]:
+        yield (
+            "The registry does not list this server's keys: others can neither witness its "
+            "journal nor be witnessed by it. Next: saphan mediator keys SETTINGS"
+        )
 
 
 def _show_maintenance(answer: dict[str, Any], as_json: bool) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 import click
 import orjson
 
-from console.cli.administration import maintenance, peers
+from console.cli.administration import maintenance, peers, witnesses
 from console.cli.hidings import hiding
 from console.cli.options import JSON
 from exchange.identifiers import ServiceId
+from mediator.own_keys import log_keys
 from mediator.server import open_server, serve
 from mediator.settings import ServerSettings
 from mediator.terms import doubtful_waits
@@ -30,6 +31,7 @@ def mediator() -> None:
 
 mediator.add_command(maintenance)
 mediator.add_command(peers)
+mediator.add_command(witnesses)
 mediator.add_command(hiding)
 
 
@@ -95,6 +97,29 @@ def check_command(settings: Path, as_json: bool) -> None:
             )
             return
         click.echo(f"Good. Next: saphan mediator serve {settings}")
+
+
+@mediator.command("keys")
+@SETTINGS
+@JSON
+def keys_command(settings: Path, as_json: bool) -> None:
+    """Print the verifier keys that the member's description must list for the server of SETTINGS.
+
+    They are those of its journal and of its cosignatures; both are made when they are not there
+    yet, so this may come before the first start.
+    """
+    loaded = read(ServerSettings, settings)
+    loaded.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    journal, witness = log_keys(loaded.directory, loaded.server)
+    if as_json:
+        click.echo(orjson.dumps({"journal": str(journal), "witness": str(witness)}).decode())
+        return
+    click.echo(f"journal: {journal}\nwitness: {witness}")
+    click.echo(
+        f"Next: put both lines beside the id of {loaded.server} in the member's description, and "
+        "saphan registry submit it.",
+        err=True,
+    )
 
 
 @mediator.command("settings")

@@ -144,6 +144,10 @@ class AnchorReader:
         """
         return next(self._having(stamped, quorum, f"size > {index:d}"), None)
 
+    def sizes(self) -> list[int]:
+        """The sizes of all anchors, smallest first."""
+        return [size for (size,) in self._rows("SELECT size FROM anchors ORDER BY size")]
+
     def newest(self) -> Iterator[Anchor]:
         """All anchors, newest first."""
         return self._anchors("1", newest_first=True)

@@ -114,10 +114,17 @@ def described(found: Misbehaviour) -> dict[str, Any]:
         "known_root": known[1],
         "shown_size": shown[0],
         "shown_root": shown[1],
-        "proven": judge(found),
+        "proven": _judged(found),
         "file": found.name,
         "digest": found.digest,
     }
+
+
+def _judged(found: Misbehaviour) -> bool:
+    try:
+        return judge(found)
+    except Problem:
+        return False
 
 
 def judge(found: Misbehaviour, keys: Sequence[VerifierKey] | None = None) -> bool:

@@ -17,6 +17,7 @@ import click
 from console.cli.main import COMMANDS, main
 from exchange.problems import CATALOGUE, Blame, Code
 from mediator.settings import ServerSettings
+from mediator.witness.settings import LoneWitnessSettings
 from registry.settings import RegistrySettings
 from serving.settings import table
 
@@ -56,6 +57,12 @@ def settings_page() -> str:
         "`registry.yaml` in the registry's folder; `saphan registry settings` prints the same.",
         "",
         *_settings_table(table(RegistrySettings)),
+        "",
+        "## Witness that runs alone",
+        "",
+        "`saphan witness settings` prints the same; see [auditors.md](auditors.md).",
+        "",
+        *_settings_table(table(LoneWitnessSettings)),
     ]
     return _text(lines)
 

@@ -10,12 +10,14 @@ import click
 from console.cli.audit.printing import plain
 from mediator.journal.export import ExportVerdict
 from mediator.journal.verify import Finding, Verdict
+from mediator.journal.verify.anchors import Anchored
 
 
-def journal_verdict(verdict: Verdict) -> dict[str, Any]:
+def journal_verdict(verdict: Verdict, anchored: Anchored) -> dict[str, Any]:
+    findings = (*verdict.findings, *anchored.findings)
     return {
         "kind": "journal",
-        "good": verdict.good,
+        "good": not findings,
         "path": verdict.directory,
         "origin": verdict.origin,
         "vkey": verdict.vkey,
@@ -28,7 +30,11 @@ def journal_verdict(verdict: Verdict) -> dict[str, Any]:
         "opened": verdict.opened,
         "without_key": verdict.without_key,
         "erased": verdict.erased,
-        "findings": [_finding(finding) for finding in verdict.findings],
+        "anchors": anchored.anchors,
+        "anchors_compared": anchored.compared,
+        "witnessed": anchored.witnessed,
+        "cosigners": list(anchored.cosigners),
+        "findings": [_finding(finding) for finding in findings],
     }
 
 
@@ -81,6 +87,11 @@ def print_verdict(verdict: dict[str, Any]) -> None:
             )
         if verdict["unpublished"]:
             click.echo(f"  {verdict['unpublished']:,} more are recorded and not published yet")
+        if verdict["witnessed"]:
+            click.echo(
+                f"  the first {verdict['witnessed']:,} are covered by the policy's quorum: "
+                + ", ".join(map(plain, verdict["cosigners"]))
+            )
         click.echo(f"  signed by {verdict['vkey']}")
     else:
         click.echo(

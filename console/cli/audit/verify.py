@@ -16,11 +16,13 @@ from console.cli.audit.options import AS_JSON
 from console.cli.audit.printing import Progress, print_json
 from console.cli.audit.verdicts import export_verdict, journal_verdict, print_verdict
 from exchange.notes import VerifierKey
-from exchange.problems import Code
+from exchange.policy import Policy, parse_policy
+from exchange.problems import Code, Problem
 from mediator.journal.export import is_export, verify_export
 from mediator.journal.reader import find_journals
 from mediator.journal.verify import Finding, Verdict, Verified, log_key
 from mediator.journal.verify import verify as verify_journal
+from mediator.journal.verify.anchors import Anchored, verify_anchors
 from mediator.journal.verify.state import read_state, write_state
 from mediator.journal.verify.workers import usable_processes
 
@@ -44,6 +46,11 @@ from mediator.journal.verify.workers import usable_processes
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Authorities (PEM) that you trust; without it, of an export, those in it.",
 )
+@click.option(
+    "--policy",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A trust policy (C2SP tlog-policy): its quorum must have cosigned each log.",
+)
 @click.option("--tree-only", is_flag=True, help="Leave out the sealed parts.")
 @click.option(
     "--state",
@@ -61,6 +68,7 @@ def verify(
     paths: tuple[Path, ...],
     known: Path | None,
     vkeys: tuple[str, ...],
+    policy: Path | None,
     ca: Path | None,
     tree_only: bool,
     state: Path | None,
@@ -76,6 +84,7 @@ def verify(
     asked = _Asked(
         keys,
         known.read_bytes() if known else None,
+        parse_policy(policy.read_bytes(), str(policy)) if policy else None,
         tree_only,
         processes or usable_processes(),
         state,
@@ -104,6 +113,7 @@ class _Asked:
 
     keys: Sequence[VerifierKey]
     known: bytes | None
+    policy: Policy | None
     tree_only: bool
     processes: int
     state_file: Path | None
@@ -125,7 +135,8 @@ def _verify_journals(path: Path, asked: _Asked) -> list[dict[str, Any]]:
                 Code.JOURNAL_FORKED, "journal.json", None, "names none of the keys that were given"
             )
             verdict = dataclasses.replace(verdict, findings=(*verdict.findings, foreign))
-        verdicts.append(journal_verdict(verdict))
+        anchored = _anchors(folder, verdict, asked.policy)
+        verdicts.append(journal_verdict(verdict, anchored))
     return verdicts
 
 
@@ -146,3 +157,12 @@ def _verify_one(folder: Path, key: VerifierKey | None, asked: _Asked) -> Verdict
         asked.state[verdict.vkey] = verdict.reached
         write_state(asked.state_file, asked.state)
     return verdict
+
+
+def _anchors(folder: Path, verdict: Verdict, policy: Policy | None) -> Anchored:
+    log = folder if (folder / "checkpoint").exists() else folder / "log"
+    try:
+        return verify_anchors(folder, log, VerifierKey.parse(verdict.vkey), verdict.size, policy)
+    except Problem as problem:
+        finding = Finding(problem.code, problem.where, None, problem.detail)
+        return Anchored(0, 0, 0, (), (finding,))

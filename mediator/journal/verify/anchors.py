@@ -1,0 +1,132 @@
+"""The anchors beside a log: that each is of this tree, and up to where a quorum cosigned.
+
+An anchor's checkpoint is the log's own signed word. One whose root is not that of this tree at its
+size shows another history, which somebody may have cosigned. Of very many anchors an evenly spread
+part is compared; what a quorum covers is looked for among the newest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from exchange import merkle
+from exchange.checkpoint import Checkpoint, open_checkpoint
+from exchange.notes import VerifierKey, parse_note
+from exchange.policy import Policy
+from exchange.problems import Code, Problem
+from mediator.journal.anchors import FILE, Anchor, AnchorReader
+from mediator.journal.publication import CHECKPOINT
+from mediator.journal.tiles import TileFolder
+from mediator.journal.verify.findings import Finding
+
+COMPARED: Final = 1000
+LOOKED_AT: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Anchored:
+    """What was found of anchors; ``witnessed`` entries are covered by a quorum of the policy."""
+
+    anchors: int
+    compared: int
+    witnessed: int
+    cosigners: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+
+def verify_anchors(
+    journal: Path, log: Path, key: VerifierKey, size: int, policy: Policy | None
+) -> Anchored:
+    """Compare the anchors with the tree of ``size`` entries, and judge them by a policy.
+
+    Args:
+        journal: the folder with the anchors.
+        log: the folder with checkpoint and tiles, which was verified before.
+        policy: without one, cosignatures are not judged.
+
+    Raises:
+        Problem: ``JournalCorrupt`` when the anchors cannot be read.
+    """
+    reader = AnchorReader.open(journal)
+    try:
+        findings: list[Finding] = []
+        witnessed, cosigners = 0, frozenset[str]()
+        if policy is not None and size:
+            try:
+                found = _covered(reader, policy)
+            except Problem as problem:
+                findings.append(Finding(problem.code, FILE, None, problem.detail))
+            else:
+                witnessed = found.size
+                cosigners = policy.cosigners(parse_note(found.checkpoint))
+        sizes = reader.sizes()
+        compared = _spread(sizes, witnessed)
+        folder = TileFolder(log)
+        for one in compared:
+            anchor = reader.at_size(one)
+            detail = None if anchor is None else _wrong(anchor, folder, key, size)
+            if detail is not None:
+                findings.append(Finding(Code.JOURNAL_FORKED, FILE, None, detail))
+        return Anchored(
+            len(sizes), len(compared), witnessed, tuple(sorted(cosigners)), tuple(findings)
+        )
+    finally:
+        reader.close()
+
+
+def _covered(reader: AnchorReader, policy: Policy) -> Anchor:
+    """The newest anchor that the policy accepts.
+
+    Raises:
+        Problem: ``NotWitnessed``; ``InvalidNote`` when a line of a known key is wrong, or the log
+            is none of the policy.
+    """
+    last: Problem | None = None
+    for count, anchor in enumerate(reader.newest()):
+        if count >= LOOKED_AT:
+            break
+        try:
+            policy.check(anchor.checkpoint, f"anchor of size {anchor.size}")
+        except Problem as problem:
+            if problem.code is not Code.NOT_WITNESSED:
+                raise
+            last = last or problem
+            continue
+        return anchor
+    raise last or Problem(Code.NOT_WITNESSED, where=FILE, detail="there is no anchor")
+
+
+def _spread(sizes: list[int], wanted: int) -> list[int]:
+    """At most :data:`COMPARED` of the sizes, the last one and the wanted one among them."""
+    step = -(-len(sizes) // COMPARED) or 1
+    return sorted({*sizes[::-step], *(size for size in (wanted,) if size)})
+
+
+def _wrong(anchor: Anchor, folder: TileFolder, key: VerifierKey, size: int) -> str | None:
+    try:
+        head: Checkpoint = open_checkpoint(anchor.note, key, where=FILE)
+    except Problem as problem:
+        return f"the anchor of size {anchor.size}: {problem.detail}"
+    if head.size != anchor.size:
+        return f"the anchor of size {anchor.size} is a checkpoint of size {head.size}"
+    if head.size > size:
+        if _size_now(folder, key) >= head.size:
+            return None  # it grew while it was verified
+        return f"the log has {size} entries, but signed an anchor of size {head.size}"
+    try:
+        root = merkle.root(head.size, folder.subtrees(size))
+    except Problem:
+        return None  # a tile is broken: the verification of the tree names it
+    if root != head.root:
+        return f"at size {head.size} the log signed another root than that of these tiles"
+    return None
+
+
+def _size_now(folder: TileFolder, key: VerifierKey) -> int:
+    """What the log publishes now."""
+    try:
+        return open_checkpoint((folder.directory / CHECKPOINT).read_bytes(), key).size
+    except (OSError, Problem):
+        return 0

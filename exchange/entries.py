@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeVar
@@ -66,6 +66,20 @@ class Sealed(NamedTuple):
     leaf: int
 
 
+class Statistics(NamedTuple):
+    """How often the values of a statistics field came up in the answers of a service.
+
+    Of the days ``first`` to ``last`` (UTC); ``counts`` are sorted by value. ``part`` numbers what a
+    server writes, so that what a crash made it write twice counts once.
+    """
+
+    field: str
+    first: date
+    last: date
+    part: int
+    counts: tuple[tuple[str, int], ...]
+
+
 class Entry(NamedTuple):
     """One entry; a named tuple, since each message makes two and frozen dataclasses are slow.
 
@@ -76,9 +90,10 @@ class Entry(NamedTuple):
     signature (in an answer: the request was claimed, and this is what came of it), ``event`` what
     a system entry is about, or :data:`REPEATED`.
     ``refusals`` says of how many refusals alike the entry tells, where they were too many to be
-    recorded one by one. ``evidence`` is the hex SHA-256 of a document that is kept beside the log,
-    to which the entry commits. ``subject`` is the tag of whom or what the exchange is about
-    (:mod:`exchange.subjects`); it, ``sealed`` and ``commitment`` are filled in by the journal.
+    recorded one by one. ``evidence`` is the hex SHA-256 of a document that is kept beside the
+    log, to which the entry commits; ``statistics`` what was counted, about nobody. ``subject``
+    is the tag of whom or what the exchange is about (:mod:`exchange.subjects`); it, ``sealed``
+    and ``commitment`` are filled in by the journal.
     """
 
     kind: Kind
@@ -103,6 +118,7 @@ class Entry(NamedTuple):
     event: str | None = None
     refusals: int | None = None
     evidence: str | None = None
+    statistics: Statistics | None = None
     subject: str | None = None
     sealed: Sealed | None = None
     commitment: str | None = None
@@ -184,6 +200,15 @@ def format_sealed(
     document["side"] = entry.side._value_
     if entry.size is not None:
         document["size"] = entry.size
+    if entry.statistics is not None:
+        counted = entry.statistics
+        document["statistics"] = {
+            "counts": dict(counted.counts),
+            "field": counted.field,
+            "from": counted.first.isoformat(),
+            "part": counted.part,
+            "until": counted.last.isoformat(),
+        }
     if entry.status is not None:
         document["status"] = entry.status
     if subject is not None:
@@ -256,6 +281,31 @@ def _time(value: Any, where: str) -> datetime:
         raise _refuse(where, f"{value[:40]!r} is not a time") from error
 
 
+def _statistics(value: Any, where: str) -> Statistics:
+    members = {"counts", "field", "from", "part", "until"}
+    if type(value) is not dict or value.keys() != members or type(value["counts"]) is not dict:
+        raise _refuse(where, "not exactly counts, field, from, part and until")
+    counts = [
+        (_string(name, where), _number(count, where)) for name, count in value["counts"].items()
+    ]
+    if not counts or counts != sorted(counts):
+        raise _refuse(f"{where}/counts", "not sorted, or empty")
+    return Statistics(
+        _string(value["field"], f"{where}/field"),
+        _day(value["from"], f"{where}/from"),
+        _day(value["until"], f"{where}/until"),
+        _number(value["part"], f"{where}/part"),
+        tuple(counts),
+    )
+
+
+def _day(value: Any, where: str) -> date:
+    try:
+        return date.fromisoformat(_string(value, where))
+    except ValueError as error:
+        raise _refuse(where, f"{value[:40]!r} is not a day") from error
+
+
 def _sealed(value: Any, where: str) -> Sealed:
     if type(value) is not dict or value.keys() != {"digest", "key", "leaf", "size"}:
         raise _refuse(where, "not exactly digest, key, leaf and size")
@@ -291,6 +341,7 @@ _MEMBERS: dict[str, Callable[[Any, str], Any]] = {
     "refusals": _number,
     "subject": _tag,
     "evidence": _digest,
+    "statistics": _statistics,
     "sealed": _sealed,
     "commitment": _digest,
 }

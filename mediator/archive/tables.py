@@ -204,10 +204,12 @@ def stage(
     tables: Tables,
     until: int,
     progress: Progress,
+    drafts: Path | None = None,
 ) -> None:
     """Make the rows of the entries behind ``tables`` in a table ``name``.
 
-    Rows of the files that were open of late (:func:`kept` leaves them out) are in it, paired anew.
+    Drafts are written in ``folder`` if no other is given. Rows of the files that were open
+    of late (:func:`kept` leaves them out) are in it, paired anew.
     """
     database.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {_EMPTY}")
     database.execute(f"CREATE OR REPLACE TEMP TABLE {name}_counted AS {_NOTHING_COUNTED}")
@@ -215,7 +217,7 @@ def stage(
     for start in range(first, until, CHUNK):
         progress("tables", start, until)
         end = min(start + CHUNK, until)
-        _load(database, journal, folder, start, end)
+        _load(database, journal, drafts or folder, start, end)
         database.execute(f"INSERT INTO {name}_counted {_COUNTED}")
         database.execute("DELETE FROM fresh WHERE side = 'server'")
         if start == first:

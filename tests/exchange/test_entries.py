@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -12,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchange import sealed_parts
-from exchange.entries import MAX_SIZE, Entry, Kind, Sealed, Side, format_entry, parse_entry
+from exchange.entries import (
+    MAX_SIZE,
+    Entry,
+    Kind,
+    Sealed,
+    Side,
+    Statistics,
+    format_entry,
+    parse_entry,
+)
 from exchange.identifiers import ApplicationId, ServerId, ServiceId
 from exchange.problems import Code, Problem
 from exchange.sealed_parts import Head, SealedPart
@@ -41,6 +50,7 @@ FULL = Entry(
     event="started",
     refusals=12,
     evidence="e" * 64,
+    statistics=Statistics("sex", date(2026, 11, 20), date(2026, 11, 21), 3, (("F", 12), ("M", 9))),
     subject="5" * 32,
     sealed=Sealed("cd" * 32, 2100, "LA/GOV/MOF 2026-11 d365", 7),
     commitment="ef" * 32,
@@ -168,6 +178,17 @@ ENTRIES = st.builds(
     nonce=TEXT,
     event=TEXT,
     refusals=NUMBER,
+    statistics=st.none()
+    | st.builds(
+        Statistics,
+        field=st.text(max_size=20),
+        first=st.dates(),
+        last=st.dates(),
+        part=st.integers(0, 2**53 - 1),
+        counts=st.dictionaries(st.text(max_size=20), st.integers(0, 2**53 - 1), min_size=1).map(
+            lambda counts: tuple(sorted(counts.items()))
+        ),
+    ),
     evidence=st.none() | st.binary(min_size=32, max_size=32).map(bytes.hex),
     subject=st.none() | st.binary(min_size=16, max_size=16).map(bytes.hex),
     sealed=st.none()

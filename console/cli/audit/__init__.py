@@ -10,7 +10,16 @@ from typing import Any
 
 import click
 
-COMMANDS = ("search", "show", "export", "verify", "misbehaviour", "ask", "usage")
+COMMANDS = (
+    "search",
+    "show",
+    "export",
+    "verify",
+    "stats",
+    "misbehaviour",
+    "ask",
+    "usage",
+)
 """The name of a command is that of its module and of the function in it."""
 
 

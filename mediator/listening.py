@@ -26,6 +26,7 @@ from mediator import xroad
 from mediator.admin import Admin
 from mediator.audit_api import AuditApi
 from mediator.consumer import Consumer
+from mediator.evidence import Evidence
 from mediator.gate import Gate
 from mediator.govstack.allowed import AllowedMethods
 from mediator.govstack.directory import Directory
@@ -81,6 +82,7 @@ class Doors:
     metrics: Metrics
     watcher: Handshakes
     spools: Spools
+    evidence: Evidence
     witness: Witness
 
     async def open(
@@ -275,7 +277,9 @@ class Doors:
             {
                 "/listClients": ListClients(state),
                 "/verificationconf": VerificationConf(state, settings.registry.url),
-                "/asic": Asic(entrance, recorder.journal, state, recorder, settings.profile),
+                "/asic": Asic(
+                    entrance, recorder.journal, self.evidence, recorder, settings.profile
+                ),
             }
         )
         inlet = Inlet(

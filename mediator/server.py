@@ -18,7 +18,7 @@ Stopping, each step bounded in time and done once:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -41,6 +41,7 @@ from mediator.checks import Checks
 from mediator.consumer import Consumer
 from mediator.contracts import ContractCache
 from mediator.discovery import Peers
+from mediator.evidence import Evidence, seals_of
 from mediator.gate import Gate
 from mediator.govstack.registries import follow
 from mediator.handshakes import Handshakes, record_quietly
@@ -74,8 +75,8 @@ from mediator.provider import Provider
 from mediator.records import Recorder
 from mediator.release import Releases
 from mediator.sealing import Sealer
-from mediator.settings import ServerSettings
-from mediator.stamping import Stamping, authorities_of, chosen_authority
+from mediator.settings import ServerSettings, StampingSettings
+from mediator.stamping import Authority, Stamping, authorities_of, chosen_authority
 from mediator.turns import Turns
 from mediator.view import RegistryView
 from mediator.witness.opening import Seeking, Witnessing, open_witnessing
@@ -133,6 +134,8 @@ class _Base:
     maintenance: Maintenance
     hidings: Hidings
     seeking: Seeking
+    stampers: Callable[[], Sequence[Authority]]
+    evidence: Evidence
 
     def state(self) -> RegistryState:
         """The state of the registry in force.
@@ -169,6 +172,7 @@ async def open_server(
             base.metrics,
             base.watcher,
             base.spools,
+            base.evidence,
             watched.witnessing.witness,
         )
         admin = _admin(base, peers, provider, watched)
@@ -236,6 +240,7 @@ async def _open_base(settings: ServerSettings, stack: AsyncExitStack, clock: Clo
     gate.on_refused = watcher.malformed("gate")
     agreements = PinnedAgreements(settings.agreements, [m.id for m in settings.members], clock)
     await asyncio.to_thread(agreements.load, authorities)
+    stampers = await _stampers(settings.stamping, view)
     maintenance = await asyncio.to_thread(
         Maintenance.open, directory / "maintenance.json", clock, settings.maintenance
     )
@@ -259,7 +264,23 @@ async def _open_base(settings: ServerSettings, stack: AsyncExitStack, clock: Clo
         maintenance=maintenance,
         seeking=seeking,
         hidings=await asyncio.to_thread(Hidings.open, directory / HIDINGS_FILE),
+        stampers=stampers,
+        evidence=Evidence(
+            directory / "registry",
+            seals_of(seal_keys, [certificate for _, certificate in certificates]),
+            stampers,
+            clock,
+            asyncio.get_running_loop(),
+        ),
     )
+
+
+async def _stampers(
+    settings: StampingSettings, view: RegistryView
+) -> Callable[[], Sequence[Authority]]:
+    """Whom to ask for time-stamps, at any time."""
+    chosen = [await asyncio.to_thread(chosen_authority, one) for one in settings.authorities]
+    return lambda: authorities_of(settings, chosen, view.state.instance)
 
 
 def _open_spools(settings: ServerSettings) -> Spools:
@@ -359,8 +380,8 @@ def _auditing(base: _Base) -> Auditing:
         base.journal.directory,
         settings.server.member,
         [member.id for member in settings.members],
-        base.state,
         base.hidings,
+        base.evidence,
         lambda reference: max(
             settings.disclosure_delay_days, base.agreements.disclosure_delay_days(reference)
         ),
@@ -381,10 +402,9 @@ class _Watched:
 
 async def _watched(base: _Base) -> _Watched:
     settings, metrics = base.settings.stamping, base.metrics
-    chosen = [await asyncio.to_thread(chosen_authority, one) for one in settings.authorities]
     stamping = Stamping(
         base.journal.anchors,
-        lambda: authorities_of(settings, chosen, base.state().instance),
+        base.stampers,
         base.clock,
         settings,
     )

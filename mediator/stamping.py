@@ -207,16 +207,7 @@ class Stamping:
             Problem: ``InvalidTimestamp``: an answer that is no good token.
         """
         digest = sha256(anchor.text).digest()
-        nonce = secrets.randbits(127) | 1 << 127
-        question = format_request(digest, nonce)
-        answer = await ask(
-            authority.url,
-            question,
-            "application/timestamp-query",
-            timeout_s=self._settings.timeout_s,
-            max_bytes=MAX_TOKEN_BYTES,
-        )
-        return await asyncio.to_thread(_check, answer, digest, nonce, authority)
+        return await token_over(digest, authority, self._settings.timeout_s)
 
     def _tell(self) -> None:
         """Log when the alarm begins and when it ends."""
@@ -226,6 +217,45 @@ class Stamping:
         elif self._alarmed and not late:
             log.info("time_stamps_again", size=self.stamped_size)
         self._alarmed = late
+
+
+async def token_over(
+    digest: bytes, authority: Authority, timeout_s: float
+) -> tuple[bytes, Timestamp]:
+    """Ask an authority for a token over a SHA-256 digest; the token, checked.
+
+    Raises:
+        Unanswered: no answer in time.
+        Problem: ``InvalidTimestamp``: an answer that is no good token.
+    """
+    nonce = secrets.randbits(127) | 1 << 127
+    answer = await ask(
+        authority.url,
+        format_request(digest, nonce),
+        "application/timestamp-query",
+        timeout_s=timeout_s,
+        max_bytes=MAX_TOKEN_BYTES,
+    )
+    return await asyncio.to_thread(_check, answer, digest, nonce, authority)
+
+
+async def first_token(digest: bytes, authorities: Sequence[Authority], timeout_s: float) -> bytes:
+    """A token of the first authority that gives a good one.
+
+    Raises:
+        Problem: ``InvalidTimestamp``: none does.
+    """
+    reasons = []
+    for authority in authorities:
+        try:
+            token, _ = await token_over(digest, authority, timeout_s)
+        except (Unanswered, Problem) as error:
+            reasons.append(f"{authority.url}: {error}")
+        else:
+            return token
+    raise Problem(
+        Code.INVALID_TIMESTAMP, where="authorities", detail="; ".join(reasons) or "none is listed"
+    )
 
 
 def chosen_authority(settings: StamperSettings) -> Authority:

@@ -6,20 +6,19 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import orjson
-from cryptography import x509
 
 from exchange import asic
-from exchange.certificates import fingerprint_of
+from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
-from exchange.trust import RegistryState, trusted_authorities
-from mediator.journal.export import Chosen, Surroundings, make_export, unsigned
+from mediator.evidence import Evidence
+from mediator.journal.export import Chosen
 from mediator.journal.reader import JournalReader
 from serving.backends import Headers
 
 MAX_ENTRIES: Final = 64
 MAX_BYTES: Final = 16 * 1024 * 1024
 _EXCHANGE: Final = ("id", "client", "service")
-_ZIP: Final[Headers] = (("content-type", "application/zip"),)
+_ASIC: Final[Headers] = (("content-type", asic.MIMETYPE),)
 
 
 def evidence_of(
@@ -27,12 +26,14 @@ def evidence_of(
     index: int,
     entry: Mapping[str, Any],
     shows: Callable[[dict[str, Any]], bool],
-    state: RegistryState,
+    member: MemberId,
+    evidence: Evidence,
 ) -> tuple[Headers, bytes]:
     """The exchange to which an entry belongs, as ``saphan audit export`` makes it; reads files.
 
     Args:
         shows: whether the mandate shows another entry of the exchange.
+        member: who is audited, and signs the container.
 
     Raises:
         Problem: ``QueryTooWide`` when there is more of it than one answer may hold;
@@ -52,10 +53,7 @@ def evidence_of(
                 detail=f"the exchange has more than {MAX_ENTRIES} entries or {MAX_BYTES} bytes; "
                 "have it exported at the organisation",
             )
-    around = Surroundings(
-        certificates=_certificates(state), authorities=trusted_authorities(state.instance)
-    )
-    return _ZIP, asic.pack(unsigned(make_export(chosen, around)))
+    return _ASIC, evidence.container(chosen, member)
 
 
 def _of_exchange(reader: JournalReader, index: int, entry: Mapping[str, Any]) -> list[int]:
@@ -67,11 +65,3 @@ def _of_exchange(reader: JournalReader, index: int, entry: Mapping[str, Any]) ->
 
 def _exchange(entry: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(entry.get(name) for name in _EXCHANGE)
-
-
-def _certificates(state: RegistryState) -> dict[str, x509.Certificate]:
-    return {
-        fingerprint_of(certificate): certificate
-        for record in state.members.values()
-        for certificate in record.seal_certificates
-    }

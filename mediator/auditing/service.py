@@ -32,12 +32,12 @@ from exchange.contracts import Contract
 from exchange.identifiers import MemberId, ServiceId
 from exchange.problems import ACTED, Code, Problem
 from exchange.proof import format_proof
-from exchange.trust import RegistryState
 from mediator.audit_api import query_of
 from mediator.auditing.evidence import evidence_of
 from mediator.auditing.hidings import Hidings
 from mediator.auditing.scope import Facts, Scope
 from mediator.auditing.usage import DelayOf, Uses
+from mediator.evidence import Evidence
 from mediator.journal import index
 from mediator.journal.index import Cursor, IndexReader, Query
 from mediator.journal.reader import JournalReader
@@ -94,15 +94,15 @@ class Auditing:
         journal: Path,
         owner: MemberId,
         hosted: Collection[MemberId],
-        state: Callable[[], RegistryState],
         hidings: Hidings,
+        evidence: Evidence,
         delay: DelayOf,
         clock: Clock,
     ) -> None:
         self._journal = journal
         self._owner = owner
         self._hosted = frozenset(hosted)
-        self._state = state
+        self._evidence_of = evidence
         self._hidings = hidings
         self._delay = delay
         self._clock = clock
@@ -201,7 +201,8 @@ class Auditing:
             asked.index,
             entry,
             lambda other: _is_shown(asked.scope, other),
-            self._state(),
+            asked.scope.provider,
+            self._evidence_of,
         )
 
     def _hidden(self, asked: Asked) -> tuple[Headers, bytes]:

@@ -1,33 +1,34 @@
 """``/asic``: the evidence of an exchange, for the application that took part in it.
 
 X-Road's parameters, file names and errors (its AsicContainerClientRequestProcessor; errors are
-plain text). What is served is not ASiC-E yet but what ``saphan audit export`` makes, under its own
-name and type: a zip with each entry, its proof, what was signed, and the certificates
-(:mod:`mediator.journal.export`); ``saphan audit verify`` checks it.
+plain text). A container holds one exchange, both directions of it, where X-Road makes one for each
+message; with ``requestOnly`` or ``responseOnly`` it holds that direction. It is what ``saphan audit
+export`` makes (:mod:`mediator.evidence`), signed by the member of the application.
 
 A record is evidence when it is in a signed checkpoint, which is some tenths of a second after it
-was made. The page waits for that, so ``force`` (X-Road: time-stamp now) changes nothing.
+was made. The page waits for that, so ``force`` (X-Road: time-stamp now) changes nothing: each
+container is stamped when it is made, if an authority answers.
 """
 
 from __future__ import annotations
 
 import asyncio
+import io
 import re
-from collections.abc import Callable, Mapping
+import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qsl
 
 import structlog
-from cryptography import x509
 
 from exchange import asic
-from exchange.certificates import fingerprint_of
 from exchange.entries import Entry, Kind, Side
-from exchange.identifiers import ApplicationId
+from exchange.identifiers import ApplicationId, ServiceId
 from exchange.problems import Code, Problem
-from exchange.trust import RegistryState
-from mediator.journal.export import Chosen, Surroundings, make_export, unsigned
+from mediator.evidence import Evidence
+from mediator.journal.export import Chosen
 from mediator.journal.log import Journal
 from mediator.journal.reader import JournalReader
 from mediator.records import Recorder
@@ -45,6 +46,7 @@ _TOO_MUCH: Final = (
     "Too many documents for one download. Fetch them by requestOnly and responseOnly, or have them "
     "exported with: saphan audit export"
 )
+_NOT_UNIQUE: Final = 'Several exchanges have this id. Fetch them without "unique", in one archive.'
 _NOT_PUBLISHED: Final = "Message signature has not been timestamped yet!"
 _REQUESTS: Final = frozenset({Kind.REQUEST})
 _RESPONSES: Final = frozenset({Kind.RESPONSE, Kind.REFUSAL, Kind.FAILURE})
@@ -68,6 +70,7 @@ class Wanted:
     client: ApplicationId
     kinds: frozenset[Kind]
     suffix: str
+    unique: bool = False
 
     @classmethod
     def parse(cls, query: str) -> Wanted:
@@ -98,9 +101,9 @@ class Wanted:
         except Problem as problem:
             raise _Refused(400, problem.detail, literal=500) from problem
         if requests:
-            return cls(message_id, client, _REQUESTS, "-request")
+            return cls(message_id, client, _REQUESTS, "-request", "unique" in given)
         if responses:
-            return cls(message_id, client, _RESPONSES, "-response")
+            return cls(message_id, client, _RESPONSES, "-response", "unique" in given)
         return cls(message_id, client, _REQUESTS | _RESPONSES, "")
 
     def includes(self, entry: Entry) -> bool:
@@ -111,8 +114,9 @@ class Wanted:
         return party == self.client and entry.kind in self.kinds
 
     @property
-    def file_name(self) -> str:
-        return f"{_FILE_NAME.sub('_', self.message_id)[:226]}{self.suffix}.zip"
+    def name(self) -> str:
+        """The beginning of the names of files."""
+        return f"{_FILE_NAME.sub('_', self.message_id)[:226]}{self.suffix}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +125,7 @@ class Asic:
 
     entrance: Entrance
     journal: Journal
-    state: Callable[[], RegistryState]
+    evidence: Evidence
     recorder: Recorder
     profile: Profile
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -132,9 +136,8 @@ class Asic:
             wanted = Wanted.parse(request.target.partition("?")[2])
             await self._admit(wanted, connection, request.remote)
             await self._published()
-            certificates = _certificates(self.state())
             async with self._one_at_a_time:
-                archive = await asyncio.to_thread(self._archive, wanted, certificates)
+                reply = await asyncio.to_thread(self._reply, wanted)
         except _Refused as refused:
             log.info("evidence_refused", status=refused.status, why=str(refused))
             status = refused.literal if self.profile is Profile.X_ROAD else refused.status
@@ -145,11 +148,7 @@ class Asic:
         await self.recorder.event(
             "evidence handed out", client=wanted.client, message_id=wanted.message_id
         )
-        headers = [
-            ("content-type", "application/zip"),
-            ("content-disposition", f'attachment; filename="{wanted.file_name}"'),
-        ]
-        return Reply(200, tuple(headers), archive)
+        return reply
 
     async def _admit(self, wanted: Wanted, connection: Connection, remote: str) -> None:
         try:
@@ -169,30 +168,52 @@ class Asic:
             await asyncio.sleep(_LOOK_S)
         raise _Refused(503, _NOT_PUBLISHED, literal=500)
 
-    def _archive(self, wanted: Wanted, certificates: Mapping[str, x509.Certificate]) -> bytes:
-        """The export of the exchange, as a zip; reads files, so for a thread."""
+    def _reply(self, wanted: Wanted) -> Reply:
+        """The containers of the exchanges; reads files, so for a thread."""
+        exchanges = self._chosen(wanted)
+        if wanted.unique and len(exchanges) > 1:
+            raise _Refused(409, _NOT_UNIQUE, literal=500)
+        containers = {
+            f"{wanted.name}-{chosen[0].index}.asice": self.evidence.container(
+                chosen, wanted.client.member
+            )
+            for chosen in exchanges
+        }
+        if wanted.unique:
+            ((name, container),) = containers.items()
+            return _file(name, asic.MIMETYPE, container)
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            for name, container in containers.items():
+                archive.writestr(zipfile.ZipInfo(name), container)  # stored: it is packed
+        return _file(f"{wanted.name}.zip", "application/zip", buffer.getvalue())
+
+    def _chosen(self, wanted: Wanted) -> list[list[Chosen]]:
+        """The entries that are asked for, exchange by exchange: of one client and one service."""
         journal = JournalReader(self.journal.directory)
-        chosen, size = [], 0
+        found: dict[tuple[ApplicationId | None, ServiceId | None], list[Chosen]] = {}
+        count = size = 0
         for index, entry in journal.of_message(wanted.message_id):
             if wanted.includes(entry):
-                chosen.append(Chosen(journal, index))
+                found.setdefault((entry.client, entry.service), []).append(Chosen(journal, index))
+                count += 1
                 size += entry.sealed.size if entry.sealed is not None else 0
-                if len(chosen) > MAX_ENTRIES or size > MAX_BYTES:
+                if count > MAX_ENTRIES or size > MAX_BYTES:
                     raise _Refused(413, _TOO_MUCH, literal=500)  # a part would look like the whole
-        if not chosen:
+        if not found:
             raise _Refused(404, "No signed documents found")
-        return asic.pack(unsigned(make_export(chosen, Surroundings(certificates))))
+        return list(found.values())
+
+
+def _file(name: str, media_type: str, data: bytes) -> Reply:
+    headers = (
+        ("content-type", media_type),
+        ("content-disposition", f'attachment; filename="{name}"'),
+    )
+    return Reply(200, headers, data)
 
 
 def _needed(given: Mapping[str, str], name: str) -> str:
     if name not in given:
         raise _Refused(400, f'Parameter "{name}" must be specified.')
     return given[name]
-
-
-def _certificates(state: RegistryState) -> dict[str, x509.Certificate]:
-    return {
-        fingerprint_of(certificate): certificate
-        for record in state.members.values()
-        for certificate in record.seal_certificates
-    }

@@ -21,7 +21,7 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from mediator.journal.export import verify_export
+from mediator.journal.export import SCRIPT, ExportVerdict, verify_export
 from tests.world import x_road
 from tests.world.echo import GZIPPED
 from tests.world.small import exchange
@@ -563,29 +563,63 @@ def _asic(world: XRoadWorld, message_id: str, more: str = "", **changes: str) ->
     return f"/asic?{urlencode({k: v for k, v in named.items() if v})}{more}"
 
 
+def _containers(data: bytes, folder: Path) -> dict[str, ExportVerdict]:
+    """The containers of an archive, each verified."""
+    folder.mkdir()
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        archive.extractall(folder)
+    return {path.name: verify_export(path) for path in sorted(folder.iterdir())}
+
+
 @pytest.mark.parametrize(
     ("more", "suffix", "entries"),
-    [
-        ("", "", 2),
-        ("&requestOnly", "-request", 1),
-        ("&responseOnly", "-response", 1),
-        ("&requestOnly&unique&force", "-request", 1),
-    ],
+    [("", "", 2), ("&requestOnly", "-request", 1), ("&responseOnly&force", "-response", 1)],
 )
 def test_an_application_fetches_its_evidence(
     world: XRoadWorld, tmp_path: Path, more: str, suffix: str, entries: int
 ) -> None:
-    """Right after the call, a zip that verifies by itself, with both signatures."""
+    """Right after the call, an archive with a signed container that verifies by itself."""
     message_id = f"evidence-{entries}{suffix}-{len(more)}"
     assert world.call(fields=(("X-Road-Id", message_id),)).status == 200
     got = world.get(_asic(world, message_id, more))
     assert (got.status, got.value("content-type")) == (200, "application/zip"), got.body
     assert got.value("content-disposition") == f'attachment; filename="{message_id}{suffix}.zip"'
-    file = tmp_path / "evidence.zip"
-    file.write_bytes(got.body)
-    verdict = verify_export(file)
-    assert verdict.good
+    ((name, verdict),) = _containers(got.body, tmp_path / "got").items()
+    assert re.fullmatch(rf"{message_id}{suffix}-[0-9]+\.asice", name)
+    assert verdict.findings == ()
     assert (verdict.entries, verdict.opened, verdict.signatures) == (entries,) * 3
+    assert (verdict.signed_by or "").startswith("LA/GOV/MOF, CAdES-B-")
+
+
+def test_unique_gives_the_one_container(world: XRoadWorld, tmp_path: Path) -> None:
+    """With unique, the container itself; stock openssl verifies it with the shell script in it."""
+    assert world.call(fields=(("X-Road-Id", "only-one"),)).status == 200
+    got = world.get(_asic(world, "only-one", "&responseOnly&unique"))
+    assert (got.status, got.value("content-type")) == (200, "application/vnd.etsi.asic-e+zip")
+    assert re.search(
+        r'filename="only-one-response-[0-9]+\.asice"', got.value("content-disposition")
+    )
+    file = tmp_path / "ຫຼັກຖານ.asice"
+    file.write_bytes(got.body)
+    assert verify_export(file, authorities=world.world.pki.authorities).findings == ()
+    script = tmp_path / "verify.sh"
+    script.write_text(SCRIPT, encoding="utf-8")
+    done = subprocess.run(
+        ["sh", script, "-c", world.world.authorities, file], capture_output=True, text=True,
+        check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "BAD" not in done.stdout
+
+
+def test_unique_is_refused_when_several_exchanges_have_the_id(world: XRoadWorld) -> None:
+    """One id for calls of two services: one archive with a container each, and none is unique."""
+    for service in (ECHO, CLOSED):
+        world.call(fields=(("X-Road-Id", "twice"),), service=service)
+    got = world.get(_asic(world, "twice", "&requestOnly"))
+    with zipfile.ZipFile(io.BytesIO(got.body)) as archive:
+        assert len(archive.namelist()) == 2
+    assert world.get(_asic(world, "twice", "&requestOnly&unique")).status == 409
 
 
 def test_the_providers_application_fetches_its_side(world: XRoadWorld, tmp_path: Path) -> None:
@@ -594,8 +628,9 @@ def test_the_providers_application_fetches_its_side(world: XRoadWorld, tmp_path:
     target = _asic(world, "two-sides", memberCode="MPI", subsystemCode="oda-mis")
     got = world.get(target, at=MPI)
     assert got.status == 200, got.body
-    (tmp_path / "evidence.zip").write_bytes(got.body)
-    assert verify_export(tmp_path / "evidence.zip").entries == 2
+    (verdict,) = _containers(got.body, tmp_path / "got").values()
+    assert (verdict.entries, verdict.findings) == (2, ())
+    assert (verdict.signed_by or "").startswith("LA/GOV/MPI")
 
 
 @pytest.mark.parametrize(

@@ -75,11 +75,11 @@ async def test_pages_are_read_only() -> None:
 
 @pytest.mark.parametrize(
     ("message_id", "name"),
-    [("a-1", "a-1.zip"), ("../../x", ".._.._x.zip"), ('a"b\r\nc', "a_b__c.zip")],
+    [("a-1", "a-1"), ("../../x", ".._.._x"), ('a"b\r\nc', "a_b__c")],
 )
 def test_the_name_of_an_evidence_file_is_harmless(message_id: str, name: str) -> None:
     """A message id is what its sender made it; it breaks out of no folder and no header."""
     query = "xRoadInstance=LA&memberClass=GOV&memberCode=MOF&subsystemCode=b&queryId=x"
     wanted = Wanted.parse(query)
     named = Wanted(message_id, wanted.client, wanted.kinds, wanted.suffix)
-    assert named.file_name == name
+    assert named.name == name

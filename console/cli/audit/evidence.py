@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -11,18 +11,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from exchange.certificates import fingerprint_of, parse_certificates
-from exchange.entries import parse_entry
-from exchange.identifiers import MemberId
 from exchange.keys import signing_key
 from exchange.problems import Code, Problem
-from mediator.journal.export import Chosen, Registered, Signer, Surroundings, read_registry
-from mediator.journal.export.registry import UNKNOWN
+from mediator.journal.export import Chosen, Signer, Surroundings, surroundings
 
 _SUFFIXES = {".pem", ".crt", ".cer"}
 _MAX_FILE_BYTES = 1 << 20
 
 
-def surroundings(
+def surroundings_of(
     chosen: Sequence[Chosen], certificates: Path | None, registry: Path | None
 ) -> Surroundings:
     """What is known around some entries.
@@ -35,48 +32,17 @@ def surroundings(
     Raises:
         Problem: ``InvalidDocument`` or ``UntrustedMetadata`` for a copy that cannot be used.
     """
-    known = _registered(chosen, registry)
     found = certificates_in(certificates)
-    authorities = list(known.authorities)
-    authorities += (each for each in found.values() if _is_authority(each, authorities))
-    return Surroundings(
-        certificates=known.certificates | found,
-        authorities=tuple(authorities),
-        registry=known.files,
-    )
+    authorities = [each for each in found.values() if _is_authority(each)]
+    return surroundings(chosen, registry, found, authorities)
 
 
-def _registered(chosen: Sequence[Chosen], registry: Path | None) -> Registered:
-    beside = (choice.journal.directory.parent / "registry" for choice in chosen)
-    folders = [registry] if registry else [each for each in beside if _is_copy(each)]
-    return read_registry(folders[0], _parties(chosen)) if folders else UNKNOWN
-
-
-def _is_copy(folder: Path) -> bool:
-    with contextlib.suppress(OSError):
-        return (folder / "accepted.json").is_file()
-    return False
-
-
-def _parties(chosen: Iterable[Chosen]) -> set[MemberId]:
-    found: set[MemberId] = set()
-    for choice in chosen:
-        entry = parse_entry(choice.journal.entry(choice.index))
-        if entry.client is not None:
-            found.add(entry.client.member)
-        if entry.service is not None:
-            found.add(entry.service.member)
-        if entry.peer is not None:
-            found.add(entry.peer.member)
-    return found
-
-
-def _is_authority(certificate: x509.Certificate, known: Sequence[x509.Certificate]) -> bool:
+def _is_authority(certificate: x509.Certificate) -> bool:
     try:
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
     except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
         return False
-    return constraints.value.ca and certificate not in known
+    return constraints.value.ca
 
 
 def certificates_in(folder: Path | None) -> dict[str, x509.Certificate]:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import click
 
-from console.cli.audit.evidence import signer, surroundings
+from console.cli.audit.evidence import signer, surroundings_of
 from console.cli.audit.journals import one_journal, open_journals
 from console.cli.audit.options import AS_JSON, DIRECTORY
 from console.cli.audit.printing import Progress, print_json
@@ -103,7 +103,7 @@ def export(
             detail=f"no published entry has the message id {message_id!r}; "
             "saphan audit search finds ids",
         )
-    around = surroundings(chosen, certificates, registry)
+    around = surroundings_of(chosen, certificates, registry)
     signs = signer(seal_key, seal_certificate, around.authorities)
     write_export(make_export(chosen, around), output, signs, datetime.now(UTC))
     verdict = verify_export(output)

@@ -1,5 +1,6 @@
 """The evidence of an exchange, to be checked by somebody without the journal."""
 
+from mediator.journal.export.around import surroundings
 from mediator.journal.export.contents import (
     README,
     SCRIPT,
@@ -9,7 +10,6 @@ from mediator.journal.export.contents import (
     make_export,
 )
 from mediator.journal.export.files import is_export, read_export, write_export
-from mediator.journal.export.registry import Registered, read_registry
 from mediator.journal.export.signing import Signer, Stamp, signed, unsigned
 from mediator.journal.export.verification import ExportVerdict, verify_export
 
@@ -18,7 +18,6 @@ __all__ = [
     "SCRIPT",
     "Chosen",
     "ExportVerdict",
-    "Registered",
     "Revocations",
     "Signer",
     "Stamp",
@@ -26,8 +25,8 @@ __all__ = [
     "is_export",
     "make_export",
     "read_export",
-    "read_registry",
     "signed",
+    "surroundings",
     "unsigned",
     "verify_export",
     "write_export",

@@ -37,6 +37,7 @@ from exchange.trust import InstanceRecord, MemberRecord, parse_instance, parse_m
 FOLDER = "registry"
 INSTANCE = f"{FOLDER}/instance.json"
 _Signed = TypeVar("_Signed", Root, Timestamp, Snapshot, Targets)
+_ACCEPTED = "accepted.json"
 _TOP = ("root", "timestamp", "snapshot", "targets")
 
 
@@ -87,6 +88,14 @@ def _is_authority(certificate: x509.Certificate) -> bool:
         return False
 
 
+def is_copy(folder: Path) -> bool:
+    """Whether a folder is a server's copy of the registry, as far as this user may look."""
+    try:
+        return (folder / _ACCEPTED).is_file()
+    except OSError:
+        return False
+
+
 def read_registry(copy: Path, members: Iterable[MemberId]) -> Registered:
     """The state that a server's copy of the registry holds, as far as it concerns some members.
 
@@ -106,7 +115,7 @@ def read_registry(copy: Path, members: Iterable[MemberId]) -> Registered:
 
 def _read(copy: Path, members: list[MemberId]) -> Registered:
     try:
-        accepted = json.loads((copy / "accepted.json").read_bytes())
+        accepted = json.loads((copy / _ACCEPTED).read_bytes())
         files = {
             f"{FOLDER}/{role}.json": (copy / "metadata" / f"{role}.json").read_bytes()
             for role in _TOP

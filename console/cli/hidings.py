@@ -57,7 +57,7 @@ def order_command(
     }
     order = {"ground": ground, "until": until}
     order |= {name: value for name, value in named.items() if value is not None}
-    answer = ask_server(settings, admin, "POST", "/hidings", order)
+    answer = ask_server(settings, admin, "PUT", "/hidings", order)
     if as_json:
         click.echo(orjson.dumps(answer).decode())
         return

@@ -1,7 +1,8 @@
 """The story, step 6: the State Inspection Authority finds, exports, stamps and verifies; then one
 byte of a journal's copy is changed, and the verification says which entry.
 
-Everything here reads files, except for the time-stamp, which is asked for over HTTP.
+Everything here reads files, except for the time-stamp, which is asked for over HTTP, and for what
+SIA asks the servers under its mandates (:mod:`console.reference_world.inspection`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from console.reference_world import laos
 from console.reference_world.calls import require, wait_published
+from console.reference_world.inspection import Answered, inspect
 from console.reference_world.story import Agreements, Asked, Exchanged
 from console.reference_world.world import RunningServer, World
 from exchange import timestamps
@@ -97,6 +99,7 @@ class Proven:
     under_agreement: int
     exported: Exported
     stamps: tuple[Stamped, ...]
+    asked: tuple[Answered, ...]
     changed: Changed
 
 
@@ -132,6 +135,7 @@ def prove(world: World, sealed: Agreements, asked: Asked) -> Proven:
         under_agreement=len(_search(journals, Query(agreement=agreement))),
         exported=_export(world, involved, exchange, evidence / "exchange"),
         stamps=tuple(_stamp(world, journal, evidence) for journal in involved),
+        asked=inspect(world, sealed.mandates, exchange.message_id),
         changed=_change(world.servers[laos.MPI_SERVER], exchange, evidence / "changed-journal"),
     )
 

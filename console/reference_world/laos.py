@@ -15,6 +15,7 @@ from adapters.mapping_file import load_mapping
 from adapters.openapi import document
 from console.reference_world import MAPPINGS, data
 from console.reference_world.plans import ApplicationPlan, MemberPlan, ServerPlan, ServicePlan
+from exchange.auditing import JOURNAL, auditing_service
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.problems import Text
 from schemas import load_all
@@ -75,6 +76,8 @@ _ENTERPRISE_FIELDS = (
     "registration_number", "tax_number", "name", "legal_form", "status", "province",
 )  # fmt: skip
 
+
+INSPECTION = ApplicationId.parse(f"{SIA}/inspection")
 
 # What the mappings take from the environment, as addresses within the folder of the databases.
 _ADDRESSES = {
@@ -204,6 +207,34 @@ def agreements(now: datetime) -> tuple[dict[str, Any], ...]:
             now,
         ),
     )
+
+
+def mandates(now: datetime) -> tuple[dict[str, Any], ...]:
+    """What SIA may see: the exchanges of MOF and MPI, from this year on, without their content."""
+    return tuple(_mandate(member, now) for member in (MOF, MPI))
+
+
+def _mandate(member: MemberId, now: datetime) -> dict[str, Any]:
+    paths = ("/checkpoint", "/entries", "/entries/{index}", "/entries/{index}/proof")
+    return {
+        "id": f"sia-{member.member_code.lower()}-{now.year}",
+        "version": 1,
+        "kind": "audit",
+        "title": {
+            "en": f"Inspection of the exchanges of {member.member_code}",
+            "lo": f"ການກວດກາການແລກປ່ຽນຂໍ້ມູນຂອງ {member.member_code}",
+        },
+        "provider": str(member),
+        "consumer": str(INSPECTION),
+        "grants": [_grant(auditing_service(member, JOURNAL), paths, ("*",))],
+        "mandate": {
+            "legal_basis": {"en": "Law on State Inspection", "lo": "ກົດໝາຍ ວ່າດ້ວຍການກວດກາລັດ"},
+            "period": {"from": f"{now.year}-01-01T00:00:00Z"},
+            "fields": ["*"],
+        },
+        "valid_from": f"{now.year}-01-01T00:00:00Z",
+        "valid_until": f"{now.year + 2}-01-01T00:00:00Z",
+    }
 
 
 _BUDGET_PURPOSE = {

@@ -149,15 +149,17 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Agreements:
-    """Step 3: what was sealed, and the servers that obey it."""
+    """Step 3: what was sealed, mandates of the auditor too, and the servers that obey it."""
 
     agreements: tuple[Agreed, ...]
     servers: tuple[Running, ...]
+    mandates: tuple[str, ...]
 
 
 def agree(world: World) -> Agreements:
     """Provider and consumer seal each agreement; the provider pins it on its own disk."""
     agreed = tuple(_agreed(world, document) for document in laos.agreements(datetime.now(UTC)))
+    mandates = tuple(str(world.agree(document)) for document in laos.mandates(datetime.now(UTC)))
     world.wait_ready()
     servers = tuple(
         Running(
@@ -168,7 +170,7 @@ def agree(world: World) -> Agreements:
         )
         for server in world.servers.values()
     )
-    return Agreements(agreed, servers)
+    return Agreements(agreed, servers, mandates)
 
 
 def _agreed(world: World, document: Mapping[str, Any]) -> Agreed:

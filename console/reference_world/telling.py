@@ -75,6 +75,8 @@ def tell_agreements(sealed: Agreements) -> Iterator[str]:
             f"  quota         {agreed.quota_per_day:,} calls a day; "
             f"ends {agreed.valid_until[:10]}; sealed by both: {agreed.file}"
         )
+    for file in sealed.mandates:
+        yield f"Mandate of the State Inspection Authority · ການມອບໝາຍໃຫ້ອົງການກວດກາ: {file}"
     running = ", ".join(f"{server.id} (pid {server.pid})" for server in sealed.servers)
     yield f"Servers running: {running}"
 
@@ -142,6 +144,12 @@ def tell_proven(proven: Proven) -> Iterator[str]:
     for stamp in proven.stamps:
         yield f"Time       {stamp.journal}, {stamp.size} entries, existed at {stamp.time}"
         yield f"           ມີຢູ່ແລ້ວໃນເວລານັ້ນ; token checked: {stamp.token}"
+    for answered in proven.asked:
+        yield (
+            f"Mandate    {answered.server} answers SIA under {answered.mandate}: "
+            f"{answered.entries} entries, proven in its log of {answered.size}"
+        )
+    yield f"           ຖາມຜ່ານເຄືອຂ່າຍຕາມການມອບໝາຍ: {len(proven.asked)} ອົງການຕອບ ແລະ ພິສູດໄດ້"
     changed = proven.changed
     yield f"Tampering  one byte of a copy changed: {changed.copy}/{changed.file}"
     yield f"           ແກ້ໜຶ່ງໄບຕ໌ໃນສຳເນົາ: ການກວດສອບບອກວ່າ ລາຍການທີ {changed.index} ຖືກແກ້"

@@ -246,6 +246,14 @@ def test_the_evidence_verifies_and_the_changed_byte_is_named(told: dict[str, Any
     assert f"entry {answered['index']}," in proven["changed"]["finding"]
 
 
+def test_the_auditor_asks_under_its_mandates(told: dict[str, Any]) -> None:
+    """Both organisations' servers answer SIA over the network, proven in their logs."""
+    assert len(result(told, 3)["mandates"]) == 2
+    asked = result(told, 6)["asked"]
+    assert [one["server"] for one in asked] == ["LA/GOV/MOF/ss1", "LA/GOV/MPI/ss1"]
+    assert all(one["entries"] >= 2 for one in asked)
+
+
 def test_every_journal_is_verified_at_the_end(told: dict[str, Any]) -> None:
     """All five journals, every sealed part of them opened; then nothing is left."""
     verified = told["verified"]

@@ -477,7 +477,7 @@ def _admin(base: _Base, peers: Peers, provider: Provider, watched: _Watched) -> 
         base.clock,
         base.maintenance,
         provider.once,
-        watched.checks(),
+        {"index": base.journal.index_report, **watched.checks()},
     )
     return Admin(
         health,

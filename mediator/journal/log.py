@@ -33,11 +33,13 @@ from mediator.journal.anchors import AnchorStore
 from mediator.journal.files import Files, RealFiles
 from mediator.journal.index import FILE as INDEX_FILE
 from mediator.journal.index import IndexWriter
+from mediator.journal.index.feed import IndexFeed
 from mediator.journal.intake import Committed, GroupLimits, Intake, logging_failed, renewed
 from mediator.journal.keyring import DEFAULT_DAYS, KeyRing, SealingKey
 from mediator.journal.publication import PublicationThread, Publisher
 from mediator.journal.signed import FILE as SIGNED_FILE
 from mediator.journal.signed import SignedStore, SqliteSignedStore
+from mediator.journal.tiles import TileFolder
 from serving.settings import setting
 
 LOCK = "journal.lock"
@@ -83,6 +85,20 @@ class JournalSettings:
         "seconds between two trials of a disk that failed", default=1.0, low=0.01
     )
     index: bool = setting("keep the search index up to date", default=True)
+    index_database: str | None = setting(
+        "postgresql:// URL of a search index that servers of one member share; without it the "
+        "server has its own, beside its journal",
+        default=None,
+    )
+
+    def __post_init__(self) -> None:
+        url = self.index_database
+        if url is not None and not url.startswith(("postgresql://", "postgres://")):
+            raise Problem(
+                Code.INVALID_SETTINGS,
+                where="journal.index_database",
+                detail="is not a postgresql:// URL",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +120,7 @@ class Journal:
         intake: Intake,
         publication: PublicationThread,
         anchors: AnchorStore,
+        index: IndexWriter | IndexFeed | None,
         closing: contextlib.ExitStack,
     ) -> None:
         self.directory = directory
@@ -112,6 +129,7 @@ class Journal:
         self._keyring = keyring
         self._intake = intake
         self._publication = publication
+        self._index = index
         self._closing = closing
         self._closed = False
         self._making_key = asyncio.Lock()
@@ -166,7 +184,7 @@ class Journal:
                 await asyncio.to_thread(recovery.check_anchor, directory, anchors, found.edge)
             except OSError as error:
                 raise logging_failed(error, directory) from error
-            index = IndexWriter(directory / INDEX_FILE) if settings.index else None
+            index = _index(directory, origin, settings)
             if index is not None:
                 stack.callback(index.close)
             committed: deque[Committed] = deque()
@@ -201,7 +219,16 @@ class Journal:
                 settings.anchor_s,
                 held=held,
             )
-            return cls(directory, settings, keyring, intake, publication, anchors, stack.pop_all())
+            return cls(
+                directory,
+                settings,
+                keyring,
+                intake,
+                publication,
+                anchors,
+                index,
+                stack.pop_all(),
+            )
 
     async def record(
         self,
@@ -296,6 +323,15 @@ class Journal:
         """What is wrong with the journal: not writable, or not published; None when all is well."""
         return self._intake.problem or self._publication.problem
 
+    def index_report(self) -> dict[str, Any]:
+        """How the search index is, for the server's health: it is derived, and may be behind."""
+        if not isinstance(self._index, IndexFeed):
+            return {"ok": True}
+        report: dict[str, Any] = {"ok": self._index.trouble is None, "entries": self._index.indexed}
+        if self._index.trouble is not None:
+            report["problem"] = self._index.trouble
+        return report
+
     @property
     def size(self) -> int:
         """How many records are durable."""
@@ -360,7 +396,23 @@ class Journal:
         self._closed = True
         await self._intake.close()
         await asyncio.to_thread(self._publication.close)
+        if isinstance(self._index, IndexFeed):
+            await asyncio.to_thread(self._index.close)
         self._closing.close()
+
+
+def _index(
+    directory: Path, origin: str, settings: JournalSettings
+) -> IndexWriter | IndexFeed | None:
+    if not settings.index:
+        return None
+    if settings.index_database is None:
+        return IndexWriter(directory / INDEX_FILE)
+    # Imported where it is wanted: it takes 0.2 s and 10 MB of every start.
+    from mediator.journal.index.postgresql import PostgreSqlPlace
+
+    writer = IndexWriter(PostgreSqlPlace(settings.index_database, origin))
+    return IndexFeed(writer, TileFolder(directory / "log"))
 
 
 def _lock(path: Path) -> int:

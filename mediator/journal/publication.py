@@ -39,6 +39,7 @@ from mediator.journal import segments
 from mediator.journal.anchors import AnchorStore
 from mediator.journal.files import Files
 from mediator.journal.index import IndexWriter
+from mediator.journal.index.feed import IndexFeed
 from mediator.journal.intake import KEPT_ENTRIES, Committed, Intake
 from mediator.journal.segments import Position
 from mediator.journal.signed import SignedStore
@@ -65,7 +66,7 @@ class Publisher:
         edge: Edge,
         position: Position,
         signed: bytes | None,
-        index: IndexWriter | None,
+        index: IndexWriter | IndexFeed | None,
         committed: deque[Committed] | None = None,
     ) -> None:
         self.position = position

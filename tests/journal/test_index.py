@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,12 +20,32 @@ from exchange.entries import Entry, Kind, Side, format_entry
 from exchange.identifiers import ApplicationId, ServiceId
 from exchange.problems import Code, Problem
 from mediator.journal import index
-from mediator.journal.index import Cursor, IndexReader, IndexWriter, Page, Query
+from mediator.journal.index import Cursor, IndexReader, IndexWriter, MonthTag, Page, Query
+from mediator.journal.index.postgresql import PostgreSqlPlace, origins
+from mediator.journal.index.sqlite import SqlitePlace
+from mediator.journal.index.store import Place
 from mediator.journal.reader import JournalReader
-from tests.journal.world import CLIENT, ORIGIN, START, entry, write
+from mediator.journal.tiles import TileFolder
+from tests.journal.world import (
+    CLIENT,
+    MPI,
+    ORIGIN,
+    QUICK,
+    START,
+    entry,
+    journal_in,
+    part,
+    until,
+    write,
+)
+from tests.services.server import DatabaseServer
 
 CLIENTS = [ApplicationId.parse(f"LA/GOV/{code}/a") for code in ("MOF", "MOFA", "MOIC")]
 SERVICES = [ServiceId.parse(f"LA/GOV/{code}/a/s") for code in ("MPI", "MOF")]
+
+
+TAGS = [f"{number:032x}" for number in range(5)]
+MONTH = f"{START:%Y-%m}"
 
 
 def some_entries(seed: int, count: int) -> list[Entry]:
@@ -42,6 +64,8 @@ def some_entries(seed: int, count: int) -> list[Entry]:
             agreement=source.choice([None, "a-1", "a-2"]),
             purpose=source.choice([None, "p-1"]),
             trace=source.choice([None, f"t-{number}"]),
+            event=source.choice([None, "started"]),
+            subject=source.choice([None, *TAGS]),
         )
         for number in range(count)
     ]
@@ -56,11 +80,55 @@ def made(entries: list[Entry]) -> IndexWriter:
     return writer
 
 
-WRITERS = {origin: made(entries) for origin, entries in LOGS.items()}
+@dataclass(frozen=True)
+class Databases:
+    """Where a test's indexes are: files of SQLite, or one database of PostgreSQL."""
+
+    folder: Path
+    url: str | None
+
+    def place(self, origin: str) -> Place:
+        if self.url is None:
+            return SqlitePlace(self.folder / f"{origin.replace('/', '-')}.sqlite")
+        return PostgreSqlPlace(self.url, origin)
+
+    def open(self, origin: str) -> IndexReader:
+        if self.url is None:
+            return IndexReader.open(Path(self.place(origin).name), origin)
+        return IndexReader.open_database(self.url, origin)
 
 
-def readers() -> list[IndexReader]:
-    return [IndexReader(writer.open(), origin) for origin, writer in WRITERS.items()]
+BOTH = ["sqlite", pytest.param("postgresql", marks=pytest.mark.needs_postgresql)]
+
+
+def databases_of(request: pytest.FixtureRequest, folder: Path) -> Databases:
+    if request.param == "sqlite":
+        return Databases(folder, None)
+    server = request.getfixturevalue("postgresql_server")
+    url = server.new_database(f"index_{folder.name.replace('-', '_')}".lower()[:60])
+    return Databases(folder, url.replace("postgresql+psycopg", "postgresql"))
+
+
+@pytest.fixture(params=BOTH)
+def databases(request: pytest.FixtureRequest, tmp_path: Path) -> Databases:
+    """An empty place for indexes, in each of the databases."""
+    return databases_of(request, tmp_path)
+
+
+@pytest.fixture(scope="module", params=BOTH)
+def readers(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[IndexReader]]:
+    """Both logs, in each of the databases."""
+    databases = databases_of(request, tmp_path_factory.mktemp("searched"))
+    for origin, entries in LOGS.items():
+        writer = IndexWriter(databases.place(origin))
+        writer.add(0, [format_entry(value) for value in entries])
+        writer.close()
+    found = [databases.open(origin) for origin in LOGS]
+    yield found
+    for reader in found:
+        reader.close()
 
 
 def plain(query: Query) -> list[tuple[str, int]]:
@@ -73,6 +141,7 @@ def plain(query: Query) -> list[tuple[str, int]]:
         "member": lambda e, x: x in {str(p.member) for p in (e.client, e.service) if p},
         "outcome": lambda e, x: outcome(e) == x,
         "status": lambda e, x: e.status == x,
+        "subject": lambda e, x: (f"{e.at:%Y-%m}", e.subject) in {(t.month, t.tag) for t in x},
     }
     found = []
     for origin, entries in LOGS.items():
@@ -113,17 +182,24 @@ QUERIES = st.builds(
     trace=st.none() | st.integers(0, 310).map(lambda n: f"t-{n}"),
     agreement=st.none() | st.sampled_from(["a-1", "a-9"]),
     purpose=st.none() | st.sampled_from(["p-1"]),
+    event=st.none() | st.sampled_from(["started", "stopped"]),
+    subject=st.none()
+    | st.lists(
+        st.builds(MonthTag, st.sampled_from([MONTH, "2024-01"]), st.sampled_from(TAGS)), max_size=3
+    ).map(tuple),
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(QUERIES, st.integers(1, 40))
-def test_pages_together_are_the_plain_search(query: Query, limit: int) -> None:
+def test_pages_together_are_the_plain_search(
+    readers: list[IndexReader], query: Query, limit: int
+) -> None:
     """Page by page, the search gives what a plain scan gives: all, once, newest first."""
     found: list[tuple[str, int]] = []
     cursor: Cursor | None = None
     while True:
-        page: Page = index.search(readers(), query, limit, cursor)
+        page: Page = index.search(readers, query, limit, cursor)
         found += [(hit.origin, hit.index) for hit in page.hits]
         assert len(page.hits) <= limit
         if page.next is None:
@@ -132,15 +208,16 @@ def test_pages_together_are_the_plain_search(query: Query, limit: int) -> None:
     assert found == plain(query)
 
 
-def test_a_hit_is_the_entry() -> None:
+def test_a_hit_is_the_entry(readers: list[IndexReader]) -> None:
     """What the index says of an entry is what the entry says."""
-    for hit in index.search(readers(), Query(), 1000).hits:
+    for hit in index.search(readers, Query(), 1000).hits:
         value = LOGS[hit.origin][hit.index]
         assert hit.at == value.at
         assert (hit.kind, hit.side, hit.id, hit.trace) == (
             value.kind, value.side, value.id, value.trace,
         )  # fmt: skip
         assert hit.client == (str(value.client) if value.client else None)
+        assert (hit.event, hit.subject) == (value.event, value.subject)
         assert (hit.status, hit.problem, hit.purpose) == (
             value.status,
             value.problem,
@@ -148,18 +225,21 @@ def test_a_hit_is_the_entry() -> None:
         )
 
 
-def test_identifiers_are_found_in_every_part() -> None:
+def test_identifiers_are_found_in_every_part(databases: Databases) -> None:
     """A message id is found wherever in a large log it is."""
-    writer = IndexWriter(":memory:")
+    writer = IndexWriter(databases.place("o"))
     data = format_entry(entry(0, id="other"))
     for start in range(0, 70_000, 10_000):
         writer.add(start, [data] * 10_000)
     wanted = [70_000, 70_001]
     writer.add(70_000, [format_entry(entry(1, id="wanted"))] * 2)
-    reader = IndexReader(writer.open(), "o")
+    writer.close()
+    reader = databases.open("o")
+    assert reader.size == 70_002
     assert reader.of_message("wanted") == wanted
     assert [hit.index for hit in reader.search(Query(id="wanted"), 9)] == wanted[::-1]
     assert reader.of_message("missing") == []
+    reader.close()
 
 
 @pytest.mark.parametrize("text", ["", "x", "W10", "WzEsMl0", "WzEsImEiLDJd=", "é", "W" * 9999])
@@ -283,3 +363,124 @@ def test_a_search_that_takes_too_long_is_given_up() -> None:
     assert len(reader.search(Query(), 10)) == 10
     reader.give_up_after(60)
     assert reader.search(Query(status=418), 10) == []
+
+
+def test_texts_that_a_database_would_misread_come_back(databases: Databases) -> None:
+    """Backslashes, tabs, quotes and what looks like no value are texts like others."""
+    texts = ["\\N", "a\\tb", "a\tb", "'; DROP TABLE entries; --", "%s ? $1", "ສະພານ", "\\."]
+    writer = IndexWriter(databases.place("o"))
+    values = [entry(number, id=text, problem=text) for number, text in enumerate(texts)]
+    writer.add(0, [format_entry(value) for value in values])
+    writer.close()
+    reader = databases.open("o")
+    for number, text in enumerate(texts):
+        for query in (Query(id=text), Query(problem=text)):
+            assert [(hit.index, hit.id) for hit in reader.search(query, 9)] == [(number, text)]
+    reader.close()
+
+
+def test_more_shapes_than_are_merged_are_found_too(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether shapes are merged or entries looked through, the answer is the same."""
+    entries = [entry(number, endpoint=f"/{number % 40}") for number in range(200)]
+    writer = IndexWriter(databases.place("o"))
+    writer.add(0, [format_entry(value) for value in entries])
+    writer.close()
+    reader = databases.open("o")
+    query = Query(client=str(CLIENT), until=START + timedelta(milliseconds=150))
+    merged = reader.search(query, 60)
+    assert [hit.index for hit in merged] == [*range(149, 89, -1)]
+    monkeypatch.setattr("mediator.journal.index.reader._SHAPES", 10)
+    assert reader.search(query, 60) == merged
+    reader.close()
+
+
+def test_an_index_of_another_log_or_of_a_lost_time_is_made_anew(
+    databases: Databases, tmp_path: Path
+) -> None:
+    """What is longer than the log, or ends otherwise, is not of it."""
+    asyncio.run(write(tmp_path / "journal", range(20)))
+    folder = TileFolder(tmp_path / "journal" / "log")
+    for others in (range(500, 510), range(500, 600)):
+        writer = IndexWriter(databases.place("o"))
+        writer.open()
+        writer.renew()
+        writer.add(0, [format_entry(entry(number)) for number in others])
+        writer.catch_up(folder, 20)
+        writer.close()
+        reader = databases.open("o")
+        assert (reader.size, reader.of_message("LA-19"), reader.of_message("LA-500")) == (
+            20, [19], [],
+        )  # fmt: skip
+        reader.close()
+
+
+@pytest.mark.needs_postgresql
+def test_servers_share_a_database_and_it_may_be_away(
+    postgresql_server: DatabaseServer, tmp_path: Path
+) -> None:
+    """Two journals follow into one database; while it is away recording and publishing go on, and
+    when it is back the index has everything."""
+    url = postgresql_server.new_database("index_shared").replace("+psycopg", "")
+
+    async def story() -> None:
+        shared = replace(QUICK, index_database=url)
+        async with (
+            journal_in(tmp_path / "a", shared, origin="a") as first,
+            journal_in(tmp_path / "b", shared, origin="b") as second,
+        ):
+            for number in range(10):
+                await first.record(entry(number), MPI, part(number))
+                await second.record(entry(number, id=f"b-{number}"), MPI, part(number))
+            await until(lambda: first.index_report() == {"ok": True, "entries": 10}, 20)
+            await asyncio.to_thread(postgresql_server.stop)
+            try:
+                for number in range(10, 30):
+                    await first.record(entry(number), MPI, part(number))
+                await until(lambda: first.published_size == 30)
+                await until(lambda: not first.index_report()["ok"], 20)
+                assert first.healthy is None
+            finally:
+                await asyncio.to_thread(postgresql_server.start)
+            await until(lambda: first.index_report() == {"ok": True, "entries": 30}, 20)
+
+    asyncio.run(story())
+    assert origins(url) == ["a", "b"]
+    readers = [IndexReader.open_database(url, origin) for origin in origins(url)]
+    assert [hit.id for hit in index.search(readers, Query(id="b-3"), 9).hits] == ["b-3"]
+    assert len(index.search(readers, Query(), 100).hits) == 40
+    for reader in readers:
+        reader.close()
+    assert not (tmp_path / "a" / index.FILE).exists()
+
+
+async def test_a_file_that_others_hold_delays_the_index_and_nothing_else(tmp_path: Path) -> None:
+    """SQLite is busy: entries are published all the same, and indexed when it is free again."""
+    async with journal_in(tmp_path) as journal:
+        await journal.record(entry(0), MPI, part(0))
+        await until(lambda: indexed(tmp_path) == 1)
+        holder = sqlite3.connect(tmp_path / index.FILE, isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        await journal.record(entry(1), MPI, part(1))
+        await until(lambda: journal.published_size == 2)
+        await until(lambda: journal.healthy is not None)
+        assert indexed(tmp_path) == 1
+        holder.execute("ROLLBACK")
+        holder.close()
+        await until(lambda: indexed(tmp_path) == 2)
+        await until(lambda: journal.healthy is None)
+
+
+def indexed(directory: Path) -> int:
+    """How many entries the index has; none while it is being made."""
+    try:
+        reader = IndexReader.open(directory / index.FILE, ORIGIN)
+    except OSError:
+        return 0
+    try:
+        return reader.size
+    except Problem:
+        return 0
+    finally:
+        reader.close()

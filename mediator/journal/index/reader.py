@@ -67,6 +67,17 @@ class IndexReader:
         except StoreError as error:
             raise OSError(f"{path}: {error}") from error
 
+    @classmethod
+    def open_database(cls, url: str, origin: str, published: int = merkle.MAX_SIZE) -> IndexReader:
+        """Open a log's index in PostgreSQL for reading; as :meth:`open`."""
+        # Imported where it is wanted: it takes 0.2 s and 10 MB of every start.
+        from mediator.journal.index.postgresql import name_of, open_log
+
+        try:
+            return cls(open_log(url, origin), origin, published)
+        except StoreError as error:
+            raise OSError(f"{name_of(url)}: {error}") from error
+
     def give_up_after(self, seconds: float) -> None:
         """Let no search take longer: what is asked for may need a look at every entry."""
         try:

@@ -128,7 +128,7 @@ class IndexWriter:
         try:
             store = self.open()
             known = self.size
-            if self._start < known and not self._is_of(store, folder, min(known, size), size):
+            if known > size or not self._is_of(store, folder, known, size):
                 self.renew()
         except StoreError as error:
             self.close()
@@ -143,8 +143,8 @@ class IndexWriter:
             progress("search index", self.size, size)
 
     def _is_of(self, store: Store, folder: TileFolder, known: int, size: int) -> bool:
-        """Whether the index is of this log, by the last entry that both have."""
-        if known == 0:
+        """Whether the index is of this log, by its last entry."""
+        if known == self._start:
             return True
         with contextlib.suppress(Problem):  # a bundle is broken: verification names it
             ((_, entry),) = folder.entries(known - 1, known, size)

@@ -19,8 +19,7 @@ from exchange import subjects
 from exchange.entries import format_time
 from exchange.problems import Code, Problem
 from exchange.proof import format_proof
-from mediator.journal.index import FILE as INDEX_FILE
-from mediator.journal.index import Cursor, Hit, IndexReader, Query, search
+from mediator.journal.index import Cursor, Hit, Query, search
 from mediator.journal.reader import JournalReader
 from serving.api import Api, ApiRequest, json_reply, text_reply
 from serving.backends import Headers
@@ -39,8 +38,9 @@ T = TypeVar("T")
 class AuditApi:
     """Answers from one journal's directory."""
 
-    def __init__(self, journal: Path) -> None:
+    def __init__(self, journal: Path, database: str | None = None) -> None:
         self._journal = journal
+        self._database = database
         self._places = asyncio.Semaphore(AT_ONCE)
         self._inside = 0
 
@@ -93,16 +93,7 @@ class AuditApi:
         page: dict[str, Any] = {"origin": reader.origin, "size": size, "entries": [], "next": None}
         if not size:
             return page
-        try:
-            index = IndexReader.open(self._journal / INDEX_FILE, reader.origin, size)
-        except OSError as error:
-            raise Problem(
-                Code.SOURCE_FAILED,
-                where="search index",
-                detail="this server keeps none, or it is being made anew",
-                status=503,
-            ) from error
-        index.give_up_after(SEARCH_S)
+        index = reader.kept_index(self._database, SEARCH_S)
         try:
             found = search([index], query, limit, cursor)
         finally:

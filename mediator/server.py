@@ -386,6 +386,7 @@ def _auditing(base: _Base) -> Auditing:
             settings.disclosure_delay_days, base.agreements.disclosure_delay_days(reference)
         ),
         base.clock,
+        settings.journal.index_database,
     )
 
 

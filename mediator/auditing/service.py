@@ -98,8 +98,10 @@ class Auditing:
         evidence: Evidence,
         delay: DelayOf,
         clock: Clock,
+        database: str | None = None,
     ) -> None:
         self._journal = journal
+        self._database = database
         self._owner = owner
         self._hosted = frozenset(hosted)
         self._evidence_of = evidence
@@ -292,20 +294,9 @@ class Auditing:
         return found, str(cursor)
 
     def _index(self, reader: JournalReader) -> IndexReader | None:
-        size = reader.checkpoint.size
-        if not size:
+        if not reader.checkpoint.size:
             return None
-        try:
-            source = IndexReader.open(self._journal / index.FILE, reader.origin, size)
-        except OSError as error:
-            raise Problem(
-                Code.SOURCE_FAILED,
-                where="search index",
-                detail="this server keeps none, or it is being made anew",
-                status=503,
-            ) from error
-        source.give_up_after(SEARCH_S)
-        return source
+        return reader.kept_index(self._database, SEARCH_S)
 
     def _found(self, asked: Asked) -> tuple[JournalReader, dict[str, Any]]:
         """An entry by its index.

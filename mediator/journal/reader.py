@@ -166,11 +166,44 @@ class JournalReader:
         check_part(part, entry.commitment, entry.size)
         return Opened(part, key.record_key(entry.sealed))
 
-    def index(self, progress: Progress = lambda what, done, total: None) -> IndexReader:
-        """The search index; what the file lacks (all of it, if need be) is added in memory.
+    def kept_index(self, database: str | None, seconds: float) -> IndexReader:
+        """The search index that the server keeps, beside its journal or in ``database``.
 
-        A file that is missing, damaged, not to be read by this user or of another log counts as
-        none. ``progress`` is told (what, done, total) while entries are added.
+        Args:
+            database: the setting ``journal.index_database``.
+            seconds: that a search may take.
+
+        Raises:
+            Problem: ``SourceFailed`` when there is none.
+        """
+        try:
+            found = self._kept(database)
+        except OSError as error:
+            raise Problem(
+                Code.SOURCE_FAILED,
+                where="search index",
+                detail="this server keeps none, or it is being made anew",
+                status=503,
+            ) from error
+        found.give_up_after(seconds)
+        return found
+
+    def _kept(self, database: str | None) -> IndexReader:
+        size = self.checkpoint.size
+        if database is not None:
+            return IndexReader.open_database(database, self.origin, size)
+        return IndexReader.open(self.directory / INDEX_FILE, self.origin, size)
+
+    def index(
+        self,
+        progress: Progress = lambda what, done, total: None,
+        database: str | None = None,
+    ) -> IndexReader:
+        """The search index; what is kept lacks (all of it, if need be) is added in memory.
+
+        One that is missing, damaged, not to be read by this user or of another log counts as
+        none. ``progress`` is told (what, done, total) while entries are added; ``database`` is the
+        setting ``journal.index_database``.
 
         Raises:
             Problem: ``JournalCorrupt`` when entries have to be added that cannot be read.
@@ -178,7 +211,7 @@ class JournalReader:
         size = self.checkpoint.size
         reader, start = None, 0
         with contextlib.suppress(OSError, Problem, ValueError):
-            opened = IndexReader.open(self.directory / INDEX_FILE, self.origin, size)
+            opened = self._kept(database)
             known = opened.size
             if self._is_ours(opened, min(known, size)):
                 reader, start = opened, known

@@ -12,6 +12,7 @@ import click
 
 COMMANDS = (
     "search",
+    "index",
     "show",
     "export",
     "verify",

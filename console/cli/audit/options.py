@@ -18,6 +18,12 @@ DIRECTORIES = click.argument(
 DIRECTORY = click.argument(
     "directory", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path)
 )
+INDEX_DATABASE = click.option(
+    "--database",
+    envvar="SAPHAN_INDEX_DATABASE",
+    metavar="URL",
+    help="The search index in PostgreSQL (setting journal.index_database).",
+)
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import click
 
 from console.cli.audit.journals import open_journals
-from console.cli.audit.options import AS_JSON, DIRECTORIES, Moment
+from console.cli.audit.options import AS_JSON, DIRECTORIES, INDEX_DATABASE, Moment
 from console.cli.audit.printing import Progress, plain, print_json
+from exchange import subjects
 from exchange.entries import Kind
 from exchange.identifiers import ApplicationId, MemberId, ServiceId
-from exchange.problems import Code
+from exchange.problems import Code, Problem
 from mediator.journal import index
-from mediator.journal.index import Cursor, Hit, Query
+from mediator.journal.index import Cursor, Hit, MonthTag, Query
+from mediator.journal.reader import JournalReader
 
 
 @click.command()
@@ -40,6 +46,13 @@ from mediator.journal.index import Cursor, Hit, Query
 @click.option("--trace", help="Trace id.")
 @click.option("--agreement", help="Agreement: mof-mpi-2026.")
 @click.option("--purpose", help="Purpose code: national-budget.")
+@click.option("--event", help="What a system entry is about: started, erasure.")
+@click.option(
+    "--subject",
+    metavar="SCHEME:ID",
+    help="Whom or what it was about: la-nid:0123456789; - reads it from standard input. Needs the "
+    "journal's keys.",
+)
 @click.option(
     "--limit",
     type=click.IntRange(1, 10_000),
@@ -48,7 +61,16 @@ from mediator.journal.index import Cursor, Hit, Query
     help="Hits on a page.",
 )
 @click.option("--cursor", help="Go on where a page ended.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["lines", "table", "csv", "json"]),
+    default="lines",
+    show_default=True,
+    help="How hits are printed.",
+)
 @AS_JSON
+@INDEX_DATABASE
 def search(
     directories: tuple[Path, ...],
     since: datetime | None,
@@ -66,9 +88,13 @@ def search(
     trace: str | None,
     agreement: str | None,
     purpose: str | None,
+    event: str | None,
+    subject: str | None,
     limit: int,
     cursor: str | None,
+    form: str,
     as_json: bool,
+    database: str | None,
 ) -> None:
     """Find entries in the journals of DIR..., newest first. All conditions must hold."""
     query = Query(
@@ -87,19 +113,31 @@ def search(
         trace=trace,
         agreement=agreement,
         purpose=purpose,
+        event=event,
     )
     place = Cursor.parse(cursor) if cursor else None
     journals = open_journals(directories)
+    if subject is not None:
+        query = dataclasses.replace(query, subject=_tags(journals, subject, since, until))
     progress = Progress()
-    page = index.search([journal.index(progress) for journal in journals], query, limit, place)
+    readers = [journal.index(progress, database) for journal in journals]
+    page = index.search(readers, query, limit, place)
     progress.end()
     where = {journal.origin: str(journal.directory) for journal in journals}
-    if as_json:
+    if as_json or form == "json":
         hits = [{"journal": where[hit.origin], **_hit(hit)} for hit in page.hits]
         print_json({"hits": hits, "next": str(page.next) if page.next else None})
         return
-    for hit in page.hits:
-        click.echo(_line(hit, where[hit.origin]))
+    if form == "csv":
+        _print_csv(page.hits, where)
+        if page.next:
+            click.echo(f"--cursor {page.next}", err=True)
+        return
+    if form == "table":
+        _print_table(page.hits, where)
+    else:
+        for hit in page.hits:
+            click.echo(_line(hit, where[hit.origin]))
     if not page.hits:
         click.echo("No entry fits. Try fewer conditions, or a longer time.")
         if query.problem is not None and query.problem not in set(Code):
@@ -108,6 +146,58 @@ def search(
         click.echo(f"Next page: the same command with --cursor {page.next}")
     else:
         click.echo("Next: saphan audit show DIR INDEX, or saphan audit export DIR INDEX -o FOLDER")
+
+
+def _tags(
+    journals: Sequence[JournalReader], subject: str, since: datetime | None, until: datetime | None
+) -> tuple[MonthTag, ...]:
+    """The tags of a subject in all journals; each has its own."""
+    text = sys.stdin.readline().strip() if subject == "-" else subject
+    normal = subjects.normal_subject(text, "--subject")
+    tags = [tag for journal in journals for tag in journal.tags(normal, since, until)]
+    if not tags:
+        raise Problem(
+            Code.NOT_FOUND,
+            where="keys/",
+            detail="no journal here holds keys of subjects for this time: a subject is found where "
+            "the keys are, or asked for through the organisation's server (saphan audit ask)",
+        )
+    return tuple(dict.fromkeys(tags))
+
+
+def _print_csv(hits: Sequence[Hit], where: Mapping[str, str]) -> None:
+    """Every member of every hit, in columns that are always the same (RFC 4180)."""
+    names = [field.name for field in dataclasses.fields(Hit)]
+    text = StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["journal", *names])
+    for hit in hits:
+        known = _hit(hit)
+        values = [where[hit.origin], *(known.get(name, "") for name in names)]
+        writer.writerow([_cell(value) for value in values])
+    click.echo(plain(text.getvalue().replace("\r\n", "\n")), nl=False)
+
+
+def _cell(value: Any) -> Any:
+    """A spreadsheet takes what begins with one of these for a formula."""
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@")):
+        return f"'{value}"
+    return value
+
+
+def _print_table(hits: Sequence[Hit], where: Mapping[str, str]) -> None:
+    rows = [("time", "journal", "index", "kind", "client", "service", "result", "purpose", "id")]
+    for hit in hits:
+        result = " ".join(str(x) for x in (hit.status, hit.problem or hit.event) if x is not None)
+        moment = hit.at.strftime("%Y-%m-%d %H:%M:%SZ")
+        parties = (hit.client or "", hit.service or "")
+        last = (result, hit.purpose or "", hit.id or "")
+        rows.append((moment, where[hit.origin], str(hit.index), hit.kind, *parties, *last))
+    cells = [[plain(cell).replace("\n", " ") for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        click.echo("  ".join(padded).rstrip())
 
 
 def _hit(hit: Hit) -> dict[str, Any]:

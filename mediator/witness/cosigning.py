@@ -119,6 +119,7 @@ class Cosigning:
         self._seen_by = seen_by
         self._folder = TileFolder(journal.directory / "log")
         self._running: dict[VerifierKey, _Running] = {}
+        self._contradicted = False
         self._news = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         journal.anchors.watch(self._told)
@@ -202,7 +203,7 @@ class Cosigning:
                 news = self._news
                 try:
                     anchor = await asyncio.to_thread(self._journal.anchors.latest)
-                    if anchor is None or _has(anchor, line.asked.key):
+                    if anchor is None or self._contradicted or _has(anchor, line.asked.key):
                         await news.wait()
                         continue
                     await self._cosign(line, standing, anchor)
@@ -331,6 +332,7 @@ class Cosigning:
             "not continue: was an old copy put back, or does another server run on a copy?",
             facts={"size": theirs.size},
         )
+        self._contradicted = True  # there is nothing more to be cosigned
         self._journal.stop_signing(problem)
         log.error("own_log_contradicted", witness=line.asked.name, size=theirs.size)
         await self._report(found)

@@ -1,0 +1,1 @@
+"""Witnessing: the memory, the face, the client, and what each does when somebody misbehaves."""

@@ -8,7 +8,7 @@ import pytest
 import structlog
 from hypothesis import settings
 
-pytest_plugins = ["tests.services", "tests.world.fixtures"]
+pytest_plugins = ["tests.services", "tests.world.fixtures", "tests.world.audits"]
 
 # No test is timed: a busy machine must not fail what is right.
 settings.register_profile("saphan", deadline=None, print_blob=True)

@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import secrets
 from pathlib import Path
 
 import pytest
 
 from exchange.problems import Code
-from tests.world import small
-from tests.world.audits import asked, mandate, mandates_of, outcomes, published
-from tests.world.fixtures import world_of
+from tests.world.audits import asked, mandates_of, outcomes, published
 from tests.world.small import SmallWorld
 
-BOTH = ("mof-audit", "mpi-audit")
+BOTH = ("mof-audit", "audit")
 
 
-@pytest.fixture(scope="module")
-def world() -> Iterator[SmallWorld]:
-    """MOF calls MPI; the province audits both."""
-    agreements = (
-        small.agreement("mof-mpi"),
-        mandate("mof-audit", provider=small.MOF),
-        mandate("mpi-audit"),
-        mandate("mpi-content", fields=["*", "content"]),
-        mandate("mpi-ended") | {"valid_until": "2021-01-01T00:00:00Z"},
-    )
-    with world_of(agreements) as built:
-        yield built
+@pytest.fixture
+def world(audited_world: SmallWorld) -> SmallWorld:
+    """The world that is audited."""
+    return audited_world
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def called(world: SmallWorld) -> str:
     """The id of an exchange between the two."""
-    answer = world.call(headers={"X-Road-Id": "crossed-1"})
+    message_id = f"crossed-{secrets.token_hex(4)}"
+    answer = world.call(headers={"X-Road-Id": message_id})
     assert answer.status == 200, answer.body
     published(world)
-    return "crossed-1"
+    return message_id
 
 
 def test_all_organisations_are_asked_and_what_they_show_is_proven(
@@ -60,7 +51,7 @@ def test_all_organisations_are_asked_and_what_they_show_is_proven(
 
 def test_pages_are_followed_to_the_limit(world: SmallWorld, called: str) -> None:
     """A limit bounds what each server is asked for, and the report says that there is more."""
-    code, report = asked(world, "ask", mandates_of(world, "mpi-audit"), "--limit", 1)
+    code, report = asked(world, "ask", mandates_of(world, "audit"), "--limit", 1)
     assert code == 0, report
     assert [row["more"] for row in report["asked"]] == [True]
     assert len(report["hits"]) == 1
@@ -68,7 +59,7 @@ def test_pages_are_followed_to_the_limit(world: SmallWorld, called: str) -> None
 
 def test_a_refusal_names_who_refused_and_why(world: SmallWorld, called: str) -> None:
     """An expired mandate is the audited organisation's word; the others' answers stand."""
-    code, report = asked(world, "ask", mandates_of(world, "mof-audit", "mpi-ended"), "--id", called)
+    code, report = asked(world, "ask", mandates_of(world, "mof-audit", "ended"), "--id", called)
     assert code == 1
     assert outcomes(report) == {"LA/GOV/MOF/ss1": "proven", "LA/GOV/MPI/ss1": "refused"}
     assert [row.get("problem") for row in report["asked"]] == [None, Code.AGREEMENT_EXPIRED.value]
@@ -88,7 +79,7 @@ def test_evidence_is_fetched_where_the_mandate_shows_content(
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.read_bytes().startswith(b"PK")
     code, report = asked(
-        world, "ask", mandates_of(world, "mpi-audit"), "--id", called, "--evidence", tmp_path
+        world, "ask", mandates_of(world, "audit"), "--id", called, "--evidence", tmp_path
     )
     assert code == 1
     assert [Code.FIELD_NOT_RELEASED in one["problem"] for one in report["evidence"]] == [True]

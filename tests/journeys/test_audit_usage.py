@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,28 +15,16 @@ from exchange.entries import parse_entry
 from exchange.problems import Code
 from mediator.journal.reader import JournalReader
 from tests.world import small
-from tests.world.audits import asked, mandate, mandates_of, outcomes, published
-from tests.world.fixtures import world_of
+from tests.world.audits import DELAYED, asked, mandates_of, outcomes, published
 from tests.world.small import SmallWorld
 
 PERSON, OTHER = "passport:P-77", "passport:P-78"
-DELAYED = "budget-later"
 
 
-@pytest.fixture(scope="module")
-def world() -> Iterator[SmallWorld]:
-    """MOF uses MPI's records; a portal tells persons of it, an inspector sees what is hidden."""
-    later = small.agreement(DELAYED, disclosure_delay_days=30)
-    agreements = (
-        small.agreement("mof-mpi"),
-        later,
-        mandate("portal", subjects=True),
-        mandate("portal-mof", provider=small.MOF, subjects=True),
-        mandate("inspector", subjects=True, hidden=True),
-        mandate("plain"),
-    )
-    with world_of(agreements) as built:
-        yield built
+@pytest.fixture
+def world(audited_world: SmallWorld) -> SmallWorld:
+    """The world that is audited."""
+    return audited_world
 
 
 def use(world: SmallWorld, subject: str, message_id: str, agreement: str = "mof-mpi") -> None:
@@ -167,7 +154,7 @@ def _refused(world: SmallWorld, mandates: list[Path]) -> str:
 
 def test_a_mandate_without_subjects_tells_of_nobody(world: SmallWorld) -> None:
     """To ask about a person takes the right to do so; the refusal is recorded."""
-    assert _refused(world, mandates_of(world, "plain")) == Code.OUTSIDE_MANDATE
+    assert _refused(world, mandates_of(world, "audit")) == Code.OUTSIDE_MANDATE
     assert world.hits(world.mpi, problem=Code.OUTSIDE_MANDATE.value)
 
 

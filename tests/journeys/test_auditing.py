@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,25 +11,16 @@ from exchange.notes import VerifierKey
 from exchange.problems import Code
 from mediator.journal.reader import JournalReader
 from tests.world import small
-from tests.world.audits import AUDITOR, mandate
-from tests.world.fixtures import world_of
+from tests.world.audits import AUDITOR
 from tests.world.small import Answer, SmallWorld, wait_published
 
 JOURNAL = f"/r1/{small.MPI}/auditing/journal"
 
 
-@pytest.fixture(scope="module")
-def world() -> Iterator[SmallWorld]:
-    """MPI is audited by the province's office, with a whole mandate, and by MOF's, with little."""
-    agreements = (
-        small.agreement("mof-mpi"),
-        small.agreement("web-mpi", small.WEB),
-        mandate("audit"),
-        mandate("narrow", small.BUDGET, fields=["client", "status", "id"]),
-        mandate("ended") | {"valid_until": "2021-01-01T00:00:00Z"},
-    )
-    with world_of(agreements) as built:
-        yield built
+@pytest.fixture
+def world(audited_world: SmallWorld) -> SmallWorld:
+    """The world that is audited."""
+    return audited_world
 
 
 def ask(world: SmallWorld, path: str, client: Any = AUDITOR, **more: Any) -> Answer:
@@ -64,11 +54,13 @@ def test_an_auditor_finds_an_exchange_and_proves_it(world: SmallWorld) -> None:
 
 def test_the_audited_sees_who_asked(world: SmallWorld) -> None:
     """The question is an exchange like any other: both its entries are in the audited journal."""
-    assert ask(world, "/entries?id=nobody").status == 200
+    assert ask(world, "/entries?id=nobody", headers={"X-Road-Id": "asked-1"}).status == 200
     service = f"{small.MPI}/auditing/journal"
-    hits = world.hits(world.mpi, service=service, client=str(AUDITOR))
-    assert {hit.kind for hit in hits} >= {"request", "response"}
-    assert {hit.agreement for hit in hits if hit.kind == "response"} == {"audit/1"}
+    hits = world.hits(world.mpi, service=service, client=str(AUDITOR), id="asked-1")
+    assert [(hit.kind, hit.agreement) for hit in hits] == [
+        ("request", None),
+        ("response", "audit/1"),
+    ]
 
 
 def test_a_narrow_mandate_shows_its_fields_and_the_proof(world: SmallWorld) -> None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner
 
 from console.cli.main import main
 from exchange.identifiers import ApplicationId, MemberId
 from tests.world import small
+from tests.world.fixtures import world_of
 from tests.world.small import SmallWorld, wait_published
 
 AUDITOR = small.PROVINCE
 BASIS = {"en": "Law on State Inspection", "lo": "ກົດໝາຍວ່າດ້ວຍການກວດກາລັດ"}
+DELAYED = "budget-later"
 PATHS = (
     "/checkpoint",
     "/entries",
@@ -56,6 +60,25 @@ def mandate(
             **changes,
         },
     }
+
+
+@pytest.fixture(scope="session")
+def audited_world() -> Iterator[SmallWorld]:
+    """MOF calls MPI; the province audits both, with more and less of a right."""
+    agreements = (
+        small.agreement("mof-mpi"),
+        small.agreement(DELAYED, disclosure_delay_days=30),
+        mandate("audit"),
+        mandate("narrow", small.BUDGET, fields=["client", "status", "id"]),
+        mandate("ended") | {"valid_until": "2021-01-01T00:00:00Z"},
+        mandate("mof-audit", provider=small.MOF),
+        mandate("mpi-content", fields=["*", "content"]),
+        mandate("portal", subjects=True),
+        mandate("portal-mof", provider=small.MOF, subjects=True),
+        mandate("inspector", subjects=True, hidden=True),
+    )
+    with world_of(agreements) as built:
+        yield built
 
 
 def mandates_of(world: SmallWorld, *names: str) -> list[Path]:

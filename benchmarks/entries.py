@@ -29,6 +29,7 @@ from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.sealed_parts import Head, SealedPart
 from mediator.journal.keyring import DEFAULT_DAYS, KeyRing
 from mediator.journal.log import Journal, JournalSettings
+from mediator.own_keys import origin_of
 
 MONTHS = 24
 BEGIN = datetime(2024, 12, 1, tzinfo=UTC)
@@ -38,8 +39,8 @@ PROVIDER = MemberId("LA", "GOV", "MOHA")
 CONSUMER_SERVER = ServerId.parse("LA/GOV/DGC/ss1")
 PROVIDER_SERVER = ServerId.parse("LA/GOV/MOHA/ss1")
 ORIGINS = {
-    Side.PROVIDER: "bench.saphan.la/LA/GOV/MOHA/ss1/0",
-    Side.CONSUMER: "bench.saphan.la/LA/GOV/DGC/ss1/0",
+    Side.PROVIDER: origin_of(PROVIDER_SERVER),
+    Side.CONSUMER: origin_of(CONSUMER_SERVER),
 }
 _KEY = Ed25519PrivateKey.from_private_bytes(b"the key of the benchmark's logs!")
 _REGISTRY = "LA/GOV/MOHA/civil-registry"

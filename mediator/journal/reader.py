@@ -16,10 +16,12 @@ from pathlib import Path
 from exchange import merkle, subjects
 from exchange.checkpoint import Checkpoint, open_checkpoint
 from exchange.entries import Entry, parse_entry
+from exchange.merkle import HASH_SIZE
 from exchange.notes import VerifierKey
 from exchange.problems import Code, Problem
 from exchange.proof import LogProof
 from exchange.sealed_parts import SealedPart, parse_part
+from exchange.tiles import ENTRIES, WIDTH, parse_bundle, tile_at
 from mediator.journal import segments
 from mediator.journal.holdings import Holdings
 from mediator.journal.index import FILE as INDEX_FILE
@@ -110,6 +112,57 @@ class JournalReader:
             size = open_checkpoint(checkpoint, self.key, self.origin).size
         read = self._folder.subtrees(max(size, self.checkpoint.size))
         return LogProof(index, merkle.prove_inclusion(index, size, read), note)
+
+    def proven(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+        """Published entries ``[start, end)``, each proven to be in the checkpoint's tree.
+
+        A bundle is proven at once: its entries against the tile of their leaves, and that tile by
+        the inclusion of its first leaf, whose path holds all the others.
+
+        Raises:
+            Problem: ``ArchivedElsewhere`` when a bundle was removed; ``JournalCorrupt``, or
+                ``InvalidProof``, when an entry is not in the tree.
+        """
+        size, root = self.checkpoint.size, self.checkpoint.root
+        read = self._folder.subtrees(size)
+        for number in range(start // WIDTH, -(-end // WIDTH)):
+            bundle, tile = tile_at(ENTRIES, number, size), tile_at(0, number, size)
+            try:
+                entries = parse_bundle(self._folder.read(bundle), bundle.width, f"log/{bundle}")
+            except Problem as problem:
+                if bundle.first < self.holdings.entries_from:
+                    raise self.holdings.elsewhere("its bundle", bundle.first) from problem
+                raise
+            hashes = b"".join([merkle.leaf_hash(entry) for entry in entries])
+            path = merkle.prove_inclusion(bundle.first, size, read)
+            merkle.check_inclusion(bundle.first, size, hashes[:HASH_SIZE], path, root)
+            if self._folder.read_tile(tile) != hashes:
+                raise Problem(
+                    Code.JOURNAL_CORRUPT,
+                    where=f"log/{bundle}",
+                    detail="its entries are not those that the tree holds",
+                    facts={"file": f"log/{bundle}"},
+                )
+            for at in range(max(start - bundle.first, 0), min(end - bundle.first, bundle.width)):
+                yield bundle.first + at, entries[at]
+
+    def first_bundle(self, moment: datetime) -> int:
+        """The first entry of the first bundle that begins at this time or later, or the size.
+
+        Found by halving: entries are taken to be in the order of time, from bundle to bundle.
+
+        Raises:
+            Problem: ``JournalCorrupt``; ``InvalidDocument`` when an entry is none.
+        """
+        size = self.checkpoint.size
+        low, high = self.holdings.entries_from // WIDTH, -(-size // WIDTH)
+        while low < high:
+            middle = (low + high) // 2
+            if parse_entry(self.entry(middle * WIDTH)).at < moment:
+                low = middle + 1
+            else:
+                high = middle
+        return min(low * WIDTH, size)
 
     def ciphertext(self, index: int) -> bytes:
         """The sealed part of an entry as it is stored; empty when it has none.

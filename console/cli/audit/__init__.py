@@ -16,6 +16,7 @@ COMMANDS = (
     "show",
     "export",
     "verify",
+    "reconcile",
     "stats",
     "misbehaviour",
     "ask",

@@ -11,8 +11,9 @@ Invariants:
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -31,6 +32,7 @@ MAX_PAGE_BYTES: Final = 64 << 20
 MAX_HITS: Final = 500
 _MAX_HASHES: Final = 63
 _MAX_NOTE: Final = 1 << 16
+_HEX: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,30 +151,25 @@ def _hit(node: Node) -> Hit:
         raise shown.refuse("must be an object")
     return Hit(
         members["index"].integer(0, merkle.MAX_SIZE),
-        _hash(members["leaf"], bytes.fromhex),
-        tuple(
-            _hash(each, lambda text: notes.decode_base64(text, "page"))
-            for each in members["proof"].items(_MAX_HASHES)
-        ),
+        _leaf(members["leaf"]),
+        tuple(_sibling(each) for each in members["proof"].items(_MAX_HASHES)),
         None if entry is None else entry.text(MAX_SIZE).encode(),
         None if shown is None else shown.value,
     )
 
 
-def _hash(node: Node, decode: Any) -> bytes:
-    try:
-        found: bytes = decode(node.text(100))
-    except ValueError as error:
-        raise node.refuse("is no hash") from error
-    if len(found) != merkle.HASH_SIZE:
+def _leaf(node: Node) -> bytes:
+    text = node.text()
+    if not _HEX.fullmatch(text):
+        raise node.refuse("must be 64 lower-case hex digits")
+    return bytes.fromhex(text)
+
+
+def _sibling(node: Node) -> bytes:
+    sibling = notes.decode_base64(node.text(), f"{node.noun}#{node.pointer}")
+    if len(sibling) != merkle.HASH_SIZE:
         raise node.refuse(f"must be {merkle.HASH_SIZE} bytes")
-    return found
-
-
-def merged(pages: Sequence[Page]) -> list[tuple[str, Hit]]:
-    """The entries of several logs with their origins, newest first."""
-    found = [(page.origin, hit) for page in pages for hit in page.hits]
-    return sorted(found, key=lambda item: (str(told(item[1]).get("at")), item[0]), reverse=True)
+    return sibling
 
 
 def told(hit: Hit) -> Mapping[str, Any]:

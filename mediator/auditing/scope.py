@@ -8,7 +8,7 @@ start, a message for somebody else) is of the member that owns the server.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, Self
 
@@ -74,6 +74,15 @@ class Scope:
     mandate: Mandate
     hidings: Hidings
     now: datetime
+    _members: frozenset[str] = field(init=False, repr=False)
+    _others: frozenset[str] = field(init=False, repr=False)
+    _services: frozenset[str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # As text, which is what entries have: a search compares thousands of them.
+        object.__setattr__(self, "_members", frozenset(map(str, self.hosted)))
+        object.__setattr__(self, "_others", frozenset(map(str, self.mandate.organisations)))
+        object.__setattr__(self, "_services", frozenset(map(str, self.mandate.services)))
 
     def shows(self, facts: Facts) -> bool:
         """Whether the mandate shows an entry."""
@@ -83,9 +92,9 @@ class Scope:
         own, other = self._parties(facts)
         if own != str(self.provider):
             return False
-        if mandate.organisations and other not in set(map(str, mandate.organisations)):
+        if self._others and other not in self._others:
             return False
-        if mandate.services and facts.service not in set(map(str, mandate.services)):
+        if self._services and facts.service not in self._services:
             return False
         return mandate.hidden or not (
             self.hidings.hiding(facts, self.now) is not None
@@ -101,8 +110,7 @@ class Scope:
             own, other = service, client
         else:
             own, other = None, None
-        hosted = own is not None and any(own == str(member) for member in self.hosted)
-        return (own if hosted and own is not None else str(self.owner)), other
+        return (own if own is not None and own in self._members else str(self.owner)), other
 
 
 def _member(identifier: str | None) -> str | None:

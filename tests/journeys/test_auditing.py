@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from exchange.auditing import open_page, told
+from exchange.checkpoint import open_checkpoint
 from exchange.notes import VerifierKey
 from exchange.problems import Code
+from exchange.proof import check_proof, parse_proof
 from mediator.journal.reader import JournalReader
 from tests.world import small
 from tests.world.audits import AUDITOR
@@ -110,3 +112,25 @@ def test_a_mandate_that_ended_or_never_was_opens_nothing(
     answer = ask(world, "/entries", headers={"Exchange-Agreement": named})
     assert (answer.status, answer.code) == (403, code), answer.body
     assert world.hits(world.mpi, client=str(AUDITOR), problem=code.value)
+
+
+def test_a_question_over_years_names_what_it_looks_for(world: SmallWorld) -> None:
+    """A period of more than a year needs an id or a subject; the refusal is recorded."""
+    headers = {"Exchange-Agreement": "long"}
+    answer = ask(world, "/entries", headers=headers)
+    assert (answer.status, answer.code) == (422, Code.QUERY_TOO_WIDE), answer.body
+    assert world.hits(world.mpi, client=str(AUDITOR), problem=Code.QUERY_TOO_WIDE.value)
+    assert ask(world, "/entries?id=nobody", headers=headers).status == 200
+
+
+def test_a_single_entry_and_its_proof(world: SmallWorld) -> None:
+    """An entry by its index is a page of one; its proof stands alone (C2SP tlog-proof)."""
+    world.call(headers={"X-Road-Id": "audited-3"})
+    page, _ = open_page(ask(world, "/entries?id=audited-3").body, key_of(world))
+    index, entry = page.hits[0].index, page.hits[0].entry
+    alone, _ = open_page(ask(world, f"/entries/{index}").body, key_of(world))
+    assert [hit.entry for hit in alone.hits] == [entry]
+    proof = parse_proof(ask(world, f"/entries/{index}/proof").body)
+    assert check_proof(proof, entry or b"", key_of(world)).origin == page.origin
+    noted = ask(world, "/checkpoint").body
+    assert open_checkpoint(noted, key_of(world)).size >= page.hits[0].index

@@ -70,6 +70,7 @@ def audited_world() -> Iterator[SmallWorld]:
         small.agreement(DELAYED, disclosure_delay_days=30),
         mandate("audit"),
         mandate("narrow", small.BUDGET, fields=["client", "status", "id"]),
+        mandate("long", period={"from": "2020-01-01T00:00:00Z"}),
         mandate("ended") | {"valid_until": "2021-01-01T00:00:00Z"},
         mandate("mof-audit", provider=small.MOF),
         mandate("mpi-content", fields=["*", "content"]),

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from console.auditing.asking import Auditor, Found, NotAnswered, Outcome, Told
+from console.auditing.asking import Auditor, Found, NotAnswered, Told
 from console.auditing.crossing import Owed, must_show, owed
 from console.cli.audit.mandates import (
     Way,
@@ -188,13 +188,11 @@ async def _cross(
         said = await auditor.ask(
             bound, JOURNAL, "/entries", {"id": debt.exchange.id}, None, MAX_CROSSED
         )
-        answered = [one for one in said if one.outcome is Outcome.PROVEN]
-        shown = {
-            (entry.get("client"), entry.get("service"))
-            for one in answered
-            for entry in (told(hit) for hit in one.hits)
-        }
-        if answered and (debt.exchange.client, debt.exchange.service) not in shown:
+        if not all_proven(said):
+            continue  # whoever was not heard may have it, and is named as such
+        entries = [told(hit) for one in said for hit in one.hits]
+        shown = {(entry.get("client"), entry.get("service")) for entry in entries}
+        if (debt.exchange.client, debt.exchange.service) not in shown:
             left_out.append(debt)
     return left_out
 

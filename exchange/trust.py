@@ -302,6 +302,20 @@ class RegistryState:
         return _find(self._auths, fingerprint, Code.PEER_CERTIFICATE_UNTRUSTED)
 
     @property
+    def certificates(self) -> Mapping[str, tuple[str, x509.Certificate]]:
+        """All certificates that qualified, by fingerprint, each with what it is: made anew."""
+        found = {
+            keyid: (f"seal {member}", certificate)
+            for keyid, (member, _, certificate) in self._seals.items()
+        }
+        for server in self._servers.values():
+            for certificate in server.auth_certificates:
+                print_ = fingerprint_of(certificate)
+                if print_ in self._auths:
+                    found[print_] = (f"auth {server.id}", certificate)
+        return found
+
+    @property
     def auth_fingerprints(self) -> Mapping[str, ServerId]:
         """All registered TLS certificates of servers."""
         return MappingProxyType(dict(self._auths))

@@ -26,6 +26,7 @@ from mediator.contracts import ContractCache
 from mediator.link import Link
 from mediator.records import Recorder
 from mediator.refusals import field, not_done, unsigned
+from mediator.revocation import Statuses
 from mediator.signers import signer_of
 from mediator.stages import (
     Answered,
@@ -55,6 +56,7 @@ class Consumer:
     """What the steps need; built once by mediator/server.py."""
 
     state: Callable[[], RegistryState]
+    statuses: Statuses
     contracts: ContractCache
     seal_keys: Mapping[MemberId, SigningKey]
     recorder: Recorder
@@ -239,7 +241,7 @@ class Consumer:
         """
         sealed = answered.recorded.sealed
         provider = sealed.routed.call.service.member
-        find_key = signer_of(self.state(), provider, self.clock.now())
+        find_key = signer_of(self.state(), provider, self.clock.now(), self.statuses)
         now = self.clock.unix()
         if isinstance(answered.body, Spooled):
             now -= answered.body.took_s  # its head is judged by when it came

@@ -19,6 +19,7 @@ from exchange.trust import RegistryState, ServerRecord
 from mediator import metaservices
 from mediator.attempts import Fate, Missed
 from mediator.places import RETRY_AFTER_S
+from mediator.revocation import Statuses
 from mediator.settings import CallSettings, LimitSettings
 from mediator.stages import Answered, RecordedCall
 from mediator.xroad import MAX_LINK_HEAD_BYTES
@@ -45,15 +46,17 @@ class Link:
         self,
         context: ssl.SSLContext,
         state: Callable[[], RegistryState],
+        statuses: Statuses,
         limits: LimitSettings,
         calls: Iterable[CallSettings] = (),
     ) -> None:
         self._context = context
         self._state = state
+        self._statuses = statuses
         self._limits = limits
         self._calls = {call.service: call for call in calls}
         self._lines: dict[tuple[ServerId, str, ServiceId], _Line] = {}
-        self._judged_with = 0
+        self._judged_with = (0, 0)
 
     async def send(self, recorded: RecordedCall, timeout_s: float) -> Answered:
         """Send a recorded call to its server and return what came back, unproven.
@@ -141,7 +144,9 @@ class Link:
     def _admit(self, server: ServerId, certificate: bytes | None) -> None:
         """Take a connection only if its certificate is registered for the server called."""
         try:
-            found = self._state().auth_server(fingerprint(certificate or b""))
+            print_ = fingerprint(certificate or b"")
+            found = self._state().auth_server(print_)
+            self._statuses.check(print_, "TLS certificate")
         except Problem as problem:
             raise Missed(problem, Fate.NOT_SENT) from problem
         if found != server:
@@ -155,14 +160,16 @@ class Link:
             )
 
     def _retire_outdated(self) -> None:
-        """After a change of the registry no connection of before is used any more, and what the
-        registry does not name any more has no line: there are never more than it names.
+        """After a change of the registry, or a revocation, no connection of before is used any
+        more, and what the registry does not name any more has no line: there are never more than it
+        names.
 
         One that still carries a message stays until the change after that.
         """
         state = self._state()
-        if state.version != self._judged_with:
-            self._judged_with = state.version
+        judging_with = (state.version, self._statuses.generation)
+        if judging_with != self._judged_with:
+            self._judged_with = judging_with
             for (server, address, service), line in list(self._lines.items()):
                 line.pool.retire()
                 hosts = _hosts(state, service)

@@ -40,6 +40,7 @@ from mediator.pages import Pages
 from mediator.peer_inlet import PeerInlet
 from mediator.provider import Provider
 from mediator.records import Recorder
+from mediator.revocation import Statuses
 from mediator.settings import ServerSettings
 from mediator.terms import call_bounds
 from mediator.witness.service import Witness
@@ -76,6 +77,7 @@ class Doors:
     settings: ServerSettings
     stack: AsyncExitStack
     state: Callable[[], RegistryState]
+    statuses: Statuses
     authorities: tuple[x509.Certificate, ...]
     recorder: Recorder
     gate: Gate
@@ -118,6 +120,7 @@ class Doors:
         inlet = PeerInlet(
             provider,
             self.state,
+            self.statuses,
             self.recorder,
             self.gate,
             settings.limits,

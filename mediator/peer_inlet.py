@@ -18,6 +18,7 @@ from mediator.metrics import Metrics
 from mediator.places import Bound, Held
 from mediator.provider import Provider
 from mediator.records import Recorder
+from mediator.revocation import Statuses
 from mediator.settings import LimitSettings
 from mediator.stages import Received, RecordedReply
 from mediator.terms import share_of
@@ -41,6 +42,7 @@ class PeerInlet:
 
     provider: Provider
     state: Callable[[], RegistryState]
+    statuses: Statuses
     recorder: Recorder
     gate: Gate
     limits: LimitSettings
@@ -115,20 +117,24 @@ class PeerInlet:
         """Whose connection this is; judged anew after every change of the registry.
 
         Raises:
-            Problem: ``PeerCertificateUntrusted``.
+            Problem: ``PeerCertificateUntrusted``, ``CertificateRevoked``,
+                ``CertificateStatusUnknown``.
         """
         state = self.state()
         judged = request.connection.judged
         if judged is not None and judged[0] is state:
             known: ServerId = judged[1]
+            self.statuses.check(judged[2], "TLS certificate")
             return known
         certificate = Connection.of(request.transport).certificate
         if certificate is None:
             raise Problem(
                 Code.PEER_CERTIFICATE_UNTRUSTED, where="TLS", detail="no certificate shown"
             )
-        peer = state.auth_server(fingerprint(certificate))
-        request.connection.judged = (state, peer)
+        print_ = fingerprint(certificate)
+        peer = state.auth_server(print_)
+        self.statuses.check(print_, "TLS certificate")
+        request.connection.judged = (state, peer, print_)
         return peer
 
 

@@ -41,6 +41,7 @@ from mediator.quota import QuotaBook, did_not_happen
 from mediator.records import Recorder
 from mediator.release import Releases, check_selection
 from mediator.replay import ReplayMemory
+from mediator.revocation import Statuses
 from mediator.sealing import Sealer
 from mediator.signers import signer_of
 from mediator.stages import (
@@ -94,6 +95,7 @@ class Provider:
 
     address: str
     state: Callable[[], RegistryState]
+    statuses: Statuses
     sealer: Sealer
     services: Mapping[ServiceId, OfferedService]
     agreements: PinnedAgreements
@@ -208,7 +210,7 @@ class Provider:
                 where="path",
                 detail=f"{service.member} is not hosted by this security server",
             )
-        find_key = signer_of(state, client.member, self.clock.now())
+        find_key = signer_of(state, client.member, self.clock.now(), self.statuses)
         opened = open_request(head, find_key, now=int(self.clock.unix()))
         if received.peer not in state.application(client).servers:
             raise Problem(

@@ -15,7 +15,9 @@ from exchange.envelope import Opened, RequestHead, ResponseHead, Signed
 from exchange.error_types import code_named
 from exchange.identifiers import ApplicationId, ServerId
 from exchange.problems import Code, Problem
+from exchange.revocation import Finding, Status
 from exchange.sealed_parts import Head, SealedPart
+from mediator.journal.evidence import EVENT
 from mediator.journal.log import Journal, Receipt
 from mediator.metrics import Metrics
 from mediator.stages import (
@@ -256,6 +258,23 @@ class Recorder:
             self._part(Head(), text),
         )
         return receipt.index
+
+    async def status(self, finding: Finding) -> Receipt:
+        """What an authority said of a certificate; the entry commits to what is kept of it."""
+        revoked = finding.status is Status.REVOKED
+        return await self.journal.record(
+            Entry(
+                kind=Kind.SYSTEM,
+                side=Side.SERVER,
+                at=self.clock.now(),
+                certificate=finding.certificate,
+                event=EVENT,
+                evidence=finding.digest,
+                problem=Code.CERTIFICATE_REVOKED.value if revoked else None,
+            ),
+            self.server.member,
+            None,
+        )
 
     def reported(self, problem: Problem) -> None:
         """Count a broken contract that the service lets through."""

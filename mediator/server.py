@@ -27,6 +27,7 @@ from typing import Any
 import structlog
 from cryptography import x509
 
+from exchange.certificates import fingerprint_of
 from exchange.identifiers import MemberId
 from exchange.keys import SigningKey
 from exchange.trust import RegistryState, trusted_authorities
@@ -46,6 +47,7 @@ from mediator.gate import Gate
 from mediator.govstack.registries import follow
 from mediator.handshakes import Handshakes, record_quietly
 from mediator.health import Health
+from mediator.journal.evidence import EvidenceStore
 from mediator.journal.keyring import KeyRing
 from mediator.journal.log import Journal
 from mediator.link import Link
@@ -74,8 +76,9 @@ from mediator.places import Places
 from mediator.provider import Provider
 from mediator.records import Recorder
 from mediator.release import Releases
+from mediator.revocation import Revocations, Unchecked
 from mediator.sealing import Sealer
-from mediator.settings import ServerSettings, StampingSettings
+from mediator.settings import RevocationMode, ServerSettings, StampingSettings
 from mediator.stamping import Authority, Stamping, authorities_of, chosen_authority
 from mediator.turns import Turns
 from mediator.view import RegistryView
@@ -124,6 +127,7 @@ class _Base:
     gate: Gate
     journal: Journal
     recorder: Recorder
+    statuses: Revocations | Unchecked
     background: Background
     watcher: Handshakes
     agreements: PinnedAgreements
@@ -166,6 +170,7 @@ async def open_server(
             settings,
             stack,
             base.state,
+            base.statuses,
             base.authorities,
             base.recorder,
             base.gate,
@@ -181,6 +186,8 @@ async def open_server(
         base.background.start(base.agreements.watch(base.authorities))
         base.background.start(watched.stamping.run())
         base.background.start(watched.witnessing.cosigning.run())
+        if watched.revocations is not None:
+            base.background.start(watched.revocations.run())
         base.background.start(note_quotas(provider.quotas, settings.directory, base.clock))
         await base.recorder.event("started")
         stack.push_async_callback(base.gate.drained, settings.limits.drain_s)
@@ -233,6 +240,7 @@ async def _open_base(settings: ServerSettings, stack: AsyncExitStack, clock: Clo
     stack.push_async_callback(journal.close)
     recorder = Recorder(journal, settings.server, clock, metrics, limits.journal_body_max_bytes)
     stack.push_async_callback(record_quietly, recorder, "stopped")
+    statuses = await _open_statuses(settings, stack, view, certificates, recorder, clock)
     background = await stack.enter_async_context(background_tasks())
     watcher = Handshakes(recorder, metrics, background, limits.refusals_per_s)
     stack.push_async_callback(watcher.close)
@@ -254,6 +262,7 @@ async def _open_base(settings: ServerSettings, stack: AsyncExitStack, clock: Clo
         gate=gate,
         journal=journal,
         recorder=recorder,
+        statuses=statuses,
         background=background,
         watcher=watcher,
         agreements=agreements,
@@ -321,13 +330,33 @@ async def _open_journal(settings: ServerSettings, gate: Gate, *, held: bool) -> 
     )
 
 
+async def _open_statuses(
+    settings: ServerSettings,
+    stack: AsyncExitStack,
+    view: RegistryView,
+    certificates: list[tuple[str, x509.Certificate]],
+    recorder: Recorder,
+    clock: Clock,
+) -> Revocations | Unchecked:
+    """What is known of revocation, with what was kept before this start."""
+    if settings.revocation.mode is RevocationMode.OFF:
+        return Unchecked()
+    store = await asyncio.to_thread(EvidenceStore.create, settings.directory / "journal")
+    stack.callback(store.close)
+    own = [fingerprint_of(certificate) for _, certificate in certificates]
+    statuses = Revocations(lambda: view.state, own, store, recorder, clock, settings.revocation)
+    await statuses.follow()
+    return statuses
+
+
 def _consumer(base: _Base, peers: Peers) -> Consumer:
     settings, pair = base.settings, base.settings.auth
     context = tls.peer_client_context(pair.certificate, pair.key, base.authorities)
-    link = Link(context, base.state, settings.limits, settings.calls)
+    link = Link(context, base.state, base.statuses, settings.limits, settings.calls)
     base.stack.push_async_callback(link.close)
     return Consumer(
         state=base.state,
+        statuses=base.statuses,
         contracts=ContractCache(),
         seal_keys=base.seal_keys,
         recorder=base.recorder,
@@ -357,6 +386,7 @@ async def _provider(base: _Base, make_adapter: AdapterFactory) -> Provider:
     return Provider(
         address=settings.address.rstrip("/"),
         state=base.state,
+        statuses=base.statuses,
         sealer=Sealer(base.seal_keys, base.clock),
         services={service.id: service for service in services},
         agreements=base.agreements,
@@ -396,9 +426,13 @@ class _Watched:
 
     stamping: Stamping
     witnessing: Witnessing
+    revocations: Revocations | None
 
     def checks(self) -> Mapping[str, Callable[[], dict[str, Any]]]:
-        return {"stamping": self.stamping.report, "witnesses": self.witnessing.health}
+        checks = {"stamping": self.stamping.report, "witnesses": self.witnessing.health}
+        if self.revocations is not None:
+            checks["revocation"] = self.revocations.report
+        return checks
 
 
 async def _watched(base: _Base) -> _Watched:
@@ -414,7 +448,7 @@ async def _watched(base: _Base) -> _Watched:
         "Seconds for which entries have been waiting for a time-stamp.",
         lambda: stamping.waits_s,
     )
-    return _Watched(stamping, await _witnessing(base))
+    return _Watched(stamping, await _witnessing(base), _revocations(base))
 
 
 async def _witnessing(base: _Base) -> Witnessing:
@@ -463,6 +497,32 @@ async def _witnessing(base: _Base) -> Witnessing:
         lambda: witness.kept.count,
     )
     return witnessing
+
+
+def _revocations(base: _Base) -> Revocations | None:
+    metrics = base.metrics
+    statuses = base.statuses
+    if not isinstance(statuses, Revocations):
+        return None
+    for name, sentence, value in (
+        (
+            "saphan_revocation_waiting_seconds",
+            "Seconds for which an answer about a certificate has been missing.",
+            lambda: statuses.waits_s,
+        ),
+        (
+            "saphan_certificates_revoked",
+            "Certificates that the registry names and their authority has revoked.",
+            lambda: statuses.revoked,
+        ),
+        (
+            "saphan_revoked_passed",
+            "Uses of a certificate that mode enforce would have refused.",
+            lambda: statuses.passed,
+        ),
+    ):
+        metrics.watch(name, sentence, value)
+    return statuses
 
 
 def _admin(base: _Base, peers: Peers, provider: Provider, watched: _Watched) -> Admin:

@@ -371,6 +371,41 @@ class StampingSettings:
     )
 
 
+class RevocationMode(StrEnum):
+    """What a revoked certificate leads to."""
+
+    OFF = "off"
+    REPORT = "report"
+    ENFORCE = "enforce"
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationSettings:
+    """Asking OCSP responders and revocation lists about certificates, beside the traffic."""
+
+    mode: RevocationMode = setting(
+        "off: nothing is asked; report: what is revoked is told; enforce: it is refused, too",
+        default=RevocationMode.ENFORCE,
+    )
+    ocsp_url: str | None = setting("OCSP responder for certificates that name none", default=None)
+    refresh_s: float = setting(
+        "seconds after which an answer is asked for anew, or half its time where that is less",
+        default=3600.0,
+        low=1,
+        high=86400,
+    )
+    timeout_s: float = setting("seconds for one answer", default=10.0, low=0.1, high=60)
+    max_age_s: float = setting(
+        "seconds for which the last good answer is relied on when none can be had; then the "
+        "certificate is refused (enforce)",
+        default=3 * 86400.0,
+        low=60,
+    )
+    alarm_s: float = setting(
+        "seconds after which a missing answer is an alarm", default=900.0, low=0
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
     """One security server."""
@@ -418,6 +453,9 @@ class ServerSettings:
     witnesses: WitnessSettings = setting(
         "who cosigns the journal, and whose journals are cosigned here",
         default_factory=WitnessSettings,
+    )
+    revocation: RevocationSettings = setting(
+        "whether certificates are revoked", default_factory=RevocationSettings
     )
     once: OnceSettings = setting(
         "the book of requests that were carried out", default_factory=OnceSettings

@@ -12,17 +12,18 @@ from exchange.identifiers import MemberId
 from exchange.keys import VerifyingKey
 from exchange.problems import Code, Problem
 from exchange.trust import RegistryState, trusted_authorities
+from mediator.revocation import Statuses
 
 
 def signer_of(
-    state: RegistryState, expected: MemberId, now: datetime
+    state: RegistryState, expected: MemberId, now: datetime, statuses: Statuses
 ) -> Callable[[str], VerifyingKey]:
     """A function from keyid to the key, provided that it is a valid one of ``expected``.
 
     The function raises:
         Problem: ``IncorrectCertificate`` when the key is unknown or another member's;
             ``CertificateExpired`` or ``CertValidation`` when the registered certificate is not
-            good at ``now``.
+            good at ``now``; ``CertificateRevoked`` or ``CertificateStatusUnknown``.
     """
 
     def find(keyid: str) -> VerifyingKey:
@@ -44,6 +45,7 @@ def signer_of(
                 where="Signature-Input keyid",
                 detail=f"the seal certificate of {member} is not valid now",
             )
+        statuses.check(keyid, "Signature-Input keyid")
         return key
 
     return find

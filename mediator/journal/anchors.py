@@ -182,7 +182,8 @@ class AnchorReader:
         return rows[0][0] if rows else None
 
     def close(self) -> None:
-        self._connection.close()
+        with self._lock:
+            self._connection.close()
 
     def _having(
         self, stamped: bool, quorum: Quorum | None, condition: str, *, newest_first: bool = False

@@ -37,6 +37,7 @@ from mediator.quota import QuotaBook
 from mediator.records import Recorder
 from mediator.release import Releases
 from mediator.replay import ReplayMemory
+from mediator.revocation import Unchecked
 from mediator.sealing import Sealer
 from mediator.settings import ConnectionMode, LimitSettings, PeerSettings
 from mediator.stages import Received, Routed
@@ -68,6 +69,7 @@ async def recorder(tmp_path: Path) -> AsyncIterator[Recorder]:
 def consumer(recorder: Recorder) -> Consumer:
     return Consumer(
         state=broken,
+        statuses=Unchecked(),
         contracts=ContractCache(),
         seal_keys={},
         recorder=recorder,
@@ -82,6 +84,7 @@ def provider(recorder: Recorder) -> Provider:
     return Provider(
         address="https://127.0.0.1:1",
         state=broken,
+        statuses=Unchecked(),
         sealer=Sealer({MPI: cast(Any, None)}, SystemClock()),
         services={},
         agreements=cast(Any, None),
@@ -122,6 +125,7 @@ async def at_the_link(recorder: Recorder) -> Reply:
     inlet = PeerInlet(
         provider(recorder),
         broken,
+        Unchecked(),
         recorder,
         Gate(10),
         LimitSettings(),

@@ -297,7 +297,17 @@ async def _listen(**addresses: Any) -> Listener | None:
     watcher = Handshakes(nothing, nothing, nothing, 1)
     async with AsyncExitStack() as stack:
         doors = Doors(
-            settings, stack, nothing, (), nothing, Gate(1), nothing, watcher, Spools(), nothing
+            settings,
+            stack,
+            nothing,
+            nothing,
+            (),
+            nothing,
+            Gate(1),
+            nothing,
+            watcher,
+            Spools(),
+            nothing,
         )
         return await doors.harness(nothing, nothing)
 

@@ -18,6 +18,7 @@ from exchange.problems import Code
 from exchange.trust import RegistryState, ServerRecord, admit_member
 from mediator.attempts import Fate, Missed
 from mediator.link import Link
+from mediator.revocation import Unchecked
 from mediator.settings import CallSettings, LimitSettings
 from mediator.stages import RecordedCall, Routed, SealedCall
 from mediator.xroad import call_of, service_of
@@ -43,7 +44,9 @@ async def test_a_server_with_which_tls_is_not_agreed_may_be_passed_over(said: by
         head = RequestHead("GET", address + TARGET, ())
         sealed = SealedCall(Routed(call, (server,), ""), server, head, cast(Any, None), "")
         state: Any = SimpleNamespace(version=1)
-        link = Link(ssl.create_default_context(), lambda: state, LimitSettings(connect_s=2))
+        link = Link(
+            ssl.create_default_context(), lambda: state, Unchecked(), LimitSettings(connect_s=2)
+        )
         with pytest.raises(Missed) as caught:
             await link.send(RecordedCall(sealed, cast(Any, None)), 5)
         assert caught.value.problem.code is Code.PEER_UNREACHABLE
@@ -63,7 +66,7 @@ async def test_a_called_service_has_waits_of_its_own() -> None:
         state: Any = SimpleNamespace(version=1)
         own = CallSettings(service, connect_s=0.2, exchange_s=7)
         limits = LimitSettings(connect_s=300, exchange_s=400)
-        link = Link(ssl.create_default_context(), lambda: state, limits, [own])
+        link = Link(ssl.create_default_context(), lambda: state, Unchecked(), limits, [own])
         assert link.exchange_s(service) == 7
         assert link.exchange_s(ServiceId.parse("LA/GOV/MPI/oda-mis/other")) == 400
         with pytest.raises(Missed) as caught:
@@ -94,7 +97,7 @@ async def test_servers_that_leave_the_registry_leave_no_lines_behind() -> None:
     """However often servers move or go, the link keeps a line for those only that are named."""
     state = state_of(1, "https://127.0.0.1:1", MPI)
     limits = LimitSettings(connect_s=2)
-    link = Link(ssl.create_default_context(), lambda: state, limits)
+    link = Link(ssl.create_default_context(), lambda: state, Unchecked(), limits)
 
     async def call(service: str) -> None:
         (server,) = state.servers_of(ApplicationId.parse("LA/GOV/MPI/oda-mis"))

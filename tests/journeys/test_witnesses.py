@@ -11,8 +11,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from console.cli.main import main
 from console.reference_world.processes import health
 from console.reference_world.world import RunningServer
 from exchange.cosignature import open_cosignature
@@ -153,3 +155,29 @@ def _link(
     context.load_verify_locations(server.folder.parents[1] / "pki" / "authorities.pem")
     context.load_cert_chain(server.folder / "auth.pem", server.folder / "auth.key")
     return small.exchange(to.url("peer"), method, target, {}, body or None, context)
+
+
+def test_the_operator_s_commands_tell_the_keys_and_the_witnesses(shared_world: SmallWorld) -> None:
+    """`mediator keys` prints what the registry lists; `mediator witnesses` asks the server."""
+    server, other = shared_world.mof, shared_world.mpi
+    wait(lambda: cosigned(server, 1))
+    runner, settings = CliRunner(), str(server.folder / "server.yaml")
+    printed = json.loads(runner.invoke(main, ["mediator", "keys", settings, "--json"]).stdout)
+    assert printed == dict(zip(("journal", "witness"), map(str, keys(server)), strict=True))
+    found = wait(
+        lambda: (
+            (told := json.loads(_witnesses(runner, settings, "--json")))["witnessed_size"] and told
+        )
+    )
+    assert (found["journal"], found["witness"]) == (printed["journal"], printed["witness"])
+    assert [row["name"] for row in found["witnesses"]] == [str(other.plan.id)]
+    assert f"{other.plan.id}: cosigned" in _witnesses(runner, settings)
+    assert small.exchange(server.url("admin"), "GET", "/misbehaviour", {}).json == {
+        "misbehaviour": []
+    }
+
+
+def _witnesses(runner: CliRunner, settings: str, *more: str) -> str:
+    done = runner.invoke(main, ["mediator", "witnesses", settings, *more])
+    assert done.exit_code == 0
+    return done.stdout

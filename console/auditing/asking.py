@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import pairwise
 from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
@@ -62,6 +63,13 @@ class Told:
     checkpoint: Checkpoint | None = None
     code: str = ""
     detail: str = ""
+
+    @property
+    def gaps(self) -> list[tuple[int, int]]:
+        """The entries between those that it showed which it did not show: first and last of each
+        run. To whoever asked for all entries, they are other members', hidden, or left out."""
+        shown = sorted(hit.index for hit in self.hits)
+        return [(before + 1, after - 1) for before, after in pairwise(shown) if after > before + 1]
 
     @property
     def found(self) -> list[Found]:

@@ -61,6 +61,21 @@ def test_everything_is_found_by_its_id() -> None:
     assert state.complaints == ()
 
 
+def test_a_members_journals_are_at_all_servers_that_speak_for_it() -> None:
+    """Its own, and another member's that hosts an application of it; each once."""
+    record, other = member_record(MPI), member_record(MOF)
+    (hosting,) = other.servers
+    applications = tuple(
+        replace(one, servers=(*one.servers, hosting.id)) for one in record.applications
+    )
+    state = state_of(replace(record, applications=applications), other)
+    assert [server.id for server in state.servers_for(MPI)] == [SERVER, hosting.id]
+    assert [server.id for server in state.servers_for(MOF)] == [hosting.id]
+    with pytest.raises(Problem) as caught:
+        state.servers_for(MemberId("LA", "GOV", "X"))
+    assert caught.value.code is Code.UNKNOWN_MEMBER
+
+
 Look = Callable[[RegistryState], object]
 
 

@@ -57,6 +57,16 @@ def test_pages_are_followed_to_the_limit(world: SmallWorld, called: str) -> None
     assert len(report["hits"]) == 1
 
 
+def test_everything_of_a_journal_can_be_asked_for(world: SmallWorld, called: str) -> None:
+    """A mandate without bounds over a server of one member shows its whole log, without a gap."""
+    code, report = asked(world, "ask", mandates_of(world, "whole"), "--limit", 100_000)
+    assert code == 0, report
+    (row,) = report["asked"]
+    assert row["not_shown"] == []
+    indexes = sorted(hit["index"] for hit in report["hits"])
+    assert indexes == list(range(row["entries"]))
+
+
 def test_a_refusal_names_who_refused_and_why(world: SmallWorld, called: str) -> None:
     """An expired mandate is the audited organisation's word; the others' answers stand."""
     code, report = asked(world, "ask", mandates_of(world, "mof-audit", "ended"), "--id", called)

@@ -96,6 +96,23 @@ def test_an_exchange_that_is_left_out_is_shown_by_the_other_side(
     assert debt["shown_by"] == "LA/GOV/MOF/ss1"
 
 
+def test_an_entry_that_is_left_out_of_all_is_a_gap(
+    world: SmallWorld, hostile: HostileServer
+) -> None:
+    """Who asks for everything sees the numbers of what was not shown between the entries."""
+    reader = JournalReader(world.mpi.journal)
+    hits = [
+        Hit(index, merkle.leaf_hash(entry), reader.prove(index).path, entry=entry)
+        for index in range(reader.checkpoint.size)
+        if index != 2
+        for entry in [reader.entry(index)]
+    ]
+    assert len(hits) > 2
+    hostile.page = format_page(Page(reader.origin, reader.checkpoint_note, tuple(hits), None))
+    _, report = asked(world, "ask", mandates_of(world, "mpi-audit"))
+    assert [row["not_shown"] for row in report["asked"]] == [[[2, 2]]]
+
+
 def test_who_does_not_answer_is_named(world: SmallWorld) -> None:
     """One organisation down: the others' answers are shown, and the absent one is listed."""
     code, report = asked(world, "ask", mandates_of(world, *BOTH), "--id", CALLED)

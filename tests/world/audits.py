@@ -72,6 +72,7 @@ def audited_world() -> Iterator[SmallWorld]:
         mandate("narrow", small.BUDGET, fields=["client", "status", "id"]),
         mandate("long", period={"from": "2020-01-01T00:00:00Z"}),
         mandate("ended") | {"valid_until": "2021-01-01T00:00:00Z"},
+        mandate("whole", hidden=True),
         mandate("mof-audit", provider=small.MOF),
         mandate("mpi-content", fields=["*", "content"]),
         mandate("portal", subjects=True),

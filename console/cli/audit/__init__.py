@@ -1,6 +1,7 @@
 """`saphan audit`: a module for each command, imported when it is called.
 
-Everything reads files only: no server needs to run, and a running one is not disturbed.
+All but `ask` and `usage` read files only: no server needs to run, and a running one is not
+disturbed.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ class AuditGroup(click.Group):
 
 @click.group(cls=AuditGroup)
 def audit() -> None:
-    """Search, show, export and verify journals. Reads files only; no server needs to run.
+    """Search, show, export and verify journals from their files; no server needs to run.
+
+    Only `ask` and `usage` speak to servers: to those of organisations that gave you a mandate.
 
     DIR is a server's journal (the folder with journal.json) or any folder above several.
     """

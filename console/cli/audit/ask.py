@@ -116,6 +116,8 @@ def ask(
 
     Each entry is proven against the key of its log in the registry. Exit code 1 when somebody did
     not answer, could not be proven, or does not show what another organisation's journal proves.
+
+    Without conditions, it lists which entries between those shown were not shown.
     """
     given = {
         "client": str(ApplicationId.parse(client, "--client")) if client else None,
@@ -136,11 +138,12 @@ def ask(
     about = subject_given(subject) if subject is not None else None
     query = conditions | period(since, until)
     asked = asyncio.run(_ask(way, read_mandates(mandates), query, about, limit, evidence))
+    all_of_it = not conditions and about is None
     if as_json:
         print_json(
             {
                 "hits": [_row(found) for found in asked.found],
-                "asked": asked_rows(asked.told),
+                "asked": asked_rows(asked.told, all_of_it=all_of_it),
                 "left_out": [_debt(debt) for debt in asked.left_out],
                 "evidence": [
                     {
@@ -154,7 +157,7 @@ def ask(
             }
         )
     else:
-        _print(asked)
+        _print(asked, all_of_it=all_of_it)
     lacking = [one for one in asked.evidence if one.path is None]
     if asked.left_out or lacking or not all_proven(asked.told):
         sys.exit(1)
@@ -245,7 +248,7 @@ def _debt(debt: Owed) -> dict[str, Any]:
     return {"organisation": str(debt.by), **debt.exchange._asdict(), **shown}
 
 
-def _print(asked: Asked) -> None:
+def _print(asked: Asked, *, all_of_it: bool) -> None:
     for found in asked.found:
         entry = told(found.hit)
         parties = f"{entry.get('client', '?')} → {entry.get('service', '?')}"
@@ -260,7 +263,7 @@ def _print(asked: Asked) -> None:
     for one in asked.evidence:
         got = one.path or f"of {one.server} {one.index} not got: {one.problem}"
         click.echo(plain(f"evidence: {got}"))
-    print_asked(asked.told)
+    print_asked(asked.told, all_of_it=all_of_it)
     for debt in asked.left_out:
         exchange, shown = debt.exchange, debt.shown_by
         click.echo(

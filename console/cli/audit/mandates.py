@@ -21,6 +21,7 @@ from exchange.subjects import normal_subject
 from mediator.view import RegistryView
 
 MAX_FILE_BYTES: Final = 1 << 20
+MAX_RUNS: Final = 20
 _FILE: Final = click.Path(exists=True, path_type=Path)
 _Command = TypeVar("_Command", bound=Callable[..., None])
 
@@ -112,8 +113,8 @@ async def open_auditor(way: Way) -> AsyncIterator[Auditor]:
         await pool.close()
 
 
-def asked_rows(told: Iterable[Told]) -> list[dict[str, Any]]:
-    """What each server did, as JSON."""
+def asked_rows(told: Iterable[Told], *, all_of_it: bool = False) -> list[dict[str, Any]]:
+    """What each server did, as JSON; ``all_of_it``: all entries of a period were asked for."""
     rows = []
     for one in told:
         row: dict[str, Any] = {
@@ -126,14 +127,16 @@ def asked_rows(told: Iterable[Told]) -> list[dict[str, Any]]:
         }
         if one.checkpoint is not None:
             row |= {"size": one.checkpoint.size, "root": one.checkpoint.root.hex()}
+        if all_of_it:
+            row["not_shown"] = [list(gap) for gap in one.gaps]
         if one.code:
             row |= {"problem": one.code, "detail": one.detail}
         rows.append(row)
     return rows
 
 
-def print_asked(told: Iterable[Told]) -> None:
-    """Who answered, and who did not."""
+def print_asked(told: Iterable[Told], *, all_of_it: bool = False) -> None:
+    """Who answered, and who did not; ``all_of_it`` as in :func:`asked_rows`."""
     click.echo("\nAsked:")
     for one in told:
         line = f"  {one.server}  {one.outcome}"
@@ -143,6 +146,13 @@ def print_asked(told: Iterable[Told]) -> None:
         else:
             line += f"  {one.code} {one.detail}"
         click.echo(plain(line))
+        if all_of_it and one.gaps:
+            runs = [f"{first}" if first == last else f"{first}-{last}" for first, last in one.gaps]
+            click.echo(
+                f"    not shown between them: {', '.join(runs[:MAX_RUNS])}"
+                + (" …" if len(runs) > MAX_RUNS else "")
+                + "; other members' entries, hidden, or left out"
+            )
 
 
 def all_proven(told: Iterable[Told]) -> bool:

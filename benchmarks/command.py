@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from benchmarks.evidence import evidence
 from benchmarks.journal import journal
 from benchmarks.roundtrip import roundtrip
 from benchmarks.transfer import transfer
@@ -19,3 +20,4 @@ bench.add_command(roundtrip)
 bench.add_command(journal)
 bench.add_command(workload)
 bench.add_command(transfer)
+bench.add_command(evidence)

@@ -188,6 +188,23 @@ def _part(number: int, exchange: int, endpoint: str, is_answer: int) -> SealedPa
     return SealedPart(base, signature, head, b"", signature[:16])
 
 
+async def open_journal(
+    directory: Path, side: Side = Side.PROVIDER, keyring: KeyRing | None = None
+) -> Journal:
+    """Open or create one side's journal.
+
+    Raises:
+        Problem: as :meth:`Journal.open`.
+    """
+    return await Journal.open(
+        directory,
+        origin=ORIGINS[side],
+        signing_key=_KEY,
+        keyring=keyring or KeyRing(directory / "keys"),
+        settings=_SETTINGS,
+    )
+
+
 async def write(
     directory: Path,
     count: int,
@@ -200,26 +217,18 @@ async def write(
         Problem: as :meth:`Journal.open` and :meth:`Journal.record`.
     """
     keyring = KeyRing(directory / "keys")
-    journal = await Journal.open(
-        directory,
-        origin=ORIGINS[side],
-        signing_key=_KEY,
-        keyring=keyring,
-        settings=_SETTINGS,
-    )
+    journal = await open_journal(directory, side, keyring)
     numbers = iter(range(journal.size, count))
-    members = sorted(_CERTIFICATES) if side is Side.CONSUMER else [PROVIDER]
-    month = ""
+    made: set[tuple[MemberId, str]] = set()
 
     async def produce() -> None:
-        nonlocal month
         for number in numbers:
             found, member, part = entry(number, count, side)
-            if f"{found.at:%Y-%m}" != month:  # so that none waits for a key, and order is kept
-                month = f"{found.at:%Y-%m}"
-                for each in members:
-                    keyring.make(each, found.at, DEFAULT_DAYS)
-                    keyring.make_index_key(each, found.at)
+            month = member, f"{found.at:%Y-%m}"
+            if month not in made:  # so that none waits for a key, and order is kept
+                made.add(month)
+                keyring.make(member, found.at, DEFAULT_DAYS)
+                keyring.make_index_key(member, found.at)
             await journal.record(found, member, part, f"la-nid:{person(number // 2)}".lower())
             while journal.size - journal.published_size > _AHEAD:  # noqa: ASYNC110  # of a thread
                 await asyncio.sleep(0.05)

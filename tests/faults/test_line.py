@@ -25,6 +25,8 @@ from console.reference_world.world import World
 from exchange.entries import Kind
 from exchange.identifiers import ServiceId
 from exchange.problems import Code, Text
+from mediator.journal.reader import JournalReader
+from mediator.journal.reconcile import Asked, reconcile
 from mediator.journal.verify import verify
 from tests.faults.line import Act, Fault, Line, Way
 from tests.world import small
@@ -89,7 +91,8 @@ class LinedWorld:
         )
 
     def check_journals(self) -> None:
-        """Both verify, and hold what was acknowledged: request and answer on both sides."""
+        """Both verify, agree with each other, and hold what was acknowledged: request and answer
+        on both sides. What one lacks was lost on the line, and the consumer's journal says so."""
         for server in (self.small.mof, self.small.mpi):
             wait_published(server)
             verdict = verify(server.journal)
@@ -97,6 +100,9 @@ class LinedWorld:
             for message in self.acknowledged:
                 kinds = {hit.kind for hit in self.small.hits(server, id=message)}
                 assert {"request", "response"} <= kinds, (server.plan.id, message, kinds)
+        mof, mpi = (JournalReader(server.journal) for server in (self.small.mof, self.small.mpi))
+        report = reconcile([mof], [mpi], Asked(content=True))
+        assert (report.lacks, report.differs) == (0, 0), report.listed
         self.acknowledged.clear()
 
 

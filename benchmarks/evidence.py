@@ -1,0 +1,257 @@
+"""`saphan bench evidence`: what a journal costs as evidence.
+
+Measured are a proof, an append, the disk and a verification, on a journal of ``--count`` entries of
+:mod:`benchmarks.entries`, or on one that was made before (``--dir``; some thousand entries are
+appended to it). The baseline is a journal of 10,000 entries in the same run; appends to the two
+take turns. Appends are given in processor time, publication and search index included: the time on
+the clock is that of the disk, and of whoever else uses the machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import resource
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import click
+import orjson
+import uvloop
+
+from benchmarks import entries
+from exchange.entries import Side
+from mediator.journal.index import FILE as INDEX_FILE
+from mediator.journal.log import Journal
+from mediator.journal.reader import JournalReader
+from mediator.journal.verify import verify
+from mediator.journal.verify.workers import usable_processes
+
+SMALL = 10_000
+ROUNDS = 7
+BATCH = 1024
+PROOFS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Proofs:
+    """Inclusion proofs from files, in milliseconds: made by one reader, and by one newly opened."""
+
+    p50_ms: float
+    p95_ms: float
+    opened_p95_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Appends:
+    """Processor time of an append, in microseconds, and how it grew with the journal."""
+
+    small_us: float
+    large_us: float
+    ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """Bytes an entry."""
+
+    segments: float
+    """Entries and sealed parts, as they were recorded."""
+    bundles: float
+    """Entries again, as they are published."""
+    tiles: float
+    """The hashes of the tree."""
+    index: float
+    """The search index, which is derived."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """A whole verification, and one from the last verified checkpoint."""
+
+    processes: int
+    seconds: float
+    cpu_s: float
+    peak_mb: float
+    """At most: of all processes together."""
+    resumed_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    entries: int
+    proofs: Proofs
+    appends: Appends
+    disk: Disk
+    verification: Verification
+
+
+def measure_proofs(directory: Path) -> Proofs:
+    """Prove random entries."""
+    source = random.Random(1)
+    reader = JournalReader(directory)
+    indexes = [source.randrange(reader.checkpoint.size) for _ in range(PROOFS)]
+    warm = sorted(_seconds(partial(reader.prove, index)) for index in indexes)
+    opened = sorted(_seconds(partial(_open_and_prove, directory, index)) for index in indexes[:100])
+    p50, p95 = (warm[PROOFS * share // 100] * 1e3 for share in (50, 95))
+    return Proofs(p50, p95, opened[95] * 1e3)
+
+
+def _open_and_prove(directory: Path, index: int) -> None:
+    JournalReader(directory).prove(index)
+
+
+def _seconds(act: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    act()
+    return time.perf_counter() - begun
+
+
+async def measure_appends(small: Path, large: Path) -> Appends:
+    """Append batches to the two journals in turns."""
+    journals = [await entries.open_journal(path) for path in (small, large)]
+    costs: tuple[list[float], list[float]] = ([], [])
+    try:
+        for turn in range(ROUNDS + 1):
+            order = (0, 1) if turn % 2 else (1, 0)
+            for which in order:
+                cost = await _append(journals[which])
+                if turn:  # the first makes keys and reads pages
+                    costs[which].append(cost)
+    finally:
+        for journal in journals:
+            await journal.close()
+    ratios = [large_us / small_us for small_us, large_us in zip(*costs, strict=True)]
+    return Appends(median(costs[0]), median(costs[1]), median(ratios))
+
+
+async def _append(journal: Journal) -> float:
+    """Processor microseconds of one append of a batch, published and indexed."""
+    first = journal.size
+    made = [
+        entries.entry(number, first + BATCH, Side.PROVIDER)
+        for number in range(first, first + BATCH)
+    ]
+    begun = time.process_time()
+    for at in range(0, BATCH, 256):
+        await asyncio.gather(*(journal.record(*one) for one in made[at : at + 256]))
+    while journal.published_size < journal.size:  # noqa: ASYNC110  # of a thread
+        await asyncio.sleep(0.01)
+    return (time.process_time() - begun) / BATCH * 1e6
+
+
+def measure_disk(directory: Path, size: int) -> Disk:
+    """The sizes of the files, an entry."""
+
+    def used(*patterns: str) -> float:
+        paths = (path for pattern in patterns for path in directory.glob(pattern))
+        return sum(path.stat().st_size for path in paths if path.is_file()) / size
+
+    return Disk(
+        segments=used("segments/*"),
+        bundles=used("log/tile/entries/**/*"),
+        tiles=used("log/tile/[0-9]*/**/*"),
+        index=used(f"{INDEX_FILE}*"),
+    )
+
+
+def measure_verification(directory: Path, processes: int) -> Verification:
+    """Verify all, then again from what was verified."""
+    cpu, begun = _cpu_s(), time.perf_counter()
+    verdict = verify(directory, processes=processes)
+    seconds, cpu_s = time.perf_counter() - begun, _cpu_s() - cpu
+    assert verdict.good, verdict.findings
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    of_one = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    resumed = _seconds(lambda: verify(directory, since=verdict.reached))
+    return Verification(processes, seconds, cpu_s, (own + processes * of_one) / 1024, resumed)
+
+
+def _cpu_s() -> float:
+    both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in both)
+
+
+def run(json: bool, count: int, directory: Path | None, processes: int | None = None) -> Results:
+    """Measure everything and print it.
+
+    Args:
+        json: print one JSON document instead of a table.
+        count: entries of the journal that is made when there is no ``directory``.
+        directory: a journal of :mod:`benchmarks.entries`; it is appended to.
+        processes: for the verification; all processors by default.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="saphan-bench-"))
+    try:
+        large = directory or folder / "large"
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            if directory is None:
+                _say(json, f"a journal of {count:,} entries …")
+                runner.run(entries.write(large, count))
+            runner.run(entries.write(folder / "small", SMALL))
+            size = JournalReader(large).checkpoint.size
+            _say(json, "proofs …")
+            proofs = measure_proofs(large)
+            _say(json, "disk …")
+            disk = measure_disk(large, size)
+            _say(json, "verification …")  # before the appends: it tells of the same entries
+            verification = measure_verification(large, processes or usable_processes())
+            _say(json, "appends …")
+            appends = runner.run(measure_appends(folder / "small", large))
+        results = Results(size, proofs, appends, disk, verification)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if json:
+        click.echo(orjson.dumps(asdict(results), option=orjson.OPT_INDENT_2).decode())
+    else:
+        _print(results)
+    return results
+
+
+def _say(json: bool, text: str) -> None:
+    if not json:
+        click.echo(text, err=True)
+
+
+def _print(results: Results) -> None:
+    proofs, appends, disk = results.proofs, results.appends, results.disk
+    check = results.verification
+    click.echo(f"a journal of {results.entries:,} entries")
+    click.echo(
+        f" inclusion proof    p50 {proofs.p50_ms:.2f} ms, p95 {proofs.p95_ms:.2f} ms; with opening "
+        f"the journal p95 {proofs.opened_p95_ms:.2f} ms"
+    )
+    click.echo(
+        f" append, cpu        {appends.large_us:.0f} µs; at {SMALL:,} entries "
+        f"{appends.small_us:.0f} µs: {appends.ratio:.2f} times"
+    )
+    click.echo(
+        f" disk, an entry     segments {disk.segments:.0f}, bundles {disk.bundles:.0f}, tiles "
+        f"{disk.tiles:.1f}, index {disk.index:.0f} bytes"
+    )
+    click.echo(
+        f" verification       {check.seconds:.1f} s with {check.processes} processes "
+        f"({check.cpu_s:.1f} s cpu, at most {check.peak_mb:.0f} MB); resumed "
+        f"{check.resumed_s:.2f} s"
+    )
+
+
+@click.command()
+@click.option("--count", default=100_000, show_default=True, help="Entries to be made.")
+@click.option(
+    "--dir",
+    "directory",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A journal that `python -m benchmarks.entries` made, instead; it is appended to.",
+)
+@click.option("--processes", type=click.IntRange(1, 64), help="For the verification.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def evidence(count: int, directory: Path | None, processes: int | None, as_json: bool) -> None:
+    """Proofs, appends, disk and verification of a large journal, against a small one."""
+    run(as_json, count, directory, processes)

@@ -148,6 +148,10 @@ class AnchorReader:
         """The sizes of all anchors, smallest first."""
         return [size for (size,) in self._rows("SELECT size FROM anchors ORDER BY size")]
 
+    def stamped_sizes(self) -> list[int]:
+        """The sizes of the anchors that have a token, smallest first."""
+        return [size for (size,) in self._rows("SELECT DISTINCT size FROM tokens ORDER BY size")]
+
     def newest(self) -> Iterator[Anchor]:
         """All anchors, newest first."""
         return self._anchors("1", newest_first=True)
@@ -167,6 +171,11 @@ class AnchorReader:
     def unwitnessed(self) -> Iterator[Anchor]:
         """The anchors without a cosignature, newest first."""
         return self._anchors(f"NOT {_COSIGNED}", newest_first=True)
+
+    def stamped_before(self, index: int) -> Anchor | None:
+        """The newest anchor with a token that does not cover entry ``index`` yet."""
+        condition = f"{_STAMPED} AND size <= {index:d}"
+        return next(self._anchors(condition, newest_first=True), None)
 
     def waiting_since(self, *, stamped: bool = False, quorum: Quorum | None = None) -> float | None:
         """Since when entries lack what is asked; None when the newest anchor has it.

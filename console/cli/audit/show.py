@@ -8,6 +8,7 @@ from typing import Any
 import click
 import orjson
 
+from console.cli.audit.evidence import read_authorities
 from console.cli.audit.journals import one_journal
 from console.cli.audit.options import AS_JSON, DIRECTORY
 from console.cli.audit.printing import plain, print_json
@@ -15,13 +16,19 @@ from exchange.entries import parse_entry
 from exchange.problems import Problem
 from exchange.proof import check_proof
 from mediator.journal.reader import Opened
+from mediator.journal.verify.times import Proven, proven_time
 
 
 @click.command()
 @DIRECTORY
 @click.argument("number", metavar="INDEX", type=click.IntRange(0))
+@click.option(
+    "--ca",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Authorities (PEM) of time-stamps that you trust: they tell when it was recorded.",
+)
 @AS_JSON
-def show(directory: Path, number: int, as_json: bool) -> None:
+def show(directory: Path, number: int, ca: Path | None, as_json: bool) -> None:
     """Show entry INDEX of the journal in DIR, prove it, and open its sealed part if it can be."""
     journal = one_journal(directory)
     data = journal.entry(number)
@@ -34,6 +41,8 @@ def show(directory: Path, number: int, as_json: bool) -> None:
             opened = journal.open(entry, journal.ciphertext(number))
         except Problem as problem:
             unreadable = problem
+    authorities = read_authorities(ca)
+    time = proven_time(journal.directory, number, authorities) if authorities else None
     if as_json:
         print_json(
             {
@@ -45,6 +54,7 @@ def show(directory: Path, number: int, as_json: bool) -> None:
                     "size": checkpoint.size,
                     "root": checkpoint.root.hex(),
                 },
+                "time": None if time is None else _time(time),
                 "sealed": None if opened is None else _opened(opened),
                 "unreadable": None if unreadable is None else str(unreadable),
             }
@@ -55,6 +65,7 @@ def show(directory: Path, number: int, as_json: bool) -> None:
         f"\nProven: entry {number} is in {checkpoint.origin}, {checkpoint.size} entries, "
         f"root {checkpoint.root.hex()[:16]}…"
     )
+    click.echo(_when(time) if authorities else "Time: not judged; name authorities by --ca.")
     if opened is not None:
         _print_part(opened)
     elif unreadable is not None:
@@ -62,6 +73,25 @@ def show(directory: Path, number: int, as_json: bool) -> None:
     else:
         click.echo("\nThe entry has no sealed part.")
     click.echo(f"\nNext: saphan audit export {directory} {number} -o evidence")
+
+
+def _time(time: Proven) -> dict[str, Any]:
+    return {
+        "before": time.before.isoformat(),
+        "after": None if time.after is None else time.after.isoformat(),
+        "anchor": time.size,
+        "authority": time.authority,
+    }
+
+
+def _when(time: Proven | None) -> str:
+    if time is None:
+        return "Time: no time-stamp covers it yet."
+    after = f"after {time.after:%F %T} and " if time.after is not None else ""
+    return plain(
+        f"Time: recorded {after}before {time.before:%F %T} UTC, by the time-stamp of "
+        f"{time.authority} over the first {time.size} entries."
+    )
 
 
 def _opened(opened: Opened) -> dict[str, Any]:

@@ -11,10 +11,13 @@ from console.cli.audit.printing import plain
 from mediator.journal.export import ExportVerdict
 from mediator.journal.verify import Finding, Verdict
 from mediator.journal.verify.anchors import Anchored
+from mediator.journal.verify.times import Stamped
 
 
-def journal_verdict(verdict: Verdict, anchored: Anchored) -> dict[str, Any]:
-    findings = (*verdict.findings, *anchored.findings)
+def journal_verdict(
+    verdict: Verdict, anchored: Anchored, stamped: Stamped, statements: int
+) -> dict[str, Any]:
+    findings = (*verdict.findings, *anchored.findings, *stamped.findings)
     return {
         "kind": "journal",
         "good": not findings,
@@ -34,6 +37,11 @@ def journal_verdict(verdict: Verdict, anchored: Anchored) -> dict[str, Any]:
         "anchors_compared": anchored.compared,
         "witnessed": anchored.witnessed,
         "cosigners": list(anchored.cosigners),
+        "tokens": stamped.tokens,
+        "tokens_checked": stamped.checked,
+        "stamped": stamped.size,
+        "stamped_at": None if stamped.at is None else stamped.at.isoformat(),
+        "statements": statements,
         "findings": [_finding(finding) for finding in findings],
     }
 
@@ -92,6 +100,13 @@ def print_verdict(verdict: dict[str, Any]) -> None:
                 f"  the first {verdict['witnessed']:,} are covered by the policy's quorum: "
                 + ", ".join(map(plain, verdict["cosigners"]))
             )
+        if verdict["stamped_at"]:
+            click.echo(
+                f"  the first {verdict['stamped']:,} were there at {verdict['stamped_at']}, by "
+                f"time-stamps ({verdict['tokens_checked']:,} of {verdict['tokens']:,} checked)"
+            )
+        elif verdict["tokens"] and not verdict["tokens_checked"]:
+            click.echo(f"  {verdict['tokens']:,} time-stamps, not judged: name authorities by --ca")
         click.echo(f"  signed by {verdict['vkey']}")
     else:
         click.echo(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from cryptography import x509
 
 from console.cli.audit.evidence import read_authorities
 from console.cli.audit.options import AS_JSON
@@ -24,6 +25,7 @@ from mediator.journal.verify import Finding, Verdict, Verified, log_key
 from mediator.journal.verify import verify as verify_journal
 from mediator.journal.verify.anchors import Anchored, verify_anchors
 from mediator.journal.verify.state import read_state, write_state
+from mediator.journal.verify.times import Stamped, verify_evidence, verify_times
 from mediator.journal.verify.workers import usable_processes
 
 
@@ -44,7 +46,8 @@ from mediator.journal.verify.workers import usable_processes
 @click.option(
     "--ca",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Authorities (PEM) that you trust; without it, of an export, those in it.",
+    help="Authorities (PEM) that you trust, of time-stamps too; without it, of an export, those "
+    "in it, and the time-stamps of a journal are only counted.",
 )
 @click.option(
     "--policy",
@@ -81,16 +84,17 @@ def verify(
     wrong usage.
     """
     keys = [VerifierKey.parse(text, "--vkey") for text in vkeys]
+    authorities = read_authorities(ca)
     asked = _Asked(
         keys,
         known.read_bytes() if known else None,
         parse_policy(policy.read_bytes(), str(policy)) if policy else None,
         tree_only,
         processes or usable_processes(),
+        authorities,
         state,
         read_state(state) if state else {},
     )
-    authorities = read_authorities(ca)
     verdicts: list[dict[str, Any]] = []
     for path in paths:
         if is_export(path):
@@ -116,6 +120,7 @@ class _Asked:
     policy: Policy | None
     tree_only: bool
     processes: int
+    authorities: tuple[x509.Certificate, ...]
     state_file: Path | None
     state: dict[str, Verified]
 
@@ -136,7 +141,10 @@ def _verify_journals(path: Path, asked: _Asked) -> list[dict[str, Any]]:
             )
             verdict = dataclasses.replace(verdict, findings=(*verdict.findings, foreign))
         anchored = _anchors(folder, verdict, asked.policy)
-        verdicts.append(journal_verdict(verdict, anchored))
+        stamped = _times(folder, asked.authorities)
+        kept, wrong = _evidence(folder, verdict)
+        verdict = dataclasses.replace(verdict, findings=(*verdict.findings, *wrong))
+        verdicts.append(journal_verdict(verdict, anchored, stamped, kept))
     return verdicts
 
 
@@ -157,6 +165,21 @@ def _verify_one(folder: Path, key: VerifierKey | None, asked: _Asked) -> Verdict
         asked.state[verdict.vkey] = verdict.reached
         write_state(asked.state_file, asked.state)
     return verdict
+
+
+def _times(folder: Path, authorities: Sequence[x509.Certificate]) -> Stamped:
+    try:
+        return verify_times(folder, authorities)
+    except Problem:
+        return Stamped(0, 0, 0, None, ())  # the anchors cannot be read: that is told of them
+
+
+def _evidence(folder: Path, verdict: Verdict) -> tuple[int, tuple[Finding, ...]]:
+    log = folder if (folder / "checkpoint").exists() else folder / "log"
+    try:
+        return verify_evidence(folder, log, verdict.size)
+    except Problem as problem:
+        return 0, (Finding(problem.code, problem.where, None, problem.detail),)
 
 
 def _anchors(folder: Path, verdict: Verdict, policy: Policy | None) -> Anchored:

@@ -214,7 +214,12 @@ class Auditing:
                 where="path",
                 detail="the mandate does not show what is hidden",
             )
-        orders = [order.describe() for order in self._hidings.orders]
+        own = f"{asked.scope.provider}/"
+        orders = [
+            order.describe()
+            for order in self._hidings.orders
+            if order.service is None or order.service.startswith(own)
+        ]
         return _JSON, orjson.dumps({"hidings": orders})
 
     def _usage(self, asked: Asked) -> tuple[Headers, bytes]:

@@ -40,10 +40,11 @@ class Uses:
         return self.scope.mandate.hidden or self._told_from(facts) <= self.scope.now
 
     def describe(self, entry: Mapping[str, Any]) -> dict[str, Any]:
-        """A use as it is told."""
+        """A use as it is told; what the mandate does not show is null."""
         answered = entry["kind"] == Kind.RESPONSE and entry.get("status", 200) < 400
+        shows = self.scope.mandate.shows
         told: dict[str, Any] = {
-            **{name: entry.get(name) for name in _TOLD},
+            **{name: entry.get(name) if shows(name) else None for name in _TOLD},
             "outcome": "answered" if answered else "refused",
         }
         if self.scope.mandate.hidden:

@@ -144,6 +144,23 @@ def test_orders_survive_a_restart(world: SmallWorld) -> None:
     assert uses(world, subject, "portal") == {}
 
 
+def test_who_sees_what_is_hidden_sees_the_orders(world: SmallWorld) -> None:
+    """Of the organisation that gave the mandate; those about another member's services are its."""
+    until = (datetime.now(UTC) + timedelta(days=10)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    for service in (str(small.CLOSED), "LA/GOV/ELSE/where/x"):
+        hiding(world, "order", "--ground", "Order 4713", "--until", until, "--service", service)
+    answer = world.call(
+        target=f"/r1/{small.MPI}/auditing/journal/hidings",
+        client=str(small.PROVINCE),
+        purpose=None,
+        headers={"Exchange-Agreement": "inspector"},
+    )
+    assert answer.status == 200, answer.body
+    services = {order.get("service") for order in answer.json["hidings"]}
+    assert str(small.CLOSED) in services
+    assert "LA/GOV/ELSE/where/x" not in services
+
+
 def _refused(world: SmallWorld, mandates: list[Path]) -> str:
     code, report = asked(world, "usage", mandates, "--subject", PERSON)
     assert code == 1

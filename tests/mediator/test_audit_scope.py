@@ -108,6 +108,17 @@ def test_a_use_is_what_the_provider_answered(changes: dict[str, Any], told: bool
     assert Uses(scope(), lambda reference: 0).tells(ANSWER._replace(**changes)) is told
 
 
+def test_a_use_is_told_in_what_the_mandate_shows() -> None:
+    """Its place in time and its outcome always; nothing else of it that is not shown."""
+    entry = {**ANSWER._asdict(), "at": "2026-11-11T08:00:00.000Z", "size": 1, "status": 200}
+    told = Uses(scope(fields=frozenset({"client"})), lambda reference: 0).describe(entry)
+    assert {name for name, value in told.items() if value is not None} == {
+        "at",
+        "client",
+        "outcome",
+    }
+
+
 @pytest.mark.parametrize(("days", "told"), [(0, True), (10, True), (11, False)])
 def test_a_use_is_told_when_its_delay_has_run(days: int, told: bool) -> None:
     """To the persons concerned; who sees what is hidden sees it at once, with the day."""

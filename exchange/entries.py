@@ -29,6 +29,7 @@ REPEATED: Final = "repeated"
 _MAX_NUMBER = 2**53 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HEX_256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_MONTH = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])", re.ASCII)
 _HEX_128 = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
@@ -80,6 +81,21 @@ class Statistics(NamedTuple):
     counts: tuple[tuple[str, int], ...]
 
 
+class SubjectIndex(NamedTuple):
+    """What a log commits to about the subjects of the entries ``[first, end)``.
+
+    ``root`` (hex) is that of the Merkle tree over a line for each tag, sorted, of which there are
+    ``leaves`` (:mod:`exchange.subject_index`); ``months`` (sorted, ``2026-11``) are those of the
+    entries that have a tag.
+    """
+
+    first: int
+    end: int
+    leaves: int
+    months: tuple[str, ...]
+    root: str
+
+
 class Entry(NamedTuple):
     """One entry; a named tuple, since each message makes two and frozen dataclasses are slow.
 
@@ -93,7 +109,7 @@ class Entry(NamedTuple):
     recorded one by one. ``evidence`` is the hex SHA-256 of a document that is kept beside the
     log, to which the entry commits; ``statistics`` what was counted, about nobody. ``subject``
     is the tag of whom or what the exchange is about (:mod:`exchange.subjects`); it, ``sealed``
-    and ``commitment`` are filled in by the journal.
+    and ``commitment`` are filled in by the journal. ``subjects`` commits to the index of tags.
     """
 
     kind: Kind
@@ -120,6 +136,7 @@ class Entry(NamedTuple):
     evidence: str | None = None
     statistics: Statistics | None = None
     subject: str | None = None
+    subjects: SubjectIndex | None = None
     sealed: Sealed | None = None
     commitment: str | None = None
 
@@ -213,6 +230,8 @@ def format_sealed(
         document["status"] = entry.status
     if subject is not None:
         document["subject"] = subject
+    if entry.subjects is not None:
+        document["subjects"] = dict(sorted(entry.subjects._asdict().items()))
     if entry.trace is not None:
         document["trace"] = entry.trace
     document["v"] = VERSION
@@ -317,6 +336,23 @@ def _sealed(value: Any, where: str) -> Sealed:
     )
 
 
+def _subjects(value: Any, where: str) -> SubjectIndex:
+    if type(value) is not dict or value.keys() != set(SubjectIndex._fields):
+        raise _refuse(where, f"not exactly {', '.join(SubjectIndex._fields)}")
+    months = value["months"]
+    if type(months) is not list or not all(
+        type(month) is str and _MONTH.fullmatch(month) for month in months
+    ):
+        raise _refuse(f"{where}/months", "not a list of months")
+    if sorted(set(months)) != months:
+        raise _refuse(f"{where}/months", "not sorted, or one is there twice")
+    first, end = _number(value["first"], f"{where}/first"), _number(value["end"], f"{where}/end")
+    if first > end:
+        raise _refuse(f"{where}/end", "before the first")
+    leaves = _number(value["leaves"], f"{where}/leaves")
+    return SubjectIndex(first, end, leaves, tuple(months), _digest(value["root"], f"{where}/root"))
+
+
 _MEMBERS: dict[str, Callable[[Any, str], Any]] = {
     "kind": _word(Kind),
     "side": _word(Side),
@@ -340,6 +376,7 @@ _MEMBERS: dict[str, Callable[[Any, str], Any]] = {
     "event": _string,
     "refusals": _number,
     "subject": _tag,
+    "subjects": _subjects,
     "evidence": _digest,
     "statistics": _statistics,
     "sealed": _sealed,

@@ -80,6 +80,7 @@ from mediator.revocation import Revocations, Unchecked
 from mediator.sealing import Sealer
 from mediator.settings import RevocationMode, ServerSettings, StampingSettings
 from mediator.stamping import Authority, Stamping, authorities_of, chosen_authority
+from mediator.subject_indexing import SubjectIndexing
 from mediator.turns import Turns
 from mediator.view import RegistryView
 from mediator.witness.opening import Seeking, Witnessing, open_witnessing
@@ -188,6 +189,7 @@ async def open_server(
         base.background.start(watched.witnessing.cosigning.run())
         if watched.revocations is not None:
             base.background.start(watched.revocations.run())
+        base.background.start(watched.subjects.run())
         base.background.start(note_quotas(provider.quotas, settings.directory, base.clock))
         await base.recorder.event("started")
         stack.push_async_callback(base.gate.drained, settings.limits.drain_s)
@@ -427,9 +429,14 @@ class _Watched:
     stamping: Stamping
     witnessing: Witnessing
     revocations: Revocations | None
+    subjects: SubjectIndexing
 
     def checks(self) -> Mapping[str, Callable[[], dict[str, Any]]]:
-        checks = {"stamping": self.stamping.report, "witnesses": self.witnessing.health}
+        checks = {
+            "stamping": self.stamping.report,
+            "witnesses": self.witnessing.health,
+            "subjects": self.subjects.report,
+        }
         if self.revocations is not None:
             checks["revocation"] = self.revocations.report
         return checks
@@ -448,7 +455,13 @@ async def _watched(base: _Base) -> _Watched:
         "Seconds for which entries have been waiting for a time-stamp.",
         lambda: stamping.waits_s,
     )
-    return _Watched(stamping, await _witnessing(base), _revocations(base))
+    subjects = SubjectIndexing(
+        base.journal,
+        base.settings.server.member,
+        base.clock,
+        base.settings.journal.index_database,
+    )
+    return _Watched(stamping, await _witnessing(base), _revocations(base), subjects)
 
 
 async def _witnessing(base: _Base) -> Witnessing:

@@ -19,6 +19,7 @@ from exchange.entries import (
     Sealed,
     Side,
     Statistics,
+    SubjectIndex,
     format_entry,
     parse_entry,
 )
@@ -52,6 +53,7 @@ FULL = Entry(
     evidence="e" * 64,
     statistics=Statistics("sex", date(2026, 11, 20), date(2026, 11, 21), 3, (("F", 12), ("M", 9))),
     subject="5" * 32,
+    subjects=SubjectIndex(3, 9, 2, ("2026-10", "2026-11"), "c" * 64),
     sealed=Sealed("cd" * 32, 2100, "LA/GOV/MOF 2026-11 d365", 7),
     commitment="ef" * 32,
 )
@@ -191,6 +193,15 @@ ENTRIES = st.builds(
     ),
     evidence=st.none() | st.binary(min_size=32, max_size=32).map(bytes.hex),
     subject=st.none() | st.binary(min_size=16, max_size=16).map(bytes.hex),
+    subjects=st.none()
+    | st.builds(
+        SubjectIndex,
+        first=st.integers(0, 9),
+        end=st.integers(9, 2**40),
+        leaves=st.integers(0, 2**40),
+        months=st.sampled_from([(), ("2026-11",), ("2026-11", "2027-01")]),
+        root=st.binary(min_size=32, max_size=32).map(bytes.hex),
+    ),
     sealed=st.none()
     | st.builds(
         Sealed,

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from console.cli.audit.completeness import Shown, show_complete, tell_complete
 from console.cli.audit.journals import open_journals
 from console.cli.audit.options import AS_JSON, DIRECTORIES, INDEX_DATABASE, Moment
 from console.cli.audit.printing import Progress, plain, print_json
@@ -69,6 +70,16 @@ from mediator.journal.reader import JournalReader
     show_default=True,
     help="How hits are printed.",
 )
+@click.option(
+    "--prove-complete",
+    is_flag=True,
+    help="Show that nothing about the subject was left out; with --json, give the proofs.",
+)
+@click.option(
+    "--recompute",
+    is_flag=True,
+    help="With --prove-complete: make the monthly indexes from the entries, believe no file.",
+)
 @AS_JSON
 @INDEX_DATABASE
 def search(
@@ -93,6 +104,8 @@ def search(
     limit: int,
     cursor: str | None,
     form: str,
+    prove_complete: bool,
+    recompute: bool,
     as_json: bool,
     database: str | None,
 ) -> None:
@@ -115,6 +128,8 @@ def search(
         purpose=purpose,
         event=event,
     )
+    if prove_complete and subject is None:
+        raise click.UsageError("--prove-complete is about a subject; name it by --subject.")
     place = Cursor.parse(cursor) if cursor else None
     journals = open_journals(directories)
     if subject is not None:
@@ -122,16 +137,30 @@ def search(
     progress = Progress()
     readers = [journal.index(progress, database) for journal in journals]
     page = index.search(readers, query, limit, place)
+    shown = []
+    if prove_complete:
+        tags = query.subject or ()
+        span = (since, until)
+        shown = [
+            show_complete(journal, reader, tags, span, recompute, database, progress)
+            for journal, reader in zip(journals, readers, strict=True)
+        ]
     progress.end()
     where = {journal.origin: str(journal.directory) for journal in journals}
     if as_json or form == "json":
         hits = [{"journal": where[hit.origin], **_hit(hit)} for hit in page.hits]
-        print_json({"hits": hits, "next": str(page.next) if page.next else None})
+        document = {"hits": hits, "next": str(page.next) if page.next else None}
+        if prove_complete:
+            document["complete"] = [each.describe() for each in shown]
+        print_json(document)
+        _end(shown)
         return
     if form == "csv":
         _print_csv(page.hits, where)
         if page.next:
             click.echo(f"--cursor {page.next}", err=True)
+        tell_complete(shown, err=True)
+        _end(shown)
         return
     if form == "table":
         _print_table(page.hits, where)
@@ -146,6 +175,13 @@ def search(
         click.echo(f"Next page: the same command with --cursor {page.next}")
     else:
         click.echo("Next: saphan audit show DIR INDEX, or saphan audit export DIR INDEX -o FOLDER")
+    tell_complete(shown)
+    _end(shown)
+
+
+def _end(shown: Sequence[Shown]) -> None:
+    if not all(each.complete for each in shown):
+        sys.exit(1)
 
 
 def _tags(

@@ -225,15 +225,17 @@ class Recorder:
         message_id: str = "",
         refusals: int | None = None,
         evidence: str | None = None,
-    ) -> None:
+    ) -> int:
         """Something about the server itself: started, stopped, a handshake that failed.
+
+        Returns the index of its entry.
 
         Args:
             client, message_id: whom and which exchange it is about, if any.
             refusals: of how many refusals alike the entry tells.
             evidence: the hex SHA-256 of a document that is kept beside the log.
         """
-        await self.journal.record(
+        receipt = await self.journal.record(
             Entry(
                 kind=Kind.SYSTEM if problem is None else Kind.REFUSAL,
                 side=Side.SERVER,
@@ -249,6 +251,7 @@ class Recorder:
             self.server.member,
             None,
         )
+        return receipt.index
 
     async def order(self, event: str, text: bytes) -> int:
         """An order of the administration, whose text is sealed; returns the index of its entry."""

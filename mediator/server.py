@@ -32,6 +32,7 @@ from exchange.identifiers import MemberId
 from exchange.keys import SigningKey
 from exchange.trust import RegistryState, trusted_authorities
 from mediator.admin import Admin
+from mediator.archive.job import Keeping
 from mediator.attempts import Trying
 from mediator.auditing.hidings import FILE as HIDINGS_FILE
 from mediator.auditing.hidings import Hidings
@@ -190,6 +191,7 @@ async def open_server(
         if watched.revocations is not None:
             base.background.start(watched.revocations.run())
         base.background.start(watched.subjects.run())
+        base.background.start(watched.archive.run())
         base.background.start(note_quotas(provider.quotas, settings.directory, base.clock))
         await base.recorder.event("started")
         stack.push_async_callback(base.gate.drained, settings.limits.drain_s)
@@ -430,12 +432,14 @@ class _Watched:
     witnessing: Witnessing
     revocations: Revocations | None
     subjects: SubjectIndexing
+    archive: Keeping
 
     def checks(self) -> Mapping[str, Callable[[], dict[str, Any]]]:
         checks = {
             "stamping": self.stamping.report,
             "witnesses": self.witnessing.health,
             "subjects": self.subjects.report,
+            "archive": self.archive.report,
         }
         if self.revocations is not None:
             checks["revocation"] = self.revocations.report
@@ -461,7 +465,13 @@ async def _watched(base: _Base) -> _Watched:
         base.clock,
         base.settings.journal.index_database,
     )
-    return _Watched(stamping, await _witnessing(base), _revocations(base), subjects)
+    archive = Keeping(
+        base.journal,
+        lambda event, evidence: base.recorder.event(event, evidence=evidence),
+        base.settings.archive,
+        base.clock,
+    )
+    return _Watched(stamping, await _witnessing(base), _revocations(base), subjects, archive)
 
 
 async def _witnessing(base: _Base) -> Witnessing:

@@ -11,6 +11,7 @@ from exchange.error_types import ErrorTypes
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.problems import Code, Problem
 from exchange.registrations import RESERVED_SERVICE_CODES
+from mediator.archive.settings import ArchiveSettings
 from mediator.journal.log import JournalSettings
 from mediator.long_bodies import CHECKED_MAX_BYTES
 from mediator.once.settings import OnceSettings
@@ -456,6 +457,10 @@ class ServerSettings:
     )
     revocation: RevocationSettings = setting(
         "whether certificates are revoked", default_factory=RevocationSettings
+    )
+    archive: ArchiveSettings = setting(
+        "where the journal is archived, and what is removed here then",
+        default_factory=ArchiveSettings,
     )
     once: OnceSettings = setting(
         "the book of requests that were carried out", default_factory=OnceSettings

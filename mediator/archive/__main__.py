@@ -1,6 +1,6 @@
 """One run of the archive in a process of its own, which a server starts: ``-m mediator.archive``.
 
-It reads its order (:class:`mediator.archive.work.Order`) from standard input, so that no secret
+It reads its order (:class:`mediator.archive.orders.Order`) from standard input, so that no secret
 stands in the list of processes, and prints the result.
 """
 
@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
-from mediator.archive.work import Order, work
+from mediator.archive.orders import Order
+from mediator.archive.work import work
 
 NICENESS = 10
 

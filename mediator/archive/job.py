@@ -17,9 +17,9 @@ from typing import Any, Final
 import structlog
 
 from exchange.problems import Code, Problem
-from mediator.archive.pruning import remove, told_by
+from mediator.archive.orders import Order, Result
+from mediator.archive.removal import remove, told_by
 from mediator.archive.settings import ArchiveSettings
-from mediator.archive.work import Order, Result
 from mediator.journal.holdings import PRUNED, Holdings
 from mediator.journal.log import Journal
 from serving.clock import Clock

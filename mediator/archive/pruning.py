@@ -7,7 +7,8 @@ The order, and what a crash after each step means:
 2. the server records an entry (event ``pruned``) that commits to the words of ``holdings.json``,
    and it is published: an entry without consequence, and the next run begins anew;
 3. ``holdings.json`` is replaced, durably: from here on nobody misses what is older;
-4. the files are removed, oldest first: a later run removes what is left.
+4. the files are removed, oldest first (:mod:`mediator.archive.removal`): a later run removes what
+   is left.
 
 Tiles of hashes always stay, so that every proof of a newer entry can be made, and so does the
 segment that is written.
@@ -15,8 +16,6 @@ segment that is written.
 
 from __future__ import annotations
 
-import dataclasses
-import os
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -25,7 +24,6 @@ from pathlib import Path
 import orjson
 
 from exchange.entries import format_time
-from exchange.problems import Problem
 from exchange.tiles import ENTRIES, WIDTH, Tile
 from mediator.archive.manifests import Manifest, name_of, read_manifest
 from mediator.archive.settings import ArchiveSettings
@@ -33,8 +31,6 @@ from mediator.archive.source import damaged
 from mediator.archive.stores import Store, check, describe, failed
 from mediator.archive.tables import FOLDER, Tables
 from mediator.journal import segments
-from mediator.journal.files import Files, RealFiles
-from mediator.journal.holdings import FILE as HOLDINGS_FILE
 from mediator.journal.holdings import Holdings
 from mediator.journal.reader import JournalReader
 
@@ -63,34 +59,6 @@ def propose(
         return None
     _read_back(journal.directory, store, last, {*_names(journal.directory, held, sealed, entries)})
     return Holdings(sealed, entries, store.url, last.digest)
-
-
-def remove(directory: Path, holdings: Holdings, files: Files | None = None) -> int:
-    """Write ``holdings.json``, then remove what it says is not here; returns how many files went.
-
-    ``holdings`` names the entry that tells of it, and that entry is published. Calling it again
-    ends what a crash left.
-
-    Raises:
-        OSError: the disk failed; what is still there is removed by the next call.
-    """
-    files = files or RealFiles()
-    path = directory / HOLDINGS_FILE
-    if not path.exists() or path.read_bytes() != bytes(holdings):
-        draft = path.with_suffix(".draft")
-        files.write_file(draft, bytes(holdings))
-        files.rename(draft, path)
-        files.sync_directory(directory)
-    removed = 0
-    records = directory / "segments"
-    for first in segments.segments_in(records):
-        if first < holdings.segments_from:
-            files.remove(segments.path_of(records, first))
-            removed += 1
-    for bundle in _old_bundles(directory / "log", holdings.entries_from):
-        files.remove(bundle)
-        removed += 1
-    return removed
 
 
 def _segments_until(directory: Path, archived: int, before: datetime, start: int) -> int:
@@ -146,23 +114,3 @@ def _read_back(directory: Path, store: Store, last: Manifest, wanted: set[str]) 
         number -= 1
     if wanted:
         raise failed(store.url, min(wanted), "was never archived")
-
-
-def _old_bundles(log: Path, until: int) -> list[Path]:
-    """The bundles, whole and partial, of entries before a size."""
-    found: list[tuple[Tile, Path]] = []
-    for folder, _, names in os.walk(log / "tile" / "entries"):
-        for name in names:
-            path = Path(folder) / name
-            try:
-                tile = Tile.parse(path.relative_to(log).as_posix())
-            except Problem:
-                continue  # another file: no proof rests on it
-            if tile.first + WIDTH <= until:
-                found.append((tile, path))
-    return [path for _, path in sorted(found)]
-
-
-def told_by(holdings: Holdings, entry: int) -> Holdings:
-    """The holdings with the entry that tells of them."""
-    return dataclasses.replace(holdings, entry=entry)

@@ -1,4 +1,7 @@
-"""An archive in an S3-compatible store, by boto3 (the extra ``s3``).
+"""An archive in an S3-compatible store, by botocore (the extra ``s3``).
+
+Not by boto3, which is built on it: where that is installed, every process that reads the registry
+loads it, since securesystemslib has a signer for it.
 
 Each object is sent with its SHA-256 (``x-amz-checksum-sha256``), which the store compares; it is
 read back nevertheless, since not every store does. Only PutObject and GetObject are needed, so the
@@ -29,14 +32,14 @@ class S3Store:
 
     def __init__(self, settings: ArchiveSettings) -> None:
         try:
-            import boto3
             from botocore.config import Config
             from botocore.exceptions import BotoCoreError, ClientError
+            from botocore.session import get_session
         except ImportError as error:
             raise Problem(
                 Code.INVALID_SETTINGS,
                 where="archive.bucket",
-                detail="boto3 is not installed: pip install 'saphan[s3]'",
+                detail="botocore is not installed: pip install 'saphan[s3]'",
             ) from error
         assert settings.bucket is not None  # noqa: S101  # or there would be a folder
         self.url = settings.bucket.rstrip("/")
@@ -51,7 +54,7 @@ class S3Store:
             max_pool_connections=settings.parallel,
         )
         try:
-            self._client = boto3.client(
+            self._client = get_session().create_client(
                 "s3",
                 endpoint_url=settings.endpoint,
                 region_name=settings.region,

@@ -24,7 +24,7 @@ class ArchiveSettings:
     )
     region: str | None = setting("region of the bucket", default=None)
     access_key: str | None = setting(
-        "access key of the store; without it, what boto3 finds", default=None
+        "access key of the store; without it, what botocore finds", default=None
     )
     secret_key: str | None = setting("its secret, such as ${ARCHIVE_SECRET}", default=None)
     parallel: int = setting("objects on their way at the same time", default=8, low=1, high=64)

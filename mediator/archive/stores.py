@@ -123,11 +123,11 @@ def open_store(settings: ArchiveSettings) -> Store:
     """The store of the settings, which name one.
 
     Raises:
-        Problem: ``InvalidSettings`` when boto3 is wanted and not installed, or will not have them.
+        Problem: ``InvalidSettings`` when botocore is wanted and missing, or will not have them.
     """
     if settings.folder is not None:
         return FolderStore(settings.folder)
-    from mediator.archive.s3 import S3Store  # boto3 is heavy, and an extra
+    from mediator.archive.s3 import S3Store  # botocore is heavy, and an extra
 
     return S3Store(settings)
 

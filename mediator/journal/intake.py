@@ -26,6 +26,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import math
 import os
 import threading
 from collections import deque
@@ -48,7 +49,8 @@ KEPT_ENTRIES = 16_384
 
 @dataclass(frozen=True, slots=True)
 class GroupLimits:
-    """How large a segment and a group may become, and how often a sick disk is tried."""
+    """How large a segment and a group may become, how long a segment is written, and how often a
+    sick disk is tried."""
 
     segment_bytes: int
     group_records: int
@@ -56,6 +58,7 @@ class GroupLimits:
     probe_interval_s: float
     gather_s: float = 0.0
     gather_siblings: int = 5
+    segment_s: float = math.inf
 
 
 @dataclass(slots=True)
@@ -112,6 +115,7 @@ class Intake:
         self._work: SimpleQueue[_Group | None] = SimpleQueue()
         self._descriptor: int | None = None
         self._open_segment = -1
+        self._segment_ends = monotonic() + limits.segment_s
         self._dirty = False  # a failed group may still stand behind the last durable byte
         self._zeroed = 0  # up to here the open segment was written ahead
         self._next_probe = 0.0
@@ -246,6 +250,8 @@ class Intake:
             self._tell(self._refuse, group, self.problem)
             return
         self._committed.append(Committed(first, group.entries, end))
+        if end.segment != self.durable.segment:
+            self._segment_ends = monotonic() + self._limits.segment_s
         self.durable = end
         self._tell(self._acknowledge, group, first)
         with contextlib.suppress(IndexError):  # publication took them meanwhile
@@ -254,7 +260,7 @@ class Intake:
 
     def _write(self, first: int, group: _Group) -> Position:
         segment, offset = self.durable.segment, self.durable.offset
-        if offset >= self._limits.segment_bytes:
+        if offset >= self._limits.segment_bytes or (offset and monotonic() > self._segment_ends):
             segment, offset = first, 0
         descriptor = self._open(segment)
         head = segments.HEADER if offset == 0 else b""

@@ -52,6 +52,12 @@ class JournalSettings:
     segment_max_bytes: int = setting(
         "size at which a new segment file is begun", default=64 * 1024 * 1024, low=4096
     )
+    segment_max_s: float = setting(
+        "seconds after which a new segment file is begun though there is room; only closed ones "
+        "are archived",
+        default=21_600.0,
+        low=0.01,
+    )
     group_max_records: int = setting(
         "records in one commit at most", default=1024, low=1, high=segments.MAX_GROUP_RECORDS
     )
@@ -207,6 +213,7 @@ class Journal:
                 settings.probe_interval_s,
                 settings.gather_s,
                 settings.gather_siblings,
+                settings.segment_max_s,
             )
             intake = Intake(
                 directory / "segments", files, found.durable, limits, loop, siblings, committed

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from mediator.archive.manifests import last_manifest, name_of
 from mediator.archive.restore import check_archive, restore
 from mediator.archive.stores import FolderStore
 from mediator.journal.holdings import Holdings
+from mediator.journal.log import JournalSettings
 from mediator.journal.reader import JournalReader
 from mediator.journal.segments import segments_in
 from tests.archive.world import (
@@ -25,7 +28,7 @@ from tests.archive.world import (
     fill,
     flip,
 )
-from tests.journal.world import FailingFiles, assert_good
+from tests.journal.world import MPI, FailingFiles, assert_good, entry, journal_in, until
 
 SIZE = 700
 """Two full bundles and a partial one, in about ten segments."""
@@ -221,3 +224,28 @@ async def test_one_run_at_a_time(journal: Path, store: FolderStore) -> None:
     with archiving(journal), pytest.raises(Problem) as raised:
         archive(journal, store)
     assert raised.value.code is Code.CONFLICT
+
+
+async def test_a_quiet_journal_is_archived_too(tmp_path: Path, store: FolderStore) -> None:
+    """A segment that is not full is closed after its time, with the next record; a record that
+    fails then leaves no trace."""
+    files = FailingFiles()
+    aged = JournalSettings(publish_interval_s=0.02, probe_interval_s=0.02, segment_max_s=0.01)
+    async with journal_in(tmp_path / "journal", aged, files=files) as journal:
+        for number in range(300):
+            if number % 100 == 99:
+                await asyncio.to_thread(time.sleep, 0.02)
+            if number == 199:
+                files.operation = "write"
+                with pytest.raises(Problem):
+                    await journal.record(entry(number), MPI)
+                files.operation = None
+                await until(lambda: journal.healthy is None)
+            await journal.record(entry(number), MPI)
+    firsts = segments_in(tmp_path / "journal" / "segments")
+    assert {99, 199, 299} <= set(firsts)
+    assert_good(tmp_path / "journal", 300)
+    async with journal_in(tmp_path / "journal", aged):
+        pass
+    archived = archive(tmp_path / "journal", store).manifest.segments
+    assert archived == max(first for first in firsts if first <= 256)

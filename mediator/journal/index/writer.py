@@ -15,6 +15,7 @@ from typing import TypeAlias
 import orjson
 
 from exchange.problems import Problem
+from mediator.journal.holdings import Holdings
 from mediator.journal.index.sqlite import SqlitePlace
 from mediator.journal.index.store import Damaged, Place, Store, StoreError
 from mediator.journal.index.tables import Shapes, batch_of, to_milliseconds
@@ -133,8 +134,10 @@ class IndexWriter:
         except StoreError as error:
             self.close()
             raise OSError(f"{self.place.name}: {error}") from error
+        oldest = min(Holdings.read(folder.directory.parent).entries_from, size)
         renewals = 0
         while self.size < size:
+            self.size = max(self.size, oldest)  # of a pruned journal, what is left is indexed
             end = min(self.size + _CATCH_UP, size)
             self.add(self.size, [entry for _, entry in folder.entries(self.size, end, size)])
             renewals += self.size != end

@@ -7,7 +7,8 @@
     GET  /ocsp/{base64}  the same, for small requests
     GET  /crl            RFC 5280 section 5, in DER
 
-Everything is made anew for each request: milliseconds, in a thread.
+Everything is made anew for each request: milliseconds, in a thread. :func:`make_keys` makes the
+certificates of the services in an authority's folder, :func:`start` listens.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import asyncio
 import base64
 import binascii
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from aiohttp import web
@@ -23,12 +25,29 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from certs import responder
 from certs.authority import DevelopmentAuthority
-from certs.issue import Issued, Issuer
+from certs.issue import Issued, Issuer, read_issued
+from certs.profiles import PROFILES, Profile
 from certs.revocation import make_crl, revoked_by
 from certs.stamper import stamper_handler
 from serving.clock import Clock
 
 TSA_PATH: Final = "/tsa"
+
+
+def make_keys(authority: DevelopmentAuthority, at: datetime) -> Issued:
+    """Certificates for time-stamps and OCSP, where they are not there yet; returns the former.
+
+    They last as long as the authority: the registry lists the former.
+
+    Raises:
+        Problem: ``CONFLICT`` when the authority is not valid at ``at``.
+    """
+    for name, issue in (("tsa", authority.issue_tsa), ("ocsp", authority.issue_ocsp)):
+        folder = authority.directory / name
+        if not (folder / f"{name}.pem").exists():
+            days = PROFILES[Profile.ISSUING].days
+            issue(at=at, days=days).write(folder / f"{name}.pem", folder / f"{name}.key.pem")
+    return read_issued(authority.directory, "tsa")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +58,16 @@ class Services:
     tsa: Issued
     ocsp: Issued
     clock: Clock
+
+    @classmethod
+    def open(cls, authority: DevelopmentAuthority, clock: Clock) -> Services:
+        """The services with the keys in the authority's folder.
+
+        Raises:
+            Problem: ``NOT_FOUND`` or ``INVALID_DOCUMENT`` at a file of them.
+        """
+        folder = authority.directory
+        return cls(authority, read_issued(folder, "tsa"), read_issued(folder, "ocsp"), clock)
 
     def application(self) -> web.Application:
         """The services as an aiohttp application.
@@ -90,3 +119,37 @@ class Services:
     def _list(self) -> bytes:
         revoked = revoked_by(self.authority.directory)
         return make_crl(self.authority, revoked, self.clock.now())
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Services that listen at ``url``."""
+
+    url: str
+    _runner: web.AppRunner
+
+    @property
+    def tsa_url(self) -> str:
+        return f"{self.url}{TSA_PATH}"
+
+    async def stop(self) -> None:
+        """Answer what is under way for a second, then end; idempotent."""
+        await self._runner.cleanup()
+
+
+async def start(services: Services, host: str, port: int) -> Listening:
+    """Listen; port 0 takes a free one.
+
+    Raises:
+        OSError: the address cannot be had. ValueError: as :meth:`Services.application`.
+    """
+    runner = web.AppRunner(services.application(), access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError:
+        await runner.cleanup()
+        raise
+    own_host, own_port = runner.addresses[0][:2]
+    shown = f"[{own_host}]" if ":" in own_host else own_host
+    return Listening(f"http://{shown}:{own_port}", runner)

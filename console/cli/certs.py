@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -13,13 +14,18 @@ from cryptography import x509
 
 from certs.authority import DevelopmentAuthority, create_development_pki
 from certs.description import Description, State, describe
-from certs.files import read_file
+from certs.files import PUBLIC_MODE, read_file, write_file
 from certs.issue import ALGORITHMS, Issued, PublicKey, parse_private_key, requested_key
 from certs.profiles import Profile, profile_of
+from certs.revocation import REASONS, make_crl, revoke, revoked_by
+from certs.services import Services, make_keys, start
 from console.cli.options import JSON
 from exchange.certificates import parse_certificates
 from exchange.identifiers import ApplicationId, MemberId, ServerId
 from exchange.problems import Code, Fact, Problem
+from serving import runtime
+from serving.clock import SystemClock
+from serving.listener import split_address
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -58,21 +64,25 @@ def certs() -> None:
     show_default=True,
     help="What the instance says of itself; production is refused.",
 )
+@click.option(
+    "--services-url",
+    help="Where `saphan certs serve` will be reached, such as http://ca.example:8089; certificates "
+    "then name its OCSP responder and revocation list.",
+)
 @JSON
-def create(directory: Path, instance: str, environment: str, as_json: bool) -> None:
+def create(
+    directory: Path, instance: str, environment: str, services_url: str | None, as_json: bool
+) -> None:
     """Create a development PKI in DIRECTORY.
 
     Makes a root (kept apart), an issuing authority, a time-stamp certificate and an OCSP
     certificate.
     """
     now = _now()
-    authority = create_development_pki(directory, instance, at=now, environment=environment)
-    for name, issued in (
-        ("tsa", authority.issue_tsa(at=now)),
-        ("ocsp", authority.issue_ocsp(at=now)),
-    ):
-        folder = directory / name
-        issued.write(folder / f"{name}.pem", folder / f"{name}.key.pem")
+    authority = create_development_pki(
+        directory, instance, at=now, environment=environment, services_url=services_url
+    )
+    make_keys(authority, now)
     files = {
         "authorities": str(directory / "authorities.pem"),
         "root_key": str(directory / "root" / "root.key.pem"),
@@ -216,6 +226,57 @@ def renew(
         else f"{certificate} has ended: take it out of the registration"
     )
     _tell_issued(issued, cert_path, new_key_path, steps, as_json)
+
+
+@certs.command("revoke")
+@click.argument("certificate", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_PKI
+@click.option("--reason", type=click.Choice(REASONS), required=True, help="RFC 5280 section 5.3.1.")
+@JSON
+def revoke_certificate(certificate: Path, pki: Path, reason: str, as_json: bool) -> None:
+    """Revoke CERTIFICATE for good: the responder and the list say so from now on."""
+    found = parse_certificates(read_file(certificate), str(certificate))[0]
+    row = revoke(DevelopmentAuthority.open(pki), found, reason, _now())
+    if as_json:
+        _print_json({"serial": f"{row.serial:x}", "at": row.at.isoformat(), "reason": reason})
+        return
+    click.echo(f"{certificate}: revoked at {row.at:%F %T} UTC, reason {reason}.")
+    click.echo(
+        "Next: take it out of the registration. Servers that ask the responder refuse it when they "
+        "ask anew, within revocation.refresh_s."
+    )
+
+
+@certs.command()
+@_PKI
+@click.option("-o", "--output", type=_FILE, required=True, help="File for the list, in DER.")
+def crl(pki: Path, output: Path) -> None:
+    """Write the list of what was revoked (CRL), good for a day."""
+    der = make_crl(DevelopmentAuthority.open(pki), revoked_by(pki), _now())
+    write_file(output, der, mode=PUBLIC_MODE)
+    click.echo(f"{output}: good for a day. Next: publish it where the certificates say.")
+
+
+@certs.command()
+@_PKI
+@click.option("--listen", default="127.0.0.1:8089", show_default=True, help="HOST:PORT.")
+def serve(pki: Path, listen: str) -> None:
+    """Answer time-stamps (/tsa), OCSP (/ocsp) and the revocation list (/crl) until interrupted."""
+    host, port = split_address(listen, "--listen")
+    services = Services.open(DevelopmentAuthority.open(pki), SystemClock())
+    runtime.run(lambda stop: _serve(services, host, port, stop))
+
+
+async def _serve(services: Services, host: str, port: int, stop: asyncio.Event) -> None:
+    try:
+        listening = await start(services, host, port)
+    except OSError as error:
+        raise Problem(
+            Code.INVALID_SETTINGS, where="--listen", detail=f"cannot listen: {error.strerror}"
+        ) from error
+    click.echo(f"{listening.url}: DEVELOPMENT time-stamps, OCSP and revocation list.")
+    await stop.wait()
+    await listening.stop()
 
 
 # ------------------------------------------------------------------------------------- the work

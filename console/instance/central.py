@@ -7,23 +7,37 @@ every certificate names it.
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
+
+import structlog
 
 from certs.authority import DevelopmentAuthority, create_development_pki
+from certs.services import TSA_PATH, Listening, Services, make_keys, start
+from console.reference_world.processes import free_ports
 from exchange.documents import parse_document
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem, Text
-from exchange.registrations import MEMBER_FILE, Environment, InstanceRecord
+from exchange.registrations import (
+    MEMBER_FILE,
+    Environment,
+    InstanceRecord,
+    TimestampAuthority,
+)
 from registry.ceremony import ANCHOR, OPERATOR_KEY, Quorum, open_registry
 from registry.client import RegistryClient
 from registry.member import Described, MemberFolder
 from registry.operator import sign_delegation
 from registry.signers import read_signers
 from schemas import load_all
+from serving.clock import SystemClock
+
+log = structlog.get_logger("console.instance")
 
 LOOPBACK: Final = "127.0.0.1"
 TARGETS: Final = Quorum(3, 2)
@@ -71,16 +85,43 @@ class Centre:
         if (self.directory / "pki" / "authority.json").exists():
             authority = DevelopmentAuthority.open(self.directory / "pki")
         else:
-            authority = create_development_pki(self.directory / "pki", instance, at=now)
+            (port,) = free_ports(1)
+            authority = create_development_pki(
+                self.directory / "pki",
+                instance,
+                at=now,
+                services_url=f"http://{LOOPBACK}:{port}",
+            )
+        stampers: tuple[TimestampAuthority, ...] = ()
+        if authority.services_url is not None:
+            stamper = make_keys(authority, now).certificate
+            stampers = (TimestampAuthority(f"{authority.services_url}{TSA_PATH}", stamper),)
         shutil.rmtree(self.registry, ignore_errors=True)
         record = InstanceRecord(
             instance,
             Environment.DEVELOPMENT,
             Text(domain, domain),
             tuple(authority.authorities),
-            (),
+            stampers,
         )
         open_registry(self.registry, record, now, targets=TARGETS, schemas=shared_schemas())
+
+    async def serve_authority(self) -> Listening | None:
+        """Answer for the authority: time-stamps, OCSP, its list; where the certificates say.
+
+        Returns None, with a warning, when another program has that port: the servers go on
+        without, and tell so.
+        """
+        authority = await asyncio.to_thread(self.authority)
+        if authority.services_url is None:
+            return None
+        parts = urlsplit(authority.services_url)
+        try:
+            services = await asyncio.to_thread(Services.open, authority, SystemClock())
+            return await start(services, LOOPBACK, parts.port or 0)
+        except OSError as error:
+            log.warning("authority_not_served", url=authority.services_url, why=str(error))
+            return None
 
     def authority(self) -> DevelopmentAuthority:
         """The development authority."""

@@ -30,6 +30,7 @@ from typing import Final, TypeVar
 import structlog
 
 from certs.authority import DevelopmentAuthority
+from certs.services import Listening
 from console.instance.agreements import Right, endpoints_of, pin, unpin
 from console.instance.central import LOOPBACK, Centre, withdrawn
 from console.instance.desired import FOLDER, Desired, DesiredFile
@@ -89,6 +90,7 @@ class Convergence:
         self.registry_url = ""
         self._host = host
         self._registry: registry_service.RunningRegistry | None = None
+        self._authority: Listening | None = None
         self._asked = asyncio.Event()
         self._ended = asyncio.Condition()
         self._stopping = threading.Event()
@@ -164,6 +166,9 @@ class Convergence:
         if self._registry is not None:
             await self._registry.stop()
             self._registry = None
+        if self._authority is not None:
+            await self._authority.stop()
+            self._authority = None
 
     async def take_away(self) -> None:
         """Remove the pins that nothing stands for any more, not waiting for the next round."""
@@ -227,6 +232,8 @@ class Convergence:
             if self._registry is None:
                 self._registry = await self._start_registry()
                 self.registry_url = self._registry.url
+            if self._authority is None:
+                self._authority = await self.centre.serve_authority()
         return len(failures) == count
 
     async def _start_registry(self) -> registry_service.RunningRegistry:

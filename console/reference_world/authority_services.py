@@ -10,11 +10,8 @@ import asyncio
 import threading
 from concurrent.futures import Future
 
-from aiohttp import web
-
 from certs.authority import DevelopmentAuthority
-from certs.issue import Issued
-from certs.services import TSA_PATH, Services
+from certs.services import Services, start
 from serving.clock import SystemClock
 
 START_TIMEOUT_S = 10.0
@@ -23,11 +20,11 @@ START_TIMEOUT_S = 10.0
 class AuthorityServices:
     """Serves what a development authority answers, on the port that its certificates name."""
 
-    def __init__(self, authority: DevelopmentAuthority, tsa: Issued, ocsp: Issued) -> None:
-        self.certificate = tsa.certificate
+    def __init__(self, authority: DevelopmentAuthority) -> None:
+        self._services = Services.open(authority, SystemClock())
+        self.certificate = self._services.tsa.certificate
         self.url = ""
         self._port = 0
-        self._application = Services(authority, tsa, ocsp, SystemClock()).application()
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._listening: Future[str] = Future()
@@ -55,14 +52,11 @@ class AuthorityServices:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
-        runner = web.AppRunner(self._application, access_log=None, shutdown_timeout=1.0)
-        await runner.setup()
         try:
-            await web.TCPSite(runner, "127.0.0.1", self._port).start()
-            host, port = runner.addresses[0][:2]
-            self._listening.set_result(f"http://{host}:{port}{TSA_PATH}")
-            await self._stop.wait()
+            listening = await start(self._services, "127.0.0.1", self._port)
         except OSError as error:
             self._listening.set_exception(error)
-        finally:
-            await runner.cleanup()
+            return
+        self._listening.set_result(listening.tsa_url)
+        await self._stop.wait()
+        await listening.stop()

@@ -29,7 +29,8 @@ from cryptography import x509
 
 import schemas
 from certs.authority import DevelopmentAuthority, create_development_pki
-from certs.issue import Issued, read_issued
+from certs.issue import Issued
+from certs.services import make_keys
 from console.reference_world.authority_services import AuthorityServices
 from console.reference_world.plans import MemberPlan, ServerPlan
 from console.reference_world.processes import Process, free_ports, stop_all
@@ -357,20 +358,12 @@ class World:
     # --- the steps behind --------------------------------------------------------------------
 
     def _open_services(self, now: datetime, port: int) -> tuple[TimestampAuthority, ...]:
-        folder = self.directory / "pki"
-        for name, issued in (
-            ("tsa", self.pki.issue_tsa(at=now)),
-            ("ocsp", self.pki.issue_ocsp(at=now)),
-        ):
-            issued.write(folder / name / f"{name}.pem", folder / name / f"{name}.key.pem")
+        make_keys(self.pki, now)
         services = self._start_services(port)
         return (TimestampAuthority(services.url, services.certificate),)
 
     def _start_services(self, port: int) -> AuthorityServices:
-        folder = self.directory / "pki"
-        self.stamper = AuthorityServices(
-            self.pki, read_issued(folder, "tsa"), read_issued(folder, "ocsp")
-        )
+        self.stamper = AuthorityServices(self.pki)
         self.stamper.start(port)
         return self.stamper
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from certs.authority import DevelopmentAuthority
 from certs.issue import parse_private_key, private_key_pem
 from console.cli.certs import certs
 from console.cli.main import main
+from console.reference_world.processes import free_ports
 from exchange.certificates import fingerprint_of, member_of, parse_certificates
 from tests.certs.pki import AT, MPI, SS1, days, development_authority, openssl, write_pem
 
@@ -241,3 +244,48 @@ def test_every_command_has_help(command: str) -> None:
     for parameter in certs.commands[command].params:
         if parameter.param_type_name == "option":
             assert getattr(parameter, "help", None), parameter.name
+
+
+def test_a_revoked_certificate_is_in_the_list(pki: Path, sealed: Path, tmp_path: Path) -> None:
+    """`saphan certs revoke` and `crl`: `openssl verify -crl_check` refuses it, and not another."""
+    other = run_json("issue", "seal", "LA/GOV/MOF", "--pki", pki, "-o", tmp_path / "mof")
+    made = run_json("revoke", sealed, "--pki", pki, "--reason", "keyCompromise")
+    assert made["reason"] == "keyCompromise"
+    assert run("revoke", sealed, "--pki", pki, "--reason", "superseded").exit_code == 1
+    der, pem = tmp_path / "list.crl", tmp_path / "list.pem"
+    assert run("crl", "--pki", pki, "-o", der).exit_code == 0
+    assert openssl("crl", "-inform", "DER", "-in", der, "-out", pem).returncode == 0
+    for file, good in ((sealed, False), (Path(other["certificate_file"]), True)):
+        verified = openssl(
+            *("verify", "-crl_check", "-CRLfile", pem, "-CAfile", pki / "root" / "root.pem"),
+            *("-untrusted", pki / "issuing" / "issuing.pem", file),
+        )
+        assert (verified.returncode == 0) is good, verified.stderr
+
+
+def test_the_services_of_an_authority_are_served(tmp_path: Path) -> None:
+    """`saphan certs serve`: `openssl ocsp` asks the address that the certificate names."""
+    (port,) = free_ports(1)
+    pki, url = tmp_path / "pki", f"http://127.0.0.1:{port}"
+    assert run("create", pki, "--services-url", url).exit_code == 0
+    issued = run_json("issue", "seal", "LA/GOV/MPI", "--pki", pki, "-o", tmp_path / "mpi")
+    seal_file = Path(issued["certificate_file"])
+    named = openssl("x509", "-in", seal_file, "-noout", "-ocsp_uri").stdout.decode().strip()
+    assert named == f"{url}/ocsp"
+    command = [sys.executable, "-m", "console.cli.main", "certs", "serve", "--pki", str(pki)]
+    with subprocess.Popen(
+        [*command, "--listen", f"127.0.0.1:{port}"], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert url in process.stdout.readline()
+            issuing = pki / "issuing" / "issuing.pem"
+            asked = openssl(
+                *("ocsp", "-issuer", issuing, "-cert", seal_file, "-url", named),
+                *("-CAfile", pki / "root" / "root.pem", "-verify_other", issuing),
+            )
+            assert b"Response verify OK" in asked.stderr, asked.stderr
+            assert b": good" in asked.stdout
+        finally:
+            process.terminate()
+        assert process.wait(20) == 0

@@ -669,6 +669,9 @@ def _member_lines(found: dict[str, Any]) -> list[str]:
         shares = f"  shares {server['shares']}" if "shares" in server else ""
         lines.append(f"  server      {server['id']}  {server['address']}{shares}")
         lines += [f"    auth      {text}" for text in certificates(server["auth_certificates"])]
+        lines += [
+            f"    {name:9} {server[name]}" for name in ("journal", "witness") if name in server
+        ]
     for application in document["applications"]:
         lines.append(f"  application {application['id']}  on {', '.join(application['servers'])}")
     for service in document["services"]:

@@ -26,6 +26,9 @@ VERSION: Final = 1
 MAX_SIZE = 65_000
 REPEATED: Final = "repeated"
 """The event of an answer that was given again: the backend was not asked."""
+ERASURE: Final = "erasure"
+"""The event of an entry that says what was erased (``erased``)."""
+MAX_ERASED: Final = 3000
 _MAX_NUMBER = 2**53 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HEX_256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -96,6 +99,19 @@ class SubjectIndex(NamedTuple):
     root: str
 
 
+class Erased(NamedTuple):
+    """What an erasure took away: ``key`` names the key that forgot.
+
+    It forgot ``leaves`` (ascending, at most :data:`MAX_ERASED`), or all leaves before ``before``.
+    ``ground`` is the legal ground, in words; it is public for ever, and names no person.
+    """
+
+    key: str
+    ground: str
+    leaves: tuple[int, ...] = ()
+    before: int | None = None
+
+
 class Entry(NamedTuple):
     """One entry; a named tuple, since each message makes two and frozen dataclasses are slow.
 
@@ -107,7 +123,8 @@ class Entry(NamedTuple):
     a system entry is about, or :data:`REPEATED`.
     ``refusals`` says of how many refusals alike the entry tells, where they were too many to be
     recorded one by one. ``evidence`` is the hex SHA-256 of a document that is kept beside the
-    log, to which the entry commits; ``statistics`` what was counted, about nobody. ``subject``
+    log, to which the entry commits; ``statistics`` what was counted, about nobody;
+    ``erased`` what an erasure took away. ``subject``
     is the tag of whom or what the exchange is about (:mod:`exchange.subjects`); it, ``sealed``
     and ``commitment`` are filled in by the journal. ``subjects`` commits to the index of tags.
     """
@@ -133,6 +150,7 @@ class Entry(NamedTuple):
     nonce: str | None = None
     event: str | None = None
     refusals: int | None = None
+    erased: Erased | None = None
     evidence: str | None = None
     statistics: Statistics | None = None
     subject: str | None = None
@@ -184,6 +202,8 @@ def format_sealed(
         document["commitment"] = commitment
     if entry.endpoint is not None:
         document["endpoint"] = entry.endpoint
+    if entry.erased is not None:
+        document["erased"] = _format_erased(entry.erased)
     if entry.event is not None:
         document["event"] = entry.event
     if entry.evidence is not None:
@@ -250,6 +270,16 @@ def format_sealed(
             detail=f"an entry of {len(data)} bytes; {MAX_SIZE} are allowed",
         )
     return data
+
+
+def _format_erased(erased: Erased) -> dict[str, Any]:
+    what: dict[str, Any] = {}
+    if erased.before is not None:
+        what["before"] = erased.before
+    what |= {"ground": erased.ground, "key": erased.key}
+    if erased.leaves:
+        what["leaves"] = erased.leaves
+    return what
 
 
 def _refuse(where: str, detail: str) -> Problem:
@@ -353,6 +383,27 @@ def _subjects(value: Any, where: str) -> SubjectIndex:
     return SubjectIndex(first, end, leaves, tuple(months), _digest(value["root"], f"{where}/root"))
 
 
+def _erased(value: Any, where: str) -> Erased:
+    if type(value) is not dict or value.keys() not in (
+        {"before", "ground", "key"},
+        {"ground", "key", "leaves"},
+    ):
+        raise _refuse(where, "not exactly ground, key, and leaves or before")
+    leaves = value.get("leaves", [])
+    if type(leaves) is not list or len(leaves) > MAX_ERASED:
+        raise _refuse(f"{where}/leaves", f"not a list of at most {MAX_ERASED}")
+    numbers = [_number(leaf, f"{where}/leaves") for leaf in leaves]
+    if numbers != sorted(set(numbers)):
+        raise _refuse(f"{where}/leaves", "not in ascending order")
+    before = value.get("before")
+    return Erased(
+        _string(value["key"], f"{where}/key"),
+        _string(value["ground"], f"{where}/ground"),
+        tuple(numbers),
+        None if before is None else _number(before, f"{where}/before"),
+    )
+
+
 _MEMBERS: dict[str, Callable[[Any, str], Any]] = {
     "kind": _word(Kind),
     "side": _word(Side),
@@ -375,6 +426,7 @@ _MEMBERS: dict[str, Callable[[Any, str], Any]] = {
     "nonce": _string,
     "event": _string,
     "refusals": _number,
+    "erased": _erased,
     "subject": _tag,
     "subjects": _subjects,
     "evidence": _digest,

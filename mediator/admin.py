@@ -13,6 +13,7 @@ from typing import Any
 
 from mediator.auditing.ordering import Ordering
 from mediator.discovery import Peer, Peers, State
+from mediator.erasing import Eraser, Order
 from mediator.health import Health
 from mediator.maintenance import Maintenance, parse_order
 from mediator.metrics import Metrics
@@ -35,6 +36,7 @@ class Admin:
     recorder: Recorder
     ordering: Ordering
     witnessing: Witnessing
+    eraser: Eraser
 
     def api(self) -> Api:
         """The API at the root of the listener."""
@@ -52,6 +54,7 @@ class Admin:
             "hidings": self._hidings,
             "orderHiding": self._hide,
             "liftHiding": self._lift,
+            "erase": self._erase,
         }
         return Api(document, operations)
 
@@ -115,6 +118,10 @@ class Admin:
         """Hide them no more; durable and recorded when this returns."""
         order = await self.ordering.lift(int(request.path["number"]))
         return json_reply(200, order.describe())
+
+    async def _erase(self, request: ApiRequest) -> Reply:
+        """Erase; recorded and done when this returns."""
+        return json_reply(200, await self.eraser.erase(Order.parse(request.json)))
 
     def _measure(self) -> None:
         states = [peer.state for peer in self.peers.known]

@@ -24,6 +24,10 @@ from exchange.keys import SigningKey, signing_key
 from exchange.notes import COSIGNATURE_ED25519, VerifierKey
 from exchange.problems import Code, Problem
 from exchange.trust import RegistryState, trusted_authorities
+from mediator.journal.keyring import KeyRing
+from mediator.journal.log import JournalSettings
+from mediator.journal.passphrase import FILE as STORE_FILE
+from mediator.journal.passphrase import PassphraseKeys, read_passphrase
 from mediator.settings import KeyPair, ServerSettings
 
 JOURNAL_KEY = "journal.key"
@@ -112,6 +116,28 @@ def log_keys(directory: Path, server: ServerId) -> tuple[VerifierKey, VerifierKe
         VerifierKey.of(origin_of(server), journal),
         VerifierKey.of(witness_of(server), witness, COSIGNATURE_ED25519),
     )
+
+
+def open_keys(directory: Path, settings: JournalSettings) -> KeyRing:
+    """The keys that seal what a server records; blocks.
+
+    Raises:
+        Problem: ``InvalidSettings`` when the passphrase is not theirs; ``SealedPartUnreadable``.
+        OSError: when they cannot be written.
+    """
+    folder, encryption = directory / "journal" / "keys", None
+    if settings.passphrase_file is not None:
+        passphrase = read_passphrase(settings.passphrase_file)
+        encryption = PassphraseKeys.open(folder, passphrase)
+    elif (folder / STORE_FILE).exists():
+        raise Problem(
+            Code.INVALID_SETTINGS,
+            where="journal.passphrase_file",
+            detail=f"{folder} holds keys under a passphrase, and none is given",
+        )
+    keyring = KeyRing(folder, encryption)
+    keyring.encrypt_plain()
+    return keyring
 
 
 def secret(path: Path, size: int = 32) -> bytes:

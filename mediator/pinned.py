@@ -16,7 +16,7 @@ from typing import TypeAlias
 import structlog
 from cryptography import x509
 
-from exchange.agreements import Agreement, Grant, open_agreement
+from exchange.agreements import Agreement, Grant, Retention, open_agreement
 from exchange.identifiers import ApplicationId, MemberId, ServiceId
 from exchange.problems import Code, Problem
 from exchange.reach import idle_parts
@@ -49,6 +49,8 @@ class PinnedAgreements:
         self._listing: _Listing = ()
         self._by_pair: dict[tuple[ApplicationId, ServiceId], tuple[Agreement, ...]] = {}
         self.agreements: tuple[Agreement, ...] = ()
+        self.retentions: dict[tuple[ApplicationId, ServiceId], tuple[Retention, ...]] = {}
+        """What the agreements of a client and a service want kept, where they say something."""
         self.rejected: dict[str, Problem] = {}
 
     def load(self, authorities: Sequence[x509.Certificate]) -> None:
@@ -68,6 +70,11 @@ class PinnedAgreements:
             for service in {grant.service for grant in agreement.grants}:
                 by_pair.setdefault((agreement.consumer, service), []).append(agreement)
         self._by_pair = {pair: tuple(found) for pair, found in by_pair.items()}
+        self.retentions = {
+            pair: said
+            for pair, found in by_pair.items()
+            if (said := tuple({one.retention for one in found} - {Retention()}))
+        }
         self.agreements, self.rejected, self._listing = tuple(agreements), rejected, listing
 
     def changed(self) -> bool:

@@ -8,18 +8,20 @@ there was one, the message itself in the sealed part.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
 
 from exchange.entries import REPEATED, Entry, Kind, Side
 from exchange.envelope import Opened, RequestHead, ResponseHead, Signed
 from exchange.error_types import code_named
-from exchange.identifiers import ApplicationId, ServerId
+from exchange.identifiers import ApplicationId, MemberId, ServerId
 from exchange.problems import Code, Problem
 from exchange.revocation import Finding, Status
 from exchange.sealed_parts import Head, SealedPart
 from mediator.journal.evidence import EVENT
 from mediator.journal.log import Journal, Receipt
 from mediator.metrics import Metrics
+from mediator.retention import Retentions
 from mediator.stages import (
     Answered,
     Call,
@@ -56,13 +58,14 @@ class Recorder:
     clock: Clock
     metrics: Metrics
     body_max_bytes: int
+    retentions: Retentions = field(default_factory=Retentions)
 
     # --- the consumer's side -----------------------------------------------------------------
 
     async def call(self, sealed: SealedCall) -> RecordedCall:
         """A call, before it is sent."""
         call = sealed.routed.call
-        receipt = await self.journal.record(
+        receipt = await self._write(
             self._of_call(
                 call,
                 Kind.REQUEST,
@@ -82,7 +85,7 @@ class Recorder:
         answered = opened.answered
         sealed = answered.recorded.sealed
         call = sealed.routed.call
-        return await self.journal.record(
+        return await self._write(
             self._of_call(
                 call,
                 Kind.RESPONSE,
@@ -114,7 +117,7 @@ class Recorder:
 
     async def refused_call(self, call: Call, problem: Problem) -> None:
         """A call that was stopped before it was sealed."""
-        await self.journal.record(
+        await self._write(
             self._of_call(call, Kind.REFUSAL, problem=problem, size=len(call.body)),
             call.client.member,
             self._part(Head(call.headers, call.method, call.target), call.body),
@@ -130,7 +133,7 @@ class Recorder:
         if answered is not None:
             head = answered.head
             part = self._part(Head(head.headers, status=head.status), answered.body)
-        await self.journal.record(
+        await self._write(
             self._of_call(
                 sealed.routed.call,
                 Kind.FAILURE,
@@ -149,7 +152,7 @@ class Recorder:
         """A proven message, before it is acted upon."""
         received = call.received
         size = len(received.body) if call.refusal is None else None  # it was not taken
-        receipt = await self.journal.record(
+        receipt = await self._write(
             self._of_message(call, Kind.REQUEST, size=size, nonce=call.opened.nonce),
             call.service.member,
             self._request_part(received.head, received.target, call.opened, received.body),
@@ -176,7 +179,7 @@ class Recorder:
             repeated: it was recorded before, and is given again.
         """
         call = recorded.call
-        receipt = await self.journal.record(
+        receipt = await self._write(
             self._of_message(
                 call,
                 Kind.RESPONSE if problem is None else Kind.REFUSAL,
@@ -235,7 +238,7 @@ class Recorder:
             refusals: of how many refusals alike the entry tells.
             evidence: the hex SHA-256 of a document that is kept beside the log.
         """
-        receipt = await self.journal.record(
+        receipt = await self._write(
             Entry(
                 kind=Kind.SYSTEM if problem is None else Kind.REFUSAL,
                 side=Side.SERVER,
@@ -255,7 +258,7 @@ class Recorder:
 
     async def order(self, event: str, text: bytes) -> int:
         """An order of the administration, whose text is sealed; returns the index of its entry."""
-        receipt = await self.journal.record(
+        receipt = await self._write(
             Entry(kind=Kind.SYSTEM, side=Side.SERVER, at=self.clock.now(), event=event),
             self.server.member,
             self._part(Head(), text),
@@ -285,6 +288,13 @@ class Recorder:
 
     # --- entries and sealed parts ------------------------------------------------------------
 
+    def _write(
+        self, entry: Entry, member: MemberId, part: SealedPart | None = None, subject: str = ""
+    ) -> Awaitable[Receipt]:
+        """Record an entry, and as much beside it as is kept."""
+        kept = self.retentions.of(entry)
+        return self.journal.record(entry, member, kept.of(part), subject, kept.days)
+
     async def _refused(
         self,
         side: Side,
@@ -298,7 +308,7 @@ class Recorder:
         peer: ServerId | None = None,
         body: Body = b"",
     ) -> None:
-        await self.journal.record(
+        await self._write(
             Entry(
                 kind=Kind.REFUSAL,
                 side=side,

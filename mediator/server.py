@@ -21,7 +21,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import structlog
@@ -43,6 +42,7 @@ from mediator.checks import Checks
 from mediator.consumer import Consumer
 from mediator.contracts import ContractCache
 from mediator.discovery import Peers
+from mediator.erasing import Eraser
 from mediator.evidence import Evidence, seals_of
 from mediator.gate import Gate
 from mediator.govstack.registries import follow
@@ -57,26 +57,22 @@ from mediator.maintenance import Maintenance
 from mediator.memory import note_quotas, remember
 from mediator.metrics import Metrics
 from mediator.offers import AdapterFactory, audited, offer
-from mediator.once.book import OnceBook
-from mediator.once.engine import Engine
-from mediator.once.recovery import outcomes
-from mediator.once.sqlite import FILE as SQLITE_FILE
-from mediator.once.sqlite import SqliteEngine
-from mediator.once.vault import Vault
+from mediator.once.opening import open_book
 from mediator.own_keys import (
     JOURNAL_KEY,
     WITNESS_KEY,
     log_key,
+    open_keys,
     origin_of,
     own_keys,
     read_file,
-    secret,
 )
 from mediator.pinned import PinnedAgreements
 from mediator.places import Places
 from mediator.provider import Provider
 from mediator.records import Recorder
 from mediator.release import Releases
+from mediator.retention import Retentions
 from mediator.revocation import Revocations, Unchecked
 from mediator.sealing import Sealer
 from mediator.settings import RevocationMode, ServerSettings, StampingSettings
@@ -90,7 +86,6 @@ from mediator.witness.state import WitnessState
 from serving import tls
 from serving.bodies import Spools
 from serving.clock import Clock, SystemClock
-from serving.randomness import random_token
 from serving.runtime import allow_files, settle
 
 log = structlog.get_logger("mediator.server")
@@ -128,6 +123,8 @@ class _Base:
     view: RegistryView
     gate: Gate
     journal: Journal
+    keyring: KeyRing
+    retentions: Retentions
     recorder: Recorder
     statuses: Revocations | Unchecked
     background: Background
@@ -240,9 +237,14 @@ async def _open_base(settings: ServerSettings, stack: AsyncExitStack, clock: Clo
     seal_keys, certificates = own_keys(settings, state, clock.now())
     seeking = Seeking(settings.witnesses, settings.server, lambda: view.state)
     # What witnesses remember is heard before anything is signed: see mediator/witness/cosigning.py.
-    journal = await _open_journal(settings, gate, held=bool(seeking()[0]))
+    keyring = await asyncio.to_thread(open_keys, settings.directory, settings.journal)
+    journal = await _open_journal(settings, keyring, gate, held=bool(seeking()[0]))
     stack.push_async_callback(journal.close)
-    recorder = Recorder(journal, settings.server, clock, metrics, limits.journal_body_max_bytes)
+    agreements = PinnedAgreements(settings.agreements, [m.id for m in settings.members], clock)
+    retentions = _retentions(settings, agreements)
+    recorder = Recorder(
+        journal, settings.server, clock, metrics, limits.journal_body_max_bytes, retentions
+    )
     stack.push_async_callback(record_quietly, recorder, "stopped")
     statuses = await _open_statuses(settings, stack, view, certificates, recorder, clock)
     background = await stack.enter_async_context(background_tasks())
@@ -250,7 +252,6 @@ async def _open_base(settings: ServerSettings, stack: AsyncExitStack, clock: Clo
     stack.push_async_callback(watcher.close)
     metrics.on_unrecorded = watcher.unrecorded
     gate.on_refused = watcher.malformed("gate")
-    agreements = PinnedAgreements(settings.agreements, [m.id for m in settings.members], clock)
     await asyncio.to_thread(agreements.load, authorities)
     stampers = await _stampers(settings.stamping, view)
     maintenance = await asyncio.to_thread(
@@ -265,6 +266,8 @@ async def _open_base(settings: ServerSettings, stack: AsyncExitStack, clock: Clo
         view=view,
         gate=gate,
         journal=journal,
+        keyring=keyring,
+        retentions=retentions,
         recorder=recorder,
         statuses=statuses,
         background=background,
@@ -296,6 +299,16 @@ async def _stampers(
     return lambda: authorities_of(settings, chosen, view.state.instance)
 
 
+def _retentions(settings: ServerSettings, agreements: PinnedAgreements) -> Retentions:
+    services, calls = settings.services, settings.calls
+    return Retentions(
+        settings.retention,
+        {one.id: one.retention for one in services if one.retention is not None},
+        {one.service: one.retention for one in calls if one.retention is not None},
+        agreements,
+    )
+
+
 def _open_spools(settings: ServerSettings) -> Spools:
     limits = settings.limits
     return Spools.open(
@@ -321,13 +334,15 @@ async def _open_view(settings: ServerSettings, clock: Clock) -> RegistryView:
     )
 
 
-async def _open_journal(settings: ServerSettings, gate: Gate, *, held: bool) -> Journal:
+async def _open_journal(
+    settings: ServerSettings, keyring: KeyRing, gate: Gate, *, held: bool
+) -> Journal:
     directory = settings.directory
     return await Journal.open(
         directory / "journal",
         origin=origin_of(settings.server),
         signing_key=log_key(directory / JOURNAL_KEY),
-        keyring=KeyRing(directory / "journal" / "keys"),
+        keyring=keyring,
         settings=settings.journal,
         siblings=lambda: gate.inside,
         held=held,
@@ -397,7 +412,7 @@ async def _provider(base: _Base, make_adapter: AdapterFactory) -> Provider:
         maintenance=base.maintenance,
         quotas=quotas,
         replays=replays,
-        once=await _open_book(base),
+        once=await open_book(settings, base.stack, base.clock, base.journal),
         recorder=base.recorder,
         checks=Checks(base.recorder, limits.checked_max_bytes),
         releases=Releases(limits.checked_max_bytes),
@@ -549,6 +564,16 @@ def _revocations(base: _Base) -> Revocations | None:
 
 
 def _admin(base: _Base, peers: Peers, provider: Provider, watched: _Watched) -> Admin:
+    eraser = Eraser(
+        base.journal,
+        base.keyring,
+        base.settings.server.member,
+        base.clock,
+        base.retentions.longest_days,
+        provider.once,
+        base.settings.journal.index_database,
+    )
+    base.background.start(eraser.watch())
     ordering = Ordering(base.hidings, base.recorder, base.clock)
     base.background.start(ordering.run())
     health = Health(
@@ -561,7 +586,11 @@ def _admin(base: _Base, peers: Peers, provider: Provider, watched: _Watched) -> 
         base.clock,
         base.maintenance,
         provider.once,
-        {"index": base.journal.index_report, **watched.checks()},
+        {
+            "index": base.journal.index_report,
+            "retention": eraser.report,
+            **watched.checks(),
+        },
     )
     return Admin(
         health,
@@ -572,25 +601,5 @@ def _admin(base: _Base, peers: Peers, provider: Provider, watched: _Watched) -> 
         base.recorder,
         ordering,
         watched.witnessing,
+        eraser,
     )
-
-
-async def _open_book(base: _Base) -> OnceBook:
-    """The exactly-once book, which may be shared; it connects by itself when it can."""
-    settings = base.settings
-    once, run = settings.once, random_token()
-    if once.key is not None:
-        master = await asyncio.to_thread(read_file, once.key, "once.key")
-    else:
-        master = await asyncio.to_thread(secret, settings.directory / "once.key")
-    engine: Engine
-    if once.database is not None:
-        # Imported where it is wanted: it takes 0.2 s and 10 MB of every start.
-        from mediator.once.postgresql import PostgreSqlEngine
-
-        engine = PostgreSqlEngine(once.database, str(settings.server), run)
-    else:
-        engine = SqliteEngine(settings.directory / SQLITE_FILE, run)
-    book = OnceBook(engine, Vault(master), once, base.clock, partial(outcomes, base.journal))
-    base.stack.push_async_callback(book.close)
-    return book

@@ -15,6 +15,7 @@ from mediator.archive.settings import ArchiveSettings
 from mediator.journal.log import JournalSettings
 from mediator.long_bodies import CHECKED_MAX_BYTES
 from mediator.once.settings import OnceSettings
+from mediator.retention import RetentionSettings
 from mediator.witness.settings import WitnessSettings
 from serving.bodies import IN_MEMORY_BYTES
 from serving.listener import MAX_CONNECTIONS
@@ -159,6 +160,9 @@ class ServiceSettings:
         "false carries a POST, PUT, PATCH or DELETE that an application repeats out again",
         default=True,
     )
+    retention: RetentionSettings | None = setting(
+        "what the journal keeps of its exchanges, where that is less than `retention`", default=None
+    )
     enabled: bool = setting("false switches the service off", default=True)
     notice: str = setting("what callers read while it is off", default="")
 
@@ -195,6 +199,9 @@ class CallSettings:
         "calls to it at the same time; `limits.service_concurrent` if not given",
         default=None,
         low=1,
+    )
+    retention: RetentionSettings | None = setting(
+        "what the journal keeps of these calls, where that is less than `retention`", default=None
     )
 
 
@@ -446,6 +453,10 @@ class ServerSettings:
     maintenance: str | None = setting(
         "a notice: this server starts in maintenance and refuses other servers' messages with it",
         default=None,
+    )
+    retention: RetentionSettings = setting(
+        "what the journal keeps sealed of each exchange: bodies for 3650 days if nothing is said",
+        default_factory=RetentionSettings,
     )
     journal: JournalSettings = setting("how the journal writes", default_factory=JournalSettings)
     stamping: StampingSettings = setting(

@@ -10,6 +10,7 @@ import click
 import orjson
 
 from console.cli.administration import maintenance, peers, witnesses
+from console.cli.erasing import erase
 from console.cli.hidings import hiding
 from console.cli.options import JSON
 from exchange.identifiers import ServiceId
@@ -31,6 +32,7 @@ def mediator() -> None:
 
 mediator.add_command(maintenance)
 mediator.add_command(peers)
+mediator.add_command(erase)
 mediator.add_command(witnesses)
 mediator.add_command(hiding)
 

@@ -19,11 +19,13 @@ from exchange.agreements.reading import (
 )
 from exchange.agreements.values import (
     LIMITS,
+    MAX_RETENTION_DAYS,
     Agreement,
     Asked,
     Contact,
     Endpoint,
     Grant,
+    Keep,
     Kind,
     Limits,
     Party,
@@ -118,7 +120,7 @@ def format_agreement(agreement: Agreement) -> bytes:
             "quota": {"per_day": quota.per_day, "per_second": quota.per_second},
             "valid_from": format_moment(agreement.valid_from),
             "valid_until": format_moment(agreement.valid_until),
-            "retention": agreement.retention.value,
+            "retention": _format_retention(agreement.retention),
             "contacts": [
                 {
                     "party": contact.party.value,
@@ -211,11 +213,25 @@ def _limit(node: Node | None) -> int | None:
 
 def _retention(node: Node | None) -> Retention:
     if node is None:
-        return Retention.BODIES
+        return Retention()
+    if isinstance(node.value, str):
+        return Retention(_keep(node))
+    members = node.members(frozenset({"days", "keep"}))
+    return Retention(_keep(members["keep"]), members["days"].integer(1, MAX_RETENTION_DAYS))
+
+
+def _keep(node: Node) -> Keep:
     text = node.text()
-    if text not in set(Retention):
-        raise node.refuse(f"must be one of {', '.join(Retention)}")
-    return Retention(text)
+    if text not in set(Keep):
+        raise node.refuse(f"must be one of {', '.join(Keep)}")
+    return Keep(text)
+
+
+def _format_retention(retention: Retention) -> str | dict[str, str | int]:
+    """One word where no days are agreed."""
+    if retention.days is None:
+        return retention.keep.value
+    return {"days": retention.days, "keep": retention.keep.value}
 
 
 def _asked(node: Node | None) -> Asked | None:

@@ -20,6 +20,7 @@ from exchange.registrations import AUDITING
 
 MAX_CONCURRENT: Final = 100_000
 MAX_WAIT_S: Final = 86_400
+MAX_RETENTION_DAYS: Final = 36_500
 MAX_BODY_BYTES: Final = 2**40
 
 
@@ -32,11 +33,23 @@ class Kind(StrEnum):
     """An auditor asks the provider's server about its journal."""
 
 
-class Retention(StrEnum):
-    """What the journals keep of each message under the agreement."""
+class Keep(StrEnum):
+    """What a journal keeps of a message, encrypted."""
 
+    METADATA = "metadata"
+    """Nothing: the entry alone."""
+    HEADERS = "headers"
+    """What was signed, signature and headers; no body."""
     BODIES = "bodies"
-    HEADS = "heads"
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What the provider's journal keeps of each message under the agreement, and for how many days
+    after the month's end; None leaves it to the provider."""
+
+    keep: Keep = Keep.BODIES
+    days: int | None = None
 
 
 class Asked(StrEnum):
@@ -153,7 +166,7 @@ class Agreement:
     purposes: tuple[Purpose, ...] = ()
     quota: Quota = Quota()
     limits: Limits = Limits()
-    retention: Retention = Retention.BODIES
+    retention: Retention = Retention()
     contacts: tuple[Contact, ...] = ()
     mandate: Mandate | None = None
     disclosure_delay_days: int = 0

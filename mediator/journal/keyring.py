@@ -5,7 +5,8 @@ own. The file of a key holds what the key still derives, and the next *block* of
 nobody has used.
 
 Invariants:
-- whoever seals takes a block first, durably: no leaf is used twice, whatever crashes;
+- whoever seals takes a block first, durably: no leaf is used twice, whatever crashes; blocks also
+  go with the time, so that a key file that was put back does not lead to used ones;
 - punctures and new blocks are written by one process, the one that has the journal open; others
   read. A file is looked at again when it was replaced;
 - erasing only takes away: it may be done again at any time, and is at each start for what the
@@ -186,6 +187,10 @@ class SealingKey(MemberKey):
         return Sealed(digest, len(ciphertext), self.name, leaf), ciphertext
 
 
+def _second_of_month(at: datetime) -> int:
+    return ((at.day * 24 + at.hour) * 60 + at.minute) * 60 + at.second
+
+
 class KeyRing:
     """The keys in one folder: ``{instance}/{class}/{member}/{month}.d{days}.key``."""
 
@@ -218,10 +223,13 @@ class KeyRing:
         name = KeyName.of(member, at, days)
         with self._lock:
             state = self._state(name) or KeyState(0, Cover.whole(os.urandom(SEED_SIZE)))
-            if state.next_block >= _BLOCKS:
+            # Not less than the seconds since the month began: a key file of a backup, put back by
+            # mistake, does not lead to leaves that were used since.
+            block = max(state.next_block, _second_of_month(at))
+            if block >= _BLOCKS:
                 raise unreadable(str(name), "all its leaves are used")
-            self._write(name, KeyState(state.next_block + 1, state.cover))
-            key = SealingKey(str(name), state.cover, state.next_block)
+            self._write(name, KeyState(block + 1, state.cover))
+            key = SealingKey(str(name), state.cover, block)
             self._current[member, at.year, at.month, days] = key
         return key
 

@@ -90,6 +90,10 @@ class JournalSettings:
     probe_interval_s: float = setting(
         "seconds between two trials of a disk that failed", default=1.0, low=0.01
     )
+    passphrase_file: Path | None = setting(
+        "file whose first line encrypts the key files; without it their mode alone protects them",
+        default=None,
+    )
     index: bool = setting("keep the search index up to date", default=True)
     index_database: str | None = setting(
         "postgresql:// URL of a search index that servers of one member share; without it the "

@@ -23,6 +23,7 @@ from exchange.proof import LogProof
 from exchange.sealed_parts import SealedPart, parse_part
 from exchange.tiles import ENTRIES, WIDTH, parse_bundle, tile_at
 from mediator.journal import segments
+from mediator.journal.erasures import Erasure, Erasures
 from mediator.journal.holdings import Holdings
 from mediator.journal.index import FILE as INDEX_FILE
 from mediator.journal.index import IndexReader, IndexWriter, MonthTag
@@ -57,6 +58,7 @@ class JournalReader:
         self.holdings = Holdings.read(directory)
         self._folder = TileFolder(directory / "log")
         self._keyring = KeyRing(directory / "keys")
+        self._erasures: Erasures | None = None
         try:
             self.checkpoint_note = (directory / "log" / CHECKPOINT).read_bytes()
         except FileNotFoundError as error:
@@ -218,6 +220,17 @@ class JournalReader:
         part = parse_part(key.open(entry.sealed, ciphertext))
         check_part(part, entry.commitment, entry.size)
         return Opened(part, key.record_key(entry.sealed))
+
+    def erasure(self, entry: Entry, index: int) -> Erasure | None:
+        """The erasure that took the content of a record, as the published log tells.
+
+        Raises:
+            Problem: ``JournalCorrupt`` when the log cannot be read.
+        """
+        if self._erasures is None:
+            self._erasures = Erasures.read(self.directory)
+            self._erasures.look_through(self.directory, self.checkpoint.size)
+        return None if entry.sealed is None else self._erasures.of(entry.sealed, index)
 
     def kept_index(self, database: str | None, seconds: float) -> IndexReader:
         """The search index that the server keeps, beside its journal or in ``database``.

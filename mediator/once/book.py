@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
 import structlog
@@ -35,7 +35,7 @@ from mediator.once.claims import (
 from mediator.once.engine import Engine
 from mediator.once.settings import OnceSettings
 from mediator.once.vault import ASKER_SIZE, Answer, Vault
-from mediator.once.writer import Asked, Claim, Ended, Freed, Recover, Work, Writer
+from mediator.once.writer import Asked, Claim, Ended, Erase, Freed, Recover, Work, Writer
 from serving.clock import Clock
 
 log = structlog.get_logger("mediator.once")
@@ -212,6 +212,20 @@ class OnceBook:
     def lose(self, claim: Claim) -> None:
         """The exchange was cut off: nobody knows whether it was carried out. Never blocks."""
         self._work.put(Ended(claim, State.UNKNOWN, self._clock.unix(), None))
+
+    async def erase(self, keys: Sequence[bytes] | None) -> bool:
+        """Forget the answers of these claims, or all; whether it is durable within the bounds.
+
+        When it is not, it is done as soon as the database can be used, while this server runs.
+        """
+        erase = Erase(keys, self._loop.create_future())
+        self._work.put(erase)
+        try:
+            async with asyncio.timeout(self._settings.claim_s):
+                await asyncio.shield(erase.written)
+        except TimeoutError:
+            return False
+        return True
 
     async def close(self) -> None:
         """Write what waits, within bounds, and disconnect; idempotent."""

@@ -55,6 +55,11 @@ class Engine(Protocol):
         """Delete the oldest answers, of about as many bytes; their claims stay."""
         ...
 
+    def erase(self, keys: Sequence[bytes] | None) -> None:
+        """Delete the answers of these claims, or all answers, so that their bytes are overwritten
+        where the database can; the claims stay."""
+        ...
+
     def totals(self) -> Totals:
         """How full the book is; cheap."""
         ...

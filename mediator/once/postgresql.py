@@ -87,6 +87,10 @@ SELECT ended_at, size FROM saphan_once_claims WHERE size > 0 ORDER BY ended_at L
 _SHED = """
 UPDATE saphan_once_claims SET size = 0, answer = NULL WHERE size > 0 AND ended_at <= %s
 """
+_ERASE = """
+UPDATE saphan_once_claims SET size = 0, answer = NULL
+WHERE size > 0 AND (%s::bytea[] IS NULL OR key = ANY(%s::bytea[]))
+"""
 _TOTALS = """
 SELECT coalesce((SELECT max(seq) FROM saphan_once_claims), 0)
      - coalesce((SELECT min(seq) FROM saphan_once_claims), 1) + 1,
@@ -227,6 +231,12 @@ class PostgreSqlEngine:
             oldest = self._open.execute(_OLDEST_ANSWERS, (BATCH,)).fetchall()
             until = enough(((ended_at, size) for ended_at, size in oldest), answer_bytes)
             self._open.execute(_SHED, (until,))
+
+    def erase(self, keys: Sequence[bytes] | None) -> None:
+        """See :class:`mediator.once.engine.Engine`; old rows stay until the database's VACUUM."""
+        with _failures():
+            listed = None if keys is None else list(keys)
+            self._open.execute(_ERASE, (listed, listed))
 
     def totals(self) -> Totals:
         """See :class:`mediator.once.engine.Engine`."""

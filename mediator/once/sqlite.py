@@ -53,6 +53,8 @@ UPDATE claims SET size = 0, answer = NULL WHERE seq IN (
     SELECT seq FROM claims WHERE size > 0 AND ended_at < ? ORDER BY ended_at LIMIT ?
 )
 """
+_ERASE = "UPDATE claims SET size = 0, answer = NULL WHERE key = ?"
+_ERASE_ALL = "UPDATE claims SET size = 0, answer = NULL WHERE size > 0"
 _OLDEST_ANSWERS = "SELECT ended_at, size FROM claims WHERE size > 0 ORDER BY ended_at LIMIT ?"
 _SHED = "UPDATE claims SET size = 0, answer = NULL WHERE size > 0 AND ended_at <= ?"
 
@@ -80,6 +82,7 @@ class SqliteEngine:
             self._connection = connection
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
             connection.executescript(_TABLES)
             connection.execute("INSERT OR IGNORE INTO book VALUES ('proof', ?)", (proof,))
             (known,) = connection.execute("SELECT value FROM book WHERE name = 'proof'").fetchone()
@@ -155,6 +158,16 @@ class SqliteEngine:
         with self._transaction() as connection:
             until = enough(connection.execute(_OLDEST_ANSWERS, (BATCH,)), answer_bytes)
             connection.execute(_SHED, (until,))
+
+    def erase(self, keys: Sequence[bytes] | None) -> None:
+        """See :class:`mediator.once.engine.Engine`; nothing of it stays in the write-ahead log."""
+        with self._transaction() as connection:
+            if keys is None:
+                connection.execute(_ERASE_ALL)
+            else:
+                connection.executemany(_ERASE, [(key,) for key in keys])
+        with _failures():
+            self._open.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def totals(self) -> Totals:
         """See :class:`mediator.once.engine.Engine`."""

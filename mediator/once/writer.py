@@ -106,7 +106,15 @@ class Freed:
     written: asyncio.Future[None]
 
 
-Work: TypeAlias = "Asked | Ended | Freed | None"
+@dataclass(frozen=True, slots=True, eq=False)
+class Erase:
+    """Answers to be erased (all when ``keys`` is None), on their way to the thread."""
+
+    keys: Sequence[bytes] | None
+    written: asyncio.Future[None]
+
+
+Work: TypeAlias = "Asked | Ended | Freed | Erase | None"
 
 
 class Writer(threading.Thread):
@@ -137,6 +145,7 @@ class Writer(threading.Thread):
         self._endings: list[tuple[Ended, Ending]] = []
         self._releases: list[tuple[Freed, Released]] = []
         self._doubtful: list[Released] = []
+        self._erasing: list[Erase] = []
 
     def run(self) -> None:
         """Until None is taken from the work."""
@@ -158,7 +167,7 @@ class Writer(threading.Thread):
         """The claims of the next group, and whether it is the last; endings go to their lists."""
         asked: list[Asked] = []
         until = self._clean_at if self._opened else self._try_at
-        if self._opened and (self._endings or self._releases):
+        if self._opened and (self._endings or self._releases or self._erasing):
             until = 0.0  # what could not be written when the database was away
         riding = False
         for _ in range(GROUP):
@@ -174,6 +183,9 @@ class Writer(threading.Thread):
                     until = 0.0
                 case Ended():
                     self._endings.append((work, self._ending(work)))
+                case Erase():
+                    self._erasing.append(work)
+                    until = 0.0
                 case Freed(claim):
                     self._releases.append((work, Released(claim.key, claim.nonce)))
                     until = 0.0
@@ -225,7 +237,7 @@ class Writer(threading.Thread):
         log.info("claims_recovered", left=len(left), found=len(found))
 
     def _write(self, asked: Sequence[Asked]) -> None:
-        if not (asked or self._endings or self._releases):
+        if not (asked or self._endings or self._releases or self._erasing):
             return
         endings, releases = self._endings[:GROUP], self._releases[:GROUP]
         heard: Heard = []
@@ -239,6 +251,8 @@ class Writer(threading.Thread):
                 [ending for _, ending in endings],
                 [released for _, released in releases],
             )
+            for erase in self._erasing:
+                self._engine.erase(erase.keys)
         except EngineFailed as failure:
             if self._opened:
                 self._doubtful += [Released(one.wanted.key, one.wanted.nonce) for one in asked]
@@ -249,6 +263,8 @@ class Writer(threading.Thread):
             heard.append(partial(_answer, asked=one, found=self._found(one, row)))
         heard += [partial(_written, work=ended) for ended, _ in endings]
         heard += [partial(_written, work=freed) for freed, _ in releases]
+        heard += [partial(_erased, work=erase) for erase in self._erasing]
+        self._erasing = []
         del self._endings[: len(endings)], self._releases[: len(releases)]
         self._totals = self._totals._replace(
             claims=self._totals.claims + sum(row is None for row in rows),
@@ -329,6 +345,11 @@ def _refuse(book: OnceBook, asked: Asked) -> None:
 
 def _written(book: OnceBook, work: Ended | Freed) -> None:
     book.written(work)
+
+
+def _erased(book: OnceBook, work: Erase) -> None:
+    if not work.written.done():
+        work.written.set_result(None)
 
 
 def _reported(book: OnceBook, problem: Problem | None, totals: Totals) -> None:

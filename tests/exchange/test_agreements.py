@@ -21,6 +21,7 @@ from certs.issue import Issued, private_key_pem
 from exchange.agreements import (
     Agreement,
     Contact,
+    Keep,
     Limits,
     Party,
     Quota,
@@ -133,7 +134,7 @@ def test_a_document_says_what_it_says() -> None:
     assert AGREEMENT.purposes[0].legal_basis == Text(**BASIS)
     assert AGREEMENT.quota == Quota(per_day=10000, per_second=500)
     assert AGREEMENT.valid_until == datetime(2027, 1, 1, tzinfo=UTC)
-    assert AGREEMENT.retention is Retention.BODIES
+    assert AGREEMENT.retention == Retention(Keep.BODIES)
     assert AGREEMENT.contacts == (Contact(Party.PROVIDER, "ODA-MIS office", "oda@mpi.gov.la"),)
 
 
@@ -143,7 +144,7 @@ def test_optional_members_have_defaults() -> None:
     del short["retention"]
     agreement = parse_agreement(json.dumps(short).encode())
     assert (agreement.purposes, agreement.quota, agreement.contacts) == ((), Quota(), ())
-    assert agreement.retention is Retention.BODIES
+    assert agreement.retention == Retention()
     assert parse_agreement(format_agreement(agreement)) == agreement
 
 
@@ -231,6 +232,15 @@ FAULTS = {
     "no such day": (put("valid_from", value="2026-02-30T00:00:00Z"), "/valid_from"),
     "an end before its begin": (put("valid_until", value="2026-01-01T00:00:00Z"), "/valid_until"),
     "an unknown retention": (put("retention", value="forever"), "/retention"),
+    "a retention of no days": (
+        put("retention", value={"days": 0, "keep": "bodies"}),
+        "/retention/days",
+    ),
+    "a retention without days": (put("retention", value={"keep": "bodies"}), "/retention"),
+    "a retention of unknown parts": (
+        put("retention", value={"days": 1, "keep": "x"}),
+        "/retention/keep",
+    ),
     "a third party": (put("contacts", 0, "party", value="auditor"), "/contacts/0/party"),
     "no e-mail address": (put("contacts", 0, "email", value="x"), "/contacts/0/email"),
 }

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from exchange import sealed_parts
 from exchange.entries import (
+    MAX_ERASED,
     MAX_SIZE,
     Entry,
+    Erased,
     Kind,
     Sealed,
     Side,
@@ -107,7 +109,15 @@ def test_times_are_utc_to_the_millisecond() -> None:
         {"client": "LA/GOV/MOF"}, {"service": "LA/GOV/MOF/a"}, {"peer": "x"}, {"client": 1},
         {"sealed": {}}, {"sealed": None}, {"sealed": {"digest": "cd" * 32, "size": 1, "key": "k"}},
         {"sealed": {"digest": "CD" * 32, "size": 1, "key": "k", "leaf": 1}},
-        {"commitment": "ef" * 31}, {"commitment": "EF" * 32},
+        {"commitment": "ef" * 31}, {"commitment": "EF" * 32}, {"erased": {}},
+        {"erased": {"key": "k", "ground": "g"}}, {"erased": {"key": "k", "leaves": [1]}},
+        {"erased": {"key": "k", "ground": "g", "leaves": [2, 1]}},
+        {"erased": {"key": "k", "ground": "g", "leaves": [1, 1]}},
+        {"erased": {"key": "k", "ground": "g", "leaves": [True]}},
+        {"erased": {"key": "k", "ground": "g", "leaves": []}},
+        {"erased": {"key": "k", "ground": "g", "leaves": [*range(MAX_ERASED + 1)]}},
+        {"erased": {"key": "k", "ground": "g", "leaves": [1], "before": 2}},
+        {"erased": {"key": "k", "ground": "g", "before": -1}},
     ],
 )  # fmt: skip
 def test_what_is_not_an_entry_is_refused(change: dict[str, Any]) -> None:
@@ -192,6 +202,21 @@ ENTRIES = st.builds(
         ),
     ),
     evidence=st.none() | st.binary(min_size=32, max_size=32).map(bytes.hex),
+    erased=st.none()
+    | st.builds(
+        Erased,
+        TEXT.filter(bool),
+        TEXT.filter(bool),
+        leaves=st.just(()),
+        before=st.integers(0, 2**48),
+    )
+    | st.builds(
+        Erased,
+        TEXT.filter(bool),
+        TEXT.filter(bool),
+        leaves=st.sets(st.integers(0, 2**48), min_size=1, max_size=5).map(sorted).map(tuple),
+        before=st.none(),
+    ),
     subject=st.none() | st.binary(min_size=16, max_size=16).map(bytes.hex),
     subjects=st.none()
     | st.builds(

@@ -85,7 +85,7 @@ async def journal_in(
         directory,
         origin=origin,
         signing_key=key,
-        keyring=KeyRing(directory / "keys"),
+        keyring=more.pop("keyring", None) or KeyRing(directory / "keys"),
         settings=settings,
         **more,
     )

@@ -177,6 +177,14 @@ class BookOfEngines(RuleBasedStateMachine):
             size -= len(self.model[key].answer or b"")
             self.model[key] = replace(self.model[key], answer=None)
 
+    @rule(server=strategies.integers(0, 1), key=strategies.sampled_from([*KEYS, None]))
+    def erase(self, server: int, key: bytes | None) -> None:
+        """The answer of one claim goes, or all; no claim goes."""
+        server = self.one_of(server)
+        self.engines[server].erase(None if key is None else [key])
+        for one in self.model.keys() if key is None else self.model.keys() & {key}:
+            self.model[one] = replace(self.model[one], answer=None)
+
     @invariant()
     def counts(self) -> None:
         """The counts are true, and the cheap one is never too low."""

@@ -12,9 +12,10 @@ from console.cli.audit.evidence import read_authorities
 from console.cli.audit.journals import one_journal
 from console.cli.audit.options import AS_JSON, DIRECTORY
 from console.cli.audit.printing import plain, print_json
-from exchange.entries import parse_entry
+from exchange.entries import format_time, parse_entry
 from exchange.problems import Problem
 from exchange.proof import check_proof
+from mediator.journal.erasures import Erasure
 from mediator.journal.reader import Opened
 from mediator.journal.verify.times import Proven, proven_time
 
@@ -36,11 +37,13 @@ def show(directory: Path, number: int, ca: Path | None, as_json: bool) -> None:
     checkpoint = check_proof(journal.prove(number), data, journal.key)
     opened: Opened | None = None
     unreadable: Problem | None = None
+    erased: Erasure | None = None
     if entry.sealed is not None:
         try:
             opened = journal.open(entry, journal.ciphertext(number))
         except Problem as problem:
             unreadable = problem
+            erased = journal.erasure(entry, number)
     authorities = read_authorities(ca)
     time = proven_time(journal.directory, number, authorities) if authorities else None
     if as_json:
@@ -57,6 +60,7 @@ def show(directory: Path, number: int, ca: Path | None, as_json: bool) -> None:
                 "time": None if time is None else _time(time),
                 "sealed": None if opened is None else _opened(opened),
                 "unreadable": None if unreadable is None else str(unreadable),
+                "erased": None if erased is None else _erased(erased),
             }
         )
         return
@@ -68,11 +72,21 @@ def show(directory: Path, number: int, ca: Path | None, as_json: bool) -> None:
     click.echo(_when(time) if authorities else "Time: not judged; name authorities by --ca.")
     if opened is not None:
         _print_part(opened)
+    elif erased is not None:
+        click.echo(plain(f"\nSealed part: {erased}."))
     elif unreadable is not None:
         click.echo(f"\nSealed part: not readable. {unreadable.detail}")
     else:
         click.echo("\nThe entry has no sealed part.")
     click.echo(f"\nNext: saphan audit export {directory} {number} -o evidence")
+
+
+def _erased(erasure: Erasure) -> dict[str, Any]:
+    return {
+        "at": format_time(erasure.at),
+        "entry": erasure.index,
+        "ground": erasure.erased.ground,
+    }
 
 
 def _time(time: Proven) -> dict[str, Any]:

@@ -200,6 +200,9 @@ class _Making:
         except Problem as problem:
             if problem.code not in {Code.SEALED_PART_UNREADABLE, Code.SEALED_PART_ERASED}:
                 raise
+            told = journal.erasure(entry, index)
+            if told is not None:
+                problem = Problem(problem.code, where=problem.where, detail=str(told))
             self.files[f"{folder}/{CLOSED}"] = _why(problem)
             erased = problem.code is Code.SEALED_PART_ERASED
             return Openness.ERASED if erased else Openness.CLOSED

@@ -7,6 +7,7 @@ import click
 from benchmarks.evidence import evidence
 from benchmarks.journal import journal
 from benchmarks.roundtrip import roundtrip
+from benchmarks.search import search
 from benchmarks.transfer import transfer
 from benchmarks.workload import workload
 
@@ -21,3 +22,4 @@ bench.add_command(journal)
 bench.add_command(workload)
 bench.add_command(transfer)
 bench.add_command(evidence)
+bench.add_command(search)

@@ -46,7 +46,7 @@ _KEY = Ed25519PrivateKey.from_private_bytes(b"the key of the benchmark's logs!")
 _REGISTRY = "LA/GOV/MOHA/civil-registry"
 _PRODUCERS = 1024
 _AHEAD = 65_536  # entries that publication may be behind
-_SETTINGS = JournalSettings(group_max_records=2048, waiting_max_records=65_536)
+SETTINGS = JournalSettings(group_max_records=2048, waiting_max_records=65_536)
 _MASK = (1 << 64) - 1
 
 
@@ -126,6 +126,11 @@ def person(exchange: int) -> str:
     return f"LA{10_000_000 + int(share * share * PEOPLE):010d}"
 
 
+def subject(exchange: int) -> str:
+    """Whom an exchange is about, as its entries' subject in normal form."""
+    return f"la-nid:{person(exchange).lower()}"
+
+
 def message_id(exchange: int) -> str:
     """X-Road-Id of an exchange."""
     text = f"{_mix(exchange):016x}{exchange:016x}"
@@ -189,7 +194,10 @@ def _part(number: int, exchange: int, endpoint: str, is_answer: int) -> SealedPa
 
 
 async def open_journal(
-    directory: Path, side: Side = Side.PROVIDER, keyring: KeyRing | None = None
+    directory: Path,
+    side: Side = Side.PROVIDER,
+    keyring: KeyRing | None = None,
+    settings: JournalSettings = SETTINGS,
 ) -> Journal:
     """Open or create one side's journal.
 
@@ -201,7 +209,7 @@ async def open_journal(
         origin=ORIGINS[side],
         signing_key=_KEY,
         keyring=keyring or KeyRing(directory / "keys"),
-        settings=_SETTINGS,
+        settings=settings,
     )
 
 
@@ -229,7 +237,7 @@ async def write(
                 made.add(month)
                 keyring.make(member, found.at, DEFAULT_DAYS)
                 keyring.make_index_key(member, found.at)
-            await journal.record(found, member, part, f"la-nid:{person(number // 2)}".lower())
+            await journal.record(found, member, part, subject(number // 2))
             while journal.size - journal.published_size > _AHEAD:  # noqa: ASYNC110  # of a thread
                 await asyncio.sleep(0.05)
 

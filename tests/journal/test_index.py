@@ -190,7 +190,7 @@ QUERIES = st.builds(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(QUERIES, st.integers(1, 40))
 def test_pages_together_are_the_plain_search(
     readers: list[IndexReader], query: Query, limit: int

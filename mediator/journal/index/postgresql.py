@@ -68,7 +68,7 @@ class PostgreSqlStore:
             with cursor.copy("COPY entries FROM STDIN") as copy:
                 copy.write(_lines(batch.entries, len(ENTRY)))
             with cursor.copy("COPY keys FROM STDIN") as copy:
-                copy.write("\n".join(map(str, batch.keys)))
+                copy.write("\n".join(map(str, dict.fromkeys(batch.keys))))
             cursor.executemany(
                 _UPSERT_PART, [(part, *times) for part, times in batch.parts.items()]
             )

@@ -46,7 +46,10 @@ def _insert(table: str, columns: int, rows: int) -> str:
 
 
 _INSERT_ENTRIES = {rows: _insert("entries", len(ENTRY), rows) for rows in _ENTRY_CHUNKS}
-_INSERT_KEYS = {rows: _insert("keys", 1, rows) for rows in _KEY_CHUNKS}
+# An entry's id may have the checksum of its request id.
+_INSERT_KEYS = {
+    rows: _insert("keys", 1, rows).replace("INSERT", "INSERT OR IGNORE", 1) for rows in _KEY_CHUNKS
+}
 _INSERT_SHAPE = _insert("shapes", len(SHAPE) + 2, 1)
 
 

@@ -82,7 +82,7 @@ def checksum(text: str) -> int:
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What entries add to the tables: rows of ``shapes`` that are new, of ``entries`` (value behind
-    value), sorted keys, and the times of parts."""
+    value), sorted keys (one may be there twice), and the times of parts."""
 
     shapes: list[tuple[Any, ...]]
     entries: list[Any]
@@ -127,17 +127,16 @@ def batch_of(first: int, entries: Sequence[bytes], shapes: Shapes) -> Batch:
     """What the entries from index ``first`` on add."""
     rows: list[Any] = []
     keys: list[int] = []
-    parts: dict[int, tuple[int, int]] = {}
+    moments: list[int] = []
     loads, crc32, known, added = orjson.loads, zlib.crc32, shapes.get, shapes.add
     second, second_ms = "", 0
-    earliest = latest = 0
-    for index, entry in enumerate(entries, first):
-        document = loads(entry)
+    for index, document in enumerate(map(loads, entries), first):
         get, at = document.get, document["at"]
         if not second or not at.startswith(second):
             second = at[:19]
             second_ms = to_milliseconds(datetime.fromisoformat(f"{second}Z"))
         moment = second_ms + int(at[20:23])
+        moments.append(moment)
         shape = (
             document["kind"], document["side"], get("status"), get("client"), get("service"),
             get("peer"), get("method"), get("endpoint"), get("problem"), get("agreement"),
@@ -150,14 +149,6 @@ def batch_of(first: int, entries: Sequence[bytes], shapes: Shapes) -> Batch:
         trace, subject = get("trace"), get("subject")
         rows += (index, moment, number, message_id, request_id, trace, subject)
         place = index & PLACE_MASK
-        if place == 0 or index == first:
-            earliest = latest = moment
-        elif moment < earliest:
-            earliest = moment
-        elif moment > latest:
-            latest = moment
-        if place == PLACE_MASK or index == first + len(entries) - 1:
-            parts[index >> PART_BITS] = earliest, latest
         part = index - place << PART_SHIFT | place
         if message_id is not None:
             keys.append(crc32(message_id.encode()) << PART_BITS | part)
@@ -168,4 +159,18 @@ def batch_of(first: int, entries: Sequence[bytes], shapes: Shapes) -> Batch:
         if subject is not None:
             keys.append(crc32(subject.encode()) << PART_BITS | part)
     new, shapes.new = shapes.new, []
-    return Batch(new, rows, sorted(set(keys)), parts)
+    keys.sort()
+    return Batch(new, rows, keys, _parts(first, moments))
+
+
+def _parts(first: int, moments: list[int]) -> dict[int, tuple[int, int]]:
+    """The earliest and the latest time in each part."""
+    parts: dict[int, tuple[int, int]] = {}
+    at = 0
+    while at < len(moments):
+        part = first + at >> PART_BITS
+        end = ((part + 1) << PART_BITS) - first
+        some = moments[at:end]
+        parts[part] = min(some), max(some)
+        at = end
+    return parts

@@ -63,14 +63,17 @@ def auditing_service(member: MemberId, code: str) -> ServiceId:
 
 def format_page(page: Page) -> bytes:
     """A page as it is answered."""
-    return format_document(
-        {
-            "origin": page.origin,
-            "checkpoint": page.checkpoint.decode(),
-            "entries": [_format_hit(hit) for hit in page.hits],
-            "next": page.next,
-        }
-    )
+    return format_document(describe_page(page))
+
+
+def describe_page(page: Page) -> dict[str, Any]:
+    """A page as JSON."""
+    return {
+        "origin": page.origin,
+        "checkpoint": page.checkpoint.decode(),
+        "entries": [_format_hit(hit) for hit in page.hits],
+        "next": page.next,
+    }
 
 
 def parse_page(data: bytes) -> Page:
@@ -79,9 +82,11 @@ def parse_page(data: bytes) -> Page:
     Raises:
         Problem: ``InvalidDocument`` or ``InvalidNote`` at the place.
     """
-    members = parse_document(data, MAX_PAGE_BYTES, "page").members(
-        frozenset({"origin", "checkpoint", "entries", "next"})
-    )
+    return _page(parse_document(data, MAX_PAGE_BYTES, "page"))
+
+
+def _page(node: Node) -> Page:
+    members = node.members(frozenset({"origin", "checkpoint", "entries", "next"}))
     following = members.get("next")
     return Page(
         members["origin"].text(2048),
@@ -104,16 +109,23 @@ def open_page(data: bytes, key: notes.VerifierKey) -> tuple[Page, Checkpoint | N
         Problem: what :func:`parse_page` says; ``InvalidNote`` when the checkpoint is not signed by
             the log; ``InvalidProof`` for an entry that is not in it.
     """
-    page = parse_page(data)
+    return open_document(parse_document(data, MAX_PAGE_BYTES, "page"), key)
+
+
+def open_document(node: Node, key: notes.VerifierKey) -> tuple[Page, Checkpoint | None]:
+    """:func:`open_page` of a page that is part of a document."""
+    page, where = _page(node), f"{node.noun}#{node.pointer}"
     if not page.checkpoint:
         if page.hits:
             raise Problem(
-                Code.INVALID_PROOF, where="page#/entries", detail="entries without a checkpoint"
+                Code.INVALID_PROOF,
+                where=f"{where}/entries",
+                detail="entries without a checkpoint",
             )
         return page, None
-    checkpoint = open_checkpoint(page.checkpoint, key, where="page#/checkpoint")
+    checkpoint = open_checkpoint(page.checkpoint, key, where=f"{where}/checkpoint")
     for number, hit in enumerate(page.hits):
-        check_hit(hit, checkpoint, f"page#/entries/{number}")
+        check_hit(hit, checkpoint, f"{where}/entries/{number}")
     return page, checkpoint
 
 

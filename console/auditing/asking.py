@@ -139,7 +139,7 @@ class Auditor:
         checkpoint: Checkpoint | None = None
         cursor: str | None = None
         try:
-            key = _log_key(server)
+            key = log_key(server)
             for _ in range(MAX_PAGES):
                 asked = {**query, "limit": str(min(PAGE, limit - len(hits)))}
                 if cursor is not None:
@@ -222,7 +222,7 @@ class Auditor:
         return [(name, value) for name, value in named.items() if value]
 
 
-def _log_key(server: ServerRecord) -> VerifierKey:
+def log_key(server: ServerRecord) -> VerifierKey:
     """The key by which a server's log is verified.
 
     Raises:

@@ -79,6 +79,8 @@ def mandate(
     paths = [] if usage_only else list(_JOURNAL)
     paths += ["/evidence/{index}"] if CONTENT in fields and not usage_only else []
     paths += ["/hidings"] if hidden and not usage_only else []
+    if subjects and hidden and not (usage_only or others or services):
+        paths.append("/completeness")
     grants = [_grant(audited, JOURNAL, paths)] if paths else []
     if subjects or usage_only:
         grants.append(_grant(audited, USAGE, ["/"]))

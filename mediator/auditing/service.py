@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
@@ -24,17 +24,17 @@ from urllib.parse import parse_qsl
 
 import orjson
 
-from exchange import merkle
-from exchange.agreements import Mandate
-from exchange.agreements.mandate import ALWAYS, CONTENT
-from exchange.auditing import SERVICES, Hit, Page, auditing_service, format_page
+from exchange.agreements.mandate import CONTENT
+from exchange.auditing import SERVICES, Page, auditing_service, format_page
 from exchange.contracts import Contract
 from exchange.identifiers import MemberId, ServiceId
 from exchange.problems import ACTED, Code, Problem
 from exchange.proof import format_proof
 from mediator.audit_api import query_of
+from mediator.auditing.completeness import check_may_be_shown, completeness_of
 from mediator.auditing.evidence import evidence_of
 from mediator.auditing.hidings import Hidings
+from mediator.auditing.hits import hit_for, hit_of
 from mediator.auditing.scope import Facts, Scope
 from mediator.auditing.usage import DelayOf, Uses
 from mediator.evidence import Evidence
@@ -118,6 +118,7 @@ class Auditing:
             "evidence": self._evidence,
             "hidings": self._hidden,
             "usage": self._usage,
+            "completeness": self._completeness,
         }
 
     async def answer(self, allowed: Allowed) -> BackendResponse[Body]:
@@ -181,13 +182,13 @@ class Auditing:
         query = self._query(asked)
         reader = JournalReader(self._journal)
         found, after = self._search(reader, asked, query, asked.scope.shows)
-        hits = tuple(_hit(reader, index, mandate, wanted) for index in found)
+        hits = tuple(hit_for(reader, index, mandate, wanted) for index in found)
         page = Page(reader.origin, reader.checkpoint_note, hits, after)
         return _JSON, format_page(page)
 
     def _entry(self, asked: Asked) -> tuple[Headers, bytes]:
         reader, _ = self._found(asked)
-        hit = _hit(reader, asked.index, asked.scope.mandate, frozenset())
+        hit = hit_for(reader, asked.index, asked.scope.mandate, frozenset())
         page = Page(reader.origin, reader.checkpoint_note, (hit,), None)
         return _JSON, format_page(page)
 
@@ -222,24 +223,24 @@ class Auditing:
         ]
         return _JSON, orjson.dumps({"hidings": orders})
 
+    def _completeness(self, asked: Asked) -> tuple[Headers, bytes]:
+        check_may_be_shown(asked.scope)
+        check_subject_named(asked.subject)
+        since, until = asked.scope.mandate.period(*_period(asked))
+        reader = JournalReader(self._journal)
+        return _JSON, completeness_of(reader, asked.subject, since, until, self._database)
+
     def _usage(self, asked: Asked) -> tuple[Headers, bytes]:
         asked.scope.mandate.check_subject()
-        if not asked.subject:
-            raise Problem(
-                Code.INVALID_HEADER,
-                where="exchange-subject",
-                detail="usage is asked for about a subject, which this header names",
-            )
+        check_subject_named(asked.subject)
         uses = Uses(asked.scope, self._delay)
         reader = JournalReader(self._journal)
         found, after = self._search(reader, asked, self._query(asked), uses.tells)
-        hits = []
-        for place in found:
-            entry = reader.entry(place)
-            shown = uses.describe(orjson.loads(entry))
-            path = reader.prove(place).path
-            hits.append(Hit(place, merkle.leaf_hash(entry), path, shown=shown))
-        page = Page(reader.origin, reader.checkpoint_note, tuple(hits), after)
+        hits = tuple(
+            hit_of(reader, place, uses.describe(orjson.loads(reader.entry(place))))
+            for place in found
+        )
+        page = Page(reader.origin, reader.checkpoint_note, hits, after)
         return _JSON, format_page(page)
 
     # --- search ------------------------------------------------------------------------------
@@ -320,6 +321,21 @@ class Auditing:
         return reader, entry
 
 
+def check_subject_named(subject: str) -> None:
+    """Raises: Problem ``InvalidHeader`` when nobody is asked about."""
+    if not subject:
+        raise Problem(
+            Code.INVALID_HEADER,
+            where="exchange-subject",
+            detail="this is asked for about a subject, which this header names",
+        )
+
+
+def _period(asked: Asked) -> tuple[datetime | None, datetime | None]:
+    given = query_of(asked.conditions)
+    return given.since, given.until
+
+
 def documents() -> dict[str, bytes]:
     """The OpenAPI documents of the services, by their codes, in JSON."""
     return {
@@ -340,20 +356,6 @@ def contracts() -> dict[str, tuple[Contract, bytes]]:
 def service_ids(members: Collection[MemberId]) -> list[tuple[ServiceId, str]]:
     """The services of these members, with their codes."""
     return [(auditing_service(member, code), code) for member in members for code in SERVICES]
-
-
-def _hit(reader: JournalReader, index: int, mandate: Mandate, wanted: frozenset[str]) -> Hit:
-    """An entry as the mandate shows it, with its path."""
-    entry = reader.entry(index)
-    leaf, path = merkle.leaf_hash(entry), reader.prove(index).path
-    if mandate.whole and not wanted:
-        return Hit(index, leaf, path, entry=entry)
-    shown = {
-        name: value
-        for name, value in orjson.loads(entry).items()
-        if mandate.shows(name) and (not wanted or name in wanted or name in ALWAYS)
-    }
-    return Hit(index, leaf, path, shown=shown)
 
 
 def _is_shown(scope: Scope, entry: dict[str, Any]) -> bool:

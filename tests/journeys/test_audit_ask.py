@@ -67,6 +67,19 @@ def test_everything_of_a_journal_can_be_asked_for(world: SmallWorld, called: str
     assert indexes == list(range(row["entries"]))
 
 
+def test_completeness_is_asked_for_under_a_mandate_that_shows_all(world: SmallWorld) -> None:
+    """It tells the numbers of all entries about a person, so it takes the right to see them."""
+    for mandate, complete in (("inspector", True), ("portal", False)):
+        code, report = asked(
+            world, "ask", mandates_of(world, mandate), "--subject", "passport:P-90",
+            "--prove-complete",
+        )  # fmt: skip
+        (row,) = report["complete"]
+        assert (row["complete"], code) == (complete, 0 if complete else 1), row
+        if not complete:
+            assert Code.OUTSIDE_MANDATE in row["problem"]
+
+
 def test_a_refusal_names_who_refused_and_why(world: SmallWorld, called: str) -> None:
     """An expired mandate is the audited organisation's word; the others' answers stand."""
     code, report = asked(world, "ask", mandates_of(world, "mof-audit", "ended"), "--id", called)

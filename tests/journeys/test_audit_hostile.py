@@ -13,29 +13,17 @@ from exchange.auditing import Hit, Page, format_page
 from exchange.problems import Code
 from mediator.journal.reader import JournalReader
 from tests.world import small
-from tests.world.audits import AUDITOR, asked, mandate, mandates_of, outcomes, published
-from tests.world.fixtures import world_of
+from tests.world.audits import AUDITOR, CALLED, asked, mandates_of, outcomes
 from tests.world.hostile import HostileServer, hostile_server
 from tests.world.small import SmallWorld
 
-CALLED = "crossed-1"
 BOTH = ("mof-audit", "mpi-audit")
 
 
-@pytest.fixture(scope="module")
-def world() -> Iterator[SmallWorld]:
+@pytest.fixture
+def world(abandoned_world: SmallWorld) -> SmallWorld:
     """MOF has called MPI, the province audits both, and MPI's server is there no more."""
-    agreements = (
-        small.agreement("mof-mpi"),
-        mandate("mof-audit", provider=small.MOF),
-        mandate("mpi-audit"),
-    )
-    with world_of(agreements) as built:
-        answer = built.call(headers={"X-Road-Id": CALLED})
-        assert answer.status == 200, answer.body
-        published(built)
-        built.mpi.process.stop()
-        yield built
+    return abandoned_world
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,10 @@ from click.testing import CliRunner
 
 from console.cli.main import main
 from exchange.identifiers import ApplicationId, MemberId
+from mediator.own_keys import log_key, origin_of
+from mediator.subject_indexing import SubjectIndexing
+from serving.clock import ShiftedClock
+from tests.journal.world import QUICK, journal_in, until
 from tests.world import small
 from tests.world.fixtures import world_of
 from tests.world.small import SmallWorld, wait_published
@@ -19,6 +24,8 @@ from tests.world.small import SmallWorld, wait_published
 AUDITOR = small.PROVINCE
 BASIS = {"en": "Law on State Inspection", "lo": "ກົດໝາຍວ່າດ້ວຍການກວດກາລັດ"}
 DELAYED = "budget-later"
+CALLED = "crossed-1"
+PERSON = "passport:P-77"
 PATHS = (
     "/checkpoint",
     "/entries",
@@ -26,6 +33,7 @@ PATHS = (
     "/entries/{index}/proof",
     "/evidence/{index}",
     "/hidings",
+    "/completeness",
 )
 
 
@@ -81,6 +89,37 @@ def audited_world() -> Iterator[SmallWorld]:
     )
     with world_of(agreements) as built:
         yield built
+
+
+@pytest.fixture(scope="session")
+def abandoned_world() -> Iterator[SmallWorld]:
+    """The same, smaller: MOF has used a person's record twice, MPI's log has committed to its
+    subjects, and MPI's server is there no more: tests stand in its place."""
+    agreements = (
+        small.agreement("mof-mpi"),
+        mandate("mof-audit", provider=small.MOF),
+        mandate("mpi-audit"),
+        mandate("inspector", subjects=True, hidden=True),
+    )
+    with world_of(agreements) as built:
+        assert built.call(headers={"X-Road-Id": CALLED}).status == 200
+        for number in (1, 2):
+            headers = {"X-Road-Id": f"use-{number}", "Exchange-Subject": PERSON}
+            assert built.call(headers=headers).status == 200
+        published(built)
+        built.mpi.process.stop()
+        asyncio.run(_next_month(built))
+        yield built
+
+
+async def _next_month(world: SmallWorld) -> None:
+    """Have MPI's log commit to its subjects, as its server does when a month is over."""
+    clock = ShiftedClock(32 * 86_400.0)
+    key = log_key(world.mpi.journal.parent / "journal.key")
+    origin = origin_of(world.mpi.plan.id)
+    async with journal_in(world.mpi.journal, QUICK, origin=origin, key=key) as journal:
+        assert await SubjectIndexing(journal, small.MPI, clock).look()
+        await until(lambda: journal.published_size == journal.size)
 
 
 def mandates_of(world: SmallWorld, *names: str) -> list[Path]:

@@ -43,6 +43,8 @@ class HostileServer(http.server.ThreadingHTTPServer):
         """What each request was for, and the port of the connection that it came on."""
         self.page = b""
         """What an auditor is told who searches the journal."""
+        self.proof = b""
+        """What an auditor is told who wants it proven that nothing was left out."""
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Failed handshakes are what some tests are about."""
@@ -121,6 +123,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """A page of entries, signed, whatever is in it."""
         page = self.server.page
         self.answer(self.sealed(request, digest_of=page), page)
+
+    def proven(self, request: RequestHead) -> None:
+        """A proof of completeness, signed."""
+        proof = self.server.proof
+        self.answer(self.sealed(request, digest_of=proof), proof)
 
     def unsigned(self, request: RequestHead) -> None:
         """No signature at all."""
@@ -203,6 +210,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 _ANSWERS: dict[str, Callable[[_Handler, RequestHead], None]] = {
     "P-1": _Handler.honest,
     "entries": _Handler.told,
+    "completeness": _Handler.proven,
     "UNSIGNED": _Handler.unsigned,
     "FOREIGN": _Handler.foreign,
     "OLD": _Handler.old,

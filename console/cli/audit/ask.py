@@ -12,7 +12,8 @@ from typing import Any
 
 import click
 
-from console.auditing.asking import Auditor, Found, NotAnswered, Told
+from console.auditing.asking import Auditor, Found, NotAnswered, Outcome, Told
+from console.auditing.complete import Complete, prove_complete
 from console.auditing.crossing import Owed, must_show, owed
 from console.cli.audit.mandates import (
     Way,
@@ -36,6 +37,17 @@ OUTCOMES = ("ok", "refused", "failed")
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked of every server."""
+
+    query: dict[str, str]
+    subject: str | None
+    limit: int
+    evidence: Path | None
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """The evidence of one exchange at one server, or why there is none."""
 
@@ -56,6 +68,7 @@ class Asked:
     told: list[Told]
     left_out: list[Owed]
     evidence: list[Evidence]
+    complete: list[Complete]
 
     @property
     def found(self) -> list[Found]:
@@ -84,6 +97,12 @@ class Asked:
     type=click.Path(file_okay=False, path_type=Path),
     help="Fetch the evidence of each exchange found into this folder; needs the field content.",
 )
+@click.option(
+    "--prove-complete",
+    is_flag=True,
+    help="Have each server prove that nothing about the subject was left out that its log "
+    "committed to.",
+)
 def ask(
     mandates: tuple[Path, ...],
     via: str,
@@ -110,6 +129,7 @@ def ask(
     agreement: str | None,
     for_purpose: str | None,
     evidence: Path | None,
+    prove_complete: bool,
     as_json: bool,
 ) -> None:
     """Ask the servers of all organisations that gave you a mandate for entries that fit.
@@ -137,7 +157,10 @@ def ask(
     way = Way(via, cert, key, ca, registry, root, purpose)
     about = subject_given(subject) if subject is not None else None
     query = conditions | period(since, until)
-    asked = asyncio.run(_ask(way, read_mandates(mandates), query, about, limit, evidence))
+    if prove_complete and (conditions or about is None):
+        raise click.UsageError("--prove-complete is about a --subject and a period alone.")
+    wanted = Wanted(query, about, limit, evidence, prove_complete)
+    asked = asyncio.run(_ask(way, read_mandates(mandates), wanted))
     all_of_it = not conditions and about is None
     if as_json:
         print_json(
@@ -145,6 +168,7 @@ def ask(
                 "hits": [_row(found) for found in asked.found],
                 "asked": asked_rows(asked.told, all_of_it=all_of_it),
                 "left_out": [_debt(debt) for debt in asked.left_out],
+                "complete": [one.describe() for one in asked.complete],
                 "evidence": [
                     {
                         "server": str(one.server),
@@ -159,24 +183,28 @@ def ask(
     else:
         _print(asked, all_of_it=all_of_it)
     lacking = [one for one in asked.evidence if one.path is None]
-    if asked.left_out or lacking or not all_proven(asked.told):
+    doubtful = [one for one in asked.complete if not one.good]
+    if asked.left_out or lacking or doubtful or not all_proven(asked.told):
         sys.exit(1)
 
 
-async def _ask(
-    way: Way,
-    mandates: list[Agreement],
-    query: dict[str, str],
-    subject: str | None,
-    limit: int,
-    evidence: Path | None,
-) -> Asked:
+async def _ask(way: Way, mandates: list[Agreement], wanted: Wanted) -> Asked:
     async with open_auditor(way) as auditor:
-        said = await auditor.ask(mandates, JOURNAL, "/entries", query, subject, limit)
+        said = await auditor.ask(
+            mandates, JOURNAL, "/entries", wanted.query, wanted.subject, wanted.limit
+        )
         found = [each for one in said for each in one.found]
         left_out = await _cross(auditor, mandates, found)
-        written = await _fetch(auditor, said, evidence) if evidence is not None else []
-        return Asked(said, left_out, written)
+        written, complete = [], []
+        if wanted.evidence is not None:
+            written = await _fetch(auditor, said, wanted.evidence)
+        if wanted.complete and wanted.subject is not None:
+            complete = [
+                await prove_complete(auditor, one, wanted.query, wanted.subject)
+                for one in said
+                if one.outcome is Outcome.PROVEN
+            ]
+        return Asked(said, left_out, written, complete)
 
 
 async def _cross(
@@ -248,6 +276,19 @@ def _debt(debt: Owed) -> dict[str, Any]:
     return {"organisation": str(debt.by), **debt.exchange._asdict(), **shown}
 
 
+def _completeness(one: Complete) -> str:
+    """What a server proved, for people."""
+    if one.proven is None:
+        return f"{one.server}: completeness not proven: {one.problem}"
+    known = f"{one.server}: {len(one.proven.indexes)} entries about the subject in the log's "
+    known += f"commitments, which are of entries before {one.proven.rest} of {one.proven.end}"
+    if one.left_out:
+        return f"{known}; left out: {', '.join(map(str, one.left_out[:20]))}"
+    if one.proven.blind:
+        return f"{known}; not known for {', '.join(one.proven.blind)}, whose keys are destroyed"
+    return f"{known}; nothing of these was left out"
+
+
 def _print(asked: Asked, *, all_of_it: bool) -> None:
     for found in asked.found:
         entry = told(found.hit)
@@ -264,6 +305,8 @@ def _print(asked: Asked, *, all_of_it: bool) -> None:
         got = one.path or f"of {one.server} {one.index} not got: {one.problem}"
         click.echo(plain(f"evidence: {got}"))
     print_asked(asked.told, all_of_it=all_of_it)
+    for proof in asked.complete:
+        click.echo(plain(_completeness(proof)))
     for debt in asked.left_out:
         exchange, shown = debt.exchange, debt.shown_by
         click.echo(

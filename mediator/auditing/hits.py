@@ -1,0 +1,34 @@
+"""Entries as they are shown, each with its path to the checkpoint that was read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from exchange import merkle
+from exchange.agreements import Mandate
+from exchange.agreements.mandate import ALWAYS
+from exchange.auditing import Hit
+from mediator.journal.reader import JournalReader
+
+
+def hit_of(reader: JournalReader, index: int, shown: dict[str, Any] | None = None) -> Hit:
+    """An entry whole; or ``shown`` of it, with the hash of its leaf."""
+    entry = reader.entry(index)
+    leaf, path = merkle.leaf_hash(entry), reader.prove(index).path
+    if shown is None:
+        return Hit(index, leaf, path, entry=entry)
+    return Hit(index, leaf, path, shown=shown)
+
+
+def hit_for(reader: JournalReader, index: int, mandate: Mandate, wanted: frozenset[str]) -> Hit:
+    """An entry as a mandate shows it; of that, the members that are ``wanted`` when any is."""
+    if mandate.whole and not wanted:
+        return hit_of(reader, index)
+    shown = {
+        name: value
+        for name, value in orjson.loads(reader.entry(index)).items()
+        if mandate.shows(name) and (not wanted or name in wanted or name in ALWAYS)
+    }
+    return hit_of(reader, index, shown)

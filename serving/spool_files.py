@@ -3,6 +3,9 @@
 Invariants:
 - a file has no name in the file system from the moment it exists (``O_TMPFILE``): it ends with its
   descriptor, whatever happens to the process;
+- what is written is encrypted (AES-256-CTR) under a key of this file alone, which is nowhere but in
+  memory: after the process, however it ended, nobody reads what the disk's blocks still hold. Who
+  could write to the file could change a body unseen; its digest is checked where it is signed;
 - a descriptor is closed when the last thread that uses it is done, never under it.
 
 All of this blocks, and raises :class:`OSError` as the disk does.
@@ -18,16 +21,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
+
 PIECE_BYTES: Final = 256 * 1024
+_BLOCK: Final = 16
 
 
 class SpoolFile:
     """A descriptor that is closed with its last user, who may be a thread."""
 
-    __slots__ = ("descriptor",)
+    __slots__ = ("_key", "descriptor")
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
+        self._key = algorithms.AES256(os.urandom(32))
+
+    def at(self, offset: int) -> CipherContext:
+        """Encrypts, and decrypts, from this byte on. Each byte is written once."""
+        block, rest = divmod(offset, _BLOCK)
+        context = Cipher(self._key, modes.CTR(block.to_bytes(_BLOCK, "big"))).encryptor()
+        context.update(bytes(rest))
+        return context
 
     def __del__(self) -> None:
         os.close(self.descriptor)
@@ -58,9 +72,10 @@ def append(
     """Write pieces at ``offset`` and hash them on the way, when the disk has room for them."""
     # Others write to this disk too, and bodies that were begun when it had room for each of them.
     _check_free(os.fstatvfs(file.descriptor), sum(map(len, pieces)) + reserve_bytes)
+    cipher = file.at(offset)
     for piece in pieces:
         digest.update(piece)
-        view = memoryview(piece)
+        view = memoryview(cipher.update(piece))
         while view:
             written = os.pwrite(file.descriptor, view, offset)
             offset += written
@@ -71,11 +86,12 @@ def append(
 def read(file: SpoolFile, offset: int, size: int) -> bytes:
     """Exactly ``size`` bytes."""
     pieces: list[bytes] = []
+    cipher = file.at(offset)
     while size > 0:
         piece = os.pread(file.descriptor, size, offset)
         if not piece:
             raise OSError(errno.EIO, "the file is shorter than what was written")
-        pieces.append(piece)
+        pieces.append(cipher.update(piece))
         offset += len(piece)
         size -= len(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)

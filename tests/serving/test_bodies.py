@@ -57,6 +57,22 @@ async def spooled(room: Room, *pieces: bytes) -> Spooled:
     return spool.done()
 
 
+async def test_the_disk_holds_no_spooled_body_in_clear(spools: Spools) -> None:
+    """What lies on the disk is encrypted, equal parts of a body differently."""
+    room = spools.room()
+    marked = b"la-nid:7715500042 " * (2 * PIECE_BYTES // 18)
+    body = await spooled(room, marked[:33], marked[33:])
+    (raw,) = [
+        os.pread(int(name), len(marked), 0)
+        for name in os.listdir("/proc/self/fd")
+        if f"{spools.directory}/" in os.readlink(f"/proc/self/fd/{name}")
+    ]
+    assert len(raw) == len(marked)
+    assert b"7715500042" not in raw
+    assert raw[: PIECE_BYTES // 2] not in raw[PIECE_BYTES // 2 :]
+    assert await body.load() == marked
+
+
 async def test_a_spooled_body_is_what_was_written(spools: Spools, tmp_path: Path) -> None:
     """Length, digest, pieces and any part, whatever the cuts were; and nothing has a name."""
     room = spools.room()

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from importlib.resources import files
-from pathlib import Path
 from typing import Any, TypeVar
 
 from exchange import subjects
@@ -36,10 +35,12 @@ T = TypeVar("T")
 
 
 class AuditApi:
-    """Answers from one journal's directory."""
+    """Answers from one journal; ``open_reader`` opens what is published by now."""
 
-    def __init__(self, journal: Path, database: str | None = None) -> None:
-        self._journal = journal
+    def __init__(
+        self, open_reader: Callable[[], JournalReader], database: str | None = None
+    ) -> None:
+        self._open = open_reader
         self._database = database
         self._places = asyncio.Semaphore(AT_ONCE)
         self._inside = 0
@@ -56,7 +57,7 @@ class AuditApi:
         return Api(document, operations, base="/audit")
 
     async def _checkpoint(self, request: ApiRequest) -> Reply:
-        reader = await self._read(lambda: JournalReader(self._journal))
+        reader = await self._read(lambda: self._open())
         if not reader.checkpoint_note:
             raise Problem(Code.NOT_FOUND, where="checkpoint", detail="none is published yet")
         return text_reply(reader.checkpoint_note)
@@ -71,13 +72,13 @@ class AuditApi:
 
     async def _entry(self, request: ApiRequest) -> Reply:
         index = int(request.path["index"])
-        return json_reply(200, await self._read(lambda: JournalReader(self._journal).entry(index)))
+        return json_reply(200, await self._read(lambda: self._open().entry(index)))
 
     async def _proof(self, request: ApiRequest) -> Reply:
         index = int(request.path["index"])
 
         def prove() -> bytes:
-            reader = JournalReader(self._journal)
+            reader = self._open()
             reader.entry(index)  # which tells when there is none
             return format_proof(reader.prove(index))
 
@@ -86,7 +87,7 @@ class AuditApi:
     def _page(
         self, query: Query, subject: str, limit: int, cursor: Cursor | None
     ) -> dict[str, Any]:
-        reader = JournalReader(self._journal)
+        reader = self._open()
         if subject:
             query = replace(query, subject=reader.tags(subject, query.since, query.until))
         size = reader.checkpoint.size

@@ -178,7 +178,7 @@ class Eraser:
                 )
             found.whole = [name for name in names if not self._is_spent(name)]
             return found
-        reader = JournalReader(self._journal.directory)
+        reader = self._journal.reader()
         for index in self._indexes(order, reader):
             self._add(found, parse_entry(reader.entry(index), f"entry {index}"))
         return found

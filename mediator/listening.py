@@ -205,7 +205,7 @@ class Doors:
                 detail="administration has no login: it listens on loopback only",
             )
         administration = admin.api()
-        audit = AuditApi(admin.health.journal.directory, self.settings.journal.index_database).api()
+        audit = AuditApi(admin.health.journal.reader, self.settings.journal.index_database).api()
 
         async def handle(request: Request) -> Reply:
             api = audit if request.target.startswith(f"{audit.base}/") else administration

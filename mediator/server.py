@@ -426,7 +426,7 @@ async def _provider(base: _Base, make_adapter: AdapterFactory) -> Provider:
 def _auditing(base: _Base) -> Auditing:
     settings = base.settings
     return Auditing(
-        base.journal.directory,
+        base.journal.reader,
         settings.server.member,
         [member.id for member in settings.members],
         base.hidings,

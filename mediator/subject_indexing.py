@@ -22,7 +22,6 @@ from exchange.subject_index import EVENT
 from mediator.journal import subject_tree
 from mediator.journal.completeness import commitments
 from mediator.journal.log import Journal
-from mediator.journal.reader import JournalReader
 from mediator.journal.tiles import TileFolder
 from serving.clock import Clock
 
@@ -107,7 +106,7 @@ class SubjectIndexing:
 
     def _remember(self) -> bool:
         """Find the last commitment in the log; without one, when the log began. Blocks."""
-        reader = JournalReader(self._journal.directory)
+        reader = self._journal.reader()
         if not reader.checkpoint.size:
             return False
         found = commitments(reader, self._database)

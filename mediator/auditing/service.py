@@ -18,7 +18,6 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from importlib.resources import files
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -91,7 +90,7 @@ class Auditing:
 
     def __init__(
         self,
-        journal: Path,
+        open_reader: Callable[[], JournalReader],
         owner: MemberId,
         hosted: Collection[MemberId],
         hidings: Hidings,
@@ -100,7 +99,7 @@ class Auditing:
         clock: Clock,
         database: str | None = None,
     ) -> None:
-        self._journal = journal
+        self._open = open_reader
         self._database = database
         self._owner = owner
         self._hosted = frozenset(hosted)
@@ -169,7 +168,7 @@ class Auditing:
     # --- the journal: each of these reads files, so for a thread -----------------------------
 
     def _checkpoint(self, asked: Asked) -> tuple[Headers, bytes]:
-        return _TEXT, JournalReader(self._journal).checkpoint_note
+        return _TEXT, self._open().checkpoint_note
 
     def _entries(self, asked: Asked) -> tuple[Headers, bytes]:
         mandate = asked.scope.mandate
@@ -180,7 +179,7 @@ class Auditing:
         if asked.subject:
             mandate.check_subject()
         query = self._query(asked)
-        reader = JournalReader(self._journal)
+        reader = self._open()
         found, after = self._search(reader, asked, query, asked.scope.shows)
         hits = tuple(hit_for(reader, index, mandate, wanted) for index in found)
         page = Page(reader.origin, reader.checkpoint_note, hits, after)
@@ -227,14 +226,14 @@ class Auditing:
         check_may_be_shown(asked.scope)
         check_subject_named(asked.subject)
         since, until = asked.scope.mandate.period(*_period(asked))
-        reader = JournalReader(self._journal)
+        reader = self._open()
         return _JSON, completeness_of(reader, asked.subject, since, until, self._database)
 
     def _usage(self, asked: Asked) -> tuple[Headers, bytes]:
         asked.scope.mandate.check_subject()
         check_subject_named(asked.subject)
         uses = Uses(asked.scope, self._delay)
-        reader = JournalReader(self._journal)
+        reader = self._open()
         found, after = self._search(reader, asked, self._query(asked), uses.tells)
         hits = tuple(
             hit_of(reader, place, uses.describe(orjson.loads(reader.entry(place))))
@@ -310,7 +309,7 @@ class Auditing:
         Raises:
             Problem: ``NotFound`` when there is none, or the mandate does not show it.
         """
-        reader = JournalReader(self._journal)
+        reader = self._open()
         entry = orjson.loads(reader.entry(asked.index))
         if not _is_shown(asked.scope, entry):
             raise Problem(

@@ -37,6 +37,7 @@ from mediator.journal.index.feed import IndexFeed
 from mediator.journal.intake import Committed, GroupLimits, Intake, logging_failed, renewed
 from mediator.journal.keyring import DEFAULT_DAYS, KeyRing, SealingKey
 from mediator.journal.publication import PublicationThread, Publisher
+from mediator.journal.reader import JournalReader
 from mediator.journal.signed import FILE as SIGNED_FILE
 from mediator.journal.signed import SignedStore, SqliteSignedStore
 from mediator.journal.tiles import TileFolder
@@ -352,6 +353,14 @@ class Journal:
     def published_size(self) -> int:
         """The size of the last signed checkpoint."""
         return self._publication.published_size
+
+    def reader(self) -> JournalReader:
+        """What is published by now, with the keys that this journal has open; reads files, blocks.
+
+        Raises:
+            Problem: ``JournalCorrupt`` or ``InvalidNote``.
+        """
+        return JournalReader(self.directory, self._keyring)
 
     def release(self) -> None:
         """Publish and sign from now on, where that was held at the opening."""

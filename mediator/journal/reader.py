@@ -45,8 +45,11 @@ class Opened:
 class JournalReader:
     """One journal's directory, read only."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, keyring: KeyRing | None = None) -> None:
         """Read the description and the checkpoint.
+
+        Args:
+            keyring: opens what is sealed; without one, the keys as they lie in the directory.
 
         Raises:
             Problem: ``JournalCorrupt`` or ``InvalidNote`` when one is missing or wrong.
@@ -57,7 +60,7 @@ class JournalReader:
         self.key: VerifierKey = description.key
         self.holdings = Holdings.read(directory)
         self._folder = TileFolder(directory / "log")
-        self._keyring = KeyRing(directory / "keys")
+        self._keyring = keyring or KeyRing(directory / "keys")
         self._erasures: Erasures | None = None
         try:
             self.checkpoint_note = (directory / "log" / CHECKPOINT).read_bytes()

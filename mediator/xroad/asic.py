@@ -30,7 +30,6 @@ from exchange.problems import Code, Problem
 from mediator.evidence import Evidence
 from mediator.journal.export import Chosen
 from mediator.journal.log import Journal
-from mediator.journal.reader import JournalReader
 from mediator.records import Recorder
 from mediator.xroad.connections import Connection, Entrance
 from serving.replies import Profile
@@ -190,7 +189,7 @@ class Asic:
 
     def _chosen(self, wanted: Wanted) -> list[list[Chosen]]:
         """The entries that are asked for, exchange by exchange: of one client and one service."""
-        journal = JournalReader(self.journal.directory)
+        journal = self.journal.reader()
         found: dict[tuple[ApplicationId | None, ServiceId | None], list[Chosen]] = {}
         count = size = 0
         for index, entry in journal.of_message(wanted.message_id):

@@ -14,7 +14,7 @@ from exchange.problems import Code, Problem
 from mediator.journal.keyring import BLOCK, IndexName, KeyName, KeyRing
 from mediator.journal.passphrase import FILE, PassphraseKeys, read_passphrase
 from mediator.journal.reader import JournalReader
-from tests.journal.world import MPI, START, FailingFiles, entry, journal_in, part, write
+from tests.journal.world import MPI, START, FailingFiles, entry, journal_in, part, until, write
 
 DAYS = 365
 NAME = KeyName.of(MPI, START, DAYS)
@@ -227,6 +227,24 @@ def test_under_a_passphrase_no_file_tells_a_key(tmp_path: Path) -> None:
     again = KeyRing(tmp_path, PassphraseKeys.open(tmp_path, b"correct horse"))
     assert opens(again, sealed)
     assert [key for _, key in again.index_keys()] == [index_key]
+
+
+async def test_a_server_reads_its_own_journal_under_a_passphrase(tmp_path: Path) -> None:
+    """Sealed parts and subjects open for what it answers itself; not for the reader of a copy."""
+    keys = tmp_path / "keys"
+    keys.mkdir(parents=True)
+    ring = KeyRing(keys, PassphraseKeys.open(keys, b"correct horse"))
+    async with journal_in(tmp_path, keyring=ring) as journal:
+        await journal.record(entry(0), MPI, part(0), "la-nid:1")
+        await until(lambda: journal.published_size == 1)
+        reader = journal.reader()
+        recorded = parse_entry(reader.entry(0))
+        assert reader.open(recorded, reader.ciphertext(0)).part == part(0)
+        assert recorded.subject in {each.tag for each in reader.tags("la-nid:1")}
+        copied = JournalReader(tmp_path)
+        with pytest.raises(Problem) as caught:
+            copied.open(recorded, copied.ciphertext(0))
+        assert caught.value.code is Code.SEALED_PART_UNREADABLE
 
 
 @pytest.mark.parametrize("passphrase", [b"correct", b"", b"x" * 2000])

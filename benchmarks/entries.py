@@ -44,9 +44,9 @@ ORIGINS = {
 }
 _KEY = Ed25519PrivateKey.from_private_bytes(b"the key of the benchmark's logs!")
 _REGISTRY = "LA/GOV/MOHA/civil-registry"
-_PRODUCERS = 1024
+_PRODUCERS = 8192
 _AHEAD = 65_536  # entries that publication may be behind
-SETTINGS = JournalSettings(group_max_records=2048, waiting_max_records=65_536)
+SETTINGS = JournalSettings(group_max_records=8192, waiting_max_records=65_536)
 _MASK = (1 << 64) - 1
 
 

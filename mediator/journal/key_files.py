@@ -108,7 +108,12 @@ class KeyFiles:
         if method == PlainKeys.method:
             return PlainKeys().decrypt(name, body)
         if method != self._encryption.method:
-            raise unreadable(name, "the key file is encrypted; the key store's passphrase opens it")
+            raise Problem(
+                Code.SEALED_PART_UNREADABLE,
+                where=f"key {name}",
+                detail="the key file is encrypted; the key store's passphrase opens it",
+                facts={"encrypted": True},
+            )
         return self._encryption.decrypt(name, body)
 
     def is_plain(self, path: Path) -> bool:

@@ -16,6 +16,7 @@ from exchange.entries import Kind, Side
 from exchange.problems import Code, Problem
 from mediator.journal import segments
 from mediator.journal.holdings import FILE, PRUNED, Holdings
+from mediator.journal.keyring import KeyRing
 from mediator.journal.log import JournalSettings
 from mediator.journal.verify import Verified, tree, verify
 from mediator.journal.verify.state import read_state, write_state
@@ -148,6 +149,28 @@ async def test_several_processes_find_what_one_finds(
     one = verify(tmp_path)
     assert len({finding.file for finding in one.findings}) > 6
     assert verify(tmp_path, processes=2) == one
+
+
+class Turned:
+    """A key store of another kind: what is in the files is no key to whoever has the files."""
+
+    method = 77
+
+    def encrypt(self, name: str, data: bytes) -> bytes:
+        return data[::-1]
+
+    def decrypt(self, name: str, data: bytes) -> bytes:
+        return data[::-1]
+
+
+async def test_keys_that_are_encrypted_count_as_keys_that_are_elsewhere(tmp_path: Path) -> None:
+    """Whoever verifies need not be able to read: an encrypted key is no finding."""
+    await write(tmp_path, range(20), settings=STILL)
+    assert verify(tmp_path).opened == 20
+    assert KeyRing(tmp_path / "keys", Turned()).encrypt_plain() == 1
+    verdict = verify(tmp_path)
+    assert verdict.good, verdict.findings
+    assert (verdict.sealed, verdict.opened, verdict.without_key) == (20, 0, 20)
 
 
 async def _pruned(directory: Path) -> Holdings:

@@ -21,7 +21,7 @@ from exchange.sealed_parts import SealedPart, commitment, parse_part
 from exchange.tiles import WIDTH, tile_at
 from mediator.journal import segments
 from mediator.journal.holdings import Holdings
-from mediator.journal.keyring import KeyRing
+from mediator.journal.keyring import KeyRing, MemberKey
 from mediator.journal.segments import Broken, Position
 from mediator.journal.tiles import TileFolder
 from mediator.journal.verify.findings import Counts, Finding, Findings, Progress, TooManyError
@@ -140,8 +140,7 @@ class _Records:
         self._findings = findings
         self._read = read
         self._folder = TileFolder(unit.log.folder)
-        self._keyring = KeyRing(unit.directory / "keys")
-        self._bad_keys: set[str] = set()
+        self._keys = _Keys(KeyRing(unit.directory / "keys"))
 
     def check(self) -> None:
         read, size, file = self._read, self._unit.log.size, self._file
@@ -188,7 +187,7 @@ class _Records:
             )
             return
         try:
-            _check_sealed(entry, sealed, self._keyring, self._bad_keys, self._read.counts)
+            _check_sealed(entry, sealed, self._keys, self._read.counts)
         except Problem as problem:
             where = problem.where if problem.where.startswith("keys/") else self._file
             self._findings.of(problem, where, index)
@@ -229,9 +228,31 @@ class _Records:
         return after
 
 
-def _check_sealed(
-    entry: bytes, ciphertext: bytes, keyring: KeyRing, bad_keys: set[str], counts: Counts
-) -> None:
+class _Keys:
+    """The members' keys, each looked for once."""
+
+    def __init__(self, ring: KeyRing) -> None:
+        self._ring = ring
+        self._found: dict[str, MemberKey | None] = {}
+        self.bad: set[str] = set()
+
+    def find(self, name: str) -> MemberKey | None:
+        """The key of this name; None when it is not here, or its file is encrypted.
+
+        Raises:
+            Problem: ``SealedPartUnreadable`` when the file is there but is no key.
+        """
+        if name not in self._found:
+            try:
+                self._found[name] = self._ring.find(name)
+            except Problem as problem:
+                if not problem.facts.get("encrypted"):
+                    raise
+                self._found[name] = None  # whoever verifies need not be able to read
+        return self._found[name]
+
+
+def _check_sealed(entry: bytes, ciphertext: bytes, keys: _Keys, counts: Counts) -> None:
     try:
         document = orjson.loads(entry)
         named = document.get("sealed")
@@ -249,10 +270,10 @@ def _check_sealed(
             Code.JOURNAL_CORRUPT, detail="the sealed part has another digest than its entry says"
         )
     counts.sealed += 1
-    if sealed.key in bad_keys:
+    if sealed.key in keys.bad:
         return
     try:
-        key = keyring.find(sealed.key)
+        key = keys.find(sealed.key)
         if key is None:
             counts.without_key += 1
             return
@@ -261,7 +282,7 @@ def _check_sealed(
         if problem.code is Code.SEALED_PART_ERASED:
             counts.erased += 1
             return
-        bad_keys.add(sealed.key)  # said once, not for each of a month's records
+        keys.bad.add(sealed.key)  # said once, not for each of a month's records
         raise Problem(
             problem.code, where=f"keys/ ({sealed.key})", detail=problem.detail
         ) from problem

@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import Any, Final, TypeAlias, cast
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
@@ -180,7 +180,8 @@ def verifying_key(certificate: x509.Certificate) -> VerifyingKey:
     """
     try:
         public_key = certificate.public_key()
-    except ValueError as error:  # a certificate is read lazily: this part may be damaged
+    # a certificate is read lazily: this part may be damaged, or of a kind that nobody knows
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise Problem(
             Code.CERTIFICATE_UNTRUSTED, where="certificate", detail="its key cannot be read"
         ) from error

@@ -239,7 +239,7 @@ async def _fetch(auditor: Auditor, said: Sequence[Told], folder: Path) -> list[E
                 data = await auditor.get(
                     one.agreement, records[one.server], JOURNAL, f"/evidence/{index}"
                 )
-                path = await asyncio.to_thread(_write, folder, f"{got.name}.zip", data)
+                path = await asyncio.to_thread(_write, folder, f"{got.name}.asice", data)
                 got = replace(got, path=path)
             except NotAnswered as refusal:
                 got = replace(got, problem=f"{refusal.code} {refusal.detail}")

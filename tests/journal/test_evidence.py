@@ -1,0 +1,399 @@
+"""Evidence for somebody without Saphan: containers that a shell checks with stock openssl."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from certs.authority import create_development_pki
+from console.cli.main import main
+from exchange import asic
+from exchange.keys import signing_key
+from exchange.problems import Code, Problem
+from mediator.journal.export import (
+    SCRIPT,
+    make_export,
+    read_export,
+    signed,
+    unsigned,
+    verify_export,
+    write_export,
+)
+from tests.journal.exchanges import BODY, MOF, MPI, WITNESS_KEY, World
+
+Files = dict[str, bytes]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Two servers' journals with three exchanges, anchored."""
+    made = World(tmp_path_factory.mktemp("ຫຼັກຖານ"))
+    for number in range(3):
+        asyncio.run(made.exchange(number, nonce=f"{number}-q83vEjRWeJCrze8SNFZ4kA"))
+    made.anchor()
+    return made
+
+
+@pytest.fixture(scope="module")
+def files(world: World) -> Files:
+    """The evidence of one exchange of both sides, not signed as a whole."""
+    return make_export(world.chosen(1), world.around())
+
+
+@pytest.fixture(scope="module")
+def container(world: World, files: Files) -> Path:
+    """The same in a container that MOF signed, with a time-stamp."""
+    path = world.directory / "ໂຄງການ ສະພານ.asice"
+    write_export(files, path, world.signer(), world.now)
+    return path
+
+
+def check(path: Path, *options: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the script as it is in every export, in a strict POSIX shell."""
+    return subprocess.run(
+        ["sh", "-s", "--", *options, path], input=SCRIPT, capture_output=True, text=True,
+        check=False, timeout=120, cwd=path.parent,
+    )  # fmt: skip
+
+
+def faults(path: Path, *options: str | Path) -> str:
+    """What the script finds wrong; it must exit with 1 then."""
+    done = check(path, *options)
+    found = "\n".join(line for line in done.stdout.splitlines() if line.startswith("BAD"))
+    assert done.returncode == (1 if found else 0), done.stdout + done.stderr
+    return found
+
+
+def findings(path: Path) -> dict[str, Code]:
+    return {finding.file: finding.code for finding in verify_export(path).findings}
+
+
+def folder_of(files: Files, target: Path) -> Path:
+    for name, data in files.items():
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (target / name).write_bytes(data)
+    return target
+
+
+def test_a_shell_verifies_a_container(world: World, container: Path) -> None:
+    """Every claim of the container by stock tools, with authorities and keys of the verifier."""
+    keys = [str(choice.journal.key) for choice in world.chosen(1)]
+    options = [text for key in {*keys, str(WITNESS_KEY)} for text in ("-k", key)]
+    done = check(container, "-c", world.root, *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert sum("(inclusion proof)" in line for line in lines) == 4
+    assert sum("its content is what the entry commits to" in line for line in lines) == 4
+    assert sum("(RFC 9421)" in line for line in lines) == 4
+    assert sum(f"is the body that was signed ({len(BODY)} bytes)" in line for line in lines) == 2
+    assert sum("answers the request" in line for line in lines) == 4
+    assert sum("(cosignature)" in line for line in lines) == 2
+    assert sum("(RFC 3161)" in line for line in lines) == 3
+    assert sum("trusted when it signed" in line for line in lines) == 4
+    assert any("CAdES: the container is signed by" in line for line in lines)
+    assert all("was revoked" in line for line in lines if line.startswith("NOTE"))
+
+
+def test_saphan_verifies_a_container(world: World, container: Path) -> None:
+    """The same by `saphan audit verify`, from the file alone."""
+    verdict = verify_export(container, authorities=world.pki.authorities)
+    assert verdict.findings == ()
+    assert (verdict.entries, verdict.opened, verdict.signatures) == (4, 4, 4)
+    assert (verdict.tokens, verdict.cosignatures) == (2, 2)
+    assert verdict.signed_by == "LA/GOV/MOF, CAdES-B-T"
+    result = _run("verify", container, "--ca", world.authorities)
+    assert "the whole is signed by LA/GOV/MOF, CAdES-B-T, stamped" in result.output
+
+
+@pytest.mark.parametrize("algorithm", ["ed25519", "rsa-pss-sha512"])
+def test_seals_of_every_kind_are_verified(tmp_path: Path, algorithm: str) -> None:
+    """RSA as openssl's cms knows it; Ed25519, which openssl 3.0's does not know, taken apart."""
+    world = World(tmp_path, algorithm)
+    asyncio.run(world.exchange(0))
+    path = tmp_path / "e.asice"
+    write_export(
+        make_export(world.chosen(0, [MPI]), world.around()), path, world.signer(MPI), world.now
+    )
+    assert faults(path, "-c", world.root) == ""
+    assert verify_export(path).findings == ()
+
+
+def test_a_flipped_byte_in_any_file_is_named(world: World, files: Files, tmp_path: Path) -> None:
+    """By the script and by Saphan: every file that was changed, and only those."""
+    whole = signed(files, world.signer(stamped=False), world.now)
+    changed = {name: _flip(data) if data else b"x" for name, data in files.items()}
+    path = folder_of(whole | changed, tmp_path / "all")
+    found = faults(path)
+    assert [name for name in files if f"BAD   {name}: " not in found] == []
+    path = folder_of(whole, tmp_path / "one")
+    for name in (*files, asic.MIMETYPE_FILE, asic.MANIFEST, asic.SIGNATURE):
+        data = whole[name]
+        (path / name).write_bytes(_flip(data) if data else b"x")
+        assert _is_found(path, name), name
+        (path / name).unlink()
+        assert _is_found(path, name), name
+        (path / name).write_bytes(data)
+    (path / "extra.txt").write_bytes(b"")
+    assert _is_found(path, "extra.txt")
+    assert "extra.txt" in faults(path)
+
+
+@pytest.mark.parametrize("name", [asic.MIMETYPE_FILE, asic.MANIFEST, asic.SIGNATURE])
+def test_what_holds_the_container_together_is_checked(
+    world: World, files: Files, tmp_path: Path, name: str
+) -> None:
+    """A changed or missing mimetype, manifest or signature fails the script too."""
+    whole = signed(files, world.signer(), world.now)
+    for number, data in enumerate((_flip(whole[name]), b"")):
+        path = folder_of(whole | {name: data}, tmp_path / str(number))
+        assert faults(path) != ""
+
+
+def test_another_signer_is_not_trusted(world: World, files: Files, tmp_path: Path) -> None:
+    """A container that a stranger signed and stamped fails against the verifier's authorities."""
+    stranger = create_development_pki(tmp_path / "pki", "LA", at=world.now)
+    seal = stranger.issue_seal(MOF, at=world.now)
+    signer = replace(
+        world.signer(stamped=False),
+        key=signing_key(seal.private_key, seal.certificate),
+        certificate=seal.certificate,
+        authorities=tuple(stranger.authorities),
+    )
+    path = folder_of(signed(files, signer, world.now), tmp_path / "e")
+    assert "is not a good CAdES signature" in faults(path, "-c", world.root)
+    assert findings(path) == {asic.SIGNATURE: Code.INVALID_DOCUMENT}
+
+
+def _of(files: Files, end: str) -> str:
+    return next(name for name in sorted(files) if name.endswith(end))
+
+
+def _body(files: Files) -> Files:
+    return {"entries/0-3/body.bin": files["entries/0-3/body.bin"].replace(b"LP", b"VT")}
+
+
+def _base(files: Files) -> Files:
+    base = files["entries/0-3/base.txt"].replace(b'@status": 200', b'@status": 404')
+    return {"entries/0-3/base.txt": base}
+
+
+def _exchanged(files: Files) -> Files:
+    """The sealed part of the request as that of the answer."""
+    return {
+        name.replace("0-2", "0-3"): data
+        for name, data in files.items()
+        if name.startswith("entries/0-2/") and "entry.json" not in name and "proof" not in name
+    }
+
+
+def _entry(files: Files) -> Files:
+    data = files["entries/0-3/entry.json"].replace(b'"status":200', b'"status":404')
+    return {"entries/0-3/entry.json": data}
+
+
+def _proof(files: Files) -> Files:
+    lines = files["entries/0-3/proof.tlog-proof"].split(b"\n")
+    lines[2], lines[3] = lines[3], lines[2]
+    return {"entries/0-3/proof.tlog-proof": b"\n".join(lines)}
+
+
+def _index(files: Files) -> Files:
+    data = files["entries/0-3/proof.tlog-proof"]
+    return {"entries/0-3/proof.tlog-proof": data.replace(b"index 3", b"index 2")}
+
+
+def _checkpoint(files: Files) -> Files:
+    """A log with another size, under the old signature, in the proofs too."""
+    old = files["logs/0/checkpoint"]
+    new = old.replace(b"journal\n6\n", b"journal\n7\n", 1)
+    assert old != new
+    return {name: data.replace(old, new) for name, data in files.items() if old in data}
+
+
+def _cosignature(files: Files) -> Files:
+    """The cosignature of the other log's checkpoint."""
+    old = files["logs/0/checkpoint"]
+    new = old[: old.rindex("—".encode())] + _last_line(files["logs/1/checkpoint"])
+    return {name: data.replace(old, new) for name, data in files.items() if old in data}
+
+
+def _last_line(data: bytes) -> bytes:
+    return data[data.rindex("—".encode()) :]
+
+
+def _token(files: Files) -> Files:
+    return {"logs/0/tokens/0.tst": files["logs/1/tokens/0.tst"]}
+
+
+def _certificate(files: Files) -> Files:
+    one, two = sorted(n for n in files if n.startswith("certificates/") and len(n) > 70)
+    return {one: files[two], two: files[one]}
+
+
+def _der(files: Files) -> Files:
+    return {"entries/0-3/signature.der": files["entries/0-2/signature.der"]}
+
+
+def _key(files: Files) -> Files:
+    return {"entries/0-3/record.key": files["entries/0-2/record.key"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (_body, "are not what sealed.bin holds"),
+        (_base, "are not what sealed.bin holds"),
+        (_exchanged, "sealed.bin: has another digest"),
+        (_entry, "does not lead to the root"),
+        (_proof, "does not lead to the root"),
+        (_index, "is of another entry"),
+        (_checkpoint, "logs/0/checkpoint: the signature of"),
+        (_cosignature, "the signature of auditor.example/witness is wrong"),
+        (_token, "is not over this checkpoint"),
+        (_certificate, "is another certificate"),
+        (_der, "signature.der: is not signature.bin"),
+        (_key, "are not what sealed.bin holds"),
+    ],
+)
+def test_who_makes_the_export_cannot_change_what_others_signed(
+    files: Files, tmp_path: Path, change: Callable[[Files], Files], says: str
+) -> None:
+    """Changed evidence whose manifest is made anew: each check of the script and of Saphan's."""
+    changed = change(files)
+    assert {name: files[name] for name in changed} != changed
+    path = folder_of(unsigned(files | changed), tmp_path / "e")
+    assert says in faults(path)
+    assert findings(path).keys() & {*changed, "entries/0-3"}
+
+
+def test_an_answer_belongs_to_its_request(world: World, tmp_path: Path) -> None:
+    """Answers of another exchange are told from those of this one; a request alone needs none."""
+    chosen = [world.chosen(1, [MOF])[0], world.chosen(2, [MOF])[1]]
+    path = folder_of(unsigned(make_export(chosen, world.around())), tmp_path / "e")
+    done = check(path)
+    assert "NOTE  entries/0-5: the request that it answers is not here" in done.stdout
+    assert any("entries/0-5: the request" in note for note in verify_export(path).notes)
+
+
+def test_a_record_without_its_key_is_proven_all_the_same(world: World, tmp_path: Path) -> None:
+    """What cannot be opened is said so, in two languages; entry, place and time still hold."""
+    copy = tmp_path / "journal"
+    shutil.copytree(world.journals[MPI], copy)
+    shutil.rmtree(copy / "keys")
+    copied = World.__new__(World)
+    copied.__dict__.update(world.__dict__ | {"journals": {MPI: copy}})
+    made = make_export(copied.chosen(1, [MPI]), world.around())
+    assert "ເນື້ອໃນ" in made["entries/0-2/closed.txt"].decode()
+    assert "entries/0-2/body.bin" not in made
+    path = tmp_path / "e.asice"
+    write_export(made, path, world.signer(MPI), world.now)
+    done = check(path)
+    assert done.returncode == 0, done.stdout
+    assert "entries/0-2: its sealed part cannot be opened here" in done.stdout
+    assert "entries/0-2: is entry 2 of LA/GOV/MPI/journal (inclusion proof)" in done.stdout
+    verdict = verify_export(path)
+    assert (verdict.findings, verdict.entries, verdict.opened) == ((), 2, 0)
+
+
+def test_an_unsigned_export_says_so(world: World, files: Files, tmp_path: Path) -> None:
+    """Without a key no container; a zip or a folder that says that nobody vouches for the whole."""
+    with pytest.raises(Problem) as caught:
+        write_export(files, tmp_path / "e.asice", None, world.now)
+    assert caught.value.code is Code.INVALID_DOCUMENT
+    assert "seal key" in caught.value.detail
+    write_export(files, tmp_path / "e.zip", None, world.now)
+    assert "ບໍ່ໄດ້ລົງລາຍເຊັນ" in read_export(tmp_path / "e.zip")["UNSIGNED.txt"].decode()
+    assert "mimetype" not in read_export(tmp_path / "e.zip")
+    done = check(tmp_path / "e.zip")
+    assert (done.returncode, "NOT SIGNED" in done.stdout) == (0, True)
+    assert verify_export(tmp_path / "e.zip").signed_by is None
+
+
+def test_an_auditor_signs_with_a_key_of_his_own(world: World, tmp_path: Path) -> None:
+    """--seal-key and --seal-certificate: the container is his, and everything verifies."""
+    key, certificate = world.files_of(world.seals[MOF], "auditor")
+    (tmp_path / "c").mkdir()
+    for seal in world.seals.values():
+        world.files_of(seal, f"c{seal.certificate.serial_number}")
+    shutil.copy(world.authorities, tmp_path / "c")
+    for path in world.directory.glob("c*.pem"):
+        shutil.copy(path, tmp_path / "c")
+    target = tmp_path / "ຫຼັກຖານ.asice"
+    options = ("--certificates", tmp_path / "c", "--also", world.journals[MOF])
+    done = _run(
+        "export", world.journals[MPI], "--id", "LA-2", *options, "-o", target,
+        "--seal-key", key, "--seal-certificate", certificate,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "4 signatures verified; LA/GOV/MOF, CAdES-B-B" in done.output
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert faults(target, "-c", world.root) == ""
+    for wrong in (("--seal-key", key), ("--seal-key", certificate, "--seal-certificate", key)):
+        assert _run("export", world.journals[MPI], "2", "-o", tmp_path / "x", *wrong).exit_code
+
+
+def test_a_damaged_container_is_named(container: Path, tmp_path: Path) -> None:
+    """Cut short, overwritten, or no zip at all: a clear refusal by both, and nothing is left."""
+    data = container.read_bytes()
+    path = tmp_path / "e.asice"
+    for damaged in (data[:-300], data[:2000] + b"\0" * 50 + data[2050:], b"", b"no zip"):
+        path.write_bytes(damaged)
+        assert str(path) in faults(path)
+        with pytest.raises(Problem) as caught:
+            verify_export(path)
+        assert caught.value.code is Code.INVALID_DOCUMENT
+        assert str(path) in caught.value.where
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("name", ["../escape", "/tmp/escape", "a b", "mimetype", "README.TXT"])
+def test_the_script_refuses_archives_that_harm(files: Files, tmp_path: Path, name: str) -> None:
+    """Names that lead elsewhere, and files that are there twice, end before unpacking."""
+    path = tmp_path / "e.zip"
+    path.write_bytes(asic.pack(unsigned(files)))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(name, b"x")
+        archive.writestr(name, b"y")
+    assert "e.zip: holds" in faults(path)
+    big = tmp_path / "big.zip"
+    with zipfile.ZipFile(big, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb", bytes(257 << 20) if name == "a b" else b"")
+    if name == "a b":
+        assert "is larger than evidence is" in faults(big)
+
+
+def test_the_script_tells_wrong_usage(tmp_path: Path) -> None:
+    """2 for what is not there or not understood, as the commands of Saphan do."""
+    for arguments in ([], [tmp_path / "none"], ["-z", tmp_path], [tmp_path, tmp_path]):
+        done = subprocess.run(
+            ["sh", "-s", "--", *arguments], input=SCRIPT, capture_output=True, text=True,
+            check=False, timeout=20, env={**os.environ, "TMPDIR": str(tmp_path)},
+        )  # fmt: skip
+        assert done.returncode == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def _flip(data: bytes) -> bytes:
+    at = len(data) // 2
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+def _is_found(path: Path, name: str) -> bool:
+    try:
+        return name in {finding.file for finding in verify_export(path).findings}
+    except Problem as problem:
+        return name in problem.where
+
+
+def _run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["audit", *map(str, arguments)])

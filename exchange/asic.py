@@ -95,6 +95,8 @@ def changed_files(manifest: bytes, files: Mapping[str, bytes]) -> list[tuple[str
         files: all but ``mimetype`` and the manifest and signature themselves.
     """
     listed = dict(re.findall(rb'URI="([^"]*)" .*<ds:DigestValue>([^<]*)<', manifest))
+    if not listed:
+        return [(MANIFEST, "names no file")]
     found: list[tuple[str, str]] = []
     for name, data in sorted(files.items()):
         digest = listed.pop(name.encode(), None)

@@ -29,7 +29,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from exchange.certificates import fingerprint_of, judge_seal, parse_certificate
+from exchange.certificates import judge_seal, parse_certificate
 from exchange.identifiers import MemberId
 from exchange.keys import Algorithm, SigningKey, VerifyingKey, der_of_raw, verifying_key
 from exchange.problems import Code, Problem
@@ -161,6 +161,7 @@ def open_signature(
     timestamp = None
     if found.token is not None:
         timestamp = check_token(found.token, sha256(found.signature).digest(), authorities)
+        _check_company(found.token, timestamp.certificate, known, where)
     at = signed_at if timestamp is None else timestamp.time
     try:
         member = judge_seal(certificate, authorities, at)
@@ -169,13 +170,12 @@ def open_signature(
     return Cades(member, certificate, signed_at, timestamp)
 
 
-def signer_of(cades: bytes) -> str:
-    """The fingerprint of the signer's certificate; nothing is checked.
-
-    Raises:
-        Problem: ``InvalidDocument``.
-    """
-    return fingerprint_of(parse_certificate(_parse(cades).certificate, "signature"))
+def _check_company(token: bytes, signer: x509.Certificate, known: set[bytes], where: str) -> None:
+    """Refuse a token that brings certificates besides its signer's and the trusted ones."""
+    signed = cms.ContentInfo.load(token)["content"]
+    brought = {choice.chosen.dump() for choice in signed["certificates"]}
+    if not brought <= known | {signer.public_bytes(Encoding.DER)}:
+        raise _refuse(where, "its time-stamp holds a certificate that is not trusted")
 
 
 def _attributes(content: bytes, digest: str, certificate: bytes, at: datetime) -> bytes:

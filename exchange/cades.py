@@ -171,11 +171,18 @@ def open_signature(
 
 
 def _check_company(token: bytes, signer: x509.Certificate, known: set[bytes], where: str) -> None:
-    """Refuse a token that brings certificates besides its signer's and the trusted ones."""
+    """Refuse a token with more in it than its statement, its signer and trusted authorities.
+
+    No signature covers this frame of a token, so what is not needed must not be there.
+    """
     signed = cms.ContentInfo.load(token)["content"]
     brought = {choice.chosen.dump() for choice in signed["certificates"]}
     if not brought <= known | {signer.public_bytes(Encoding.DER)}:
         raise _refuse(where, "its time-stamp holds a certificate that is not trusted")
+    (info,) = signed["signer_infos"]
+    digests = [each.dump() for each in signed["digest_algorithms"]]
+    if signed["version"].native != "v3" or digests != [info["digest_algorithm"].dump()]:
+        raise _refuse(where, "its time-stamp is not framed as RFC 3161 demands")
 
 
 def _attributes(content: bytes, digest: str, certificate: bytes, at: datetime) -> bytes:

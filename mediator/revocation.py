@@ -4,8 +4,8 @@ Invariants:
 - the message path judges from memory, by a look-up and a comparison; it never waits for anybody;
 - every seal and server certificate that the registry names is asked about ahead of its use, its
   OCSP responder first, then its revocation list; an answer is asked for anew before it ends;
-- an answer that was relied on is kept as it came (:mod:`mediator.journal.evidence`), and an entry
-  of the journal commits to it;
+- an answer that was relied on, or is about an own certificate, is kept as it came
+  (:mod:`mediator.journal.evidence`), and an entry of the journal commits to it;
 - *revoked* counts at once, whatever comes after it, until a newer answer says otherwise: what is
   older than what was said before is not taken;
 - an outage is soft: the last good answer is relied on for ``max_age_s``, with an alarm after
@@ -90,6 +90,7 @@ class _Standing:
     certificate: x509.Certificate
     issuer: x509.Certificate | None
     sources: Sources
+    own: bool
     until: float
     due: float
     finding: Finding | None = None
@@ -171,9 +172,7 @@ class Revocations:
         """The check of ``/healthz``."""
         standings = self._standings
         revoked = [each.name for each in standings.values() if each.revoked]
-        own = [
-            each.name for print_, each in standings.items() if each.revoked and print_ in self._own
-        ]
+        own = [each.name for each in standings.values() if each.revoked and each.own]
         waiting = [each for each in standings.values() if each.waits_since is not None]
         late = self.waits_s > self._settings.alarm_s
         report: dict[str, Any] = {
@@ -229,13 +228,18 @@ class Revocations:
         standings = {}
         for fingerprint, (name, certificate) in state.certificates.items():
             known = self._standings.get(fingerprint)
-            standings[fingerprint] = known or self._new(name, certificate, authorities)
+            own = fingerprint in self._own
+            standings[fingerprint] = known or self._new(name, certificate, authorities, own)
             if known is None:
                 self._recall(fingerprint, standings[fingerprint])
         return standings
 
     def _new(
-        self, name: str, certificate: x509.Certificate, authorities: tuple[x509.Certificate, ...]
+        self,
+        name: str,
+        certificate: x509.Certificate,
+        authorities: tuple[x509.Certificate, ...],
+        own: bool,
     ) -> _Standing:
         sources, url = sources_of(certificate), self._settings.ocsp_url
         if url is not None and not sources.ocsp:
@@ -248,6 +252,7 @@ class Revocations:
             certificate,
             issuer,
             sources,
+            own,
             until=now + self._settings.max_age_s if asks else math.inf,
             due=now if asks else math.inf,
         )
@@ -357,7 +362,7 @@ class Revocations:
         age_s = max(0.0, unix - fetched_at)
         if before is None or before.der != finding.der:
             standing.noted = False
-            standing.used = standing.used and before is None
+            standing.used = standing.own or (standing.used and before is None)
             standing.fetched_at = fetched_at
         standing.finding = finding
         standing.due = now + max(refresh_s - age_s, 0.0)

@@ -302,6 +302,14 @@ async def test_an_own_revoked_certificate_is_an_alarm(world: Setting) -> None:
     assert f"auth {MPI_SS1}" in statuses.report()["problem"]
 
 
+async def test_what_is_said_of_own_certificates_is_always_kept(world: Setting) -> None:
+    """Others rely on them: this server's own journal tells what was known when it signed."""
+    statuses = world.statuses(own=(world.keyid,))
+    await learn(statuses)
+    (entry,) = world.entries()
+    assert entry["certificate"] == world.keyid
+
+
 async def test_an_older_answer_does_not_undo_a_revocation(world: Setting) -> None:
     """Whoever replays the last good answer achieves nothing."""
     statuses = world.statuses(refresh_s=60.0)

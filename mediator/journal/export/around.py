@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -14,7 +14,9 @@ from exchange.entries import parse_entry
 from exchange.identifiers import MemberId, ServerId
 from exchange.notes import COSIGNATURE_ED25519, VerifierKey, parse_note
 from exchange.problems import Problem
-from mediator.journal.export.contents import Chosen, Surroundings, anchor_for
+from exchange.revocation import Kind
+from mediator.journal.evidence import EvidenceReader
+from mediator.journal.export.contents import Chosen, Revocations, Surroundings, anchor_for
 from mediator.journal.export.registry import UNKNOWN, Registered, is_copy, read_registry
 
 _NONE: Final[Mapping[str, x509.Certificate]] = MappingProxyType({})
@@ -46,8 +48,32 @@ def surroundings(
         certificates={**known.certificates, **certificates},
         authorities=(*known.authorities, *more),
         registry=known.files,
+        revocations=_revocations(chosen),
         witnesses=_witnesses(known),
     )
+
+
+def _revocations(chosen: Sequence[Chosen]) -> Callable[[str], Revocations]:
+    """What the journals keep of certificates, as of the times of the entries."""
+    times: dict[Path, set[float]] = {}
+    for choice in chosen:
+        at = parse_entry(choice.journal.entry(choice.index)).at
+        times.setdefault(choice.journal.directory, set()).add(at.timestamp())
+
+    def find(fingerprint: str) -> Revocations:
+        found: dict[bytes, Kind] = {}
+        for directory, moments in times.items():
+            with contextlib.closing(EvidenceReader.open(directory)) as reader:
+                for moment in sorted(moments):
+                    statement = reader.statement(fingerprint, moment)
+                    if statement is not None:
+                        found[statement.der] = statement.kind
+        return Revocations(
+            tuple(der for der, kind in found.items() if kind is Kind.OCSP),
+            tuple(der for der, kind in found.items() if kind is Kind.CRL),
+        )
+
+    return find
 
 
 def _members(chosen: Iterable[Chosen]) -> set[MemberId]:

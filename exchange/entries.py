@@ -29,6 +29,8 @@ REPEATED: Final = "repeated"
 ERASURE: Final = "erasure"
 """The event of an entry that says what was erased (``erased``)."""
 MAX_ERASED: Final = 3000
+STATISTICS: Final = "statistics"
+"""The event of an entry that tells what was counted in answers."""
 _MAX_NUMBER = 2**53 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HEX_256 = re.compile(r"[0-9a-f]{64}", re.ASCII)

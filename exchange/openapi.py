@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from exchange import paths
+from exchange.marks import Mark, marks_of
 from exchange.operations import Body, Content, Operation, is_json
 from exchange.parameters import KINDS, Parameter, acceptor
 from exchange.schema_sets import Dialect, Direction, Place, SchemaSet, parse_document, refuse
@@ -275,7 +276,10 @@ class Reader:
         by_location: dict[str, dict[str, Parameter]] = {"path": {}, "query": {}, "header": {}}
         for declared in draft.parameters:
             by_location[declared.location][declared.name] = self._compiled(declared)
-        responses = {status: self._body(one) for status, one in draft.responses.items()}
+        responses = {
+            status: self._body(one, counted=status[0] not in "45")
+            for status, one in draft.responses.items()
+        }
         return Operation(
             method=draft.method,
             template=draft.template,
@@ -290,6 +294,9 @@ class Reader:
             responses={int(s): body for s, body in responses.items() if s.isdigit()},
             response_ranges={int(s[0]): body for s, body in responses.items() if s[1:] == "XX"},
             default_response=responses.get("default"),
+            counts=any(
+                content.marks for body in responses.values() for content in body.types.values()
+            ),
         )
 
     def _compiled(self, declared: _Declared) -> Parameter:
@@ -322,14 +329,15 @@ class Reader:
             accepts=acceptor(ordered, schema),
         )
 
-    def _body(self, content: _Content) -> Body:
-        return Body.of(
-            {
-                kind: Content(is_json(kind), self._schemas.compiled(name) if name else None)
-                for kind, name in content.schemas.items()
-            },
-            required=content.required,
-        )
+    def _body(self, content: _Content, *, counted: bool = False) -> Body:
+        types: dict[str, Content] = {}
+        for kind, name in content.schemas.items():
+            schema = self._schemas.compiled(name) if name else None
+            marks: tuple[Mark, ...] = ()
+            if counted and name and self._schemas.marked:
+                marks = marks_of(self._schemas, self._schemas.origin(name))
+            types[kind] = Content(is_json(kind), schema, marks)
+        return Body.of(types, required=content.required)
 
 
 def head_of(operation: Operation) -> Operation:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from exchange import i_json
+from exchange.marks import Mark
 from exchange.parameters import Parameter, check_headers, check_path, check_query
 from exchange.problems import Code, Problem
 from exchange.schema_sets import CompiledSchema
@@ -34,6 +35,7 @@ class Content:
 
     json: bool
     schema: CompiledSchema | None
+    marks: tuple[Mark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,8 @@ class Operation:
     responses: Mapping[int, Body]
     response_ranges: Mapping[int, Body]
     default_response: Body | None
+    counts: bool = False
+    """Whether anything in an answer is to be counted; see :meth:`marks`."""
 
     def check_request(self, match: Match, query: str, headers: Headers, body: bytes | None) -> None:
         """Judge a request of this operation.
@@ -174,6 +178,13 @@ class Operation:
         """Whether the check of such an answer needs the bytes of its body."""
         response = self.responses.get(status) or self._undeclared(status)
         return response is not None and _is_json(response, headers)
+
+    def marks(self, status: int, headers: Headers) -> tuple[Mark, ...]:
+        """What is counted in such an answer."""
+        response = self.responses.get(status) or self._undeclared(status)
+        kinds = [value for name, value in headers if name == "content-type"]
+        content = response.content(kinds[0]) if response and len(kinds) == 1 else None
+        return content.marks if content is not None else ()
 
     def _undeclared(self, status: int) -> Body | None:
         return self.response_ranges.get(status // 100, self.default_response)

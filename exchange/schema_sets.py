@@ -120,6 +120,10 @@ _NOT_IN_3_0: Final = (
 )
 
 
+MARK: Final = "x-saphan-statistics"
+"""What marks a property to be counted; see :mod:`exchange.marks`."""
+
+
 class Dialect(StrEnum):
     """The dialect of JSON Schema that a document is written in."""
 
@@ -242,6 +246,8 @@ class SchemaSet:
         self._links: dict[str, set[str]] = {}
         self._current = ""
         self.weight = 0
+        self.marked = False
+        """Whether anything that was collected is marked to be counted."""
 
     # -- collecting ------------------------------------------------------------------------
 
@@ -261,6 +267,10 @@ class SchemaSet:
             self._weights[self._current], self._links[self._current] = 0, set()
             self._schemas[self._current] = self._translate(node, at, way)
         return name
+
+    def origin(self, name: str) -> Place:
+        """Where a schema that was added stands."""
+        return self._origins[name]
 
     def resolve(self, place: Place) -> Any:
         """The value at a place.
@@ -340,6 +350,7 @@ class SchemaSet:
             return node
         if not isinstance(node, dict):
             raise refuse(place, "a schema must be an object")
+        self.marked = self.marked or MARK in node
         if not place.base and self._dialect is Dialect.OPENAPI_3_0:
             node = self._from_3_0(node, place, direction)
         self._check_identity(node, place)

@@ -28,6 +28,7 @@ from exchange.trust import RegistryState
 from mediator import delivery, metaservices, xroad
 from mediator.auditing.service import Auditing
 from mediator.checks import Checks
+from mediator.counting import Counting
 from mediator.maintenance import Maintenance
 from mediator.offers import OfferedService
 from mediator.once.book import OnceBook
@@ -106,6 +107,7 @@ class Provider:
     recorder: Recorder
     checks: Checks
     releases: Releases
+    counting: Counting
     clock: Clock
     turns: Turns
     max_url_bytes: int
@@ -163,6 +165,7 @@ class Provider:
                 delivered = await self.deliver(checked)
                 judged = await self.judge(delivered)
                 released = await self.releases.cut(judged)
+                self.counting.note(judged)
                 return self.sealer.released(recorded, released)
             except Problem as problem:
                 if did_not_happen(problem):

@@ -11,10 +11,10 @@ import re
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
-from exchange.entries import REPEATED, Entry, Kind, Side
+from exchange.entries import REPEATED, STATISTICS, Entry, Kind, Side, Statistics
 from exchange.envelope import Opened, RequestHead, ResponseHead, Signed
 from exchange.error_types import code_named
-from exchange.identifiers import ApplicationId, MemberId, ServerId
+from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.problems import Code, Problem
 from exchange.revocation import Finding, Status
 from exchange.sealed_parts import Head, SealedPart
@@ -277,6 +277,22 @@ class Recorder:
                 event=EVENT,
                 evidence=finding.digest,
                 problem=Code.CERTIFICATE_REVOKED.value if revoked else None,
+            ),
+            self.server.member,
+            None,
+        )
+
+    async def counted(self, service: ServiceId, purpose: str, statistics: Statistics) -> None:
+        """What was counted in answers of a service (:mod:`mediator.counting`)."""
+        await self.journal.record(
+            Entry(
+                kind=Kind.SYSTEM,
+                side=Side.SERVER,
+                at=self.clock.now(),
+                service=service,
+                purpose=purpose or None,
+                event=STATISTICS,
+                statistics=statistics,
             ),
             self.server.member,
             None,

@@ -7,7 +7,7 @@ Stopping, each step bounded in time and done once:
 3. the listeners stop, the administration first and that of other servers last; what is not in the
    gate (evidence, the harness, administration) has until then;
 4. the harness's further registries are no longer followed;
-5. the exactly-once book writes what waits, and closes;
+5. the exactly-once book writes what waits, and closes; what was counted in answers is recorded;
 6. backends and the link to other servers close their connections;
 7. refused connections that are not recorded yet are recorded;
 8. the endless tasks end: the registry's copy, agreements and quotas are no longer kept fresh;
@@ -41,6 +41,8 @@ from mediator.background import Background, background_tasks
 from mediator.checks import Checks
 from mediator.consumer import Consumer
 from mediator.contracts import ContractCache
+from mediator.counting import FILE as COUNTS_FILE
+from mediator.counting import Counting
 from mediator.discovery import Peers
 from mediator.erasing import Eraser
 from mediator.evidence import Evidence, seals_of
@@ -402,6 +404,11 @@ async def _provider(base: _Base, make_adapter: AdapterFactory) -> Provider:
     )
     for service in services:
         base.stack.push_async_callback(service.backend.close)
+    counting = await asyncio.to_thread(
+        Counting, settings.directory / COUNTS_FILE, base.clock, base.recorder.counted
+    )
+    base.stack.push_async_callback(counting.stop)
+    base.background.start(counting.run())
     return Provider(
         address=settings.address.rstrip("/"),
         state=base.state,
@@ -416,6 +423,7 @@ async def _provider(base: _Base, make_adapter: AdapterFactory) -> Provider:
         recorder=base.recorder,
         checks=Checks(base.recorder, limits.checked_max_bytes),
         releases=Releases(limits.checked_max_bytes),
+        counting=counting,
         clock=base.clock,
         turns=base.turns,
         max_url_bytes=limits.url_max_bytes,

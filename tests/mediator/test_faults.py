@@ -95,6 +95,7 @@ def provider(recorder: Recorder) -> Provider:
         recorder=recorder,
         checks=Checks(recorder),
         releases=Releases(),
+        counting=cast(Any, None),
         clock=SystemClock(),
         turns=Turns(4),
         max_url_bytes=8190,

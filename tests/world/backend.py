@@ -42,6 +42,8 @@ def _answers() -> dict[str, bytes]:
     return {
         "P-1": _http("200 OK", document(GOOD)),
         "P-2": _http("200 OK", document(GOOD | {"code": "P-2"})),
+        "ROADS": _http("200 OK", document(GOOD | {"sector": "roads"})),
+        "HEALTH": _http("200 OK", document(GOOD | {"sector": "health"})),
         "BROKEN": _http("200 OK", document(GOOD | {"amount": "a lot"})),
         "NOTJSON": _http("200 OK", b'{"code": "P-1", '),
         "HTML": _http("200 OK", b"<h1>It works</h1>", "text/html"),

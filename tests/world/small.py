@@ -43,6 +43,7 @@ _PROJECT = {
         "title_en": {"type": "string"},
         "title_lo": {"type": "string"},
         "amount": {"type": "number"},
+        "sector": {"enum": ["health", "roads"], "x-saphan-statistics": "sector"},
     },
     "additionalProperties": False,
 }

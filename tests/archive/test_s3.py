@@ -71,7 +71,7 @@ async def test_the_commands(settings: ArchiveSettings, tmp_path: Path) -> None:
     ):
         result = CliRunner().invoke(main, ["archive", *command, *store], env=account)
         assert result.exit_code == 0, result.output
-        answers.append(orjson.loads(result.output))
+        answers.append(orjson.loads(result.stdout))
     assert answers[0]["entries"] == answers[1]["entries"] == answers[2]["entries"] == 256
     assert_good(tmp_path / "restored", 300)
 

@@ -275,7 +275,7 @@ async def test_the_command(tmp_path: Path) -> None:
     def run(*arguments: str, code: int = 0) -> str:
         result = CliRunner().invoke(main, ["audit", "stats", str(tmp_path), *arguments])
         assert result.exit_code == code, result.output
-        return result.output
+        return result.stdout
 
     document = orjson.loads(run("--by", "service,outcome", "--format", "json"))
     table = run("--by", "service,outcome").splitlines()

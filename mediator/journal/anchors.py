@@ -26,7 +26,9 @@ from typing import Any, Protocol, Self
 from exchange.problems import Code, Problem
 
 FILE = "anchors.sqlite"
-BUSY_S = 5.0
+READ_BUSY_S = 5.0
+WRITE_BUSY_S = 0.5
+"""For so long a write waits for somebody who reads: publication must not stand still for long."""
 _PAGE = 64
 _TABLES = """
 CREATE TABLE IF NOT EXISTS anchors (
@@ -117,7 +119,7 @@ class AnchorReader:
             connection = sqlite3.connect(
                 f"{path.absolute().as_uri()}?mode=ro",
                 uri=True,
-                timeout=BUSY_S,
+                timeout=READ_BUSY_S,
                 check_same_thread=False,
                 isolation_level=None,
             )
@@ -253,7 +255,7 @@ class AnchorStore(AnchorReader):
         """
         with _readable():
             connection = sqlite3.connect(
-                journal / FILE, timeout=BUSY_S, check_same_thread=False, isolation_level=None
+                journal / FILE, timeout=WRITE_BUSY_S, check_same_thread=False, isolation_level=None
             )
             connection.execute("PRAGMA journal_mode = TRUNCATE")
             connection.execute("PRAGMA synchronous = EXTRA")

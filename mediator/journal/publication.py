@@ -50,6 +50,8 @@ INDEX_ENTRIES = 4096
 """So many entries go into the search index at once under load ..."""
 INDEX_INTERVAL_S = 2.0
 """... or those of so many seconds."""
+ANCHOR_PATIENCE_S = 30.0
+"""For so long an anchor may fail to be kept before it is told: somebody may read the file."""
 CHECKPOINT = "checkpoint"
 
 
@@ -243,6 +245,7 @@ class PublicationThread:
         self._interval_s = interval_s
         self._anchor_s = anchor_s
         self._next_anchor = 0.0
+        self._unanchored_since: float | None = None
         self._held = held
         self._forked: Problem | None = None
         self._stop: SimpleQueue[None] = SimpleQueue()
@@ -295,11 +298,23 @@ class PublicationThread:
         self.published_size = publisher.size
 
     def _anchor(self, stopping: bool) -> None:
-        """Make the last checkpoint an anchor when it is time and the log grew."""
+        """Make the last checkpoint an anchor when it is time and the log grew.
+
+        Raises:
+            OSError: it could not be kept, for longer than somebody reads the file.
+        """
         size, note = self._publisher.size, self._publisher.signed
         now = monotonic()
         if note is None or size <= self._anchors.latest_size:
             return
-        if stopping or now >= self._next_anchor:
+        if not stopping and now < self._next_anchor:
+            return
+        try:
             self._anchors.add(size, note, time())
-            self._next_anchor = now + self._anchor_s
+        except OSError:
+            self._unanchored_since = self._unanchored_since or now
+            if now > self._unanchored_since + ANCHOR_PATIENCE_S:
+                raise
+            return  # the next round tries again
+        self._unanchored_since = None
+        self._next_anchor = now + self._anchor_s

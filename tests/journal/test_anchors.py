@@ -14,6 +14,7 @@ import pytest
 
 from exchange.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from exchange.problems import Code, Problem
+from mediator.journal import publication
 from mediator.journal.anchors import FILE, AnchorReader, AnchorStore
 from mediator.journal.log import JournalSettings
 from tests.journal.world import KEY, MPI, ORIGIN, VERIFIER, entry, head_of, journal_in, until, write
@@ -50,7 +51,7 @@ async def test_a_log_that_grew_gets_anchors_and_the_last_checkpoint_is_one(tmp_p
         for number in range(3):
             await journal.record(entry(number), MPI)
             size = journal.size
-            await until(lambda: journal.anchors.latest_size == size)  # noqa: B023
+            await until(lambda: journal.anchors.latest_size == size, 30)  # noqa: B023
     anchors = list(AnchorReader.open(tmp_path).all())
     assert [anchor.size for anchor in anchors] == [1, 2, 3]
     for anchor in anchors:
@@ -66,7 +67,7 @@ async def test_anchors_are_no_more_frequent_than_the_setting_says(tmp_path: Path
         for number in range(3):
             await journal.record(entry(number), MPI)
             size = journal.size
-            await until(lambda: journal.published_size == size)  # noqa: B023
+            await until(lambda: journal.published_size == size, 30)  # noqa: B023
         assert [anchor.size for anchor in journal.anchors.all()] == [1]
     assert [anchor.size for anchor in AnchorReader.open(tmp_path).all()] == [1, 3]
 
@@ -77,6 +78,46 @@ async def test_a_log_that_did_not_grow_gets_no_anchor(tmp_path: Path) -> None:
     before = (tmp_path / FILE).read_bytes()
     await write(tmp_path, range(0), settings=OFTEN)
     assert (tmp_path / FILE).read_bytes() == before
+
+
+async def test_somebody_who_reads_the_file_holds_up_the_anchors_alone(tmp_path: Path) -> None:
+    """A backup that locks the file: checkpoints go on, nothing is told; then the anchor is kept."""
+    async with journal_in(tmp_path, OFTEN) as journal:
+        await journal.record(entry(0), MPI)
+        await until(lambda: journal.anchors.latest_size == 1, 30)
+        reader = sqlite3.connect(tmp_path / FILE, isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM anchors").fetchall()
+        for number in range(1, 4):
+            await journal.record(entry(number), MPI)
+            size = journal.size
+            await until(lambda: journal.published_size == size, 30)  # noqa: B023
+        assert journal.healthy is None
+        assert journal.anchors.latest_size == 1
+        reader.close()
+        await until(lambda: journal.anchors.latest_size == 4, 30)
+
+
+async def test_anchors_that_cannot_be_kept_are_told_and_healed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk: records and checkpoints go on, health tells, and room makes it good."""
+    monkeypatch.setattr(publication, "ANCHOR_PATIENCE_S", 0.0)
+    async with journal_in(tmp_path, OFTEN) as journal:
+        limit = journal.anchors._connection
+        (pages,) = limit.execute("PRAGMA page_count").fetchone()
+        limit.execute(f"PRAGMA max_page_count = {pages}")
+        number = 0
+        while journal.healthy is None:
+            await journal.record(entry(number), MPI)
+            number, size = number + 1, journal.size
+            await until(lambda: journal.published_size == size, 30)  # noqa: B023
+        assert "full" in str(journal.healthy)
+        await journal.record(entry(number), MPI)
+        limit.execute("PRAGMA max_page_count = 100000")
+        size = journal.size
+        await until(lambda: journal.anchors.latest_size == size, 30)
+        await until(lambda: journal.healthy is None, 30)
 
 
 def test_who_watches_is_told_of_each_new_anchor(tmp_path: Path) -> None:
@@ -155,9 +196,10 @@ def test_evidence_needs_its_anchor(tmp_path: Path) -> None:
 def test_old_anchors_are_thinned_out_to_the_last_of_each_interval(tmp_path: Path) -> None:
     """What goes is covered by what stays; newer anchors are not touched; evidence goes along."""
     store = AnchorStore.create(tmp_path)
-    for size in range(1, 101):
-        store.add(size, note_of(size), float(size))
-        store.add_token(size, "tsa", b"der")
+    with sqlite3.connect(tmp_path / FILE) as connection:
+        rows = [(size, float(size), note_of(size)) for size in range(1, 101)]
+        connection.executemany("INSERT INTO anchors VALUES (?, ?, ?)", rows)
+        connection.execute("INSERT INTO tokens SELECT size, 'tsa', note FROM anchors")
     assert store.prune(before=50, spacing_s=10) == 44
     assert [anchor.size for anchor in store.all()] == [9, 19, 29, 39, 49, *range(50, 101)]
     with sqlite3.connect(tmp_path / FILE) as connection:

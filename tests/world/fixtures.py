@@ -39,9 +39,10 @@ def world_of(
     limits: Mapping[str, Any] | None = None,
     services: Mapping[ServiceId, Mapping[str, Any]] | None = None,
     calls: Iterable[Mapping[str, Any]] = (),
+    witnesses: Mapping[str, Any] | None = None,
 ) -> Iterator[small.SmallWorld]:
     """A small world with these agreements; ``services`` change settings of MPI's services, and
-    ``calls`` are MOF's bounds of calls to them."""
+    ``calls`` are MOF's bounds of calls to them, ``witnesses`` MOF's settings of these."""
     backend = Backend()
     backend.start()
     with tempfile.TemporaryDirectory(prefix="saphan-") as name:
@@ -52,7 +53,16 @@ def world_of(
             long_ago = datetime.now(UTC) - timedelta(days=90)
             world.open_instance(Text("Lao PDR", "ສປປ ລາວ"), authorities_since=long_ago)
             mof, mpi = small.plans(folder, backend.port, *free_ports(1), limits=limits)
-            world.add_server(replace(mof, settings={**mof.settings, "calls": list(calls)}))
+            world.add_server(
+                replace(
+                    mof,
+                    settings={
+                        **mof.settings,
+                        "calls": list(calls),
+                        "witnesses": dict(witnesses or {}),
+                    },
+                )
+            )
             world.add_server(small.changed(mpi, services or {}))
             built = small.SmallWorld(world, backend)
             for agreement in agreements:

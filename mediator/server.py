@@ -3,7 +3,7 @@
 Stopping, each step bounded in time and done once:
 
 1. the gate closes: new requests get ``ShuttingDown``, ``/healthz`` says so;
-2. running exchanges drain;
+2. running exchanges drain; a server that has only just started hears its witnesses out;
 3. the listeners stop, the administration first and that of other servers last; what is not in the
    gate (evidence, the harness, administration) has until then;
 4. the harness's further registries are no longer followed;
@@ -187,6 +187,7 @@ async def open_server(
         base.background.start(base.agreements.watch(base.authorities))
         base.background.start(watched.stamping.run())
         base.background.start(watched.witnessing.cosigning.run())
+        stack.push_async_callback(watched.witnessing.cosigning.heard)
         if watched.revocations is not None:
             base.background.start(watched.revocations.run())
         base.background.start(watched.subjects.run())

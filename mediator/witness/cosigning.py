@@ -120,6 +120,7 @@ class Cosigning:
         self._folder = TileFolder(journal.directory / "log")
         self._running: dict[VerifierKey, _Running] = {}
         self._contradicted = False
+        self._heard = asyncio.Event()
         self._news = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         journal.anchors.watch(self._told)
@@ -131,6 +132,7 @@ class Cosigning:
         """
         await self._hear()
         self._journal.release()
+        self._heard.set()
         try:
             async with asyncio.TaskGroup() as group:
                 while True:
@@ -144,6 +146,15 @@ class Cosigning:
             for running in self._running.values():
                 await running.line.close()
             self._running.clear()
+
+    async def heard(self) -> None:
+        """Wait until the witnesses were heard: a stop right after a start publishes what it has.
+
+        For ``hold_s`` at most, and a moment for what that brings.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.hold_s + 1.0):
+                await self._heard.wait()
 
     @property
     def waiting_s(self) -> float:

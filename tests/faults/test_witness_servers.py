@@ -117,6 +117,7 @@ def test_a_second_history_is_not_signed_and_when_it_is_it_is_not_cosigned(
     """
     mof, keep = world.mof, world.world.directory / "keep"
     backup, right = keep / "backup", keep / "right"
+    all_cosigned(mof)
     mof.process.stop()
     shutil.copytree(data(mof), backup)
     world.world.start(mof.plan.id)
@@ -160,6 +161,17 @@ def _signs_nothing(world: SmallWorld, known: int) -> None:
     assert code == 1
     (found,) = printed["misbehaviour"]
     assert (found["misdeed"], found["known_size"]) == ("rollback", known)
+
+
+def test_a_stop_right_after_a_start_publishes(world: SmallWorld) -> None:
+    """It waits until the witnesses were heard, for a bounded time, and leaves nothing behind."""
+    world.mof.process.stop()
+    world.world.start(world.mof.plan.id)
+    world.mof.process.stop()
+    reader = JournalReader(world.mof.journal)
+    last = parse_entry(reader.entry(reader.checkpoint.size - 1))
+    world.world.start(world.mof.plan.id)
+    assert last.event == "stopped"
 
 
 def _is_found_out(world: SmallWorld, known: int) -> None:

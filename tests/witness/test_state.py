@@ -153,8 +153,8 @@ def _kill() -> None:
 def test_processes_that_race_and_are_killed_cosign_one_history(tmp_path: Path) -> None:
     """Two witnesses started on one folder by mistake, two histories offered to both, a kill.
 
-    All that was ever cosigned lies on one history, each cosignature verifies, and after the kill the
-    memory is not behind what was cosigned before.
+    All that was ever cosigned lies on one history, each cosignature verifies, and after the kill
+    the memory is not behind what was cosigned before.
     """
     directory = tmp_path / "w"
     settings = LoneWitnessSettings(name="w.example", directory=directory, logs=(str(VERIFIER),))

@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
@@ -328,7 +328,8 @@ class Revocations:
             try:
                 der = await asyncio.shield(self._list(url))
                 now = self._clock.now()
-                return await asyncio.to_thread(check_crl, der, certificate, issuer, now)
+                found = await asyncio.to_thread(check_crl, der, certificate, issuer, now)
+                return self._shared(found)
             except (Problem, Unanswered) as failure:
                 error = failure
         raise error
@@ -340,6 +341,13 @@ class Revocations:
             work = ask(url, None, "", timeout_s=self._settings.timeout_s, max_bytes=MAX_CRL_BYTES)
             task = self._lists[url] = asyncio.create_task(work)
         return task
+
+    def _shared(self, finding: Finding) -> Finding:
+        """The same finding over bytes that are in memory already: a list speaks of many."""
+        for each in self._standings.values():
+            if each.finding is not None and each.finding.der == finding.der:
+                return replace(finding, der=each.finding.der)
+        return finding
 
     def _take(self, standing: _Standing, finding: Finding, fetched_at: float) -> None:
         """Rely on a finding from now on.

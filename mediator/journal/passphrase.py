@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from exchange.problems import Code, Problem
 from mediator.journal.files import Files
 from mediator.journal.key_files import KeyFiles, unreadable
+from mediator.journal.keyring import KeyRing
 
 FILE: Final = "store.key"
 _NAME: Final = "key store"
@@ -84,6 +85,17 @@ class PassphraseKeys:
             return self._key.decrypt(nonce, rest, _KEY_CONTEXT + name.encode())
         except (InvalidTag, ValueError) as error:
             raise unreadable(name, "the key file is damaged, or of another key store") from error
+
+
+def unlocked(directory: Path, passphrase_file: Path | None) -> KeyRing:
+    """The keys of a folder for reading, opened when there is a store and a passphrase for it.
+
+    Raises:
+        Problem: ``InvalidSettings`` when it is another passphrase.
+    """
+    if passphrase_file is None or not (directory / FILE).exists():
+        return KeyRing(directory)
+    return KeyRing(directory, PassphraseKeys.open(directory, read_passphrase(passphrase_file)))
 
 
 def read_passphrase(path: Path) -> bytes:

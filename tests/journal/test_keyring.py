@@ -7,13 +7,17 @@ import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import orjson
 import pytest
+from click.testing import CliRunner
 
+from console.cli.main import main
 from exchange.entries import Sealed, parse_entry
 from exchange.problems import Code, Problem
 from mediator.journal.keyring import BLOCK, IndexName, KeyName, KeyRing
 from mediator.journal.passphrase import FILE, PassphraseKeys, read_passphrase
 from mediator.journal.reader import JournalReader
+from mediator.journal.verify import verify
 from tests.journal.world import MPI, START, FailingFiles, entry, journal_in, part, until, write
 
 DAYS = 365
@@ -245,6 +249,14 @@ async def test_a_server_reads_its_own_journal_under_a_passphrase(tmp_path: Path)
         with pytest.raises(Problem) as caught:
             copied.open(recorded, copied.ciphertext(0))
         assert caught.value.code is Code.SEALED_PART_UNREADABLE
+    verdict = verify(tmp_path)
+    assert (verdict.good, verdict.without_key) == (True, 1)
+    (tmp_path / "passphrase").write_text("correct horse\n")
+    shown = ["audit", "show", str(tmp_path), "0", "--json"]
+    closed = CliRunner().invoke(main, shown)
+    opened = CliRunner().invoke(main, [*shown, "--passphrase-file", str(tmp_path / "passphrase")])
+    assert orjson.loads(closed.stdout)["sealed"] is None
+    assert orjson.loads(opened.stdout)["sealed"]["body"] == part(0).body.decode()
 
 
 @pytest.mark.parametrize("passphrase", [b"correct", b"", b"x" * 2000])

@@ -12,7 +12,7 @@ import click
 
 from console.cli.audit.evidence import signer, surroundings_of
 from console.cli.audit.journals import one_journal, open_journals
-from console.cli.audit.options import AS_JSON, DIRECTORY
+from console.cli.audit.options import AS_JSON, DIRECTORY, PASSPHRASE_FILE
 from console.cli.audit.printing import Progress, print_json
 from console.cli.audit.verdicts import export_verdict, print_verdict
 from exchange.entries import parse_entry
@@ -62,6 +62,7 @@ _Parties: TypeAlias = tuple[ApplicationId | None, ServiceId | None]
     help="Seal certificate (PEM) of the member that signs the export.",
 )
 @AS_JSON
+@PASSPHRASE_FILE
 def export(
     directory: Path,
     number: int | None,
@@ -73,6 +74,7 @@ def export(
     seal_key: Path | None,
     seal_certificate: Path | None,
     as_json: bool,
+    passphrase_file: Path | None,
 ) -> None:
     """Export all evidence of one exchange: that of entry INDEX in DIR, or of a message id.
 
@@ -85,17 +87,17 @@ def export(
     if (number is None) == (message_id is None):
         raise click.UsageError("Name the exchange by INDEX or by --id, one of the two.")
     if number is not None:
-        first = one_journal(directory)
+        first = one_journal(directory, passphrase_file)
         entry = parse_entry(first.entry(number), f"entry {number}")
         message_id = entry.id
-        journals = open_journals([first.directory, *also])
+        journals = open_journals([first.directory, *also], passphrase_file)
         chosen = [Chosen(first, number)]
         if message_id is not None:
             parties = (entry.client, entry.service)
             chosen = _exchange(journals, message_id, parties) or chosen
     else:
         assert message_id is not None  # noqa: S101  # one of the two
-        chosen = _exchange(open_journals([directory, *also]), message_id)
+        chosen = _exchange(open_journals([directory, *also], passphrase_file), message_id)
     if not chosen:
         raise Problem(
             Code.NOT_FOUND,

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from exchange.problems import Code, Problem
+from mediator.journal.passphrase import unlocked
 from mediator.journal.reader import JournalReader, find_journals
 
 
-def open_journals(directories: Sequence[Path]) -> list[JournalReader]:
+def open_journals(
+    directories: Sequence[Path], passphrase_file: Path | None = None
+) -> list[JournalReader]:
     """The journals among and below some folders; none may be there in two copies."""
     found: dict[str, JournalReader] = {}
     for folder in find_journals(directories):
-        journal = JournalReader(folder)
+        journal = JournalReader(folder, unlocked(folder / "keys", passphrase_file))
         other = found.setdefault(journal.origin, journal)
         if other is not journal:
             raise Problem(
@@ -25,7 +28,7 @@ def open_journals(directories: Sequence[Path]) -> list[JournalReader]:
     return list(found.values())
 
 
-def one_journal(directory: Path) -> JournalReader:
+def one_journal(directory: Path, passphrase_file: Path | None = None) -> JournalReader:
     folders = find_journals([directory])
     if len(folders) > 1:
         raise Problem(
@@ -33,4 +36,4 @@ def one_journal(directory: Path) -> JournalReader:
             where=str(directory),
             detail="holds several journals; name one: " + ", ".join(map(str, folders[:10])),
         )
-    return JournalReader(folders[0])
+    return JournalReader(folders[0], unlocked(folders[0] / "keys", passphrase_file))

@@ -24,6 +24,12 @@ INDEX_DATABASE = click.option(
     metavar="URL",
     help="The search index in PostgreSQL (setting journal.index_database).",
 )
+PASSPHRASE_FILE = click.option(
+    "--passphrase-file",
+    envvar="SAPHAN_PASSPHRASE_FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Opens key files under a passphrase (setting journal.passphrase_file).",
+)
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

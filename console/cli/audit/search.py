@@ -15,7 +15,7 @@ import click
 
 from console.cli.audit.completeness import Shown, show_complete, tell_complete
 from console.cli.audit.journals import open_journals
-from console.cli.audit.options import AS_JSON, DIRECTORIES, INDEX_DATABASE, Moment
+from console.cli.audit.options import AS_JSON, DIRECTORIES, INDEX_DATABASE, PASSPHRASE_FILE, Moment
 from console.cli.audit.printing import Progress, plain, print_json
 from exchange import subjects
 from exchange.entries import Kind
@@ -82,6 +82,7 @@ from mediator.journal.reader import JournalReader
 )
 @AS_JSON
 @INDEX_DATABASE
+@PASSPHRASE_FILE
 def search(
     directories: tuple[Path, ...],
     since: datetime | None,
@@ -108,6 +109,7 @@ def search(
     recompute: bool,
     as_json: bool,
     database: str | None,
+    passphrase_file: Path | None,
 ) -> None:
     """Find entries in the journals of DIR..., newest first. All conditions must hold."""
     query = Query(
@@ -131,7 +133,7 @@ def search(
     if prove_complete and subject is None:
         raise click.UsageError("--prove-complete is about a subject; name it by --subject.")
     place = Cursor.parse(cursor) if cursor else None
-    journals = open_journals(directories)
+    journals = open_journals(directories, passphrase_file)
     if subject is not None:
         query = dataclasses.replace(query, subject=_tags(journals, subject, since, until))
     progress = Progress()

@@ -10,7 +10,7 @@ import orjson
 
 from console.cli.audit.evidence import read_authorities
 from console.cli.audit.journals import one_journal
-from console.cli.audit.options import AS_JSON, DIRECTORY
+from console.cli.audit.options import AS_JSON, DIRECTORY, PASSPHRASE_FILE
 from console.cli.audit.printing import plain, print_json
 from exchange.entries import format_time, parse_entry
 from exchange.problems import Problem
@@ -29,9 +29,12 @@ from mediator.journal.verify.times import Proven, proven_time
     help="Authorities (PEM) of time-stamps that you trust: they tell when it was recorded.",
 )
 @AS_JSON
-def show(directory: Path, number: int, ca: Path | None, as_json: bool) -> None:
+@PASSPHRASE_FILE
+def show(
+    directory: Path, number: int, ca: Path | None, as_json: bool, passphrase_file: Path | None
+) -> None:
     """Show entry INDEX of the journal in DIR, prove it, and open its sealed part if it can be."""
-    journal = one_journal(directory)
+    journal = one_journal(directory, passphrase_file)
     data = journal.entry(number)
     entry = parse_entry(data, f"entry {number}")
     checkpoint = check_proof(journal.prove(number), data, journal.key)

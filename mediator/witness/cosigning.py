@@ -35,6 +35,7 @@ from mediator.witness.known import Asked
 from mediator.witness.line import WitnessLine
 from mediator.witness.misbehaviour import Misbehaviour, Misdeed, moment
 from mediator.witness.settings import WitnessSettings
+from serving import replies
 from serving.clock import Clock
 
 FIRST_RETRY_S: Final = 0.5
@@ -225,6 +226,10 @@ class Cosigning:
                         standing,
                         Problem(Code.LOGGING_FAILED, where="anchors", detail=str(error)),
                     )
+                except Exception:
+                    # A fault of ours must not end the server, whose traffic does not need this.
+                    log.exception("witnessing_failed", witness=standing.name)
+                    self._failed(standing, replies.internal())
                 else:
                     self._succeeded(standing)
                     self._notify()

@@ -23,6 +23,7 @@ from tests.world.small import SmallWorld, wait_published
 
 AUDITOR = small.PROVINCE
 BASIS = {"en": "Law on State Inspection", "lo": "ກົດໝາຍວ່າດ້ວຍການກວດກາລັດ"}
+WAIT_S = 60.0
 DELAYED = "budget-later"
 CALLED = "crossed-1"
 PERSON = "passport:P-77"
@@ -119,7 +120,7 @@ async def _next_month(world: SmallWorld) -> None:
     origin = origin_of(world.mpi.plan.id)
     async with journal_in(world.mpi.journal, QUICK, origin=origin, key=key) as journal:
         assert await SubjectIndexing(journal, small.MPI, clock).look()
-        await until(lambda: journal.published_size == journal.size)
+        await until(lambda: journal.published_size == journal.size, WAIT_S)
 
 
 def mandates_of(world: SmallWorld, *names: str) -> list[Path]:
@@ -149,7 +150,7 @@ def published(world: SmallWorld) -> None:
     """Wait until both journals have published all that they hold."""
     for server in (world.mof, world.mpi):
         if server.process.running:
-            wait_published(server)
+            wait_published(server, WAIT_S)
 
 
 def outcomes(report: dict[str, Any]) -> dict[str, str]:

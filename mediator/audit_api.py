@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 from importlib.resources import files
@@ -18,7 +19,7 @@ from exchange import subjects
 from exchange.entries import format_time
 from exchange.problems import Code, Problem
 from exchange.proof import format_proof
-from mediator.journal.index import Cursor, Hit, Query, search
+from mediator.journal.index import Cursor, Hit, Query, open_others, search
 from mediator.journal.reader import JournalReader
 from serving.api import Api, ApiRequest, json_reply, text_reply
 from serving.backends import Headers
@@ -94,11 +95,15 @@ class AuditApi:
         page: dict[str, Any] = {"origin": reader.origin, "size": size, "entries": [], "next": None}
         if not size:
             return page
-        index = reader.kept_index(self._database, SEARCH_S)
-        try:
-            found = search([index], query, limit, cursor)
-        finally:
-            index.close()
+        with ExitStack() as stack:
+            indexes = [reader.kept_index(self._database, SEARCH_S)]
+            stack.callback(indexes[0].close)
+            if self._database is not None:
+                for other in open_others(self._database, reader.origin):
+                    stack.callback(other.close)
+                    other.give_up_after(SEARCH_S)
+                    indexes.append(other)
+            found = search(indexes, query, limit, cursor)
         page["entries"] = [_described(hit) for hit in found.hits]
         page["next"] = str(found.next) if found.next is not None else None
         return page
@@ -152,6 +157,7 @@ def _subject(headers: Headers) -> str:
 
 def _described(hit: Hit) -> dict[str, Any]:
     return {
+        "origin": hit.origin,
         "index": hit.index,
         "at": format_time(hit.at),
         "kind": hit.kind,

@@ -21,6 +21,7 @@ from exchange.agreements import (
     LIMIT_NAMES,
     MAX_QUOTA,
     Agreement,
+    Asked,
     format_agreement,
     open_agreement,
     parse_agreement,
@@ -71,6 +72,11 @@ agreement.add_command(mandate)
     multiple=True,
     help=f"NAME=NUMBER, may be repeated. Names: {', '.join(LIMIT_NAMES)}.",
 )
+@click.option(
+    "--subject-required",
+    is_flag=True,
+    help="Each call must say whom or what it is about (Exchange-Subject).",
+)
 @click.option("--id", "identifier", help="Name; made from the parties if not given.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="Where to write."
@@ -87,6 +93,7 @@ def draft(
     per_day: int | None,
     per_second: int | None,
     limits: tuple[str, ...],
+    subject_required: bool,
     identifier: str | None,
     output: Path,
     as_json: bool,
@@ -118,6 +125,8 @@ def draft(
         document["quota"] = given
     if limits:
         document["limits"] = dict(_limit(text) for text in limits)
+    if subject_required:
+        document["subject"] = Asked.REQUIRED.value
     text = orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n"
     parse_agreement(text)
     write(output, text)
@@ -288,6 +297,8 @@ def _print(found: Agreement) -> None:
         click.echo(line)
     for purpose in found.purposes:
         click.echo(f"purpose:  {purpose.code}: {purpose.legal_basis.en}")
+    if found.subject is not None:
+        click.echo(f"subject:  {found.subject.value}: each call says whom or what it is about")
     quota = {"per_day": found.quota.per_day, "per_second": found.quota.per_second}
     if calls := {name: value for name, value in quota.items() if value is not None}:
         click.echo(f"quota:    {_named(calls)}")

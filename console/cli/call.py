@@ -13,6 +13,7 @@ import orjson
 
 from exchange.identifiers import ApplicationId, ServiceId
 from exchange.problems import Code, Problem
+from exchange.subjects import HEADER, normal_subject
 from serving import client
 
 MAX_BODY_BYTES = 256 * 1024 * 1024
@@ -28,6 +29,9 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
 @click.option("--via", required=True, metavar="URL", help="Address of your security server.")
 @click.option("--method", default="GET", show_default=True, help="HTTP method.")
 @click.option("--purpose", help="Purpose code of the agreement (Exchange-Purpose).")
+@click.option(
+    "--subject", help="Whom or what it is about, as scheme:identifier (Exchange-Subject)."
+)
 @click.option("--header", "headers", multiple=True, metavar="NAME:VALUE", help="A further header.")
 @click.option("--data", help="Request body; @FILE reads a file, @- standard input.")
 @click.option("--cert", type=click.Path(path_type=Path), help="Client certificate (PEM).")
@@ -44,6 +48,7 @@ def call(
     via: str,
     method: str,
     purpose: str | None,
+    subject: str | None,
     headers: tuple[str, ...],
     data: str | None,
     cert: Path | None,
@@ -66,6 +71,9 @@ def call(
     ]
     if purpose:
         fields.append(("exchange-purpose", purpose))
+    if subject:
+        normal_subject(subject, "--subject")
+        fields.append((HEADER, subject))
     for header in headers:
         name, separator, value = header.partition(":")
         if not separator:

@@ -51,10 +51,11 @@ def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def test_a_person_is_found_over_months_and_members(journal: Path) -> None:
-    """However the identifier is written, and with other conditions; from standard input too."""
+def test_a_person_is_found_over_months_and_members(journal: Path, tmp_path: Path) -> None:
+    """However the identifier is written, and with other conditions; from a file too."""
+    (tmp_path / "person.txt").write_text("la-nid:a1\n")
     assert found(journal, "--subject", "la-nid:A1") == [7, 4, 1]
-    assert found(journal, "--subject", "-", input="la-nid:a1\n") == [7, 4, 1]
+    assert found(journal, "--subject", f"@{tmp_path}/person.txt") == [7, 4, 1]
     assert found(journal, "--subject", "la-nid:a1", "--until", "2026-10-01") == [4, 1]
     assert found(journal, "--subject", "la-nid:a1", "--id", "LA-4") == [4]
     assert found(journal, "--subject", "la-nid:a1", "--purpose", "another") == []

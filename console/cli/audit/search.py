@@ -15,6 +15,7 @@ import click
 
 from console.cli.audit.completeness import Shown, show_complete, tell_complete
 from console.cli.audit.journals import open_journals
+from console.cli.audit.mandates import subject_given
 from console.cli.audit.options import AS_JSON, DIRECTORIES, INDEX_DATABASE, PASSPHRASE_FILE, Moment
 from console.cli.audit.printing import Progress, plain, print_json
 from exchange import subjects
@@ -51,8 +52,7 @@ from mediator.journal.reader import JournalReader
 @click.option(
     "--subject",
     metavar="SCHEME:ID",
-    help="Whom or what it was about: la-nid:0123456789; - reads it from standard input. Needs the "
-    "journal's keys.",
+    help="Whom or what it was about: la-nid:0123456789, or @FILE. Needs the journal's keys.",
 )
 @click.option(
     "--limit",
@@ -190,8 +190,7 @@ def _tags(
     journals: Sequence[JournalReader], subject: str, since: datetime | None, until: datetime | None
 ) -> tuple[MonthTag, ...]:
     """The tags of a subject in all journals; each has its own."""
-    text = sys.stdin.readline().strip() if subject == "-" else subject
-    normal = subjects.normal_subject(text, "--subject")
+    normal = subjects.normal_subject(subject_given(subject))
     tags = [tag for journal in journals for tag in journal.tags(normal, since, until)]
     if not tags:
         raise Problem(

@@ -6,7 +6,7 @@ defined once (:mod:`~mediator.journal.index.tables`), and so are the questions
 """
 
 from mediator.journal.index.query import OUTCOMES, Cursor, Hit, MonthTag, Page, Query
-from mediator.journal.index.reader import IndexReader, search
+from mediator.journal.index.reader import IndexReader, open_others, search
 from mediator.journal.index.sqlite import FILE
 from mediator.journal.index.writer import IndexWriter
 
@@ -20,5 +20,6 @@ __all__ = [
     "MonthTag",
     "Page",
     "Query",
+    "open_others",
     "search",
 ]

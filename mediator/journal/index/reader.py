@@ -30,12 +30,14 @@ _SHAPES = 2000
 """Beyond so many, entries are looked through in the order of time."""
 _ROWS = 500
 _ORDER = "ORDER BY at DESC, idx DESC"
-_BY_KEY = """
-SELECT DISTINCT e.at, e.idx FROM wanted w CROSS JOIN parts p CROSS JOIN keys k CROSS JOIN entries e
-WHERE p.latest >= w.since AND p.earliest < w.until
-AND k.key BETWEEN (p.part << 47) + w.low AND (p.part << 47) + w.low + 32767
-AND e.idx = (p.part << 15) + (k.key & 32767)
-"""
+# Found first, so that no database looks for the text instead, which has no index.
+_FOUND = """found (text, place) AS MATERIALIZED (
+  SELECT w.text, (p.part << 15) + (k.key & 32767)
+  FROM wanted w CROSS JOIN parts p CROSS JOIN keys k
+  WHERE p.latest >= w.since AND p.earliest < w.until
+  AND k.key BETWEEN (p.part << 47) + w.low AND (p.part << 47) + w.low + 32767
+)"""
+_BY_KEY = "SELECT DISTINCT e.at, e.idx FROM found f CROSS JOIN entries e WHERE e.idx = f.place"
 _WANTED = "(CAST(? AS text), CAST(? AS bigint), CAST(? AS bigint), CAST(? AS bigint))"
 _ALWAYS = (-(2**62), 2**62)
 
@@ -164,7 +166,7 @@ class IndexReader:
         driver, rows = wanted
         chosen, of_shapes, values = shapes
         found: list[Any] = []
-        conditions, more = [f"e.{driver} = w.text", *conditions], list[Any]()
+        conditions, more = [f"e.{driver} = f.text", *conditions], list[Any]()
         for name in KEYS:
             if name != driver and (value := getattr(query, name)) is not None:
                 texts = [tag.tag for tag in value] if name == "subject" else [value]
@@ -177,7 +179,8 @@ class IndexReader:
             some = rows[at : at + _UNION]
             sql = (
                 "WITH wanted (text, low, since, until) AS (VALUES "
-                f"{', '.join([_WANTED] * len(some))}) {_BY_KEY} AND {' AND '.join(conditions)} "
+                f"{', '.join([_WANTED] * len(some))}), {_FOUND} {_BY_KEY} "
+                f"AND {' AND '.join(conditions)} "
                 f"{_ORDER} LIMIT {limit}"
             )
             found += self._run(sql, [value for row in some for value in row] + more)
@@ -277,6 +280,31 @@ def _wanted(query: Query) -> tuple[str, list[tuple[Any, ...]]] | None:
 def _newest(found: list[Any], limit: int) -> list[Any]:
     found.sort(reverse=True)
     return found[:limit]
+
+
+def open_others(url: str, origin: str) -> list[IndexReader]:
+    """The indexes of the other logs in a shared database: those of the member's other servers.
+
+    Raises:
+        Problem: ``SourceFailed`` when the database does not answer.
+    """
+    from mediator.journal.index.postgresql import origins
+
+    found = list[IndexReader]()
+    try:
+        for each in origins(url):
+            if each != origin:
+                found.append(IndexReader.open_database(url, each))
+    except (StoreError, OSError) as error:
+        for reader in found:
+            reader.close()
+        raise Problem(
+            Code.SOURCE_FAILED,
+            where="search index",
+            detail="its database does not answer",
+            status=503,
+        ) from error
+    return found
 
 
 def search(

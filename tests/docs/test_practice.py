@@ -183,6 +183,6 @@ def test_the_pages_lead_from_nothing_to_evidence(
                 assert "Nothing was left out." in done.stdout
             elif "audit search" in text:  # four entries, found by two of the searches
                 assert done.stdout.count("practice-1") == 8
-            verified += done.stdout.count("Verified OK")
+            verified += done.stdout.count("(RFC 9421)")
     assert answers == [{"items": [{"province": "LA-LP", "pupils": 212}], "next": None}]
     assert verified == 4

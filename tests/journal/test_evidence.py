@@ -9,18 +9,25 @@ import subprocess
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from cryptography.x509 import ReasonFlags
 
 from certs.authority import create_development_pki
+from certs.issue import Issuer
+from certs.responder import respond
+from certs.revocation import Revoked, make_crl
 from console.cli.main import main
 from exchange import asic
 from exchange.keys import signing_key
 from exchange.problems import Code, Problem
+from exchange.revocation import format_ocsp_request
 from mediator.journal.export import (
     SCRIPT,
+    Revocations,
     make_export,
     read_export,
     signed,
@@ -291,10 +298,54 @@ def test_a_record_without_its_key_is_proven_all_the_same(world: World, tmp_path:
     write_export(made, path, world.signer(MPI), world.now)
     done = check(path)
     assert done.returncode == 0, done.stdout
-    assert "entries/0-2: its sealed part cannot be opened here" in done.stdout
+    assert "entries/0-2: its sealed part cannot be opened: key LA/GOV/MPI" in done.stdout
     assert "entries/0-2: is entry 2 of LA/GOV/MPI/journal (inclusion proof)" in done.stdout
     verdict = verify_export(path)
     assert (verdict.findings, verdict.entries, verdict.opened) == ((), 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("after_s", "status"), [(None, "good"), (60, "revoked later"), (-60, "revoked before")]
+)
+@pytest.mark.parametrize("kind", ["ocsp", "crl"])
+def test_what_authorities_said_of_a_certificate_is_checked(
+    world: World, tmp_path: Path, after_s: int | None, status: str, kind: str
+) -> None:
+    """Stock openssl reads OCSP answers and CRLs: a seal revoked before it signed is a fault."""
+    seal = world.seals[MOF].certificate
+    keyid = world.key_of(MOF).keyid
+    rows = []
+    if after_s is not None:
+        at = world.now + timedelta(seconds=after_s)
+        rows = [Revoked(seal.serial_number, at, ReasonFlags.key_compromise)]
+    said = _said(world, kind, rows)
+    revocations = Revocations(**({"answers": (said,)} if kind == "ocsp" else {"lists": (said,)}))
+    around = replace(
+        world.around(), revocations=lambda name: revocations if name == keyid else Revocations()
+    )
+    made = make_export(world.chosen(0, [MPI])[:1], around)
+    name = f"revocation/{keyid}.0.{kind}"
+    path = folder_of(unsigned(made), tmp_path / "e")
+    found = faults(path)
+    if status == "revoked before":
+        assert f"{name}: the certificate was revoked before it signed" in found
+        assert findings(path)[name] is Code.CERTIFICATE_REVOKED
+    else:
+        assert (found, findings(path)) == ("", {})
+    if status == "good":
+        path = folder_of(unsigned(made | {name: _flip(said)}), tmp_path / "flipped")
+        assert name in faults(path)
+        assert name in findings(path)
+
+
+def _said(world: World, kind: str, rows: list[Revoked]) -> bytes:
+    at = world.now + timedelta(hours=1)
+    if kind == "crl":
+        return make_crl(world.pki, rows, at)
+    issued = world.pki.issue_ocsp(at=world.now)
+    request = format_ocsp_request(world.seals[MOF].certificate, world.pki.issuer.certificate)
+    responder = Issuer(issued.certificate, issued.private_key)
+    return respond(request, world.pki.issuer.certificate, responder, rows, at)
 
 
 def test_an_unsigned_export_says_so(world: World, tmp_path: Path) -> None:

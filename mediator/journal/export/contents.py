@@ -45,6 +45,7 @@ from exchange.proof import EXTENSION, format_proof
 from exchange.sealed_parts import SealedPart, format_part
 from exchange.signature import SignatureInput, parse_signature_base
 from mediator.journal.anchors import Anchor, AnchorReader
+from mediator.journal.erasures import Erasure
 from mediator.journal.reader import JournalReader
 
 DESCRIPTION = "export.json"
@@ -156,6 +157,8 @@ class _Making:
         number = len(self.origins)
         self.origins.append(journal.origin)
         folder = f"logs/{number}"
+        erasures = {index: found for index in indexes if (found := _erasure(journal, index))}
+        indexes = sorted({*indexes, *(erasure.index for erasure in erasures.values())})
         anchor = anchor_for(journal, max(indexes))
         checkpoint = journal.checkpoint_note if anchor is None else anchor.checkpoint
         self.files[f"{folder}/vkey"] = f"{journal.key}\n".encode()
@@ -168,6 +171,14 @@ class _Making:
             self.files[f"{folder}/witnesses"] = keys.encode()
         for index in indexes:
             self._add_entry(journal, index, number, checkpoint)
+            if index in erasures:
+                self._add_erasure(f"entries/{number}-{index}", erasures[index])
+
+    def _add_erasure(self, folder: str, erasure: Erasure) -> None:
+        """Say which entry tells of the erasure; that entry is in the export too."""
+        self.listed[-1]["sealed"] = Openness.ERASED.value
+        detail = f"{erasure} ({folder.partition('-')[0]}-{erasure.index})"
+        self.files[f"{folder}/{CLOSED}"] = _why("erased / ຖືກລຶບ", detail)
 
     def _add_entry(
         self, journal: JournalReader, index: int, number: int, checkpoint: bytes
@@ -192,7 +203,7 @@ class _Making:
         except Problem as problem:
             if problem.code not in {Code.NOT_FOUND, Code.ARCHIVED}:
                 raise
-            self.files[f"{folder}/{CLOSED}"] = _why(problem)
+            self.files[f"{folder}/{CLOSED}"] = _why(problem.where, problem.detail)
             return Openness.ABSENT
         self.files[f"{folder}/sealed.bin"] = ciphertext
         try:
@@ -203,7 +214,7 @@ class _Making:
             told = journal.erasure(entry, index)
             if told is not None:
                 problem = Problem(problem.code, where=problem.where, detail=str(told))
-            self.files[f"{folder}/{CLOSED}"] = _why(problem)
+            self.files[f"{folder}/{CLOSED}"] = _why(problem.where, problem.detail)
             erased = problem.code is Code.SEALED_PART_ERASED
             return Openness.ERASED if erased else Openness.CLOSED
         self.files[f"{folder}/record.key"] = f"{opened.record_key.hex()}\n".encode()
@@ -233,6 +244,18 @@ class _Making:
         for kind, documents in (("ocsp", known.answers), ("crl", known.lists)):
             for at, document in enumerate(documents):
                 self.files[f"revocation/{fingerprint}.{at}.{kind}"] = document
+
+
+def _erasure(journal: JournalReader, index: int) -> Erasure | None:
+    """The erasure that took the content of an entry; the log is asked only when it is closed."""
+    entry = parse_entry(journal.entry(index))
+    if entry.sealed is None:
+        return None
+    try:
+        journal.open(entry, journal.ciphertext(index))
+    except Problem:
+        return journal.erasure(entry, index)
+    return None
 
 
 class _Any:
@@ -307,11 +330,11 @@ def _pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(Encoding.PEM)
 
 
-def _why(problem: Problem) -> bytes:
+def _why(where: str, detail: str) -> bytes:
     return (
         "The content of this record is not in this export:\n"
         "ເນື້ອໃນຂອງບັນທຶກນີ້ ບໍ່ຢູ່ໃນຫຼັກຖານນີ້:\n\n"
-        f"{problem.where}: {problem.detail}\n\n"
+        f"{where}: {detail}\n\n"
         "The entry, its place in the log and its time are proven nevertheless.\n"
         "ແຕ່ຍັງພິສູດໄດ້ວ່າ ມີການບັນທຶກນີ້ ຢູ່ໃນບັນຊີ ແລະ ເມື່ອໃດ.\n"
     ).encode()

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 
 from cryptography import x509
+from cryptography.x509 import ocsp
 
 from exchange import sealed_parts
 from exchange.certificates import judge_seal
@@ -19,6 +20,7 @@ from exchange.envelope import REQUEST_TAG
 from exchange.identifiers import MemberId
 from exchange.keys import verifying_key
 from exchange.problems import Code, Problem
+from exchange.revocation import check_crl, check_ocsp, issuer_of
 from exchange.sealed_parts import SealedPart
 from exchange.signature import parse_signature_base
 from mediator.journal.export.contents import contents_of
@@ -158,6 +160,43 @@ def _party(entry: Entry, *, of_request: bool) -> MemberId | None:
     if of_request:
         return None if entry.client is None else entry.client.member
     return None if entry.service is None else entry.service.member
+
+
+def check_statement(
+    der: bytes,
+    where: str,
+    certificate: x509.Certificate,
+    authorities: Sequence[x509.Certificate],
+    signed_at: datetime,
+) -> None:
+    """Check what an authority said of a signer's certificate (OCSP answer or CRL).
+
+    Raises:
+        Problem: ``InvalidRevocationStatus`` when it is not the authority's word of it,
+            ``CertificateRevoked`` when it was revoked before it signed; both at ``where``.
+    """
+    issuer = issuer_of(certificate, authorities)
+    if issuer is None:
+        return  # the certificate itself is a finding then
+    try:
+        if where.endswith(".ocsp"):
+            at = ocsp.load_der_ocsp_response(der).this_update_utc
+            finding = check_ocsp(der, certificate, issuer, at)
+        else:
+            at = x509.load_der_x509_crl(der).last_update_utc
+            finding = check_crl(der, certificate, issuer, at)
+    except ValueError as error:
+        raise Problem(
+            Code.INVALID_REVOCATION_STATUS, where=where, detail="cannot be read"
+        ) from error
+    except Problem as problem:
+        raise Problem(problem.code, where=where, detail=problem.detail) from problem
+    if finding.revoked_at is not None and finding.revoked_at <= signed_at:
+        raise Problem(
+            Code.CERTIFICATE_REVOKED,
+            where=where,
+            detail=f"the certificate was revoked at {finding.revoked_at:%FT%TZ}, before it signed",
+        )
 
 
 def check_binding(answer: Message, requests: Sequence[Message]) -> bool:

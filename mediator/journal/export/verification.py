@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
@@ -15,11 +16,12 @@ from exchange import asic, cades
 from exchange.certificates import parse_certificates
 from exchange.checkpoint import open_checkpoint
 from exchange.cosignature import open_cosignature
-from exchange.entries import parse_entry
+from exchange.entries import Entry, parse_entry
 from exchange.notes import VerifierKey, parse_note
 from exchange.problems import Code, Problem
 from exchange.proof import check_proof, parse_proof
 from exchange.timestamps import check_token
+from mediator.journal.erasures import Erasure
 from mediator.journal.export import records
 from mediator.journal.export.contents import (
     CLOSED,
@@ -276,6 +278,8 @@ class _Verification:
             if openness in {Openness.CLOSED, Openness.ERASED, Openness.ABSENT}:
                 self._take(f"{folder}/{CLOSED}")
                 self.notes.append(f"{folder}: its content is not here ({openness})")
+                if openness is Openness.ERASED:
+                    self._erased(folder, index, log, entry)
             if openness in {Openness.OPEN, Openness.CLOSED, Openness.ERASED}:
                 file = f"{folder}/sealed.bin"
                 ciphertext = self._take(file)
@@ -296,6 +300,31 @@ class _Verification:
                     self.signatures += 1
                     if self.authorities:
                         records.check_signer(message, entry, certificate, self.authorities, name)
+                        self._statements(message, certificate)
+
+    def _statements(self, message: Message, certificate: x509.Certificate) -> None:
+        begin = f"revocation/{message.keyid}."
+        names = [name for name in self.files if name.startswith(begin)]
+        at = datetime.fromtimestamp(message.created, UTC)
+        for name in names:
+            with self._finding(name):
+                der = self._take(name)
+                records.check_statement(der, name, certificate, self.authorities, at)
+        if not names:
+            self.notes.append(f"{message.folder}: nothing says whether its signer was revoked")
+
+    def _erased(self, folder: str, index: int, log: int, entry: Entry) -> None:
+        """Look for the entry that says that a record was erased."""
+        for name in sorted(self.files):
+            if name.startswith(f"entries/{log}-") and name.endswith("/entry.json"):
+                other = parse_entry(self.files[name], name)
+                at = int(name.removeprefix(f"entries/{log}-").partition("/")[0])
+                if other.erased is not None and entry.sealed is not None:
+                    erasure = Erasure(at, other.at, other.erased)
+                    if erasure.covers(entry.sealed, index):
+                        self.notes[-1] = f"{folder}: {erasure}"
+                        return
+        self.notes.append(f"{folder}: the entry that tells of the erasure is not here")
 
     def _inclusion(self, folder: str, index: int, log: int, data: bytes) -> None:
         file, checkpoint = f"{folder}/{PROOF}", self.files.get(f"logs/{log}/checkpoint")

@@ -341,7 +341,8 @@ check_ocsp() {
     *) bad "$1: is not signed by a responder of the authority"; return ;;
     esac
     from=$(seconds "$(echo "$said" | sed -n 's/.*This Update: //p')")
-    status=$(echo "$said" | sed -n "s|^.*$2: ||p" | head -n 1)
+    # An answer that has ended is still good evidence of its time: openssl only warns of it.
+    status=$(echo "$said" | awk '/(^|: )(good|revoked|unknown)$/ { print $NF; exit }')
     case $status in
     good) ok "$1: the certificate was not revoked ($(echo "$said" |
         sed -n 's/.*This Update: //p'))" ;;
@@ -544,7 +545,7 @@ check_sealed() {
         return 1
     fi
     if [ ! -e "$1/sealed.bin" ]; then
-        note "$1: its sealed part is not here; closed.txt says why"
+        note "$1: its sealed part is not here: $(sed -n 4p "$1/closed.txt" 2>/dev/null)"
         return 1
     fi
     if [ "$(sha256 "$1/sealed.bin")" != "$digest" ]; then
@@ -552,7 +553,7 @@ check_sealed() {
         return 1
     fi
     if [ ! -e "$1/record.key" ]; then
-        note "$1: its sealed part cannot be opened here; closed.txt says why"
+        note "$1: its sealed part cannot be opened: $(sed -n 4p "$1/closed.txt" 2>/dev/null)"
         return 1
     fi
     # AES-256-GCM is AES-256-CTR from block 2 on; the digest above stands for its tag.

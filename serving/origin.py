@@ -14,9 +14,12 @@ from serving.waits import Phase
 TLS_SHUTDOWN_S: Final = 1.0
 
 
+_LATER_S = 5.0
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """See :class:`serving.client.Pool`; ``connect_s`` bounds the TLS handshake."""
+    """See :class:`serving.client.Pool`; ``connect_s`` bounds every connecting."""
 
     host: str
     port: int
@@ -47,7 +50,8 @@ class Origin:
                     self.port,
                     ssl=self.ssl,
                     server_hostname=(self.server_hostname or self.host) if secure else None,
-                    ssl_handshake_timeout=self.connect_s if secure else None,
+                    # Later than ours, which knows what to say.
+                    ssl_handshake_timeout=self.connect_s + _LATER_S if secure else None,
                     ssl_shutdown_timeout=TLS_SHUTDOWN_S if secure else None,
                 )
         except TimeoutError as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from console.cli.main import main
@@ -56,10 +57,19 @@ def exchange_some(world: SmallWorld, number: int) -> None:
 
 @pytest.fixture(scope="module")
 def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
-    """A journal with a past, and a fork of it, all made by exchanges."""
+    """A journal with a past, and a fork of it, all made by exchanges.
+
+    Its server has no witnesses: they would keep it from signing the fork.
+    """
     folder = tmp_path_factory.mktemp("journals")
     with small_world() as world:
         server = world.mpi
+        server.process.stop()
+        path = server.folder / "server.yaml"
+        settings = yaml.safe_load(path.read_text("utf-8")) | {"witnesses": {"peers": 0}}
+        path.write_text(yaml.safe_dump(settings, allow_unicode=True), "utf-8")
+        server.process.start()
+        server.process.wait_ready()
 
         def keep(name: str) -> Path:
             server.process.stop()

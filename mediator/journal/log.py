@@ -360,7 +360,7 @@ class Journal:
         Raises:
             Problem: ``JournalCorrupt`` or ``InvalidNote``.
         """
-        return JournalReader(self.directory, self._keyring)
+        return JournalReader(self.directory, self._keyring, may_begin=self.published_size == 0)
 
     def release(self) -> None:
         """Publish and sign from now on, where that was held at the opening."""

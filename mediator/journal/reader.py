@@ -45,11 +45,15 @@ class Opened:
 class JournalReader:
     """One journal's directory, read only."""
 
-    def __init__(self, directory: Path, keyring: KeyRing | None = None) -> None:
+    def __init__(
+        self, directory: Path, keyring: KeyRing | None = None, *, may_begin: bool = False
+    ) -> None:
         """Read the description and the checkpoint.
 
         Args:
             keyring: opens what is sealed; without one, the keys as they lie in the directory.
+            may_begin: whether tiles without a checkpoint are those of a first publication that is
+                under way, so that nothing is published yet.
 
         Raises:
             Problem: ``JournalCorrupt`` or ``InvalidNote`` when one is missing or wrong.
@@ -65,7 +69,7 @@ class JournalReader:
         try:
             self.checkpoint_note = (directory / "log" / CHECKPOINT).read_bytes()
         except FileNotFoundError as error:
-            if (directory / "log" / "tile").exists():
+            if (directory / "log" / "tile").exists() and not may_begin:
                 raise Problem(
                     Code.JOURNAL_CORRUPT,
                     where=f"log/{CHECKPOINT}",

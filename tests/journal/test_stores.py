@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from exchange.entries import parse_entry
+from exchange.problems import Code, Problem
 from mediator.journal.index import FILE as INDEX
 from mediator.journal.index import IndexReader, Query, search
 from mediator.journal.log import Journal, JournalSettings
 from mediator.journal.reader import JournalReader
+from mediator.journal.signed import SqliteSignedStore
 from tests.journal.world import (
     MPI,
     ORIGIN,
@@ -77,3 +79,23 @@ async def test_a_clock_that_jumps_changes_no_order(tmp_path: Path) -> None:
         assert [hit.index for hit in found] == [4]
         ordered = search([index], Query(), 10).hits
         assert [hit.at for hit in ordered] == sorted(moments, reverse=True)
+
+
+class Stuck(SqliteSignedStore):
+    """A store whose disk takes no checkpoint."""
+
+    def swap(self, old: bytes | None, new: bytes) -> None:
+        raise OSError("no")
+
+
+async def test_a_first_publication_under_way_is_no_damage(tmp_path: Path) -> None:
+    """Its tiles are there and its checkpoint is not yet: to the server's own readers the journal is
+    empty; whoever has the files alone cannot tell it from a checkpoint that is missing."""
+    store = Stuck(tmp_path / "last-checkpoint.sqlite")
+    async with journal_in(tmp_path, store=store) as journal:
+        await journal.record(entry(0), MPI, part(0))
+        await until(lambda: (tmp_path / "log" / "tile").exists())
+        assert journal.reader().checkpoint.size == 0
+        with pytest.raises(Problem) as caught:
+            JournalReader(tmp_path)
+        assert caught.value.code is Code.JOURNAL_CORRUPT

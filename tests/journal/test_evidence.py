@@ -22,9 +22,11 @@ from certs.responder import respond
 from certs.revocation import Revoked, make_crl
 from console.cli.main import main
 from exchange import asic
+from exchange.entries import Entry, Erased, Kind, Side, parse_entry
 from exchange.keys import signing_key
 from exchange.problems import Code, Problem
 from exchange.revocation import format_ocsp_request
+from mediator.journal.erasures import Erasure, carry_out
 from mediator.journal.export import (
     SCRIPT,
     Revocations,
@@ -36,7 +38,9 @@ from mediator.journal.export import (
     write_export,
 )
 from mediator.journal.export.contents import DESCRIPTION, ROOTS
+from mediator.journal.keyring import KeyRing
 from tests.journal.exchanges import BODY, MOF, MPI, WITNESS_KEY, World
+from tests.journal.world import QUICK, journal_in
 
 Files = dict[str, bytes]
 
@@ -129,9 +133,8 @@ def test_seals_of_every_kind_are_verified(tmp_path: Path, algorithm: str) -> Non
     world = World(tmp_path, algorithm)
     asyncio.run(world.exchange(0))
     path = tmp_path / "e.asice"
-    write_export(
-        make_export(world.chosen(0, [MPI]), world.around()), path, world.signer(MPI), world.now
-    )
+    made = make_export(world.chosen(0, [MPI])[:1], world.around())
+    write_export(made, path, world.signer(MPI), world.now)
     assert faults(path, "-c", world.root) == ""
     assert verify_export(path).findings == ()
 
@@ -304,12 +307,49 @@ def test_a_record_without_its_key_is_proven_all_the_same(world: World, tmp_path:
     assert (verdict.findings, verdict.entries, verdict.opened) == ((), 2, 0)
 
 
+def test_an_erased_record_brings_the_entry_that_tells_of_it(world: World, tmp_path: Path) -> None:
+    """Its content is gone for everybody; when, by which entry and on which ground is proven."""
+    copy = tmp_path / "mpi" / "journal"
+    shutil.copytree(world.journals[MPI], copy)
+    copied = World.__new__(World)
+    copied.__dict__.update(world.__dict__ | {"journals": {MPI: copy}})
+    sealed = parse_entry(copied.chosen(1, [MPI])[1].journal.entry(3)).sealed
+    assert sealed is not None
+    erased = Erased(sealed.key, "court order 7/2026", (sealed.leaf,))
+
+    async def erase() -> None:
+        async with journal_in(copy, QUICK, "LA/GOV/MPI/journal") as journal:
+            told = Entry(Kind.SYSTEM, Side.SERVER, world.now, event="erasure", erased=erased)
+            await journal.record(told, MPI, None)
+
+    asyncio.run(erase())
+    assert carry_out(KeyRing(copy / "keys"), [Erasure(6, world.now, erased)])
+    path = tmp_path / "e.asice"
+    write_export(
+        make_export(copied.chosen(1, [MPI]), world.around()), path, world.signer(), world.now
+    )
+    done = check(path)
+    assert done.returncode == 0, done.stdout
+    assert "entries/0-6: is entry 6 of LA/GOV/MPI/journal (inclusion proof)" in done.stdout
+    assert "NOTE  entries/0-3: its sealed part cannot be opened: erased" in done.stdout
+    assert "court order 7/2026 (entries/0-6)" in done.stdout
+    verdict = verify_export(path)
+    assert (verdict.findings, verdict.entries, verdict.opened) == ((), 3, 1)
+    assert any("by entry 6; legal ground: court order 7/2026" in each for each in verdict.notes)
+
+
 @pytest.mark.parametrize(
-    ("after_s", "status"), [(None, "good"), (60, "revoked later"), (-60, "revoked before")]
+    ("kind", "after_s", "status"),
+    [
+        ("ocsp", None, "good"),
+        ("ocsp", 60, "revoked later"),
+        ("ocsp", -60, "revoked before"),
+        ("crl", None, "good"),
+        ("crl", -60, "revoked before"),
+    ],
 )
-@pytest.mark.parametrize("kind", ["ocsp", "crl"])
 def test_what_authorities_said_of_a_certificate_is_checked(
-    world: World, tmp_path: Path, after_s: int | None, status: str, kind: str
+    world: World, tmp_path: Path, kind: str, after_s: int | None, status: str
 ) -> None:
     """Stock openssl reads OCSP answers and CRLs: a seal revoked before it signed is a fault."""
     seal = world.seals[MOF].certificate

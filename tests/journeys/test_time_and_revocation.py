@@ -147,6 +147,39 @@ def test_evidence_holds_stamps_and_what_was_said_of_certificates(
     assert "whether certificate" not in run.stdout
 
 
+def test_an_auditors_container_is_stamped(built: Built, tmp_path: Path) -> None:
+    """With --tsa the signature over an export has a time-stamp, which verify.sh finds good; an
+    authority that cannot be asked is told, and nothing is written."""
+    world = built.small
+    answer = world.call()
+    stamper = world.world.stamper
+    assert stamper is not None
+    seal, key, script = (tmp_path / name for name in ("seal.pem", "seal.key", "verify.sh"))
+    world.mof.seals[small.MOF].write(seal, key)
+    until(lambda: bool(world.hits(world.mof, id=answer.headers["x-road-id"])))
+
+    def export(stamper_url: str, output: Path) -> Any:
+        words = ["--id", answer.headers["x-road-id"], "--seal-key", key, "-o", output]
+        words += ["--seal-certificate", seal, "--tsa", stamper_url]
+        journal = str(world.mof.journal)
+        return CliRunner().invoke(main, ["audit", "export", journal, *map(str, words)])
+
+    stamped = tmp_path / "stamped.asice"
+    result = export(stamper.url, stamped)
+    assert result.exit_code == 0, result.output
+    script.write_text(SCRIPT, encoding="utf-8")
+    run = subprocess.run(
+        ["sh", script, "-c", world.world.authorities, stamped],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout
+    assert "the container existed at" in run.stdout
+    result = export("http://127.0.0.1:1/tsa", tmp_path / "not.asice")
+    assert result.exit_code == 1
+    assert "InvalidTimestamp" in result.output
+    assert not (tmp_path / "not.asice").exists()
+
+
 def test_an_outage_of_the_authority_stops_no_traffic(built: Built) -> None:
     """Calls go on, health tells; when it answers again, one stamp covers what was missed."""
     world = built.small

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,13 +11,16 @@ import click
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from console.cli.main import ProblemShown
 from exchange.certificates import fingerprint_of, parse_certificates
 from exchange.keys import signing_key
 from exchange.problems import Code, Problem
 from mediator.journal.export import Chosen, Signer, Surroundings, surroundings
+from mediator.stamping import Authority, first_token
 
 _SUFFIXES = {".pem", ".crt", ".cer"}
 _MAX_FILE_BYTES = 1 << 20
+_STAMP_S = 20.0
 
 
 def surroundings_of(
@@ -70,15 +74,25 @@ def read_authorities(path: Path | None) -> tuple[x509.Certificate, ...]:
 
 
 def signer(
-    key: Path | None, certificate: Path | None, authorities: Sequence[x509.Certificate]
+    key: Path | None,
+    certificate: Path | None,
+    authorities: Sequence[x509.Certificate],
+    stamper: str | None,
+    stamper_authorities: Path | None,
 ) -> Signer | None:
     """Who signs an export; nobody when neither file is given.
 
+    Args:
+        stamper: address of the time-stamp authority (RFC 3161) that stamps the signature.
+        stamper_authorities: who vouches for it, in PEM; else ``authorities``.
+
     Raises:
         Problem: ``InvalidSettings`` for a file that does not hold what it should.
-        UsageError: only one of the two is given.
+        UsageError: only one of the two is given, or a time-stamp is wanted without them.
     """
     if key is None and certificate is None:
+        if stamper is not None:
+            raise click.UsageError("--tsa stamps a signature: give --seal-key, too.")
         return None
     if key is None or certificate is None:
         raise click.UsageError("--seal-key and --seal-certificate go together.")
@@ -92,6 +106,16 @@ def signer(
             where=f"{key}, {certificate}",
             detail="not a private key and a certificate in PEM",
         ) from error
-    return Signer(
-        sealing, first, (*authorities, *(each for each in links if each not in authorities))
-    )
+    above = (*authorities, *(each for each in links if each not in authorities))
+    if stamper is None:
+        return Signer(sealing, first, above)
+    asked = Authority(stamper, read_authorities(stamper_authorities) or above)
+
+    def stamp(digest: bytes) -> bytes:
+        try:
+            return asyncio.run(first_token(digest, [asked], _STAMP_S))
+        except Problem as problem:  # what was asked for is not left out
+            raise ProblemShown(problem) from problem
+
+    vouching = (*above, *(each for each in asked.trusted if each not in above))
+    return Signer(sealing, first, vouching, stamp)

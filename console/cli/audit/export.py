@@ -61,6 +61,12 @@ _Parties: TypeAlias = tuple[ApplicationId | None, ServiceId | None]
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Seal certificate (PEM) of the member that signs the export.",
 )
+@click.option("--tsa", metavar="URL", help="Time-stamp authority (RFC 3161) for the signature.")
+@click.option(
+    "--tsa-certificates",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Authorities (PEM) above that of --tsa; else those that the registry lists.",
+)
 @AS_JSON
 @PASSPHRASE_FILE
 def export(
@@ -73,6 +79,8 @@ def export(
     registry: Path | None,
     seal_key: Path | None,
     seal_certificate: Path | None,
+    tsa: str | None,
+    tsa_certificates: Path | None,
     as_json: bool,
     passphrase_file: Path | None,
 ) -> None:
@@ -80,7 +88,8 @@ def export(
 
     Entries of the same message id, client and service belong together. The export holds their
     content in clear and may be read by its owner alone. With a seal key it is signed as a whole
-    (ASiC-E with CAdES); without one it is marked as not signed.
+    (ASiC-E with CAdES), and with --tsa the signature is stamped; without one it is marked as not
+    signed.
 
     Exit codes: 0 the export verifies; 1 it does not, or could not be made; 2 wrong usage.
     """
@@ -106,7 +115,7 @@ def export(
             "saphan audit search finds ids",
         )
     around = surroundings_of(chosen, certificates, registry)
-    signs = signer(seal_key, seal_certificate, around.authorities)
+    signs = signer(seal_key, seal_certificate, around.authorities, tsa, tsa_certificates)
     write_export(make_export(chosen, around), output, signs, datetime.now(UTC))
     verdict = verify_export(output)
     if as_json:

@@ -340,6 +340,8 @@ class Journal:
         if not isinstance(self._index, IndexFeed):
             return {"ok": True}
         report: dict[str, Any] = {"ok": self._index.trouble is None, "entries": self._index.indexed}
+        if self._index.first:
+            report["first"] = self._index.first
         if self._index.trouble is not None:
             report["problem"] = self._index.trouble
         return report

@@ -325,9 +325,10 @@ class JournalReader:
             ) from error
 
     def _is_ours(self, reader: IndexReader, known: int) -> bool:
-        """Whether the index is of this log, by its first and its last entry."""
+        """Whether the index is of this log, by the first entry that is here and its last."""
         with contextlib.suppress(Problem):  # a bundle is broken: verification names it
-            return all(reader.holds(at, self.entry(at)) for at in {0, known - 1} if at < known)
+            ends = {self.holdings.entries_from, known - 1}
+            return all(reader.holds(at, self.entry(at)) for at in ends if at < known)
         return True
 
     def of_message(

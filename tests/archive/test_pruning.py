@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from console.cli.audit.index import rebuild
 from exchange.entries import Entry, Kind, Side
 from exchange.problems import Code, Problem
 from exchange.proof import check_proof
@@ -21,7 +24,8 @@ from mediator.archive.settings import ArchiveSettings
 from mediator.archive.stores import FolderStore
 from mediator.journal.holdings import FILE as HOLDINGS_FILE
 from mediator.journal.holdings import PRUNED, Holdings
-from mediator.journal.index import Query, search
+from mediator.journal.index import FILE as INDEX_FILE
+from mediator.journal.index import IndexReader, Query, search
 from mediator.journal.log import Journal
 from mediator.journal.reader import JournalReader
 from mediator.journal.segments import segments_in
@@ -119,6 +123,38 @@ async def test_readers_say_where_the_rest_is(journal: Path, settings: ArchiveSet
         assert raised.value.facts["archive"] == holdings.archive
     page = search([reader.index()], Query(kind="request"), 1000)
     assert {hit.index for hit in page.hits} == set(range(512, SIZE))
+
+
+@pytest.mark.needs_postgresql
+async def test_a_missing_index_begins_behind_what_was_removed(
+    journal: Path, settings: ArchiveSettings, postgresql_url: str
+) -> None:
+    """Made anew by a server or by the command, it has what is left, and both say where it begins;
+    a next start goes on."""
+    url = postgresql_url.replace("+psycopg", "")
+    holdings = await prune(journal, settings)
+    (journal / INDEX_FILE).unlink(missing_ok=True)
+    result = await asyncio.to_thread(CliRunner().invoke, rebuild, [str(journal)])
+    assert result.exit_code == 0
+    assert "Entries 0 to 511 were removed here and are not in it; they are in the archive " in (
+        result.output
+    )
+    assert holdings.archive in result.output
+    for size in (SIZE + 2, SIZE + 3):
+        async with journal_in(
+            journal, dataclasses.replace(SMALL, index=True, index_database=url)
+        ) as opened:
+            await opened.record(entry(size - 1), MPI)
+            whole = {"ok": True, "entries": size, "first": 512}
+            await until(lambda whole=whole, opened=opened: opened.index_report() == whole, 20)
+    readers = (
+        IndexReader.open_database(url, JournalReader(journal).origin),
+        JournalReader(journal).index(),
+    )
+    for reader in readers:
+        hits = search([reader], Query(kind="request"), 1000).hits
+        assert {hit.index for hit in hits} == {*range(512, SIZE), SIZE + 1, SIZE + 2}
+        reader.close()
 
 
 async def test_what_is_absent_without_a_word_is_missing(

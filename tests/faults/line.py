@@ -117,6 +117,10 @@ class Line:
         """Be a good line again; what is in a black hole is lost."""
         self._run(self._heal())
 
+    def passed(self, way: Way) -> int:
+        """How many bytes have passed since the line was armed."""
+        return sum(crossing.passed[way] for crossing in list(self._crossings))
+
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
 

@@ -95,11 +95,11 @@ class DatabaseServer:
                 raise RuntimeError(f"{self.NAME} did not start:\n{tail}")
             time.sleep(0.03)
 
-    def stop(self) -> None:
+    def stop(self, with_signal: signal.Signals | None = None) -> None:
         """Stop, by its own process id; nothing when it does not run."""
         if self._process is None:
             return
-        self._process.send_signal(self.STOP_SIGNAL)
+        self._process.send_signal(with_signal or self.STOP_SIGNAL)
         try:
             self._process.wait(STOP_S)
         except subprocess.TimeoutExpired:

@@ -44,9 +44,22 @@ def rebuild(directories: tuple[Path, ...], database: str | None, as_json: bool) 
         with _locked(journal.directory):
             _rebuild(journal, database)
         took = time.monotonic() - begun
-        done.append({"journal": str(journal.directory), "entries": size, "seconds": round(took, 1)})
+        first = min(journal.holdings.entries_from, size)
+        done.append(
+            {
+                "journal": str(journal.directory),
+                "entries": size - first,
+                "first": first,
+                "seconds": round(took, 1),
+            }
+        )
         if not as_json:
-            click.echo(f"{journal.directory}: {size:,} entries in {took:,.1f} s")
+            click.echo(f"{journal.directory}: {size - first:,} entries in {took:,.1f} s")
+        if first and not as_json:
+            click.echo(
+                f"  Entries 0 to {first - 1:,} were removed here and are not in it; they are in "
+                f"the archive {journal.holdings.archive}"
+            )
     if as_json:
         print_json({"rebuilt": done})
     else:

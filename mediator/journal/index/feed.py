@@ -30,6 +30,8 @@ class IndexFeed:
     def __init__(self, writer: IndexWriter, folder: TileFolder) -> None:
         self.trouble: str | None = None
         self.indexed = 0
+        self.first = 0
+        """Where the index begins: later where older entries were removed before it was made."""
         self._writer = writer
         self._folder = TileFolder(folder.directory)  # of this thread
         self._wanted = 0
@@ -86,6 +88,9 @@ class IndexFeed:
             log.info("index_follows", size=self._writer.size)
         self.trouble = None
         self.indexed = self._writer.size
+        if self._writer.first != self.first:
+            self.first = self._writer.first
+            log.warning("index_begins_late", first=self.first)
 
     def _told(self, what: str, done: int, total: int) -> None:
         self.indexed = done

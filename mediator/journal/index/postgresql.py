@@ -19,7 +19,15 @@ from urllib.parse import urlsplit
 import psycopg
 
 from mediator.journal.index.store import Away, Damaged, GaveUp, Row
-from mediator.journal.index.tables import ENTRY, POSTGRESQL, SHAPE, VERSION, Batch, schema
+from mediator.journal.index.tables import (
+    ENTRY,
+    PART_BITS,
+    POSTGRESQL,
+    SHAPE,
+    VERSION,
+    Batch,
+    schema,
+)
 
 CONNECT_S = 5
 STATEMENT_S = 60
@@ -38,6 +46,11 @@ SET earliest = least(parts.earliest, excluded.earliest),
     latest = greatest(parts.latest, excluded.latest)
 """
 _INSERT_SHAPE = f"INSERT INTO shapes VALUES ({', '.join(['%s'] * (len(SHAPE) + 2))})"  # noqa: S608
+_WHOLE = """
+SELECT count(*), min(e.idx), max(e.idx), count(s.number), (SELECT count(*) FROM parts),
+    count(coalesce(e.id, e.request_id, e.trace, e.subject)) = 0 OR EXISTS (SELECT 1 FROM keys)
+FROM entries e LEFT JOIN shapes s ON s.number = e.shape
+"""
 _IN_ORDER = (
     "SET join_collapse_limit = 1; SET enable_hashjoin = off; SET enable_mergejoin = off; "
     "SET enable_seqscan = off; SET jit = off"
@@ -110,6 +123,7 @@ class PostgreSqlPlace:
                     connection.execute(f"SET search_path = saphan_index_{number}")
                     for statement in schema(POSTGRESQL):
                         connection.execute(statement)
+                _check_whole(connection)
             except BaseException:
                 connection.close()
                 raise
@@ -198,6 +212,26 @@ def _connect(url: str, settings: str = "") -> psycopg.Connection[Row]:
     )
     connection.execute(f"SET statement_timeout = '{STATEMENT_S}s'; {settings}")
     return connection
+
+
+def _check_whole(connection: psycopg.Connection[Row]) -> None:
+    """Whether anybody took or added rows: others can write where a database is shared.
+
+    Raises:
+        StoreError: ``Damaged``.
+    """
+    try:
+        row = connection.execute(_WHOLE).fetchone()
+    except psycopg.errors.QueryCanceled:
+        return  # too large to be counted in the time of a statement
+    assert row is not None  # noqa: S101  # an aggregate has a row
+    count, first, last, shaped, parts, findable = row
+    if count and (
+        (count, shaped) != (last - first + 1,) * 2
+        or not findable
+        or parts != (last >> PART_BITS) - (first >> PART_BITS) + 1
+    ):
+        raise Damaged("rows are missing")
 
 
 def _number_of(connection: psycopg.Connection[Row], origin: str) -> int | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import orjson
+import structlog
 
 from exchange.problems import Problem
 from mediator.journal.holdings import Holdings
@@ -23,6 +24,7 @@ from mediator.journal.tiles import TileFolder
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 _CATCH_UP = 4096
+log = structlog.get_logger("mediator.journal.index")
 
 
 class IndexWriter:
@@ -36,6 +38,9 @@ class IndexWriter:
     def __init__(self, place: Place | Path | str, start: int = 0) -> None:
         self.place = SqlitePlace(place) if isinstance(place, Path | str) else place
         self.size = start
+        self.first = start
+        """Where it begins: later in a pruned journal, of which it was made anew; known after
+        :meth:`catch_up`."""
         self._start = start
         self._store: Store | None = None
         self._shapes = Shapes((), 0)
@@ -49,7 +54,8 @@ class IndexWriter:
         if self._store is None:
             try:
                 self._store = self._connect()
-            except Damaged:
+            except Damaged as error:
+                self._say_anew(str(error))
                 self.place.remove()
                 self._store = self._connect()
         return self._store
@@ -88,6 +94,7 @@ class IndexWriter:
         try:
             store = self.open()
             if entries and first < self.size:
+                self._say_anew("it has other entries of these numbers")
                 store = self.renew()
             if first != self.size or not entries:
                 return
@@ -95,7 +102,8 @@ class IndexWriter:
                 self._read_shapes(store)
             store.load(batch_of(first, entries, self._shapes))
             self.size = first + len(entries)
-        except Damaged:
+        except Damaged as error:
+            self._say_anew(str(error))
             self._renewed()
         except StoreError as error:
             self.close()
@@ -128,16 +136,17 @@ class IndexWriter:
         """
         try:
             store = self.open()
-            known = self.size
-            if known > size or not self._is_of(store, folder, known, size):
+            oldest = min(Holdings.read(folder.directory.parent).entries_from, size)
+            if self.size > size or not self._is_of(store, folder, oldest, size):
+                self._say_anew("it is not of this log, or not whole")
                 self.renew()
         except StoreError as error:
             self.close()
             raise OSError(f"{self.place.name}: {error}") from error
-        oldest = min(Holdings.read(folder.directory.parent).entries_from, size)
         renewals = 0
         while self.size < size:
-            self.size = max(self.size, oldest)  # of a pruned journal, what is left is indexed
+            if self.size < oldest:  # of a pruned journal, what is left is indexed
+                self.size = self.first = oldest
             end = min(self.size + _CATCH_UP, size)
             self.add(self.size, [entry for _, entry in folder.entries(self.size, end, size)])
             renewals += self.size != end
@@ -145,14 +154,22 @@ class IndexWriter:
                 raise OSError(f"{self.place.name}: is damaged again and again")
             progress("search index", self.size, size)
 
-    def _is_of(self, store: Store, folder: TileFolder, known: int, size: int) -> bool:
-        """Whether the index is of this log, by its last entry."""
-        if known == self._start:
+    def _is_of(self, store: Store, folder: TileFolder, oldest: int, size: int) -> bool:
+        """Whether the index is of this log, by its last entry, and begins where it must."""
+        known = self.size
+        ((first,),) = store.execute("SELECT min(idx) FROM entries")
+        if first is None:
             return True
+        if first > max(self._start, oldest):
+            return False
+        self.first = first
         with contextlib.suppress(Problem):  # a bundle is broken: verification names it
             ((_, entry),) = folder.entries(known - 1, known, size)
             return holds(store, known - 1, entry)
         return True
+
+    def _say_anew(self, why: str) -> None:
+        log.warning("index_made_anew", index=self.place.name, why=why)
 
     def close(self) -> None:
         if self._store is not None:

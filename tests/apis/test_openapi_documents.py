@@ -47,8 +47,6 @@ OF_A_SERVER = {
 DOCUMENTS = (*OF_A_SERVER, "configuration")
 # Requests that fit the schema and are refused all the same: what no schema can say.
 REFUSED_BY_DESIGN = {
-    "orderHiding": "an order ends after now and within a year, and names something",
-    "liftHiding": "the order must be there",
     "createIMconf": "an instance is made once, and as the domain and instance that it is",
     "updateIMconf": "an instance stays what it is; what rights and URLs name must be there",
     "replaceIMconf": "an instance stays what it is; what rights and URLs name must be there",

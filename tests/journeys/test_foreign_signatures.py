@@ -174,8 +174,17 @@ def _auth(folder: Path) -> tuple[Path, Path]:
 
 @pytest.fixture
 def tapped() -> Iterator[tuple[SmallWorld, Wire]]:
-    """A world whose link runs through a wire tap: MPI listens elsewhere than it is registered."""
+    """A world whose link runs through a wire tap: MPI listens elsewhere than it is registered.
+
+    MOF asks nobody to cosign its journal: the wire has messages alone.
+    """
     with small_world() as world:
+        world.mof.process.stop()
+        path = world.mof.folder / "server.yaml"
+        settings = yaml.safe_load(path.read_text("utf-8")) | {"witnesses": {"peers": 0}}
+        path.write_text(yaml.safe_dump(settings, allow_unicode=True), "utf-8")
+        world.mof.process.start()
+        world.mof.process.wait_ready()
         server = world.mpi
         server.process.stop()
         (behind,) = free_ports(1)

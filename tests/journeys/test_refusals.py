@@ -200,10 +200,10 @@ def test_more_connections_than_allowed_are_turned_away_and_recorded() -> None:
                 assert set(answers) == {b""}
             _recorded(world, server, Code.OVERLOADED, since)
             metrics = small.exchange(server.url("admin"), "GET", "/metrics", {}).body.decode()
-            turned_away = (
-                f'saphan_turned_away_total{{code="ServerOverloaded",listener="{name}"}} 7.0'
-            )
-            assert turned_away in metrics
+            label = f'saphan_turned_away_total{{code="ServerOverloaded",listener="{name}"}} '
+            (counted,) = [line for line in metrics.splitlines() if line.startswith(label)]
+            # Other servers, which ask for cosignatures, may have come to a full listener, too.
+            assert float(counted.removeprefix(label)) >= 7
             for one in crowd:
                 one.close()
         deadline = time.monotonic() + 10

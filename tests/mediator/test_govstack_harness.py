@@ -308,6 +308,7 @@ async def _listen(**addresses: Any) -> Listener | None:
             watcher,
             Spools(),
             nothing,
+            nothing,
         )
         return await doors.harness(nothing, nothing)
 

@@ -32,8 +32,8 @@ from exchange.tiles import Tile, subtree_reader
 from mediator.journal.keyring import KeyRing
 from mediator.journal.log import Journal
 from mediator.journal.segments import format_record
-from mediator.journal.tiles import Edge
 from mediator.journal.verify import verify
+from serving.log.tiles import Edge
 from serving.randomness import random_bytes
 
 CONCURRENCY = (1, 16, 256)

@@ -22,8 +22,8 @@ from exchange.subject_index import EVENT
 from mediator.journal import subject_tree
 from mediator.journal.completeness import commitments
 from mediator.journal.log import Journal
-from mediator.journal.tiles import TileFolder
 from serving.clock import Clock
+from serving.log.tiles import TileFolder
 
 log = structlog.get_logger("mediator.subject_indexing")
 

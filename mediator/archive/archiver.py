@@ -57,7 +57,7 @@ from mediator.journal.holdings import Holdings
 from mediator.journal.publication import CHECKPOINT
 from mediator.journal.reader import JournalReader
 from mediator.journal.recovery import DESCRIPTION
-from mediator.journal.tiles import tiles_of_edge
+from serving.log.tiles import tiles_of_edge
 
 STATE: Final = "archive.json"
 LOCK: Final = "archive.lock"

@@ -12,9 +12,9 @@ from pathlib import Path
 from exchange.problems import Problem
 from exchange.tiles import WIDTH, Tile
 from mediator.journal import segments
-from mediator.journal.files import Files, RealFiles
 from mediator.journal.holdings import FILE as HOLDINGS_FILE
 from mediator.journal.holdings import Holdings
+from serving.log.files import Files, RealFiles
 
 
 def remove(directory: Path, holdings: Holdings, files: Files | None = None) -> int:

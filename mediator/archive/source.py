@@ -22,7 +22,7 @@ from mediator.archive.stores import Content, Stored, describe
 from mediator.journal import segments
 from mediator.journal.reader import JournalReader
 from mediator.journal.segments import Broken
-from mediator.journal.tiles import TileFolder
+from serving.log.tiles import TileFolder
 
 _NOTHING: Final = sha256(b"").hexdigest()
 

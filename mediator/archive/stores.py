@@ -19,7 +19,7 @@ from typing import Protocol
 
 from exchange.problems import Code, Problem
 from mediator.archive.settings import S3, ArchiveSettings
-from mediator.journal.files import Files, RealFiles
+from serving.log.files import Files, RealFiles
 
 CHUNK = 1 << 20
 Content = Path | bytes

@@ -27,7 +27,7 @@ import orjson
 from exchange.documents import format_document
 from exchange.problems import Code, Problem
 from mediator.journal.reader import JournalReader
-from mediator.journal.tiles import TileFolder
+from serving.log.tiles import TileFolder
 
 FOLDER: Final = "statistics"
 STATE: Final = "tables.json"

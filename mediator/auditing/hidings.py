@@ -26,7 +26,7 @@ import orjson
 from exchange.documents import Node, parse_document
 from exchange.entries import format_time
 from exchange.problems import Code, Problem
-from mediator.journal.files import RealFiles
+from serving.log.files import RealFiles
 
 if TYPE_CHECKING:
     from mediator.auditing.scope import Facts

@@ -22,7 +22,7 @@ from mediator.journal import subject_tree
 from mediator.journal.index import IndexReader, MonthTag, Query
 from mediator.journal.reader import JournalReader
 from mediator.journal.subject_tree import Progress, SubjectTree
-from mediator.journal.tiles import TileFolder
+from serving.log.tiles import TileFolder
 
 _MOST = 10_000
 

@@ -26,10 +26,10 @@ import orjson
 from exchange.entries import ERASURE, Erased, Sealed, parse_entry
 from exchange.identifiers import MemberId
 from exchange.problems import Problem
-from mediator.journal.files import Files, RealFiles
 from mediator.journal.holdings import Holdings
 from mediator.journal.keyring import IndexName, KeyName, KeyRing
-from mediator.journal.tiles import TileFolder
+from serving.log.files import Files, RealFiles
+from serving.log.tiles import TileFolder
 
 FILE: Final = "erasures.json"
 _MARK: Final = f'"event":"{ERASURE}"'.encode()

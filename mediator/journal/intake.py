@@ -38,8 +38,8 @@ from time import monotonic
 
 from exchange.problems import Code, Problem
 from mediator.journal import segments
-from mediator.journal.files import Files
 from mediator.journal.segments import Position
+from serving.log.files import Files
 
 _PROBE = bytes(4096)
 _STRETCH = 1 << 20

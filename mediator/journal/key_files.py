@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from exchange.problems import Code, Problem
-from mediator.journal.files import Files, RealFiles
+from serving.log.files import Files, RealFiles
 
 SUFFIX: Final = ".key"
 _MAGIC: Final = b"saphan-key\x01"

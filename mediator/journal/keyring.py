@@ -30,8 +30,8 @@ from exchange.entries import Sealed
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
 from exchange.puncturable import LEAVES, SEED_SIZE, Cover
-from mediator.journal.files import Files
 from mediator.journal.key_files import SUFFIX, KeyEncryption, KeyFiles, unreadable
+from serving.log.files import Files
 from serving.randomness import random_bytes
 
 BLOCK: Final = 1 << 24

@@ -30,7 +30,6 @@ from exchange.problems import Code, Problem
 from exchange.sealed_parts import SealedPart, commitment, format_part, parse_part
 from mediator.journal import recovery, segments
 from mediator.journal.anchors import AnchorStore
-from mediator.journal.files import Files, RealFiles
 from mediator.journal.index import FILE as INDEX_FILE
 from mediator.journal.index import IndexWriter
 from mediator.journal.index.feed import IndexFeed
@@ -40,7 +39,8 @@ from mediator.journal.publication import PublicationThread, Publisher
 from mediator.journal.reader import JournalReader
 from mediator.journal.signed import FILE as SIGNED_FILE
 from mediator.journal.signed import SignedStore, SqliteSignedStore
-from mediator.journal.tiles import TileFolder
+from serving.log.files import Files, RealFiles
+from serving.log.tiles import TileFolder
 from serving.settings import setting
 
 LOCK = "journal.lock"

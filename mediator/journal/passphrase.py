@@ -19,9 +19,9 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from exchange.problems import Code, Problem
-from mediator.journal.files import Files
 from mediator.journal.key_files import KeyFiles, unreadable
 from mediator.journal.keyring import KeyRing
+from serving.log.files import Files
 
 FILE: Final = "store.key"
 _NAME: Final = "key store"

@@ -37,13 +37,13 @@ from exchange.problems import Code, Problem
 from exchange.tiles import WIDTH, Tile
 from mediator.journal import segments
 from mediator.journal.anchors import AnchorStore
-from mediator.journal.files import Files
 from mediator.journal.index import IndexWriter
 from mediator.journal.index.feed import IndexFeed
 from mediator.journal.intake import KEPT_ENTRIES, Committed, Intake
 from mediator.journal.segments import Position
 from mediator.journal.signed import SignedStore
-from mediator.journal.tiles import Edge, TileFolder
+from serving.log.files import Files
+from serving.log.tiles import Edge, TileFolder
 
 ROUND_ENTRIES = 8192
 INDEX_ENTRIES = 4096

@@ -30,8 +30,8 @@ from mediator.journal.index import IndexReader, IndexWriter, MonthTag
 from mediator.journal.keyring import KeyRing
 from mediator.journal.publication import CHECKPOINT
 from mediator.journal.recovery import DESCRIPTION, Description
-from mediator.journal.tiles import TileFolder
 from mediator.journal.verify import Progress, check_part
+from serving.log.tiles import TileFolder
 
 
 @dataclass(frozen=True, slots=True)

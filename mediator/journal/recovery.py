@@ -35,12 +35,12 @@ from exchange.problems import Code, Problem
 from mediator.journal import segments
 from mediator.journal.anchors import FILE as ANCHORS_FILE
 from mediator.journal.anchors import AnchorReader
-from mediator.journal.files import Files
 from mediator.journal.holdings import Holdings
 from mediator.journal.publication import CHECKPOINT
 from mediator.journal.segments import Broken, Position
 from mediator.journal.signed import SignedStore
-from mediator.journal.tiles import Edge, TileFolder
+from serving.log.files import Files
+from serving.log.tiles import Edge, TileFolder
 
 DESCRIPTION = "journal.json"
 _MAX_DESCRIPTION = 10_000

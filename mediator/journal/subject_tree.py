@@ -21,7 +21,7 @@ from exchange import merkle
 from exchange.entries import SubjectIndex
 from exchange.problems import Code, Problem
 from exchange.subject_index import Answer, Leaf, format_line
-from mediator.journal.tiles import TileFolder
+from serving.log.tiles import TileFolder
 
 FOLDER = "subjects"
 Progress: TypeAlias = Callable[[str, int, int], None]

@@ -30,13 +30,13 @@ from exchange.witness import SIZE_TYPE, Submission, format_submission, read_cosi
 from mediator.journal.anchors import Anchor
 from mediator.journal.log import Journal
 from mediator.journal.publication import CHECKPOINT
-from mediator.journal.tiles import TileFolder
 from mediator.witness.known import Asked
 from mediator.witness.line import WitnessLine
 from mediator.witness.misbehaviour import Misbehaviour, Misdeed, moment
 from mediator.witness.settings import WitnessSettings
 from serving import replies
 from serving.clock import Clock
+from serving.log.tiles import TileFolder
 
 FIRST_RETRY_S: Final = 0.5
 LOOK_S: Final = 5.0

@@ -17,8 +17,8 @@ from exchange import merkle
 from exchange.checkpoint import Checkpoint, open_checkpoint
 from mediator.journal import segments
 from mediator.journal.recovery import DESCRIPTION, Description
-from mediator.journal.tiles import TileFolder
 from mediator.journal.verify import verify
+from serving.log.tiles import TileFolder
 
 POLL_S = 0.005
 

@@ -25,7 +25,7 @@ import pytest
 
 from mediator.journal.index import IndexReader, IndexWriter, Query
 from mediator.journal.index.postgresql import PostgreSqlPlace
-from mediator.journal.tiles import TileFolder
+from serving.log.tiles import TileFolder
 from tests.faults import journals
 from tests.faults.line import Act, Fault, Line, Way
 from tests.faults.test_disk_full import small_disk

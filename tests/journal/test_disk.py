@@ -16,9 +16,9 @@ import pytest
 from exchange.entries import parse_entry
 from exchange.problems import Code, Problem
 from mediator.journal import segments
-from mediator.journal.files import RealFiles
 from mediator.journal.log import Journal, JournalSettings
 from mediator.journal.reader import JournalReader
+from serving.log.files import RealFiles
 from tests.journal.world import (
     MPI,
     STILL,

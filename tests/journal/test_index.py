@@ -25,7 +25,7 @@ from mediator.journal.index.postgresql import PostgreSqlPlace, origins
 from mediator.journal.index.sqlite import SqlitePlace
 from mediator.journal.index.store import Place
 from mediator.journal.reader import JournalReader
-from mediator.journal.tiles import TileFolder
+from serving.log.tiles import TileFolder
 from tests.journal.world import (
     CLIENT,
     MPI,

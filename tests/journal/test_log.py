@@ -15,12 +15,12 @@ from exchange.entries import parse_entry
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
 from mediator.journal import segments
-from mediator.journal.files import RealFiles
 from mediator.journal.index import FILE as INDEX_FILE
 from mediator.journal.index import IndexReader
 from mediator.journal.keyring import BLOCK, DEFAULT_DAYS
 from mediator.journal.log import JournalSettings
 from mediator.journal.reader import JournalReader
+from serving.log.files import RealFiles
 from tests.journal.world import (
     MPI,
     QUICK,

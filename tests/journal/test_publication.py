@@ -28,7 +28,7 @@ from mediator.journal.publication import Publisher
 from mediator.journal.segments import Position
 from mediator.journal.signed import FILE as SIGNED_FILE
 from mediator.journal.signed import LastSigned, SqliteSignedStore
-from mediator.journal.tiles import Edge
+from serving.log.tiles import Edge
 from tests.exchange.test_tiles import build
 from tests.journal.world import (
     KEY,

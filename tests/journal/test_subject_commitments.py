@@ -23,9 +23,9 @@ from mediator.journal import subject_tree
 from mediator.journal.completeness import commitments, complete
 from mediator.journal.log import Journal
 from mediator.journal.reader import JournalReader
-from mediator.journal.tiles import TileFolder
 from mediator.subject_indexing import SubjectIndexing, is_due
 from serving.clock import SystemClock
+from serving.log.tiles import TileFolder
 from tests.journal.test_subject_search import run
 from tests.journal.world import (
     MPI,

@@ -16,10 +16,10 @@ from exchange.notes import VerifierKey
 from exchange.problems import Code, Problem
 from exchange.tiles import ENTRIES, Tile
 from mediator.journal import segments
-from mediator.journal.files import RealFiles
 from mediator.journal.log import JournalSettings
-from mediator.journal.tiles import Edge, TileFolder
 from mediator.journal.verify import MAX_FINDINGS, Finding, verify
+from serving.log.files import RealFiles
+from serving.log.tiles import Edge, TileFolder
 from tests.journal.world import (
     KEY,
     MPI,

@@ -21,11 +21,11 @@ from exchange.entries import Entry, Kind, Side
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.notes import VerifierKey
 from exchange.sealed_parts import Head, SealedPart
-from mediator.journal.files import RealFiles
 from mediator.journal.keyring import KeyRing
 from mediator.journal.log import Journal, JournalSettings
-from mediator.journal.tiles import TileFolder
 from mediator.journal.verify import Verdict, verify
+from serving.log.files import RealFiles
+from serving.log.tiles import TileFolder
 
 ORIGIN = "journal.test/LA/GOV/MPI/ss1/0"
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))

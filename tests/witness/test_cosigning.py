@@ -201,7 +201,7 @@ async def test_a_witness_keeps_the_proof_of_a_fork_whoever_shows_it(tmp_path: Pa
         assert (await submit(asked, 6, (b"x" * 32,) * 4, shown))[0] == 422
         assert witness.witness.kept.all() == []
         from exchange import merkle
-        from mediator.journal.tiles import TileFolder
+        from serving.log.tiles import TileFolder
 
         proof = merkle.prove_consistency(6, 11, TileFolder(other / "log").subtrees(11))
         for _ in range(2):

@@ -19,7 +19,7 @@ from mediator.journal.index import FILE, IndexWriter
 from mediator.journal.index.store import StoreError
 from mediator.journal.log import LOCK
 from mediator.journal.reader import JournalReader
-from mediator.journal.tiles import TileFolder
+from serving.log.tiles import TileFolder
 
 
 @click.group()

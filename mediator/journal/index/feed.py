@@ -14,7 +14,7 @@ import structlog
 
 from exchange.problems import Problem
 from mediator.journal.index.writer import IndexWriter
-from mediator.journal.tiles import TileFolder
+from serving.log.tiles import TileFolder
 
 RETRY_S = 2.0
 CLOSE_S = 10.0

@@ -20,7 +20,7 @@ from mediator.journal.holdings import Holdings
 from mediator.journal.index.sqlite import SqlitePlace
 from mediator.journal.index.store import Damaged, Place, Store, StoreError
 from mediator.journal.index.tables import Shapes, batch_of, to_milliseconds
-from mediator.journal.tiles import TileFolder
+from serving.log.tiles import TileFolder
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 _CATCH_UP = 4096

@@ -18,8 +18,8 @@ from exchange.policy import Policy
 from exchange.problems import Code, Problem
 from mediator.journal.anchors import FILE, Anchor, AnchorReader
 from mediator.journal.publication import CHECKPOINT
-from mediator.journal.tiles import TileFolder
 from mediator.journal.verify.findings import Finding
+from serving.log.tiles import TileFolder
 
 COMPARED: Final = 1000
 LOOKED_AT: Final = 10_000

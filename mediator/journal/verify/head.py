@@ -16,8 +16,8 @@ from mediator.journal.holdings import PRUNED, Holdings
 from mediator.journal.publication import CHECKPOINT
 from mediator.journal.recovery import DESCRIPTION
 from mediator.journal.signed import FILE as SIGNED_FILE
-from mediator.journal.tiles import TileFolder
 from mediator.journal.verify.findings import Findings
+from serving.log.tiles import TileFolder
 
 
 def check_head(

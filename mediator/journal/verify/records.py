@@ -23,10 +23,10 @@ from mediator.journal import segments
 from mediator.journal.holdings import Holdings
 from mediator.journal.keyring import KeyRing, MemberKey
 from mediator.journal.segments import Broken, Position
-from mediator.journal.tiles import TileFolder
 from mediator.journal.verify.findings import Counts, Finding, Findings, Progress, TooManyError
 from mediator.journal.verify.tree import Log
 from mediator.journal.verify.workers import Workers
+from serving.log.tiles import TileFolder
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,8 @@ from exchange.timestamps import Timestamp, check_token
 from mediator.journal.anchors import FILE, Anchor, AnchorReader
 from mediator.journal.evidence import EVENT, EvidenceReader, Statement
 from mediator.journal.evidence import FILE as EVIDENCE_FILE
-from mediator.journal.tiles import TileFolder
 from mediator.journal.verify.findings import Finding
+from serving.log.tiles import TileFolder
 
 CHECKED: Final = 1000
 

@@ -19,10 +19,10 @@ from exchange.problems import Code, Problem
 from exchange.tiles import ENTRIES, FULL_TILE_SIZE, WIDTH, Tile, parse_bundle, tile_at
 from mediator.journal import segments
 from mediator.journal.publication import CHECKPOINT
-from mediator.journal.tiles import TileFolder
 from mediator.journal.verify.findings import Finding, Findings, Progress, TooManyError
 from mediator.journal.verify.reached import Edge
 from mediator.journal.verify.workers import Workers
+from serving.log.tiles import TileFolder
 
 UNIT_TILES = WIDTH
 """Tiles of leaves in a unit of work: 65,536 entries."""

@@ -31,7 +31,7 @@ from exchange.tiles import (
     tile_at,
     tiles_of,
 )
-from mediator.journal.files import Files
+from serving.log.files import Files
 
 
 class Edge:

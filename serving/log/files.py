@@ -1,4 +1,4 @@
-"""The outer world of the journal: every operation that changes a disk, in one interface.
+"""The outer world of a log: every operation that changes a disk, in one interface.
 
 Tests replace it to make each operation fail, and to make each "fail" although it took effect.
 Reading is not part of it: what is read is checked anyway.

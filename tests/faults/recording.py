@@ -8,12 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.journal.world import MPI, QUICK, entry, journal_in, part
+from tests.services.saying import own_channel
 
 AT_ONCE = 8
 
 
 async def record(directory: Path, url: str) -> None:
-    """Record, and print the id of each entry that is acknowledged."""
+    """Record, and say the id of each entry that is acknowledged."""
+    say = own_channel()
     async with journal_in(directory, replace(QUICK, index_database=url)) as journal:
         first = journal.size
 
@@ -21,7 +23,7 @@ async def record(directory: Path, url: str) -> None:
             for number in range(first + place, sys.maxsize, AT_ONCE):
                 name = f"LA-{first}-{number}"
                 await journal.record(entry(number, id=name), MPI, part(number))
-                print(name, flush=True)
+                say(name)
 
         await asyncio.gather(*map(some, range(AT_ONCE)))
 

@@ -256,11 +256,13 @@ def test_what_was_added_survives_a_kill(tmp_path: Path) -> None:
     script = (
         "import sys\nfrom pathlib import Path\n"
         "from mediator.journal.anchors import AnchorStore\n"
+        "from tests.services.saying import own_channel\n"
+        "say = own_channel()\n"
         "store = AnchorStore.create(Path(sys.argv[1]))\n"
         "for size in range(1, 10**6):\n"
         "    store.add(size, b'note %d\\n\\nx' % size, 1.0)\n"
         "    store.add_token(size, 'tsa', b'der' * 500)\n"
-        "    print(size, flush=True)\n"
+        "    say(size)\n"
     )
     for _ in range(3):
         with subprocess.Popen(
@@ -269,7 +271,7 @@ def test_what_was_added_survives_a_kill(tmp_path: Path) -> None:
             assert process.stdout is not None
             said = [int(process.stdout.readline()) for _ in range(20)]
             process.send_signal(signal.SIGKILL)
-            said += [int(line) for line in process.stdout if line.endswith(b"\n")]
+            said += [int(line) for line in process.stdout]
         store = AnchorStore.create(tmp_path)
         for size in said:
             anchor = store.at_size(size)

@@ -232,19 +232,21 @@ async def test_a_damaged_store_is_said(tmp_path: Path) -> None:
 
 
 CHILD = """
-import asyncio, os, sys
+import asyncio, sys
 from pathlib import Path
 from mediator.journal.log import JournalSettings
 from tests.journal.world import MPI, entry, part, journal_in
+from tests.services.saying import own_channel
 
 async def main(directory, first):
+    say = own_channel()
     settings = JournalSettings(publish_interval_s=0.01, segment_max_bytes=400_000)
     async with journal_in(directory, settings) as journal:
         numbers = iter(range(first, first + 10**9))
         async def producer():
             for number in numbers:
                 receipt = await journal.record(entry(number), MPI, part(number))
-                os.write(1, f"{receipt.index} {number}\\n".encode())
+                say(f"{receipt.index} {number}")
         await asyncio.gather(*(producer() for _ in range(32)))
 
 asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))
@@ -273,8 +275,8 @@ def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
                     notes.add(checkpoint.read_bytes())
                 time.sleep(0.003)
             child.send_signal(signal.SIGKILL)
-            lines = (first + child.stdout.read()).decode().split("\n")
-        for line in lines[:-1]:
+            lines = (first + child.stdout.read()).decode().splitlines()
+        for line in lines:
             index, number = map(int, line.split())
             assert index not in acknowledged
             acknowledged[index] = number

@@ -8,10 +8,14 @@ from typing import Any
 
 import click
 import orjson
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from exchange.certificates import parse_certificates
 from exchange.problems import Code, Problem
 
 MAX_FILE_BYTES = 1 << 20
+FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 
 
 def tell(document: dict[str, Any]) -> None:
@@ -69,3 +73,38 @@ def write(path: Path, data: bytes) -> None:
         raise Problem(
             Code.INVALID_SETTINGS, where=str(path), detail=f"cannot be written: {error.strerror}"
         ) from error
+
+
+def private_key(path: Path) -> Any:
+    """The private key of a file (PEM).
+
+    Raises:
+        Problem: ``InvalidSettings``.
+    """
+    try:
+        return load_pem_private_key(read(path), None)
+    except (ValueError, TypeError) as error:
+        raise Problem(
+            Code.INVALID_SETTINGS, where="--key", detail=f"{path} holds no PEM private key"
+        ) from error
+
+
+def authorities(path: Path) -> list[x509.Certificate]:
+    """The authorities that seals must chain to.
+
+    Raises:
+        Problem: ``InvalidSettings``.
+    """
+    return certificates(path, "--ca")
+
+
+def certificates(path: Path, where: str) -> list[x509.Certificate]:
+    """The certificates of a file (PEM), at least one.
+
+    Raises:
+        Problem: ``InvalidSettings``, or ``InvalidDocument`` for what is no PEM.
+    """
+    found = list(parse_certificates(read(path)))
+    if not found:
+        raise Problem(Code.INVALID_SETTINGS, where=where, detail=f"{path} holds no PEM certificate")
+    return found

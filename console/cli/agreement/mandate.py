@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 import orjson
 
-from console.cli.agreement_files import moment, purposes, tell, write
+from console.cli.agreement.files import moment, purposes, tell, write
 from console.cli.options import JSON
 from exchange.agreements import Agreement, Kind, parse_agreement
 from exchange.agreements.mandate import CONTENT, FIELDS

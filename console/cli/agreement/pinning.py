@@ -1,0 +1,93 @@
+"""`saphan agreement pin`: the provider's server obeys an agreement from then on."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from console.cli.agreement.files import FILE, authorities, moment, read, tell, write
+from console.cli.options import JSON
+from exchange.agreements import Agreement, open_agreement, read_agreement
+from exchange.problems import Code, Problem
+
+
+@click.command()
+@FILE
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="The folder that the provider's server reads (setting `agreements`).",
+)
+@click.option(
+    "--ca",
+    type=click.Path(exists=True, path_type=Path),
+    required=True,
+    help="Authorities that the seals must chain to (PEM).",
+)
+@JSON
+def pin(file: Path, folder: Path, ca: Path, as_json: bool) -> None:
+    """Verify both seals of FILE and place it in FOLDER, where the provider's server obeys it."""
+    sealed = read(file)
+    now = datetime.now(UTC)
+    found = open_agreement(sealed, authorities(ca), now)
+    if found.valid_until <= now:
+        raise Problem(
+            Code.AGREEMENT_EXPIRED,
+            where=str(file),
+            detail=f"it ended at {moment(found.valid_until)}; nothing was pinned",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{found.id}.jws"
+    _refuse_replacing(target, found)
+    temporary = folder / f".{found.id}.tmp"
+    write(temporary, sealed)
+    os.replace(temporary, target)
+    if as_json:
+        tell(
+            {
+                "file": str(target),
+                "agreement": found.id,
+                "consumer": str(found.consumer),
+                "valid_from": moment(found.valid_from),
+                "valid_until": moment(found.valid_until),
+            }
+        )
+        return
+    click.echo(
+        f"{target}: in force for {found.consumer} {_period(found, now)}; "
+        "the server that reads this folder takes it within a second."
+    )
+
+
+def _refuse_replacing(target: Path, new: Agreement) -> None:
+    """A name that others chose too, or an older version, does not push out what is in force."""
+    if not target.exists():
+        return
+    try:
+        old, _ = read_agreement(read(target))
+    except Problem:
+        return  # it opens nothing
+    if (old.provider, old.consumer) != (new.provider, new.consumer):
+        raise Problem(
+            Code.CONFLICT,
+            where=str(target),
+            detail=f"holds another agreement of this name, for {old.consumer}; nothing was pinned. "
+            "Have this one sealed under another id",
+        )
+    if old.version > new.version:
+        raise Problem(
+            Code.CONFLICT,
+            where=str(target),
+            detail=f"holds version {old.version}, this is {new.version}; nothing was pinned. "
+            "To go back, remove that file first",
+        )
+
+
+def _period(found: Agreement, now: datetime) -> str:
+    begins = f"from {moment(found.valid_from)} " if found.valid_from > now else ""
+    return f"{begins}until {moment(found.valid_until)}"

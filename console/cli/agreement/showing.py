@@ -1,0 +1,68 @@
+"""`saphan agreement show`: what an agreement says, for people."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from console.cli.agreement.files import FILE, MAX_FILE_BYTES, authorities, moment, read
+from console.cli.agreement.mandate import mandate_lines
+from exchange.agreements import (
+    Agreement,
+    format_agreement,
+    open_agreement,
+    parse_agreement,
+    read_agreement,
+)
+
+
+@click.command()
+@FILE
+@click.option("--ca", type=click.Path(exists=True, path_type=Path), help="Verify the seals too.")
+@click.option("--json", "as_json", is_flag=True, help="Print the document as JSON.")
+def show(file: Path, ca: Path | None, as_json: bool) -> None:
+    """Show an agreement, sealed or not."""
+    document = read(file)
+    sealed_by = 0
+    if b'"signatures"' in document[:MAX_FILE_BYTES]:
+        found, seals = read_agreement(document)
+        sealed_by = len(seals)
+        if ca is not None:
+            open_agreement(document, authorities(ca), datetime.now(UTC))
+    else:
+        found = parse_agreement(document)
+    if as_json:
+        click.echo(format_agreement(found).decode())
+        return
+    _print(found)
+    click.echo(f"seals: {sealed_by}" + (", verified" if ca is not None and sealed_by else ""))
+
+
+def _print(found: Agreement) -> None:
+    click.echo(f"{found.id} (version {found.version}): {found.title.en} / {found.title.lo}")
+    click.echo(f"provider: {found.provider}\nconsumer: {found.consumer}")
+    for grant in found.grants:
+        click.echo(f"service:  {grant.service}")
+        for endpoint in grant.endpoints:
+            click.echo(f"  {endpoint.method} {endpoint.path}")
+        click.echo(f"  fields: {', '.join(grant.fields)}")
+    for line in mandate_lines(found):
+        click.echo(line)
+    for purpose in found.purposes:
+        click.echo(f"purpose:  {purpose.code}: {purpose.legal_basis.en}")
+    if found.subject is not None:
+        click.echo(f"subject:  {found.subject.value}: each call says whom or what it is about")
+    quota = {"per_day": found.quota.per_day, "per_second": found.quota.per_second}
+    if calls := {name: value for name, value in quota.items() if value is not None}:
+        click.echo(f"quota:    {_named(calls)}")
+    if limits := found.limits.given():
+        click.echo(f"limits:   {_named(limits)}")
+    now = datetime.now(UTC)
+    state = "; not yet" if found.valid_from > now else "; ended" if found.valid_until <= now else ""
+    click.echo(f"valid:    {moment(found.valid_from)} to {moment(found.valid_until)}{state}")
+
+
+def _named(values: dict[str, int]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())

@@ -1,0 +1,40 @@
+"""The group `saphan registry`, and the options that its commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+PATH = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def registry() -> None:
+    """Run the registry, register members and services, approve, look up."""
+
+
+def CLIENT(command: Command) -> Command:
+    for option in (
+        click.option(
+            "--api-key",
+            envvar="SAPHAN_API_KEY",
+            default="",
+            help="API key, or @FILE; else SAPHAN_API_KEY.",
+        ),
+        click.option(
+            "--registry",
+            "url",
+            envvar="SAPHAN_REGISTRY",
+            required=True,
+            show_envvar=True,
+            metavar="URL",
+            help="Address of the registry.",
+        ),
+    ):
+        command = option(command)
+    return command

@@ -1,0 +1,45 @@
+"""API keys of the registry."""
+
+from __future__ import annotations
+
+import click
+
+from console.cli.options import JSON
+from console.cli.registry.group import CLIENT, registry
+from console.cli.registry.shared import client_of, table, tell
+from exchange.identifiers import MemberId
+from registry.lifecycle import Right
+
+
+@registry.command("key-add")
+@click.argument("right", type=click.Choice([str(item) for item in Right]))
+@click.option("--member", "member_text", help="Whose key it is (right member).")
+@click.option("--label", default="", help="A note on who holds it.")
+@CLIENT
+@JSON
+def key_add(
+    right: str, member_text: str | None, label: str, url: str, api_key: str, as_json: bool
+) -> None:
+    """Make an API key of a RIGHT; it is shown this once."""
+    member = MemberId.parse(member_text, "--member") if member_text else None
+    key = client_of(url, api_key).add_key(right, label, member)
+    tell({"key": key}, as_json, key)
+
+
+@registry.command("key-revoke")
+@click.argument("identifier")
+@CLIENT
+@JSON
+def key_revoke(identifier: str, url: str, api_key: str, as_json: bool) -> None:
+    """Revoke the API key with this IDENTIFIER (the part after saphan-)."""
+    result = client_of(url, api_key).revoke_key(identifier)
+    tell(result, as_json, f"{identifier} is revoked.")
+
+
+@registry.command("keys")
+@CLIENT
+@JSON
+def list_keys(url: str, api_key: str, as_json: bool) -> None:
+    """List API keys (never their secrets)."""
+    page = client_of(url, api_key).get("keys")
+    table(page["items"], as_json, ("id", "right", "member", "label", "revoked_at"))

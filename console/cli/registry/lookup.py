@@ -1,0 +1,126 @@
+"""For everybody: list, show, verify."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from console.cli.options import JSON
+from console.cli.registry.group import CLIENT, FILE, PATH, registry
+from console.cli.registry.shared import client_of, flat, table, tell
+from exchange.certificates import fingerprint_of, parse_certificates
+from exchange.identifiers import MemberId, ServiceId
+
+
+@registry.command("list")
+@click.argument("what", type=click.Choice(["members", "services", "schemas"]), default="services")
+@click.option("--search", "query", help="Words in id, title or name, Lao or English.")
+@CLIENT
+@JSON
+def list_(what: str, query: str | None, url: str, api_key: str, as_json: bool) -> None:
+    """List services (default), members or schemas."""
+    client = client_of(url, api_key)
+    if what == "schemas":
+        items = client.get("schemas")["items"]
+        table(flat(items, "title"), as_json, ("id", "title"), items)
+        return
+    items = client.pages(what, q=query)
+    title = "title" if what == "services" else "name"
+    table(flat(items, title), as_json, ("id", title), items)
+
+
+@registry.command()
+@click.argument("identifier")
+@click.option("--openapi", is_flag=True, help="The OpenAPI document of a service.")
+@CLIENT
+@JSON
+def show(identifier: str, openapi: bool, url: str, api_key: str, as_json: bool) -> None:
+    """Show the member or service IDENTIFIER."""
+    client = client_of(url, api_key)
+    if identifier.count("/") == 4:
+        path = f"services/{ServiceId.parse(identifier)}{'/openapi' if openapi else ''}"
+    else:
+        path = f"members/{MemberId.parse(identifier)}"
+    found = client.get(path)
+    if as_json or openapi or identifier.count("/") == 4:
+        tell(found, as_json)
+    else:
+        tell(found, False, *_member_lines(found))
+
+
+@registry.command()
+@click.option("--root", "anchor", type=FILE, required=True, help="The anchor, root.json.")
+@click.option("--cache", type=PATH, help="Folder of a copy to continue; else a fresh one.")
+@CLIENT
+@JSON
+def verify(anchor: Path, cache: Path | None, url: str, api_key: str, as_json: bool) -> None:
+    """Follow the registry as a server does, and tell what is trusted and what is not."""
+    import tempfile
+
+    from mediator.view import RegistryView
+
+    root = anchor.read_bytes()
+
+    async def look(folder: Path) -> dict[str, Any]:
+        view = await RegistryView.open(url, root, folder)
+        try:
+            if cache is not None:
+                await view.refresh()
+            state = view.state
+            return {
+                "instance": state.instance.instance,
+                "environment": state.instance.environment.value,
+                "version": state.version,
+                "expires": state.expires.isoformat(),
+                "members": sorted(str(member) for member in state.members),
+                "complaints": [str(problem) for problem in state.complaints],
+            }
+        finally:
+            await view.close()
+
+    if cache is None:
+        with tempfile.TemporaryDirectory() as folder:
+            found = asyncio.run(look(Path(folder)))
+    else:
+        found = asyncio.run(look(cache))
+    lines = [
+        f"{found['instance']} ({found['environment']}), version {found['version']}, "
+        f"good until {found['expires']}",
+        *(f"  {member}" for member in found["members"]),
+        *(f"  ! {complaint}" for complaint in found["complaints"]),
+    ]
+    tell(found, as_json, *lines)
+    if found["complaints"]:
+        sys.exit(1)
+
+
+def _member_lines(found: dict[str, Any]) -> list[str]:
+    """A member as a person reads it; certificates by their end and fingerprint."""
+    document = found["document"]
+
+    def certificates(pems: list[str]) -> list[str]:
+        parsed = [parse_certificates(text.encode())[0] for text in pems]
+        return [
+            f"until {item.not_valid_after_utc:%F}  {fingerprint_of(item)[:16]}…" for item in parsed
+        ]
+
+    name = document["name"]
+    lines = [f"{document['member']}  {name['en']} · {name['lo']}  (version {found['version']})"]
+    lines += [f"  seal        {text}" for text in certificates(document["seal_certificates"])]
+    for server in document["servers"]:
+        shares = f"  shares {server['shares']}" if "shares" in server else ""
+        lines.append(f"  server      {server['id']}  {server['address']}{shares}")
+        lines += [f"    auth      {text}" for text in certificates(server["auth_certificates"])]
+        lines += [
+            f"    {name:9} {server[name]}" for name in ("journal", "witness") if name in server
+        ]
+    for application in document["applications"]:
+        lines.append(f"  application {application['id']}  on {', '.join(application['servers'])}")
+    for service in document["services"]:
+        title = service["title"]
+        lines.append(f"  service     {service['id']}  {title['en']} · {title['lo']}")
+    return lines

@@ -1,0 +1,116 @@
+"""The registry's own role: shared schemas, authorities of the instance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from console.cli.options import JSON
+from console.cli.registry.group import CLIENT, FILE, PATH, registry
+from console.cli.registry.shared import (
+    authorities_in,
+    client_of,
+    packaged_schemas,
+    publish,
+    tell,
+    timestamp_authority,
+)
+from exchange.problems import Code, Problem
+from exchange.registrations import (
+    INSTANCE_TARGET,
+    InstanceRecord,
+    format_instance,
+    is_schema_target,
+    parse_instance,
+)
+
+
+@registry.command("schema-publish")
+@click.argument("files", type=FILE, nargs=-1)
+@click.option("--packaged", is_flag=True, help="The shared schemas that come with Saphan.")
+@click.option(
+    "--keys",
+    type=PATH,
+    multiple=True,
+    required=True,
+    metavar="PATH",
+    help="Targets keys: files, or a folder with targets-*.pem.",
+)
+@CLIENT
+@JSON
+def schema_publish(
+    files: tuple[Path, ...],
+    packaged: bool,
+    keys: tuple[Path, ...],
+    url: str,
+    api_key: str,
+    as_json: bool,
+) -> None:
+    """Publish shared schemas; FILES are named NAME.MAJOR.json."""
+    chosen = packaged_schemas() if packaged else {}
+    for file in files:
+        path = f"schemas/{file.name}"
+        if not is_schema_target(path):
+            raise Problem(
+                Code.INVALID_DOCUMENT,
+                where=str(file),
+                detail="a schema's file is called NAME.MAJOR.json, such as province.1.json",
+            )
+        chosen[path] = file.read_bytes()
+    if not chosen:
+        raise click.UsageError("name files, or give --packaged")
+    result = publish(client_of(url, api_key), chosen, keys)
+    tell(
+        {**result, "files": sorted(chosen)},
+        as_json,
+        f"Published {len(chosen)} schemas in version {result['version']}.",
+    )
+
+
+@registry.command("instance-update")
+@click.option(
+    "--authority",
+    "authorities",
+    type=FILE,
+    multiple=True,
+    required=True,
+    help="PEM file of all certification authorities from now on; may be given again.",
+)
+@click.option(
+    "--timestamp-authority",
+    "tsas",
+    multiple=True,
+    metavar="URL=PEM",
+    help="All RFC 3161 authorities from now on; may be given again.",
+)
+@click.option(
+    "--keys",
+    type=PATH,
+    multiple=True,
+    required=True,
+    metavar="PATH",
+    help="Targets keys: files, or a folder with targets-*.pem.",
+)
+@CLIENT
+@JSON
+def instance_update(
+    authorities: tuple[Path, ...],
+    tsas: tuple[str, ...],
+    keys: tuple[Path, ...],
+    url: str,
+    api_key: str,
+    as_json: bool,
+) -> None:
+    """Publish other authorities of the instance."""
+    client = client_of(url, api_key)
+    known = parse_instance(client.own().files[INSTANCE_TARGET])
+    record = InstanceRecord(
+        known.instance,
+        known.environment,
+        known.name,
+        authorities_in(authorities),
+        tuple(timestamp_authority(text) for text in tsas),
+    )
+    result = publish(client, {INSTANCE_TARGET: format_instance(record)}, keys)
+    tell(result, as_json, f"Published in version {result['version']}.")

@@ -15,6 +15,7 @@ from console.cli.registry.shared import (
     listen_at,
     now,
     packaged_schemas,
+    table,
     tell,
     timestamp_authority,
 )

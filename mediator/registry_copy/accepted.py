@@ -1,0 +1,257 @@
+"""The last good copy: in memory, and on disk as names and digests."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from exchange.continuity import Pin, format_keys, parse_keys
+from exchange.documents import Node, format_document, parse_document
+from exchange.identifiers import MemberId, ServiceId
+from exchange.problems import Code, Problem
+from exchange.registrations import InstanceRecord, member_target
+from exchange.trust import AdmittedMember, MemberRecord, admit_member, parse_member
+from mediator.registry_copy.borders import tuf_problems, untrusted
+from mediator.registry_copy.shared import Shared, read_shared
+
+ACCEPTED = "accepted.json"
+MAX_ACCEPTED_BYTES = 64 << 20
+MAX_MEMBERS = 100_000
+MAX_VERSION = 1 << 53
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedMember:
+    """A member's last good state: what its role said, and what was read from its files."""
+
+    record: MemberRecord
+    openapi: Mapping[ServiceId, bytes]
+    files: Mapping[str, str]
+    version: int
+    expires: datetime
+    admitted: AdmittedMember
+
+    def readmitted(self, instance: InstanceRecord, at: datetime) -> AcceptedMember:
+        """The same, with its certificates judged again."""
+        return AcceptedMember(
+            self.record,
+            self.openapi,
+            self.files,
+            self.version,
+            self.expires,
+            admit_member(self.record, instance, at),
+        )
+
+
+@dataclass(slots=True)
+class Accepted:
+    """The last good copy in memory.
+
+    ``unfinished`` are members whose files could not be had, ``troubles`` what is wrong with
+    members; neither is kept on disk.
+    """
+
+    root_version: int = 0
+    version: int = 0
+    expires: datetime = _NEVER
+    checked_at: datetime = _NEVER
+    shared: Shared | None = None
+    shared_files: dict[str, str] = field(default_factory=dict)
+    members: dict[MemberId, AcceptedMember] = field(default_factory=dict)
+    pins: dict[MemberId, Pin] = field(default_factory=dict)
+    unfinished: set[MemberId] = field(default_factory=set)
+    troubles: dict[MemberId, Problem] = field(default_factory=dict)
+
+    def readmit(self, instance: InstanceRecord, at: datetime) -> None:
+        """Judge the certificates of all members again."""
+        for member, known in self.members.items():
+            self.members[member] = known.readmitted(instance, at)
+
+    @contextlib.contextmanager
+    def troubled(self, member: MemberId) -> Iterator[None]:
+        """What goes wrong with one member stays with that member; a dead line is everybody's."""
+        try:
+            with tuf_problems():
+                yield
+        except Problem as problem:
+            if problem.code is Code.REGISTRY_UNREACHABLE and "status" not in problem.facts:
+                raise
+            if problem.code is Code.REGISTRY_UNREACHABLE:
+                self.unfinished.add(member)
+            problem.facts["member"] = str(member)
+            self.troubles[member] = problem
+
+
+class AcceptedFolder:
+    """The copy on disk: ``accepted.json`` and the files that it names by their digests."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.files = directory / "files"
+
+    def prepare(self) -> None:
+        """Make the folders. Raises: OSError."""
+        self.files.mkdir(parents=True, exist_ok=True)
+
+    def load(self, at: datetime) -> Accepted | None:
+        """The copy, if there is one.
+
+        Raises:
+            Problem: ``InvalidDocument`` when ``accepted.json`` is damaged.
+            OSError: it cannot be read.
+        """
+        try:
+            data = (self.directory / ACCEPTED).read_bytes()
+        except FileNotFoundError:
+            return None
+        return self._parse(data, at)
+
+    def store(self, accepted: Accepted) -> None:
+        """Replace ``accepted.json``, durably. Raises: OSError."""
+        document = _format(accepted)
+        digest = sha256(format_document(document)).hexdigest()
+        _replace_file(self.directory / ACCEPTED, format_document({**document, "sha256": digest}))
+
+    def sweep(self, accepted: Accepted) -> None:
+        """Remove files that the copy no longer names."""
+        named = set(accepted.shared_files.values())
+        for known in accepted.members.values():
+            named.update(known.files.values())
+        for entry in os.scandir(self.files):
+            if entry.name not in named:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(entry.path)
+
+    def _parse(self, data: bytes, at: datetime) -> Accepted:
+        where = f"{self.directory / ACCEPTED}"
+        document = parse_document(data, MAX_ACCEPTED_BYTES, where)
+        fields = document.members(
+            frozenset({"format", "version", "expires", "checked_at", "shared", "members", "pins"}),
+            frozenset({"root_version", "sha256"}),  # earlier releases wrote neither
+        )
+        fields["format"].integer(1, 1)
+        _check_digest(document, fields.get("sha256"))
+        root_version = fields.get("root_version")
+        accepted = Accepted(
+            root_version=0 if root_version is None else root_version.integer(0, MAX_VERSION),
+            version=fields["version"].integer(0, MAX_VERSION),
+            expires=_moment(fields["expires"]),
+            checked_at=_moment(fields["checked_at"]),
+            shared_files={path: node.text(64) for path, node in fields["shared"].entries(10_000)},
+            pins=dict(_read_pin(name, node) for name, node in fields["pins"].entries(MAX_MEMBERS)),
+        )
+        try:
+            shared = read_shared(
+                {path: self._read(digest) for path, digest in accepted.shared_files.items()}
+            )
+        except Problem:
+            # A file is damaged: pins and versions are safe, the rest is fetched again.
+            return Accepted(accepted.root_version, accepted.version, pins=accepted.pins)
+        accepted.shared = shared
+        for name, node in fields["members"].entries(MAX_MEMBERS):
+            member = MemberId.parse(name)
+            with accepted.troubled(member):
+                accepted.members[member] = self._member(member, node, shared.instance, at)
+            if member not in accepted.members:
+                accepted.unfinished.add(member)
+        return accepted
+
+    def _member(
+        self, member: MemberId, node: Node, instance: InstanceRecord, at: datetime
+    ) -> AcceptedMember:
+        fields = node.members(frozenset({"version", "expires", "files"}))
+        files = {path: item.text(64) for path, item in fields["files"].entries(10_000)}
+        record = parse_member(self._read(files.get(member_target(member), "")), member)
+        return AcceptedMember(
+            record=record,
+            openapi={
+                service.id: self._read(files.get(service.openapi_target, ""))
+                for service in record.services
+                if service.openapi_target is not None
+            },
+            files=files,
+            version=fields["version"].integer(0, MAX_VERSION),
+            expires=_moment(fields["expires"]),
+            admitted=admit_member(record, instance, at),
+        )
+
+    def _read(self, digest: str) -> bytes:
+        if not _SHA256.fullmatch(digest):
+            raise untrusted(digest[:64], "a file of the last good copy is not named")
+        try:
+            data = (self.files / digest).read_bytes()
+        except OSError as error:
+            raise untrusted(digest, "a file of the last good copy is gone") from error
+        if sha256(data).hexdigest() != digest:
+            raise untrusted(digest, "a file of the last good copy is damaged")
+        return data
+
+
+def _format(accepted: Accepted) -> dict[str, Any]:
+    return {
+        "format": 1,
+        "root_version": accepted.root_version,
+        "version": accepted.version,
+        "expires": accepted.expires.isoformat(),
+        "checked_at": accepted.checked_at.isoformat(),
+        "shared": accepted.shared_files,
+        "members": {
+            str(member): {
+                "version": known.version,
+                "expires": known.expires.isoformat(),
+                "files": dict(known.files),
+            }
+            for member, known in accepted.members.items()
+        },
+        "pins": {
+            str(member): {"number": pin.number, **format_keys(pin.keys)}
+            for member, pin in accepted.pins.items()
+        },
+    }
+
+
+def _check_digest(document: Node, digest: Node | None) -> None:
+    if digest is not None:
+        rest = {key: value for key, value in document.value.items() if key != "sha256"}
+        if sha256(format_document(rest)).hexdigest() != digest.value:
+            raise digest.refuse("is not the digest of the rest: the file is damaged")
+
+
+def _read_pin(name: str, node: Node) -> tuple[MemberId, Pin]:
+    fields = node.members(frozenset({"number", "keys", "threshold"}))
+    keys = Node({key: node.value[key] for key in ("keys", "threshold")}, node.noun, node.pointer)
+    return MemberId.parse(name), Pin(parse_keys(keys), fields["number"].integer(0, 1_000_000))
+
+
+def _moment(node: Node) -> datetime:
+    try:
+        moment = datetime.fromisoformat(node.text(40))
+    except ValueError as error:
+        raise node.refuse("not a time") from error
+    if moment.tzinfo is None:
+        raise node.refuse("a time without zone")
+    return moment
+
+
+def _replace_file(path: Path, data: bytes) -> None:
+    """Durable before visible: written, flushed to disk, renamed, and the rename flushed."""
+    temporary = path.with_suffix(".new")
+    with open(temporary, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,162 @@
+"""The copy as a whole: opened from disk, synchronised, judged again when time has passed."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
+
+from exchange.problems import Code, Problem
+from exchange.trust import RegistryState
+from mediator.registry_copy.accepted import MAX_VERSION, Accepted, AcceptedFolder
+from mediator.registry_copy.borders import disk, tuf_problems, untrusted
+from mediator.registry_copy.following import Following
+from mediator.registry_copy.tuf_client import TufClient
+from mediator.registry_fetcher import RegistryFetcher
+
+
+class RegistryCopy:
+    """The copy in ``directory`` of the registry at ``url``.
+
+    Args:
+        url: the registry's base address; metadata and targets are under it.
+        root: the trusted root metadata, got by another way than from this registry.
+        grace: for how long after its end a member's role still counts.
+    """
+
+    def __init__(
+        self, directory: Path, url: str, root: bytes, fetcher: RegistryFetcher, grace: timedelta
+    ) -> None:
+        self._url = url
+        self._root = root
+        self._fetcher = fetcher
+        self._grace = grace
+        self._folder = AcceptedFolder(directory)
+        self._metadata = directory / "metadata"
+        self._accepted = Accepted()
+        self._is_followed = False  # the first time, troubles are found again even if nothing is new
+        self.state: RegistryState | None = None
+        self.parsed_members = 0
+
+    @property
+    def checked_at(self) -> datetime:
+        """When the registry was last asked and answered well."""
+        return self._accepted.checked_at
+
+    def load(self, at: datetime) -> None:
+        """Take up the last good copy from disk, if there is one; uses no network.
+
+        Raises:
+            Problem: ``InvalidDocument`` when ``accepted.json`` is damaged, ``InternalError`` when
+                the folder cannot be read or made.
+        """
+        with disk(self._folder.directory):
+            self._metadata.mkdir(parents=True, exist_ok=True)
+            self._folder.prepare()
+            accepted = self._folder.load(at)
+        if accepted is not None:
+            self._accepted = accepted
+            self._rebuild(at)
+
+    def synchronise(self, at: datetime) -> bool:
+        """Ask the registry and take over what it says now; tells whether the state changed.
+
+        Raises:
+            Problem: ``RegistryUnreachable``, ``UntrustedMetadata``, ``RollbackDetected``,
+                ``OutdatedGlobalConf`` (metadata that has expired) or ``InternalError`` (disk). The
+                last good copy then stays in force.
+        """
+        with disk(self._folder.directory), tuf_problems():
+            client = TufClient(
+                self._metadata, self._folder.files, self._url, self._root, self._fetcher
+            )
+            client.refresh(at)
+            root, timestamp, snapshot, targets = (
+                client.verified(Root, "root"),
+                client.verified(Timestamp, "timestamp"),
+                client.verified(Snapshot, "snapshot"),
+                client.verified(Targets, "targets"),
+            )
+            self._refuse_rollback(root, snapshot)
+            same = snapshot.version == self._accepted.version
+            changed = not (same and self._is_followed and not self._accepted.unfinished)
+            if changed:
+                following = Following(client, self._accepted, at)
+                try:
+                    following.follow(root, snapshot, targets)
+                finally:
+                    self.parsed_members += following.parsed
+            self._accept(root.version, snapshot.version, timestamp.expires, at)
+            if changed:
+                self._folder.sweep(self._accepted)
+        if changed:
+            self._is_followed = True
+            self._rebuild(at)
+        return self.review(at) or changed
+
+    def review(self, at: datetime) -> bool:
+        """Judge certificates and roles again if the time has come; uses no network."""
+        if self.state is None or self.state.review_at is None or at < self.state.review_at:
+            return False
+        self._accepted.readmit(self.state.instance, at)
+        self._rebuild(at)
+        return True
+
+    def _refuse_rollback(self, root: Root, snapshot: Snapshot) -> None:
+        # The TUF client compares with its cache only, which it does not flush to disk.
+        accepted = self._accepted
+        if snapshot.version > MAX_VERSION:
+            raise untrusted("snapshot", f"its version is higher than {MAX_VERSION}")
+        if root.version <= accepted.root_version and snapshot.version < accepted.version:
+            raise Problem(
+                Code.ROLLBACK_DETECTED,
+                where="registry",
+                detail=f"snapshot {snapshot.version} is older than {accepted.version}, "
+                "which was accepted before",
+            )
+
+    def _accept(self, root_version: int, version: int, expires: datetime, at: datetime) -> None:
+        accepted = self._accepted
+        known = (accepted.root_version, accepted.version, accepted.expires)
+        is_new = known != (root_version, version, expires) or accepted.unfinished
+        accepted.root_version, accepted.version = root_version, version
+        accepted.expires, accepted.checked_at = expires, at
+        if is_new or not self._is_followed:
+            self._folder.store(accepted)
+        if self.state is not None and self.state.expires != expires:
+            self.state = self.state.prolonged(expires)
+
+    def _rebuild(self, at: datetime) -> None:
+        """Make the state in force of what was accepted."""
+        accepted = self._accepted
+        if accepted.shared is None:
+            return
+        current = {
+            member: known
+            for member, known in accepted.members.items()
+            if at < known.expires + self._grace
+        }
+        lapsed = [
+            Problem(
+                Code.REGISTRY_STATE_EXPIRED,
+                where=str(member),
+                detail="the member's registration has expired",
+                facts={"member": str(member)},
+            )
+            for member in accepted.members.keys() - current.keys()
+        ]
+        self.state = RegistryState.build(
+            accepted.shared.instance,
+            (known.admitted for known in current.values()),
+            openapi={
+                service: data
+                for known in current.values()
+                for service, data in known.openapi.items()
+            },
+            schemas=accepted.shared.schemas,
+            version=accepted.version,
+            expires=accepted.expires,
+            complaints=(*accepted.troubles.values(), *lapsed),
+            reviews=(known.expires + self._grace for known in current.values()),
+        )

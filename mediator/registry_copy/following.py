@@ -1,0 +1,196 @@
+"""What the registry says now, taken over part by part: its own files, pins, members."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from itertools import islice
+from typing import TypeVar
+
+from tuf.api.metadata import Root, Snapshot, TargetFile, Targets
+
+from exchange.continuity import (
+    KeySet,
+    Statement,
+    check_continuity,
+    continuity_target,
+    parse_statements,
+    read_delegations,
+    role_name,
+    root_keys,
+)
+from exchange.identifiers import MemberId
+from exchange.problems import Code, Problem
+from exchange.registrations import INSTANCE_TARGET, InstanceRecord, member_target
+from exchange.trust import admit_member, parse_member
+from mediator.registry_copy.accepted import MAX_VERSION, Accepted, AcceptedMember
+from mediator.registry_copy.borders import untrusted
+from mediator.registry_copy.shared import Shared, is_shared, read_shared
+from mediator.registry_copy.tuf_client import TufClient, digest_of
+
+MAX_MEMBER_FILES_BYTES = 32 << 20
+_BATCH = 64
+T = TypeVar("T")
+
+
+class Following:
+    """One round: what ``client`` verified goes into ``accepted``, as far as the rules let it.
+
+    ``parsed`` counts the members whose files were read.
+    """
+
+    def __init__(self, client: TufClient, accepted: Accepted, at: datetime) -> None:
+        self._client = client
+        self._accepted = accepted
+        self._at = at
+        self.parsed = 0
+
+    def follow(self, root: Root, snapshot: Snapshot, targets: Targets) -> None:
+        """Take everything over.
+
+        Raises:
+            Problem: for what concerns all members; the trouble of one stays in
+                ``accepted.troubles``.
+        """
+        if not root.consistent_snapshot:
+            raise untrusted("root", "the registry must use consistent snapshots")
+        instance = self._follow_shared(targets)
+        offered = read_delegations(targets, instance.instance)
+        accepted = self._accepted
+        accepted.troubles = self._follow_pins(targets, offered, root_keys(root))
+        versions = {
+            member: snapshot.meta[f"{role_name(member)}.json"].version
+            for member in offered
+            if f"{role_name(member)}.json" in snapshot.meta
+        }
+        for gone in accepted.members.keys() - offered.keys():
+            del accepted.members[gone]
+        wanted = [
+            member
+            for member in offered
+            if member not in accepted.troubles and self._is_stale(member, versions.get(member, 0))
+        ]
+        accepted.unfinished = set()
+        for batch in _batches(wanted, _BATCH):
+            self._client.prefetch_roles(batch, versions)
+            loaded = {member: self._load_role(member) for member in batch}
+            self._client.prefetch(
+                file for role in loaded.values() if role is not None for file in _files_of(role)
+            )
+            for member, role in loaded.items():
+                if role is not None:
+                    self._take_member(member, role, instance)
+
+    def _follow_shared(self, targets: Targets) -> InstanceRecord:
+        accepted = self._accepted
+        shared, digests = self._read_shared(targets)
+        if accepted.shared is not None:
+            if accepted.shared.instance.instance != shared.instance.instance:
+                raise untrusted(INSTANCE_TARGET, "the registry changed its instance")
+            if accepted.shared.instance != shared.instance:
+                accepted.readmit(shared.instance, self._at)
+        accepted.shared, accepted.shared_files = shared, digests
+        return shared.instance
+
+    def _read_shared(self, targets: Targets) -> tuple[Shared, dict[str, str]]:
+        known = self._accepted.shared_files
+        wanted = {path: file for path, file in targets.targets.items() if is_shared(path)}
+        self._client.prefetch(
+            file for path, file in wanted.items() if known.get(path) != digest_of(file)
+        )
+        shared = read_shared({path: self._client.read(file) for path, file in wanted.items()})
+        return shared, {path: digest_of(file) for path, file in wanted.items()}
+
+    def _follow_pins(
+        self, targets: Targets, offered: Mapping[MemberId, KeySet], root: KeySet
+    ) -> dict[MemberId, Problem]:
+        pins, troubles = self._accepted.pins, {}
+        for member, keys in offered.items():
+            pin = pins.get(member)
+            if pin is not None and pin.keys.identity == keys.identity:
+                continue
+            try:
+                statements = self._statements(targets, member)
+                pins[member] = check_continuity(member, pin, keys, statements, root)
+            except Problem as problem:
+                troubles[member] = problem
+        return troubles
+
+    def _statements(self, targets: Targets, member: MemberId) -> tuple[Statement, ...]:
+        file = targets.targets.get(continuity_target(member))
+        return () if file is None else parse_statements(self._client.read(file), member)
+
+    def _is_stale(self, member: MemberId, version: int) -> bool:
+        known = self._accepted.members.get(member)
+        return known is None or known.version != version or member in self._accepted.unfinished
+
+    def _load_role(self, member: MemberId) -> Targets | None:
+        """The member's verified role; nothing, and a trouble, when it cannot be had."""
+        with self._accepted.troubled(member):
+            if not self._client.load(member_target(member)):
+                raise untrusted(str(member), "its role holds no member.json")
+            role = self._client.verified(Targets, role_name(member))
+            for file in role.targets.values():
+                digest_of(file)
+            self._judge_role(member, role)
+            return role
+        return None
+
+    def _judge_role(self, member: MemberId, role: Targets) -> None:
+        known = self._accepted.members.get(member)
+        if known is not None and role.version < known.version:
+            raise Problem(
+                Code.ROLLBACK_DETECTED,
+                where=str(member),
+                detail=f"version {role.version} of its role is older than {known.version}, "
+                "which was accepted before",
+            )
+        if role.version > MAX_VERSION:
+            raise untrusted(str(member), f"its role's version is higher than {MAX_VERSION}")
+        if sum(file.length for file in role.targets.values()) > MAX_MEMBER_FILES_BYTES:
+            raise untrusted(
+                str(member), f"its files are larger than {MAX_MEMBER_FILES_BYTES} bytes together"
+            )
+
+    def _take_member(self, member: MemberId, role: Targets, instance: InstanceRecord) -> None:
+        with self._accepted.troubled(member):
+            own = {
+                path: file
+                for path, file in role.targets.items()
+                if path.rpartition("/")[0] == str(member)
+            }
+            record = parse_member(self._client.read(own[member_target(member)]), member)
+            self.parsed += 1
+            openapi = {}
+            for service in record.services:
+                path = service.openapi_target
+                if path is not None:
+                    if path not in own:
+                        raise untrusted(path, "a service names a file that its member lacks")
+                    openapi[service.id] = self._client.read(own[path])
+            self._accepted.members[member] = AcceptedMember(
+                record=record,
+                openapi=openapi,
+                files={
+                    path: digest_of(file)
+                    for path, file in own.items()
+                    if path == member_target(member)
+                    or path in {service.openapi_target for service in record.services}
+                },
+                version=role.version,
+                expires=role.expires,
+                admitted=admit_member(record, instance, self._at),
+            )
+
+
+def _files_of(role: Targets) -> Iterator[TargetFile]:
+    """The files that will be read, as far as their customary names tell."""
+    for path, file in role.targets.items():
+        if path.rpartition("/")[2].startswith(("member.", "openapi.")):
+            yield file
+
+
+def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

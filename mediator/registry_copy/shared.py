@@ -1,0 +1,50 @@
+"""The registry's own files: those of the targets role that every server reads.
+
+A further kind of file is a line in :func:`is_shared`, a field of :class:`Shared` and its reading in
+:func:`read_shared`; following, the disk and restarts need nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from exchange.registrations import (
+    INSTANCE_TARGET,
+    InstanceRecord,
+    is_schema_target,
+    parse_instance,
+)
+from exchange.trust import schema_id
+from mediator.registry_copy.borders import untrusted
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What the registry's own files say."""
+
+    instance: InstanceRecord
+    schemas: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def is_shared(path: str) -> bool:
+    """Whether a target of the registry's own role is read by servers."""
+    return path == INSTANCE_TARGET or is_schema_target(path)
+
+
+def read_shared(files: Mapping[str, bytes]) -> Shared:
+    """Read the files, by their target path.
+
+    Raises:
+        Problem: ``UntrustedMetadata`` without an instance; ``InvalidDocument``.
+    """
+    if INSTANCE_TARGET not in files:
+        raise untrusted("targets", f"the registry publishes no {INSTANCE_TARGET}")
+    return Shared(
+        parse_instance(files[INSTANCE_TARGET]),
+        {
+            schema_id(data, path): data
+            for path, data in sorted(files.items())
+            if is_schema_target(path)
+        },
+    )

@@ -44,9 +44,11 @@ from exchange.documents import Node, parse_document
 from exchange.identifiers import MemberId, ServiceId
 from exchange.problems import Code, Problem, Side
 from registry.directory import MAX_PAGE, Directory
-from registry.lifecycle import MAX_SUBMISSION_BYTES, Right, State, decode, encode
-from registry.registrar import OWN_ROLE, Registrar, require
-from registry.store import Caller, Store, SubmissionRow
+from registry.lifecycle import State
+from registry.registrar import OWN_ROLE, Registrar
+from registry.roles import Caller, Operation, Right
+from registry.store import Store, SubmissionRow
+from registry.submissions import MAX_SUBMISSION_BYTES, decode, encode
 from registry.tree import TIMESTAMP, Tree
 from serving import replies
 from serving.clock import Clock
@@ -195,7 +197,8 @@ class Api:
             raise _bad_query("state", f"must be one of {', '.join(State)}")
         text = request.query.get("member")
         member = MemberId.parse(text, "query.member") if text else None
-        if caller.right is Right.MEMBER:
+        caller.require(Operation.READ_REQUESTS)
+        if caller.right.is_of_member:
             member = caller.member
         rows = await asyncio.to_thread(
             lambda: self._store.submissions(
@@ -249,7 +252,7 @@ class Api:
 
     async def own(self, request: web.Request) -> web.Response:
         """The registry's own role as it is published, for whoever signs its next version."""
-        require(await self._caller(request), Right.OPERATOR)
+        (await self._caller(request)).require(Operation.PUBLISH)
         root, targets, files = await self.act(
             lambda: (
                 self._registrar.root_bytes(),
@@ -280,7 +283,7 @@ class Api:
 
     async def acts(self, request: web.Request) -> web.Response:
         """A page of recorded acts."""
-        require(await self._caller(request), Right.OPERATOR, Right.APPROVER)
+        (await self._caller(request)).require(Operation.READ_ACTS)
         _, after, limit = _search(request)
         start = _whole(after, "after") if after else 0
         rows = await asyncio.to_thread(lambda: self._store.acts(after=start, limit=limit + 1))
@@ -289,13 +292,13 @@ class Api:
 
     async def keys(self, request: web.Request) -> web.Response:
         """All API keys, without their secrets."""
-        require(await self._caller(request), Right.OPERATOR)
+        (await self._caller(request)).require(Operation.MANAGE_KEYS)
         return _json({"items": await asyncio.to_thread(self._store.api_keys), "next": None})
 
     async def add_key(self, request: web.Request) -> web.Response:
         """Make an API key; it is shown this once."""
         caller = await self._caller(request)
-        require(caller, Right.OPERATOR)
+        caller.require(Operation.MANAGE_KEYS)
         fields = (await _body(request, "key")).members(
             frozenset({"right", "label"}), frozenset({"member"})
         )
@@ -320,7 +323,7 @@ class Api:
     async def revoke_key(self, request: web.Request) -> web.Response:
         """Revoke an API key."""
         caller = await self._caller(request)
-        require(caller, Right.OPERATOR)
+        caller.require(Operation.MANAGE_KEYS)
         identifier = request.match_info["id"]
         now = self._clock.now()
 
@@ -346,7 +349,8 @@ class Api:
         caller = await self._caller(request)
         number = _number(request)
         row = await asyncio.to_thread(self._store.submission, number)
-        if caller.right is Right.MEMBER and caller.member != row.member:
+        caller.require(Operation.READ_REQUESTS)
+        if not caller.concerns(row.member):
             # As if it were not there: a member learns nothing of others' submissions.
             raise Problem(
                 Code.NOT_FOUND, where=f"submissions/{number}", detail="there is no such submission"

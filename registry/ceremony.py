@@ -32,7 +32,6 @@ from exchange.registrations import (
     is_schema_target,
     parse_instance,
 )
-from registry.lifecycle import Right
 from registry.publish import (
     RootKeys,
     new_root,
@@ -43,6 +42,7 @@ from registry.publish import (
     sign,
 )
 from registry.registrar import OWN_ROLE, OnlineKeys, check_schema
+from registry.roles import Right
 from registry.settings import SETTINGS_FILE, RegistrySettings
 from registry.signers import key_set, new_signer, read_signer, write_signer
 from registry.store import Publication, Store

@@ -13,8 +13,8 @@ import orjson
 from exchange.documents import parse_document
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
-from registry.lifecycle import Submission, decode, encode, format_submission, parse_submission
 from registry.operator import OwnRole, SignedOwn
+from registry.submissions import Submission, decode, encode, format_submission, parse_submission
 
 MAX_ANSWER_BYTES = 64 << 20
 

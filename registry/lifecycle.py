@@ -1,140 +1,206 @@
-"""The life of a registration: what may be submitted, and what becomes of it.
+"""The life of a request: its states, the acts that move it on, and how many people must agree.
 
-A submission is a member's new role (signed by the member's own keys) with the files that it names.
-This module judges submissions; it takes bytes, values and the time and touches nothing.
+Nothing here reads or writes: a :class:`Deliberation` is a value, and :meth:`Deliberation.after`
+gives the next one or refuses. States and acts are a table (:data:`TRANSITIONS`)::
 
-States and acts are a table (:data:`TRANSITIONS`); later states such as *revoked* or an approval by
-two persons are rows to add::
-
-    (nothing) --submit--> SUBMITTED --approve--> APPROVED
-                          SUBMITTED --decline--> DECLINED     (also: replaced by a newer one)
+    (nothing) --submit--> SUBMITTED --approve--> SUBMITTED   (one more person agrees)
+                          SUBMITTED --publish--> APPROVED    (when enough of them have)
+                          SUBMITTED --decline--> DECLINED
+                          SUBMITTED --withdraw, replace--> WITHDRAWN
+                          APPROVED  --revoke---> REVOKED     (what it brought is taken back)
 
 Invariants:
-- only the member's own keys sign what the member says of itself, also for its operator;
-- a first registration, and a change of keys, take a new delegation, which the targets keys sign
-  (:class:`Kind`); a change of keys also takes a statement that clients will believe;
-- nothing that clients would leave out is let in: foreign or expired certificates, services without
-  a readable OpenAPI document.
+- nothing is published without the approvals that policy demands, and what is declined, withdrawn
+  or replaced never is;
+- two approvals are two people's, neither of whom handed the request in;
+- an approval counts for the changes that its giver saw, and for no others.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from enum import StrEnum
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import IntEnum, StrEnum
 
-from tuf.api.metadata import Targets
-
-from exchange.continuity import (
-    KeySet,
-    Pin,
-    Statement,
-    check_continuity,
-    format_keys,
-    format_statement,
-    parse_keys,
-    parse_statement,
-)
-from exchange.contracts import Contract
-from exchange.documents import Node, format_document, parse_document
-from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
-from exchange.registrations import (
-    MAX_OPENAPI_BYTES,
-    InstanceRecord,
-    MemberRecord,
-    ServiceRecord,
-    member_target,
-    parse_member,
-)
-from exchange.trust import admit_member
-from registry.publish import check_file, judge_member_role
+from registry.changes import ALWAYS_APPROVED, Change, ChangeKind
 
-MAX_SUBMISSION_BYTES = 32 << 20
-MAX_FILES = 4096
-MAX_ENCODED_CODE = 200  # codes become names of folders
-_BASE64_CHARS = MAX_OPENAPI_BYTES * 4 // 3 + 4
+DEFAULT = "default"
 
 
 class State(StrEnum):
-    """Where a submission stands."""
+    """Where a request stands."""
 
     SUBMITTED = "submitted"
     APPROVED = "approved"
     DECLINED = "declined"
+    WITHDRAWN = "withdrawn"
+    REVOKED = "revoked"
 
 
 class Act(StrEnum):
-    """What moves a submission on."""
+    """What moves a request on."""
 
     APPROVE = "approve"
+    PUBLISH = "publish"
     DECLINE = "decline"
+    WITHDRAW = "withdraw"
     REPLACE = "replace"
+    REVOKE = "revoke"
 
 
 TRANSITIONS: Mapping[tuple[State, Act], State] = {
-    (State.SUBMITTED, Act.APPROVE): State.APPROVED,
+    (State.SUBMITTED, Act.APPROVE): State.SUBMITTED,
+    (State.SUBMITTED, Act.PUBLISH): State.APPROVED,
     (State.SUBMITTED, Act.DECLINE): State.DECLINED,
-    (State.SUBMITTED, Act.REPLACE): State.DECLINED,
+    (State.SUBMITTED, Act.WITHDRAW): State.WITHDRAWN,
+    (State.SUBMITTED, Act.REPLACE): State.WITHDRAWN,
+    (State.APPROVED, Act.REVOKE): State.REVOKED,
+}
+_PAST = {
+    Act.APPROVE: "approved",
+    Act.PUBLISH: "published",
+    Act.DECLINE: "declined",
+    Act.WITHDRAW: "withdrawn",
+    Act.REPLACE: "replaced",
+    Act.REVOKE: "revoked",
 }
 
 
 class Kind(StrEnum):
-    """What a submission asks for."""
+    """What a request asks for."""
 
     FIRST = "first"
     KEYS = "keys"
     UPDATE = "update"
+    OWN = "own"
+    DISABLE = "disable"
+    ENABLE = "enable"
+    DELETE = "delete"
+    MERGE = "merge"
+
+    @property
+    def is_submission(self) -> bool:
+        """Whether it is a role that a member signed."""
+        return self in {Kind.FIRST, Kind.KEYS, Kind.UPDATE}
 
     @property
     def needs_delegation(self) -> bool:
         """Whether the targets keys must sign for its approval."""
-        return self is not Kind.UPDATE
+        return self not in {Kind.UPDATE, Kind.DISABLE, Kind.ENABLE}
 
 
-class Right(StrEnum):
-    """Roles of API keys."""
+class Needed(IntEnum):
+    """How many people must agree."""
 
-    OPERATOR = "operator"
-    APPROVER = "approver"
-    MEMBER = "member"
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """What a member sends: its role, the keys that signed it, and the files by their names."""
-
-    member: MemberId
-    keys: KeySet
-    role: bytes
-    files: Mapping[str, bytes]
-    statement: Statement | None
-    note: str
+    NONE = 0
+    ONE = 1
+    TWO = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """How a member stands in the registry: nothing of it, or what is published."""
+class Policy:
+    """How many people must agree to which kind of change."""
 
-    pin: Pin | None = None
-    version: int = 0
-    files: Mapping[str, bytes] | None = None
+    default: Needed = Needed.ONE
+    of: Mapping[ChangeKind, Needed] = field(default_factory=dict)
+
+    def needed(self, changes: Iterable[Change]) -> Needed:
+        """What the strictest of these changes needs."""
+        found = Needed.NONE
+        for change in changes:
+            needed = self.of.get(change.kind, self.default)
+            if change.kind in ALWAYS_APPROVED:
+                needed = max(needed, Needed.ONE)
+            found = max(found, needed)
+        return found
+
+
+def parse_policy(setting: Mapping[str, str], where: str) -> Policy:
+    """The setting ``approval``: a kind of change, or ``default``, and *none*, *one* or *two*.
+
+    Raises:
+        Problem: ``InvalidSettings`` with the place, and what is known there.
+    """
+    of: dict[ChangeKind, Needed] = {}
+    default = Needed.ONE
+    for name, text in setting.items():
+        place = f"{where}.{name}"
+        try:
+            needed = Needed[text.upper()]
+        except KeyError as error:
+            raise _bad(place, "must be none, one or two") from error
+        if name == DEFAULT:
+            default = needed
+            continue
+        try:
+            kind = ChangeKind(name)
+        except ValueError as error:
+            known = ", ".join((DEFAULT, *ChangeKind))
+            raise _bad(place, f"no such kind of change; known are: {known}") from error
+        if kind in ALWAYS_APPROVED and needed is Needed.NONE:
+            raise _bad(place, "the registry's offline keys sign it: one or two must agree")
+        of[kind] = needed
+    return Policy(default, of)
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """A submission that may wait for approval."""
+class Approval:
+    """That somebody agrees to the changes with this digest."""
 
-    submission: Submission
-    kind: Kind
-    role: Targets
-    record: MemberRecord
-    files: Mapping[str, bytes]
-    """All files of the role by their target path."""
+    by: str
+    seen: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deliberation:
+    """Where a request stands, who handed it in and who agrees."""
+
+    submitted_by: str
+    state: State = State.SUBMITTED
+    approvals: tuple[Approval, ...] = ()
+
+    def agreeing(self, needed: Needed, seen: str) -> frozenset[str]:
+        """The people whose agreement counts."""
+        people = {approval.by for approval in self.approvals if approval.seen == seen}
+        if needed is Needed.TWO:
+            people.discard(self.submitted_by)
+        return frozenset(people)
+
+    def lacks(self, needed: Needed, seen: str) -> int:
+        """How many more people must agree."""
+        return max(0, needed - len(self.agreeing(needed, seen)))
+
+    def after(
+        self, act: Act, *, by: str = "", needed: Needed = Needed.ONE, seen: str = ""
+    ) -> Deliberation:
+        """The request after an act.
+
+        Args:
+            by: who acts.
+            needed: how many must agree to it, by policy.
+            seen: the digest of its changes as they are now.
+
+        Raises:
+            Problem: ``Conflict`` when the act does not fit the state, the same person agrees again,
+                or it is published with too few agreeing; ``NotAuthorised`` (403) when one of two
+                would be who handed it in.
+        """
+        state = next_state(self.state, act)
+        if act is Act.PUBLISH and (lacking := self.lacks(needed, seen)):
+            raise _conflict(f"{lacking} more must approve it", {"lacking": lacking})
+        if act is not Act.APPROVE:
+            return replace(self, state=state)
+        if needed is Needed.TWO and by == self.submitted_by:
+            raise Problem(
+                Code.NOT_AUTHORISED,
+                where="state",
+                detail="two must approve it, and not who handed it in",
+                status=403,
+            )
+        if by in self.agreeing(needed, seen):
+            raise _conflict("you have approved it; another must too", {"by": by})
+        return replace(self, state=state, approvals=(*self.approvals, Approval(by, seen)))
 
 
 def next_state(state: State, act: Act) -> State:
@@ -146,189 +212,14 @@ def next_state(state: State, act: Act) -> State:
     try:
         return TRANSITIONS[state, act]
     except KeyError:
-        raise Problem(
-            Code.CONFLICT,
-            where="state",
-            detail=f"a submission that is {state} cannot be {act}d",
-            facts={"state": state.value},
+        raise _conflict(
+            f"a request that is {state} cannot be {_PAST[act]}", {"state": state.value}
         ) from None
 
 
-def parse_submission(data: bytes) -> Submission:
-    """Parse the body of ``POST /api/v1/submissions``.
-
-    Raises:
-        Problem: ``InvalidDocument`` with the JSON pointer of the first thing wrong.
-    """
-    fields = parse_document(data, MAX_SUBMISSION_BYTES, "submission").members(
-        frozenset({"member", "keys", "role", "files"}), frozenset({"statement", "note"})
-    )
-    try:
-        member = MemberId.parse(fields["member"].text(2048))
-    except Problem as problem:
-        raise fields["member"].refuse(problem.detail) from problem
-    statement, note = fields.get("statement"), fields.get("note")
-    return Submission(
-        member=member,
-        keys=parse_keys(fields["keys"]),
-        role=decode(fields["role"]),
-        files={name: decode(node) for name, node in fields["files"].entries(MAX_FILES)},
-        statement=None if statement is None else parse_statement(statement, member),
-        note="" if note is None else note.text(2000, 0),
-    )
+def _conflict(detail: str, facts: Mapping[str, str | int]) -> Problem:
+    return Problem(Code.CONFLICT, where="state", detail=detail, facts=dict(facts))
 
 
-def format_submission(submission: Submission) -> bytes:
-    """The body of ``POST /api/v1/submissions``."""
-    members: dict[str, Any] = {
-        "member": str(submission.member),
-        "keys": format_keys(submission.keys),
-        "role": encode(submission.role),
-        "files": {name: encode(data) for name, data in submission.files.items()},
-        "note": submission.note,
-    }
-    if submission.statement is not None:
-        members["statement"] = format_statement(submission.statement)
-    return format_document(members)
-
-
-def judge_submission(
-    submission: Submission,
-    standing: Standing,
-    instance: InstanceRecord,
-    schemas: Mapping[str, bytes],
-    root: KeySet,
-    at: datetime,
-) -> Judged:
-    """Decide whether a submission may wait for approval.
-
-    Args:
-        standing: how the member stands now.
-        schemas: the published shared schemas by ``$id``.
-        root: the keys of the root role, which may vouch for a change of keys.
-
-    Files that are published already with the same content need not be sent again.
-
-    Raises:
-        Problem: ``InvalidDocument``, ``UntrustedMetadata``, ``RollbackDetected``,
-            ``DigestMismatch``, ``ContinuityBroken``, a judgement of a certificate, or
-            ``DevelopmentOnly``, each with its place.
-    """
-    member = submission.member
-    if member.instance != instance.instance:
-        raise Problem(
-            Code.INVALID_DOCUMENT,
-            where="submission#/member",
-            detail=f"this registry is of the instance {instance.instance}",
-        )
-    if any(len(code) > MAX_ENCODED_CODE for code in str(member).split("/")):
-        raise Problem(
-            Code.INVALID_DOCUMENT,
-            where="submission#/member",
-            detail=f"a code of more than {MAX_ENCODED_CODE} characters cannot be published",
-        )
-    kind = _kind(submission, standing)
-    role = judge_member_role(submission.role, member, submission.keys, standing.version, at)
-    if kind is Kind.KEYS and submission.statement is not None:
-        check_continuity(member, standing.pin, submission.keys, [submission.statement], root)
-    files = _whole_files(submission, role, standing.files or {})
-    target = member_target(member)
-    if target not in files:
-        raise Problem(Code.INVALID_DOCUMENT, where="submission#/files", detail=f"lacks {target}")
-    record = parse_member(files[target], member)
-    _judge_certificates(record, instance, at)
-    for service in record.services:
-        _judge_service(service, files, schemas)
-    return Judged(submission, kind, role, record, files)
-
-
-def _kind(submission: Submission, standing: Standing) -> Kind:
-    if standing.pin is None:
-        return Kind.FIRST
-    same = standing.pin.keys.identity == submission.keys.identity
-    return Kind.UPDATE if same else Kind.KEYS
-
-
-def _whole_files(
-    submission: Submission, role: Targets, published: Mapping[str, bytes]
-) -> dict[str, bytes]:
-    sent = {member_target(submission.member, name): data for name, data in submission.files.items()}
-    if strange := sorted(sent.keys() - role.targets.keys()):
-        raise Problem(
-            Code.INVALID_DOCUMENT,
-            where="submission#/files",
-            detail=f"{strange[0][:120]!r} is not named by the role",
-        )
-    files = {}
-    for path, file in role.targets.items():
-        data = sent.get(path, published.get(path))
-        if data is None:
-            raise Problem(
-                Code.INVALID_DOCUMENT,
-                where="submission#/files",
-                detail=f"lacks {path}, which the role names",
-            )
-        check_file(file, data)
-        files[path] = data
-    return files
-
-
-def _judge_certificates(record: MemberRecord, instance: InstanceRecord, at: datetime) -> None:
-    complaints = admit_member(record, instance, at).complaints
-    if complaints:
-        raise complaints[0]
-
-
-def _judge_service(
-    service: ServiceRecord, files: Mapping[str, bytes], schemas: Mapping[str, bytes]
-) -> None:
-    path = service.openapi_target
-    if path is None:
-        return
-    if path not in files:
-        raise Problem(
-            Code.INVALID_DOCUMENT,
-            where=f"{member_target(service.id.member)}#/services",
-            detail=f"{service.id} names {path}, which was not sent",
-        )
-    check_openapi(files[path], path, schemas)
-
-
-def check_openapi(data: bytes, path: str, schemas: Mapping[str, bytes]) -> None:
-    """Compile a service's OpenAPI document as every server will.
-
-    Raises:
-        Problem: ``InvalidDocument`` with the file and the place in it.
-    """
-    try:
-        Contract.compile(data, schemas)
-    except Problem as problem:
-        raise Problem(
-            problem.code,
-            where=f"{path}#{problem.where.partition('#')[2]}",
-            detail=problem.detail,
-            facts=problem.facts,
-        ) from problem
-
-
-def encode(data: bytes) -> str:
-    """Bytes in JSON: base64 (RFC 4648 section 4)."""
-    return base64.b64encode(data).decode()
-
-
-def decode(node: Node) -> bytes:
-    """Bytes out of JSON; only what encodes back identically.
-
-    Raises:
-        Problem: ``InvalidDocument`` for anything else.
-    """
-    text = node.value
-    if not isinstance(text, str) or len(text) > 2 * _BASE64_CHARS + (8 << 20):
-        raise node.refuse("must be a base64 string of a few megabytes at most")
-    try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise node.refuse("not base64") from error
-    if encode(data) != text:
-        raise node.refuse("not base64 in its one form")
-    return data
+def _bad(where: str, detail: str) -> Problem:
+    return Problem(Code.INVALID_SETTINGS, where=where, detail=detail)

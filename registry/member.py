@@ -22,18 +22,20 @@ The description is YAML; files are named relative to it::
 
 A server that keeps its exactly-once book together with other servers of the member says so with
 ``shares: NAME``, the same name at each of them. Of a certificate file the first certificate is
-taken. OpenAPI files may be JSON or YAML.
+taken; a new one is proven with its key, which lies beside it (``seal.key.pem`` or ``seal.key``
+beside ``seal.pem``). OpenAPI files may be JSON or YAML.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import yaml
+from cryptography import x509
 
 from exchange.certificates import parse_certificates
 from exchange.continuity import (
@@ -54,9 +56,10 @@ from exchange.registrations import (
     parse_member,
     pem,
 )
-from registry.lifecycle import Submission
+from registry.possession import Keys, PrivateKey, key_beside, prove_all
 from registry.publish import member_role, sign
 from registry.signers import key_set, new_signer, read_signer, write_signer
+from registry.submissions import Submission
 from serving.yaml_files import read_yaml
 
 ROLE_VALIDITY = timedelta(days=365)
@@ -70,6 +73,8 @@ class Described:
 
     member: MemberId
     files: Mapping[str, bytes]
+    keys: Keys = field(default_factory=dict)
+    """The private keys that lie beside certificates, to prove that they are the member's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +181,10 @@ class MemberFolder:
             expires=at + ROLE_VALIDITY,
         )
         (self.directory / "version").write_text(str(version))
+        signed = sign(role, [signer])
+        proofs = prove_all(self.member, signed, described.keys)
         return Submission(
-            self.member, self.keys, sign(role, [signer]), described.files, self.statement, note
+            self.member, self.keys, signed, described.files, self.statement, note, proofs
         )
 
 
@@ -205,10 +212,11 @@ def describe_value(value: object, where: str, folder: Path) -> Described:
         frozenset({"seal_certificates", "servers", "applications", "services", "agreements"}),
     )
     member = MemberId.parse(fields["member"].text(2048), f"{where}#/member")
+    keys: dict[x509.Certificate, PrivateKey] = {}
     document: dict[str, Any] = {
         "member": str(member),
         "name": fields["name"].value,
-        "seal_certificates": _pems(fields.get("seal_certificates"), folder),
+        "seal_certificates": _pems(fields.get("seal_certificates"), folder, keys),
         "servers": [],
         "applications": [],
         "services": [],
@@ -216,7 +224,7 @@ def describe_value(value: object, where: str, folder: Path) -> Described:
     files: dict[str, bytes] = {}
     for node in _items(fields.get("servers")):
         server = _object(node)
-        server["auth_certificates"] = _pems(_member(node, "auth_certificates"), folder)
+        server["auth_certificates"] = _pems(_member(node, "auth_certificates"), folder, keys)
         document["servers"].append(server)
     for node in _items(fields.get("applications")):
         document["applications"].append(_object(node))
@@ -234,7 +242,7 @@ def describe_value(value: object, where: str, folder: Path) -> Described:
                 raise invalid(
                     where, "/servers", f"{server_id} of {application.id} is not described"
                 )
-    return Described(member, {**files, MEMBER_FILE: format_member(record)})
+    return Described(member, {**files, MEMBER_FILE: format_member(record)}, keys)
 
 
 def _service(node: Node, folder: Path, files: dict[str, bytes]) -> dict[str, Any]:
@@ -261,12 +269,15 @@ def _openapi(path: Path, where: str) -> bytes:
         raise invalid(where, "", f"{path.name} is not YAML that JSON can hold: {error}") from error
 
 
-def _pems(node: Node | None, folder: Path) -> list[str]:
+def _pems(node: Node | None, folder: Path, keys: dict[x509.Certificate, PrivateKey]) -> list[str]:
     pems = []
     for item in _items(node):
         where = f"{item.noun}#{item.pointer}"
-        data = _read(folder / item.text(500), where)
-        pems.append(pem(parse_certificates(data, where)[0]))
+        path = folder / item.text(500)
+        certificate = parse_certificates(_read(path, where), where)[0]
+        pems.append(pem(certificate))
+        if (key := key_beside(path)) is not None:
+            keys[certificate] = key
     return pems
 
 

@@ -25,8 +25,8 @@ from exchange.continuity import (
 )
 from exchange.problems import Code, Problem
 from registry.ceremony import TARGETS_VALIDITY
-from registry.lifecycle import Submission
 from registry.publish import judge_root, next_targets, read, sign
+from registry.submissions import Submission
 
 
 @dataclass(frozen=True, slots=True)

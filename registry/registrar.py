@@ -1,8 +1,8 @@
 """The registrar: the acts of the registry, each judged, recorded and published as one.
 
-It joins the rules (:mod:`registry.lifecycle`, :mod:`registry.publish`), the database, the
-published tree and the two online keys. It blocks; :mod:`registry.service` calls it from a thread,
-one act at a time. Every method is handed the time.
+It joins the rules (:mod:`registry.lifecycle`, :mod:`registry.submissions`,
+:mod:`registry.publish`), the database, the published tree and the two online keys. It blocks;
+:mod:`registry.service` calls it from a thread, one act at a time. Every method is handed the time.
 
 Invariants:
 - an act and its record in ``acts`` are one transaction; files are exported after it, and again at
@@ -45,16 +45,7 @@ from exchange.registrations import (
 )
 from exchange.trust import schema_id
 from registry.directory import Directory
-from registry.lifecycle import (
-    Act,
-    Judged,
-    Kind,
-    Right,
-    Standing,
-    Submission,
-    judge_submission,
-    parse_submission,
-)
+from registry.lifecycle import Act, Kind
 from registry.publish import (
     check_file,
     is_due,
@@ -64,7 +55,15 @@ from registry.publish import (
     read,
     sign,
 )
-from registry.store import Caller, Publication, Store, SubmissionRow
+from registry.roles import Caller, Operation
+from registry.store import Publication, Store, SubmissionRow
+from registry.submissions import (
+    Judged,
+    Standing,
+    Submission,
+    judge_submission,
+    parse_submission,
+)
 from registry.tree import Tree
 
 OWN_ROLE = "targets"
@@ -114,17 +113,13 @@ class Registrar:
         """Take in a submission; publishes it at once when updates need no approval.
 
         Raises:
-            Problem: ``NotAuthorised``, or as :func:`registry.lifecycle.judge_submission`.
+            Problem: ``NotAuthorised``, or as :func:`registry.submissions.judge_submission`.
         """
         submission = parse_submission(body)
-        require(caller, Right.OPERATOR, Right.MEMBER)
-        if caller.right is Right.MEMBER and caller.member != submission.member:
-            raise Problem(
-                Code.NOT_AUTHORISED,
-                where="submission#/member",
-                detail=f"this API key is of {caller.member}",
-            )
+        caller.require(Operation.SUBMIT)
+        caller.check_member(submission.member, "submission#/member")
         judged = self._judge(submission, at)
+        caller.check_changes(judged.changes)
         with self._store.transaction():
             number = self._store.add_submission(
                 submission.member,
@@ -158,9 +153,9 @@ class Registrar:
         Raises:
             Problem: ``NotAuthorised``; ``NotFound``; ``Conflict`` when the submission is not open,
                 or ``targets`` is missing, not due, stale, or says more than this approval; and
-                as :func:`registry.lifecycle.judge_submission`.
+                as :func:`registry.submissions.judge_submission`.
         """
-        require(caller, Right.OPERATOR, Right.APPROVER)
+        caller.require(Operation.APPROVE)
         row = self._store.submission(number)
         judged = self._judge(parse_submission(row.body), at)
         if judged.kind.needs_delegation is (targets is None):
@@ -183,7 +178,7 @@ class Registrar:
         Raises:
             Problem: ``NotAuthorised``, ``NotFound``, or ``Conflict`` when it is not open.
         """
-        require(caller, Right.OPERATOR, Right.APPROVER)
+        caller.require(Operation.APPROVE)
         with self._store.transaction():
             self._store.decide(number, Act.DECLINE, at, caller.id, reason)
             row = self._store.submission(number)
@@ -207,7 +202,7 @@ class Registrar:
             Problem: ``NotAuthorised``; ``UntrustedMetadata``; ``Conflict`` when it does not follow
                 the published version or changes a delegation; ``InvalidDocument``.
         """
-        require(caller, Right.OPERATOR)
+        caller.require(Operation.PUBLISH)
         current = self._targets()
         new = judge_targets(targets, self._root(), current, self._instance().instance, at)
         if _delegated(new, self._instance()) != _delegated(current, self._instance()):
@@ -290,7 +285,7 @@ class Registrar:
         if own:
             all_files[OWN_ROLE] = self._store.files(OWN_ROLE) | dict(own)
         with self._store.transaction():
-            self._store.decide(number, Act.APPROVE, at, caller.id, "")
+            self._store.decide(number, Act.PUBLISH, at, caller.id, "")
             self._record(at, caller, "approve", member, number, judged)
             publication = self._publish(all_roles, all_files, at)
         self._tree.write(publication)
@@ -394,6 +389,7 @@ class Registrar:
             "kind": judged.kind.value,
             "version": judged.role.version,
             "keys": [key.keyid for key in judged.submission.keys.keys],
+            "changes": [str(change) for change in judged.changes],
         }
         self._store.record(at, caller.id, act, str(member), detail)
 
@@ -428,17 +424,6 @@ class Registrar:
 
     def _instance(self) -> InstanceRecord:
         return parse_instance(self._store.files(OWN_ROLE)[INSTANCE_TARGET])
-
-
-def require(caller: Caller, *rights: Right) -> None:
-    """Raises: Problem ``NotAuthorised`` (403) when the caller has none of ``rights``."""
-    if caller.right not in rights:
-        raise Problem(
-            Code.NOT_AUTHORISED,
-            where="Authorization",
-            detail=f"a key of the right {caller.right} may not do this; {' or '.join(rights)} may",
-            status=403,
-        )
 
 
 def check_schema(data: bytes, path: str) -> None:

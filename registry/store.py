@@ -25,7 +25,8 @@ from typing import Any
 from exchange.documents import format_document, parse_document
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
-from registry.lifecycle import Act, Kind, Right, State, next_state
+from registry.lifecycle import Act, Kind, State, next_state
+from registry.roles import Caller, Right
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -54,16 +55,6 @@ CREATE TABLE api_keys (
     digest BLOB NOT NULL, created_at TEXT NOT NULL, revoked_at TEXT
 ) STRICT;
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who holds an API key: its id, its right and, for members, whose it is."""
-
-    id: str
-    right: Right
-    member: MemberId | None
-    label: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +203,7 @@ class Store:
         at: datetime,
         by: str,
     ) -> int:
-        """Store a submission; one that the member had open is declined as replaced."""
+        """Store a submission; one that the member had open is replaced."""
         for row in self.submissions(state=State.SUBMITTED, member=member):
             self.decide(row.id, Act.REPLACE, at, by, "replaced by a newer submission")
         cursor = self._run(
@@ -322,11 +313,11 @@ class Store:
         Raises:
             Problem: ``InvalidRequest`` when a member's key names no member, or another one does.
         """
-        if (right is Right.MEMBER) is (member is None):
+        if right.is_of_member is (member is None):
             raise Problem(
                 Code.INVALID_REQUEST,
                 where="member",
-                detail="a key of the right member, and no other, names its member",
+                detail="a key of a member's right, and no other, names its member",
             )
         identifier, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
         self._run(

@@ -435,7 +435,7 @@ class World:
         )
         opened = _made(self._opened)
         operator = RegistryClient(self.registry_url, opened.operator_api_key)
-        key = operator.add_key("member", f"{member.id} administrator", member.id)
+        key = operator.add_key("member-administrator", f"{member.id} administrator", member.id)
         applicant = RegistryClient(self.registry_url, key)
         submission = MemberFolder.create(home / "registry", member.id).sign(
             describe(description), applicant.published_version(member.id), now

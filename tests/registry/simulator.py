@@ -22,6 +22,7 @@ from tuf.api.exceptions import DownloadError, DownloadHTTPError
 from tuf.api.metadata import DelegatedRole, Delegations, TargetFile, Targets
 
 from certs.authority import DevelopmentAuthority, create_development_pki
+from certs.issue import Issued
 from exchange.continuity import KeySet, delegated_role, role_name
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.problems import Text
@@ -40,6 +41,7 @@ from exchange.registrations import (
     openapi_file,
 )
 from mediator.registry_fetcher import RegistryFetcher
+from registry.possession import PrivateKey
 from registry.publish import (
     RootKeys,
     member_role,
@@ -72,7 +74,7 @@ def _authority(instance: str, name: str) -> DevelopmentAuthority:
 def seal_certificate(member: MemberId, name: str = "one") -> x509.Certificate:
     """A seal certificate of ``member``."""
     at = NOW - timedelta(hours=1)
-    return authority(member.instance, name).issue_seal(member, at=at).certificate
+    return _kept(authority(member.instance, name).issue_seal(member, at=at))
 
 
 @cache
@@ -80,7 +82,23 @@ def auth_certificate(server: ServerId, name: str = "one") -> x509.Certificate:
     """A TLS certificate of ``server``."""
     at = NOW - timedelta(hours=1)
     issuer = authority(server.instance, name)
-    return issuer.issue_auth(server, ["127.0.0.1"], at=at, days=90).certificate
+    return _kept(issuer.issue_auth(server, ["127.0.0.1"], at=at, days=90))
+
+
+KEYS: dict[x509.Certificate, PrivateKey] = {}
+"""The private keys of all certificates that were issued here."""
+
+
+def _kept(issued: Issued) -> x509.Certificate:
+    assert issued.private_key is not None
+    KEYS[issued.certificate] = issued.private_key
+    return issued.certificate
+
+
+def keys_of(record: MemberRecord) -> dict[x509.Certificate, PrivateKey]:
+    """The keys of a member's certificates."""
+    auths = [one for server in record.servers for one in server.auth_certificates]
+    return {one: KEYS[one] for one in (*record.seal_certificates, *auths) if one in KEYS}
 
 
 def instance_record(environment: Environment = Environment.DEVELOPMENT) -> InstanceRecord:

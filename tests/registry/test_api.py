@@ -16,7 +16,7 @@ from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
 from registry import service
 from registry.client import RegistryClient
-from registry.lifecycle import format_submission
+from registry.submissions import format_submission
 from tests.registry.simulator import MOF, MPI
 from tests.registry.world import World
 
@@ -63,11 +63,11 @@ async def test_a_declined_submission_is_not_published_and_stays_declined(world: 
 
 
 async def test_a_newer_submission_replaces_an_open_one(world: World) -> None:
-    """A member has one open submission; the older is declined as replaced."""
+    """A member has one open submission; the older is withdrawn as replaced."""
     first, second = await world.submit(MPI), await world.submit(MPI, "Better")
     rows = await world.call(lambda: world.operator.pages("submissions"))
     assert [(row["id"], row["state"]) for row in rows] == [
-        (first["id"], "declined"),
+        (first["id"], "withdrawn"),
         (second["id"], "submitted"),
     ]
     assert "replaced" in rows[0]["reason"]
@@ -155,7 +155,7 @@ async def test_without_a_key_nothing_is_done(world: World) -> None:
 async def test_each_right_allows_its_acts_and_no_others(world: World) -> None:
     """A member submits for itself only; an approver approves; only the operator does the rest."""
     row = await world.submit(MPI)
-    member = await world.call(lambda: world.operator.add_key("member", "", MOF))
+    member = await world.call(lambda: world.operator.add_key("member-administrator", "", MOF))
     approver = await world.call(lambda: world.operator.add_key("approver", ""))
     mof, boss = RegistryClient(world.url, member), RegistryClient(world.url, approver)
     foreign, own = world.signed(MPI), world.signed(MOF)

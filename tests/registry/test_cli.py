@@ -63,9 +63,9 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
     """A registry in a process of its own, and certificates of the hour."""
     at = datetime.now(UTC)
     pki = create_development_pki(tmp_path / "ca", "LA", at=at)
-    pki.issue_seal(MPI, at=at).write(tmp_path / "seal.pem")
+    pki.issue_seal(MPI, at=at).write(tmp_path / "seal.pem", tmp_path / "seal.key")
     server = ServerId.parse("LA/GOV/MPI/ss1")
-    pki.issue_auth(server, ["127.0.0.1"], at=at).write(tmp_path / "auth.pem")
+    pki.issue_auth(server, ["127.0.0.1"], at=at).write(tmp_path / "auth.pem", tmp_path / "auth.key")
     (tmp_path / "api.json").write_bytes(openapi_document())
     (tmp_path / "mpi.yaml").write_text(DESCRIPTION)
     terminal = Terminal(tmp_path)
@@ -94,7 +94,7 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
 def test_a_service_is_registered_by_commands_alone(terminal: Terminal) -> None:
     """From a key to a trusted service, then a change of keys, and what a server sees of it."""
     folder, run = terminal.folder, terminal.run
-    key = run("key-add", "member", "--member", "LA/GOV/MPI")["key"]
+    key = run("key-add", "member-administrator", "--member", "LA/GOV/MPI")["key"]
     run("member-init", folder / "mpi", "--member", "LA/GOV/MPI")
     row = run("submit", folder / "mpi", folder / "mpi.yaml", "--api-key", key)
     assert row["state"] == "submitted"

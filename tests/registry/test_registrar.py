@@ -22,13 +22,15 @@ from exchange.registrations import (
     format_member,
 )
 from registry.ceremony import DATABASE, PUBLIC, Quorum, online_keys, open_registry
-from registry.lifecycle import Kind, Right, State, format_submission, parse_submission
+from registry.lifecycle import Kind, State
 from registry.member import KEY_FILE, MemberFolder
 from registry.operator import OwnRole, SignedOwn, sign_delegation, sign_files
 from registry.publish import next_targets, read, sign
 from registry.registrar import OWN_ROLE, Registrar, Terms
+from registry.roles import Caller, Right
 from registry.signers import key_set, new_signer, read_signers
-from registry.store import Caller, Store
+from registry.store import Store
+from registry.submissions import format_submission, parse_submission
 from registry.tree import Tree
 from tests.registry.simulator import (
     MOF,

@@ -17,13 +17,20 @@ from exchange.registrations import MemberRecord
 from registry import service
 from registry.ceremony import Opened, open_registry
 from registry.client import RegistryClient
-from registry.lifecycle import Submission
 from registry.member import Described, MemberFolder
 from registry.operator import sign_delegation
 from registry.service import RunningRegistry
 from registry.settings import RegistrySettings
 from registry.signers import read_signers
-from tests.registry.simulator import NOW, SCHEMA, instance_record, member_files, member_record
+from registry.submissions import Submission
+from tests.registry.simulator import (
+    NOW,
+    SCHEMA,
+    instance_record,
+    keys_of,
+    member_files,
+    member_record,
+)
 
 T = TypeVar("T")
 
@@ -50,7 +57,7 @@ class SetClock:
 def described(record: MemberRecord) -> Described:
     """A record with its files, as a description on disk would give it."""
     files = {path.rpartition("/")[2]: data for path, data in member_files(record).items()}
-    return Described(record.member, files)
+    return Described(record.member, files, keys_of(record))
 
 
 @dataclass(slots=True)

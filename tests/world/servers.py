@@ -123,7 +123,9 @@ def register(
     path.write_text(yaml.safe_dump(description, allow_unicode=True), "utf-8")
     key = (world.directory / "registry/offline/operator-api-key").read_text().strip()
     operator = RegistryClient(world.registry_url, key)
-    applicant = RegistryClient(world.registry_url, operator.add_key("member", "again", small.MPI))
+    applicant = RegistryClient(
+        world.registry_url, operator.add_key("member-administrator", "again", small.MPI)
+    )
     submission = MemberFolder.open(home / "registry").sign(
         describe(path), applicant.published_version(small.MPI), datetime.now(UTC)
     )

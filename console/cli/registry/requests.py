@@ -9,12 +9,13 @@ import click
 from console.cli.options import JSON
 from console.cli.registry.group import CLIENT, PATH, registry
 from console.cli.registry.shared import client_of, now, signers, table, tell
+from registry.lifecycle import State
 
 
 @registry.command()
 @click.option(
     "--state",
-    type=click.Choice(["submitted", "approved", "declined"]),
+    type=click.Choice([str(item) for item in State]),
     help="Only those in this state.",
 )
 @click.option("--member", help="Only those of this member.")

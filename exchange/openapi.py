@@ -108,6 +108,22 @@ class Reader:
         self._schemas.close()
         return found
 
+    def asked(self) -> Iterator[tuple[str, str, Place]]:
+        """Method, template and place of everything that an operation takes: its parameters, and
+        the schema of each media type of its body.
+
+        Raises:
+            Problem: ``INVALID_DOCUMENT`` at the place that is not accepted.
+        """
+        for draft in self._drafts():
+            for declared in draft.parameters:
+                yield draft.method, draft.template, declared.place
+            if draft.request is not None:
+                at, body = self._resolved(draft.node["requestBody"], draft.place / "requestBody")
+                for field, media in body["content"].items():
+                    if "schema" in media:
+                        yield draft.method, draft.template, at / "content" / field / "schema"
+
     @property
     def weight(self) -> int:
         """How much was compiled so far."""

@@ -138,6 +138,10 @@ class Code(StrEnum):
     INVALID_MAPPING = "InvalidMapping"
     DEVELOPMENT_ONLY = "DevelopmentOnly"
     NOT_CONVERGED = "NotConverged"
+    # ask once
+    UNKNOWN_ELEMENT = "UnknownElement"
+    ELEMENT_HAS_SOURCE = "ElementHasSource"
+    ASK_ONCE = "AskOnce"
 
 
 @dataclass(frozen=True, slots=True)
@@ -1142,6 +1146,44 @@ CATALOGUE: dict[Code, Entry] = {
         (
             "Use certificates of the national certification authority.",
             "ກະລຸນາໃຊ້ໃບຢັ້ງຢືນຂອງອົງການອອກໃບຢັ້ງຢືນແຫ່ງຊາດ.",
+        ),
+    ),
+    Code.UNKNOWN_ELEMENT: _entry(
+        404,
+        Blame.CALLER,
+        (
+            "The dictionary of data elements has no element of this id.",
+            "ວັດຈະນານຸກົມຂໍ້ມູນ ບໍ່ມີລາຍການຂໍ້ມູນທີ່ມີລະຫັດນີ້.",
+        ),
+        (
+            "Look up the ids with saphan registry list elements, or register the element first.",
+            "ກະລຸນາຊອກຫາລະຫັດດ້ວຍ saphan registry list elements ຫຼື ຂຶ້ນທະບຽນລາຍການຂໍ້ມູນກ່ອນ.",
+        ),
+    ),
+    Code.ELEMENT_HAS_SOURCE: _entry(
+        409,
+        Blame.CALLER,
+        (
+            "This data element is registered already, with its one authoritative source.",
+            "ລາຍການຂໍ້ມູນນີ້ໄດ້ຂຶ້ນທະບຽນແລ້ວ ໂດຍມີແຫຼ່ງຂໍ້ມູນທາງການພຽງແຫຼ່ງດຽວ.",
+        ),
+        (
+            "Ask the source that is named. If the source has changed, say in `follows` which it was.",
+            "ກະລຸນາຂໍຈາກແຫຼ່ງທີ່ລະບຸໄວ້. ຖ້າແຫຼ່ງຂໍ້ມູນປ່ຽນແລ້ວ ໃຫ້ລະບຸແຫຼ່ງເກົ່າໃນ `follows`.",
+        ),
+    ),
+    Code.ASK_ONCE: _entry(
+        422,
+        Blame.CALLER,
+        (
+            "The service asks people for what another organisation already holds.",
+            "ບໍລິການນີ້ຖາມຂໍ້ມູນຈາກປະຊາຊົນ ທີ່ໜ່ວຍງານອື່ນມີຢູ່ແລ້ວ.",
+        ),
+        (
+            "Take the element out of the request and fetch it from the source that is named, "
+            "or have an exception registered with its legal ground and end.",
+            "ກະລຸນາເອົາລາຍການຂໍ້ມູນນັ້ນອອກຈາກຄຳຮ້ອງ ແລ້ວດຶງຈາກແຫຼ່ງທີ່ລະບຸໄວ້ "
+            "ຫຼື ຂຶ້ນທະບຽນຂໍ້ຍົກເວັ້ນ ພ້ອມພື້ນຖານທາງກົດໝາຍ ແລະ ວັນສິ້ນສຸດ.",
         ),
     ),
 }

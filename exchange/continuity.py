@@ -43,7 +43,7 @@ from tuf.api.metadata import DelegatedRole, Role, Root, Targets
 from exchange.documents import Node, format_document, parse_document
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
-from exchange.registrations import INSTANCE_TARGET, is_schema_target
+from exchange.registrations import ELEMENTS_TARGET, INSTANCE_TARGET, is_schema_target
 
 MAX_CONTINUITY_BYTES = 256 << 10
 MAX_STATEMENTS = 64
@@ -159,7 +159,8 @@ def read_delegations(targets: Targets, instance: str) -> dict[MemberId, KeySet]:
         Problem: ``UntrustedMetadata`` for such metadata.
     """
     for path in targets.targets:
-        if not (path == INSTANCE_TARGET or is_schema_target(path) or _CONTINUITY.fullmatch(path)):
+        own = path in (INSTANCE_TARGET, ELEMENTS_TARGET) or is_schema_target(path)
+        if not (own or _CONTINUITY.fullmatch(path)):
             raise _untrusted(path, "the registry's own role may not hold this target")
     delegations = targets.delegations
     if delegations is None:

@@ -30,10 +30,10 @@ from urllib.parse import quote, unquote
 from exchange.documents import Node, format_document, parse_document
 from exchange.identifiers import ServiceId
 from exchange.problems import Code, Problem, Text
+from exchange.registrations import ELEMENTS_TARGET
 from exchange.schema_sets import CompiledSchema, Dialect, Direction, Place, SchemaSet
 from exchange.subjects import normal_subject
 
-ELEMENTS_TARGET: Final = "elements.json"
 MARK: Final = "x-saphan-element"
 """What says in a schema which element a property is."""
 MAX_ELEMENTS_BYTES: Final = 2 << 20

@@ -1156,8 +1156,8 @@ CATALOGUE: dict[Code, Entry] = {
             "ວັດຈະນານຸກົມຂໍ້ມູນ ບໍ່ມີລາຍການຂໍ້ມູນທີ່ມີລະຫັດນີ້.",
         ),
         (
-            "Look up the ids with saphan registry list elements, or register the element first.",
-            "ກະລຸນາຊອກຫາລະຫັດດ້ວຍ saphan registry list elements ຫຼື ຂຶ້ນທະບຽນລາຍການຂໍ້ມູນກ່ອນ.",
+            "Look up the ids in the registry's directory (saphan registry list elements).",
+            "ກະລຸນາຊອກຫາລະຫັດໃນສາລະບານຂອງທະບຽນກາງ (saphan registry list elements).",
         ),
     ),
     Code.ELEMENT_HAS_SOURCE: _entry(

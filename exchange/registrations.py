@@ -61,6 +61,7 @@ AUDITING = "auditing"
 to whoever holds a mandate (:mod:`exchange.agreements.mandate`)."""
 
 INSTANCE_TARGET = "instance.json"
+ELEMENTS_TARGET = "elements.json"
 MEMBER_FILE = "member.json"
 _FILE_NAME = re.compile(r"[A-Za-z0-9'()+,\-.=%]{1,200}\.json", re.ASCII)
 _SCHEMA_TARGET = re.compile(r"schemas/[a-z0-9-]{1,80}\.[0-9]{1,4}\.json", re.ASCII)

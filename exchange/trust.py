@@ -43,6 +43,7 @@ from exchange.continuity import (
     role_name,
 )
 from exchange.documents import parse_document
+from exchange.elements import NO_ELEMENTS, Dictionary
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.keys import VerifyingKey, verifying_key
 from exchange.problems import Code, Problem
@@ -182,13 +183,15 @@ class RegistryState:
     """Everything a server knows of its instance, from one registry snapshot.
 
     ``version`` is the version of the TUF snapshot, ``expires`` the end of the timestamp role;
-    ``openapi`` holds the documents of services, ``schemas`` the shared schemas by their ``$id``.
+    ``openapi`` holds the documents of services, ``schemas`` the shared schemas by their ``$id``,
+    ``elements`` the dictionary of data elements.
     """
 
     instance: InstanceRecord
     members: Mapping[MemberId, MemberRecord]
     openapi: Mapping[ServiceId, bytes]
     schemas: Mapping[str, bytes]
+    elements: Dictionary
     version: int
     expires: datetime
     complaints: tuple[Problem, ...]
@@ -208,6 +211,7 @@ class RegistryState:
         *,
         openapi: Mapping[ServiceId, bytes],
         schemas: Mapping[str, bytes],
+        elements: Dictionary = NO_ELEMENTS,
         version: int,
         expires: datetime,
         complaints: Iterable[Problem] = (),
@@ -224,6 +228,7 @@ class RegistryState:
             members=MappingProxyType({record.member: record for record in records}),
             openapi=MappingProxyType(dict(openapi)),
             schemas=MappingProxyType(dict(schemas)),
+            elements=elements,
             version=version,
             expires=expires,
             complaints=(

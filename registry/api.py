@@ -11,6 +11,8 @@ Directory (for people and machines; no key needed; lists: ?q= words, ?after=, ?l
     GET /api/v1/members           GET /api/v1/members/{member}
     GET /api/v1/services          GET /api/v1/services/{service}[/openapi]
     GET /api/v1/schemas
+    GET /api/v1/elements          GET /api/v1/elements/{id}
+    GET /api/v1/questions         registered elements that services ask people for
 
 Acts (``Authorization: Bearer`` with an API key of the right named)::
 
@@ -86,6 +88,9 @@ class Api:
                 web.get("/api/v1/services", self.services),
                 web.get("/api/v1/services/{id:.+}", self.service),
                 web.get("/api/v1/schemas", self.schemas),
+                web.get("/api/v1/elements", self.elements),
+                web.get("/api/v1/elements/{id}", self.element),
+                web.get("/api/v1/questions", self.questions),
                 web.post("/api/v1/submissions", self.submit),
                 web.get("/api/v1/submissions", self.submissions),
                 web.get("/api/v1/submissions/{number}", self.submission),
@@ -179,6 +184,20 @@ class Api:
         """All shared schemas."""
         return _json(self._directory.schema_list())
 
+    async def elements(self, request: web.Request) -> web.Response:
+        """A page of data elements."""
+        return _json(self._directory.element_list(*_search(request)))
+
+    async def element(self, request: web.Request) -> web.Response:
+        """One data element."""
+        return _json(self._directory.element(request.match_info["id"]))
+
+    async def questions(self, request: web.Request) -> web.Response:
+        """The registered elements that services ask people for."""
+        now = self._clock.now()
+        items = await self.act(lambda: self._registrar.still_asked(now))
+        return _json({"items": items, "next": None})
+
     # ----------------------------------------------------------------------------------- acts
 
     async def submit(self, request: web.Request) -> web.Response:
@@ -186,7 +205,7 @@ class Api:
         caller = await self._caller(request)
         body = await request.read()
         row = await self.act(lambda: self._registrar.submit(body, caller, self._clock.now()))
-        return _json(_row(row), 201)
+        return _json(await self._advised(row), 201)
 
     async def submissions(self, request: web.Request) -> web.Response:
         """A page of submissions."""
@@ -213,7 +232,7 @@ class Api:
 
     async def submission(self, request: web.Request) -> web.Response:
         """One submission."""
-        return _json(_row(await self._submission(request)))
+        return _json(await self._advised(await self._submission(request)))
 
     async def submission_body(self, request: web.Request) -> web.Response:
         """What the member sent, so that whoever approves can see and sign it."""
@@ -334,6 +353,12 @@ class Api:
 
         await self.act(work)
         return _json({"revoked": identifier})
+
+    async def _advised(self, row: SubmissionRow) -> dict[str, Any]:
+        """A submission with what its services ask people for again."""
+        now = self._clock.now()
+        warnings = await self.act(lambda: self._registrar.advice(row.id, now))
+        return {**_row(row), "warnings": warnings}
 
     async def _caller(self, request: web.Request) -> Caller:
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")

@@ -6,15 +6,17 @@ is. Answers are plain JSON values, in the order of identifiers, in pages.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from exchange.continuity import continuity_target, parse_statements
 from exchange.documents import parse_document
+from exchange.elements import NO_ELEMENTS, Dictionary, describe, parse_elements
 from exchange.identifiers import MemberId, ServiceId
 from exchange.problems import Code, Problem, Text
 from exchange.registrations import (
+    ELEMENTS_TARGET,
     INSTANCE_TARGET,
     InstanceRecord,
     MemberRecord,
@@ -39,10 +41,11 @@ class _Listed:
 
 @dataclass(slots=True)
 class Directory:
-    """Members, services and schemas as they are published."""
+    """Members, services, schemas and data elements as they are published."""
 
     instance: InstanceRecord | None = None
     schemas: dict[str, bytes] = field(default_factory=dict)
+    elements: Dictionary = NO_ELEMENTS
     _schema_paths: dict[str, str] = field(default_factory=dict)
     _own: Mapping[str, bytes] = field(default_factory=dict)
     _members: dict[MemberId, _Listed] = field(default_factory=dict)
@@ -56,6 +59,8 @@ class Directory:
         self._own = files
         self._schema_paths = {identifier: path for path, identifier in paths.items()}
         self.schemas = {identifier: files[path] for path, identifier in paths.items()}
+        data = files.get(ELEMENTS_TARGET)
+        self.elements = NO_ELEMENTS if data is None else parse_elements(data)
 
     def put(self, member: MemberId, version: int, files: Mapping[str, bytes]) -> None:
         """Take over a member's published files."""
@@ -124,6 +129,33 @@ class Directory:
             )
         return listed.files[record.openapi_target]
 
+    def documents(
+        self, member: MemberId | None = None
+    ) -> Iterator[tuple[ServiceRecord, bytes | None]]:
+        """Every service, or those of one member, with its OpenAPI document where it has one."""
+        listed = self._members.values() if member is None else self._of(member)
+        for one in list(listed):
+            for service in one.record.services:
+                path = service.openapi_target
+                yield service, None if path is None else one.files[path]
+
+    def element(self, identifier: str) -> dict[str, Any]:
+        """A data element as it stands in the dictionary.
+
+        Raises:
+            Problem: ``UnknownElement``.
+        """
+        return describe(self.elements.find(identifier, "path"))
+
+    def element_list(self, query: str, after: str, limit: int) -> dict[str, Any]:
+        """A page of elements whose id, name, definition or source holds every word of ``query``."""
+        found = [
+            describe(one)
+            for one in self.elements.elements
+            if _matches(query, f"{one.id} {one.source.service}", one.name, one.definition)
+        ]
+        return _page(found, after, limit)
+
     def schema_list(self) -> dict[str, Any]:
         """All shared schemas: id, title and target path."""
         items = []
@@ -142,6 +174,10 @@ class Directory:
         """How much is published."""
         services = sum(len(listed.record.services) for listed in self._members.values())
         return {"members": len(self._members), "services": services, "schemas": len(self.schemas)}
+
+    def _of(self, member: MemberId) -> list[_Listed]:
+        listed = self._members.get(member)
+        return [] if listed is None else [listed]
 
     def _key_changes(self, member: MemberId) -> int:
         data = self._own.get(continuity_target(member))

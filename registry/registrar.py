@@ -13,9 +13,10 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
@@ -37,6 +38,7 @@ from exchange.documents import invalid, parse_document
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
 from exchange.registrations import (
+    ELEMENTS_TARGET,
     INSTANCE_TARGET,
     MAX_SCHEMA_BYTES,
     InstanceRecord,
@@ -46,6 +48,17 @@ from exchange.registrations import (
 from exchange.trust import schema_id
 from registry.directory import Directory
 from registry.lifecycle import Act, Kind
+from registry.once_only import (
+    Documents,
+    Meter,
+    Policy,
+    Question,
+    judge_elements,
+    questions,
+    refuse_new_questions,
+    services_of,
+    told,
+)
 from registry.publish import (
     check_file,
     is_due,
@@ -80,11 +93,13 @@ class OnlineKeys:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How long online metadata is valid, and whether updates wait for approval."""
+    """How long online metadata is valid, whether updates wait for approval, and what becomes of
+    services that ask people for registered facts."""
 
     timestamp_validity: timedelta
     snapshot_validity: timedelta
     approve_updates: bool
+    once_only: Policy = Policy.WARN
 
 
 class Registrar:
@@ -96,6 +111,7 @@ class Registrar:
         self._keys = keys
         self._terms = terms
         self.directory = Directory()
+        self._meter = Meter()
 
     def start(self, at: datetime) -> None:
         """Export what is published, renew what is due, and read the directory."""
@@ -190,6 +206,25 @@ class Registrar:
                 {"submission": number, "reason": reason},
             )
         return row
+
+    def advice(self, number: int, at: datetime) -> list[dict[str, Any]]:
+        """What a submission's services ask people for although another organisation gives it.
+
+        Raises:
+            Problem: ``NotFound``.
+        """
+        submission = parse_submission(self._store.submission(number).body)
+        published = self._store.files(role_name(submission.member))
+        found = self._questions(services_of(submission, published), at)
+        return [told(one) for one in found if one.problem is not None]
+
+    def still_asked(self, at: datetime) -> list[dict[str, Any]]:
+        """What published services ask people for that is registered: whether they may or not."""
+        directory = self.directory
+        found = self._meter.questions(
+            directory.documents(), directory.elements, directory.schemas, at
+        )
+        return [told(one) for one in found]
 
     # ------------------------------------------------------------------------ the registry's own
 
@@ -295,7 +330,7 @@ class Registrar:
         return self._store.submission(number)
 
     def _judge(self, submission: Submission, at: datetime) -> Judged:
-        return judge_submission(
+        judged = judge_submission(
             submission,
             self._standing(submission.member),
             self._instance(),
@@ -303,6 +338,16 @@ class Registrar:
             root_keys(self._root()),
             at,
         )
+        if self._terms.once_only is Policy.REFUSE:
+            services = [
+                (one, judged.files.get(one.openapi_target or "")) for one in judged.record.services
+            ]
+            published = self.directory.documents(submission.member)
+            refuse_new_questions(self._questions(services, at), self._questions(published, at))
+        return judged
+
+    def _questions(self, services: Documents, at: datetime) -> Iterator[Question]:
+        return questions(services, self.directory.elements, self.directory.schemas, at)
 
     def _judge_delegation(
         self, judged: Judged, targets: bytes, files: Mapping[str, bytes], at: datetime
@@ -345,8 +390,18 @@ class Registrar:
             refuse_development(instance.authorities, instance.environment)
         elif is_schema_target(path):
             check_schema(data, path)
+        elif path == ELEMENTS_TARGET:
+            directory = self.directory
+            documents = {
+                service.id: document
+                for service, document in directory.documents()
+                if document is not None
+            }
+            judge_elements(data, directory.elements, documents, directory.schemas)
         else:
-            raise invalid(path, "", "only instance.json and schemas/ are published this way")
+            raise invalid(
+                path, "", "only instance.json, elements.json and schemas/ are published this way"
+            )
 
     def _publish(
         self, roles: Roles, files: Mapping[str, Mapping[str, bytes]], at: datetime

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from registry.once_only import Policy
 from registry.registrar import Terms
 from serving.settings import read, setting
 
@@ -32,6 +33,11 @@ class RegistrySettings:
         "Whether an update that a member signed with its known keys waits for approval.",
         default=True,
     )
+    once_only: Policy = setting(
+        "What becomes of a service that asks people for a data element that another organisation "
+        "gives: its submission is taken with a warning, or refused.",
+        default=Policy.WARN,
+    )
     stop_within_s: int = setting(
         "How long requests under way may last when the registry stops.",
         default=10,
@@ -45,6 +51,7 @@ class RegistrySettings:
             timedelta(seconds=self.timestamp_validity_s),
             timedelta(seconds=self.snapshot_validity_s),
             self.approve_updates,
+            self.once_only,
         )
 
 

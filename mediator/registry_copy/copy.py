@@ -155,6 +155,7 @@ class RegistryCopy:
                 for service, data in known.openapi.items()
             },
             schemas=accepted.shared.schemas,
+            elements=accepted.shared.elements,
             version=accepted.version,
             expires=accepted.expires,
             complaints=(*accepted.troubles.values(), *lapsed),

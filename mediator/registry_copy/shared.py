@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from exchange.elements import NO_ELEMENTS, Dictionary, parse_elements
 from exchange.registrations import (
+    ELEMENTS_TARGET,
     INSTANCE_TARGET,
     InstanceRecord,
     is_schema_target,
@@ -25,11 +27,12 @@ class Shared:
 
     instance: InstanceRecord
     schemas: Mapping[str, bytes] = field(default_factory=dict)
+    elements: Dictionary = NO_ELEMENTS
 
 
 def is_shared(path: str) -> bool:
     """Whether a target of the registry's own role is read by servers."""
-    return path == INSTANCE_TARGET or is_schema_target(path)
+    return path in (INSTANCE_TARGET, ELEMENTS_TARGET) or is_schema_target(path)
 
 
 def read_shared(files: Mapping[str, bytes]) -> Shared:
@@ -47,4 +50,5 @@ def read_shared(files: Mapping[str, bytes]) -> Shared:
             for path, data in sorted(files.items())
             if is_schema_target(path)
         },
+        parse_elements(files[ELEMENTS_TARGET]) if ELEMENTS_TARGET in files else NO_ELEMENTS,
     )

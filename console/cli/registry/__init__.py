@@ -1,10 +1,11 @@
 """`saphan registry`: run the registry, register a member, approve, publish, look up.
 
-Three people use it: the *operator* (init, serve, key-add, approve, schema-publish), the *member*
+Three people use it: the *operator* (init, serve, key-add, approve, schema-publish,
+element-publish), the *member*
 (member-init, submit, member-rotate) and everybody (list, show, verify).
 """
 
-from console.cli.registry import keys, lookup, member, own, requests, running
+from console.cli.registry import elements, keys, lookup, member, own, requests, running
 from console.cli.registry.group import registry
 
-__all__ = ["keys", "lookup", "member", "own", "registry", "requests", "running"]
+__all__ = ["elements", "keys", "lookup", "member", "own", "registry", "requests", "running"]

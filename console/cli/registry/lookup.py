@@ -15,14 +15,16 @@ from console.cli.registry.shared import client_of, flat, table, tell
 from exchange.certificates import fingerprint_of, parse_certificates
 from exchange.identifiers import MemberId, ServiceId
 
+_LISTS = ("members", "services", "schemas", "elements")
+
 
 @registry.command("list")
-@click.argument("what", type=click.Choice(["members", "services", "schemas"]), default="services")
+@click.argument("what", type=click.Choice(_LISTS), default="services")
 @click.option("--search", "query", help="Words in id, title or name, Lao or English.")
 @CLIENT
 @JSON
 def list_(what: str, query: str | None, url: str, api_key: str, as_json: bool) -> None:
-    """List services (default), members or schemas."""
+    """List services (default), members, schemas or data elements."""
     client = client_of(url, api_key)
     if what == "schemas":
         items = client.get("schemas")["items"]

@@ -78,5 +78,6 @@ def submit(
         result,
         as_json,
         f"Submission {result['id']} of {result['member']}: {result['kind']}, {result['state']}.",
+        *(f"Warning: {one['detail']} ({one['place']})" for one in result["warnings"]),
         after,
     )

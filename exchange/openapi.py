@@ -31,21 +31,23 @@ _NOT_PARAMETERS: Final = frozenset({"accept", "content-type", "authorization"})
 
 
 @dataclass(frozen=True, slots=True)
-class _Draft:
+class Draft:
     """An operation whose schemas are collected but not compiled."""
 
     method: str
     template: str
     place: Place
     node: Mapping[str, Any]
-    parameters: tuple[_Declared, ...]
+    parameters: tuple[Declared, ...]
     selects: str | None
-    request: _Content | None
-    responses: Mapping[str, _Content]
+    request: DraftContent | None
+    responses: Mapping[str, DraftContent]
 
 
 @dataclass(frozen=True, slots=True)
-class _Declared:
+class Declared:
+    """A parameter; ``schema`` is its name in the schema set."""
+
     place: Place
     node: Mapping[str, Any]
     location: str
@@ -54,7 +56,9 @@ class _Declared:
 
 
 @dataclass(frozen=True, slots=True)
-class _Content:
+class DraftContent:
+    """A body: the names of its schemas by media type, None where it has none that is judged."""
+
     required: bool
     schemas: Mapping[str, str | None]
 
@@ -103,7 +107,7 @@ class Reader:
                 for kind, schema in content.schemas.items()
                 if is_json(kind) or kind.endswith("/*")
             )
-            for draft in self._drafts()
+            for draft in self.drafts()
         }
         self._schemas.close()
         return found
@@ -135,7 +139,7 @@ class Reader:
         Raises:
             Problem: ``INVALID_DOCUMENT`` at the place that is not accepted.
         """
-        drafts = list(self._drafts())
+        drafts = list(self.drafts())
         self._schemas.close()
         identifiers: set[str] = set()
         for draft in drafts:
@@ -147,7 +151,12 @@ class Reader:
 
     # -- collecting ------------------------------------------------------------------------
 
-    def _drafts(self) -> Iterator[_Draft]:
+    def drafts(self) -> Iterator[Draft]:
+        """Every operation with its schemas collected but not compiled; ``schemas.close()`` is due.
+
+        Raises:
+            Problem: ``INVALID_DOCUMENT`` at the place that is not accepted.
+        """
         place = self._root / "paths"
         items = _object(self._document.get("paths", {}), place)
         count = 0
@@ -162,7 +171,7 @@ class Reader:
                         raise refuse(place, f"more than {MAX_OPERATIONS} operations")
                     yield self._draft(method, template, item, at)
 
-    def _draft(self, method: str, template: str, item: Mapping[str, Any], at: Place) -> _Draft:
+    def _draft(self, method: str, template: str, item: Mapping[str, Any], at: Place) -> Draft:
         place = at / method
         node = _object(item[method], place)
         declared = dict(self._parameters(item, at))
@@ -186,7 +195,7 @@ class Reader:
         if "requestBody" in node:
             body_at, body = self._resolved(node["requestBody"], place / "requestBody")
             request = self._content(body, body_at, Direction.REQUEST)
-        return _Draft(
+        return Draft(
             method.upper(),
             template,
             place,
@@ -199,7 +208,7 @@ class Reader:
 
     def _parameters(
         self, node: Mapping[str, Any], at: Place
-    ) -> Iterator[tuple[tuple[str, str], _Declared]]:
+    ) -> Iterator[tuple[tuple[str, str], Declared]]:
         place = at / "parameters"
         raw = node.get("parameters", [])
         if not isinstance(raw, list):
@@ -215,7 +224,7 @@ class Reader:
             seen.add(key)
             yield key, declared
 
-    def _parameter(self, raw: Any, at: Place) -> _Declared | None:
+    def _parameter(self, raw: Any, at: Place) -> Declared | None:
         at, node = self._resolved(raw, at)
         location, name = node.get("in"), node.get("name")
         if location == "cookie":
@@ -238,11 +247,11 @@ class Reader:
         if "schema" not in node:
             raise refuse(at, "a parameter needs a schema (content is not supported)")
         schema = self._schemas.add(at / "schema", Direction.REQUEST)
-        return _Declared(at, node, location, name, schema)
+        return Declared(at, node, location, name, schema)
 
     def _responses(
         self, node: Mapping[str, Any], at: Place, *, selection: bool
-    ) -> Iterator[tuple[str, _Content]]:
+    ) -> Iterator[tuple[str, DraftContent]]:
         direction = Direction.SELECTION if selection else Direction.RESPONSE
         place = at / "responses"
         responses = _object(node.get("responses", {} if not self._old else None), place)
@@ -254,7 +263,7 @@ class Reader:
             response_at, response = self._resolved(raw, place / status)
             yield status, self._content(response, response_at, direction)
 
-    def _content(self, node: Mapping[str, Any], at: Place, direction: Direction) -> _Content:
+    def _content(self, node: Mapping[str, Any], at: Place, direction: Direction) -> DraftContent:
         if direction is Direction.REQUEST and "content" not in node:
             raise refuse(at, "a request body needs content")
         place = at / "content"
@@ -272,7 +281,7 @@ class Reader:
                 if judged and "schema" in media
                 else None
             )
-        return _Content(_flag(node, "required", at), schemas)
+        return DraftContent(_flag(node, "required", at), schemas)
 
     def _resolved(self, raw: Any, at: Place) -> tuple[Place, Mapping[str, Any]]:
         """Follow the references of a Reference Object within the document."""
@@ -288,7 +297,7 @@ class Reader:
 
     # -- compiling -------------------------------------------------------------------------
 
-    def _operation(self, draft: _Draft) -> Operation:
+    def _operation(self, draft: Draft) -> Operation:
         by_location: dict[str, dict[str, Parameter]] = {"path": {}, "query": {}, "header": {}}
         for declared in draft.parameters:
             by_location[declared.location][declared.name] = self._compiled(declared)
@@ -315,7 +324,7 @@ class Reader:
             ),
         )
 
-    def _compiled(self, declared: _Declared) -> Parameter:
+    def _compiled(self, declared: Declared) -> Parameter:
         place, node = declared.place, declared.node
         kinds = self._schemas.types(declared.schema) - {"null"}
         array = kinds == {"array"}
@@ -345,7 +354,7 @@ class Reader:
             accepts=acceptor(ordered, schema),
         )
 
-    def _body(self, content: _Content, *, counted: bool = False) -> Body:
+    def _body(self, content: DraftContent, *, counted: bool = False) -> Body:
         types: dict[str, Content] = {}
         for kind, name in content.schemas.items():
             schema = self._schemas.compiled(name) if name else None

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final
-from urllib.parse import unquote, urldefrag, urljoin
+from urllib.parse import quote, unquote, urldefrag, urljoin
 
 import jsonschema
 import jsonschema_rs
@@ -46,7 +46,7 @@ DRAFT_2020_12: Final = "https://json-schema.org/draft/2020-12/schema"
 _DIALECTS: Final = frozenset({DRAFT_2020_12, "https://spec.openapis.org/oas/3.1/dialect/base"})
 _BUNDLE: Final = "urn:saphan:schema-set"
 
-_ONE: Final = frozenset(
+ONE: Final = frozenset(
     {
         "additionalProperties",
         "contains",
@@ -60,8 +60,8 @@ _ONE: Final = frozenset(
         "unevaluatedProperties",
     }
 )
-_LIST: Final = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
-_MAP: Final = frozenset({"dependentSchemas", "patternProperties", "properties"})
+LIST: Final = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
+MAP: Final = frozenset({"dependentSchemas", "patternProperties", "properties"})
 _PLAIN: Final = frozenset(
     {
         "const",
@@ -86,7 +86,7 @@ _PLAIN: Final = frozenset(
         "uniqueItems",
     }
 )
-_KEPT: Final = _PLAIN | _LIST | _MAP
+_KEPT: Final = _PLAIN | LIST | MAP
 _FORMATS: Final = tuple(formats.ASSERTED)
 _IN_PLACE: Final = frozenset(
     {"allOf", "anyOf", "dependentSchemas", "else", "if", "not", "oneOf", "then"}
@@ -365,13 +365,13 @@ class SchemaSet:
                 self._links[self._current].add(name)
             elif keyword == "additionalProperties" and isinstance(value, bool):
                 out[keyword] = value
-            elif keyword in _ONE:
+            elif keyword in ONE:
                 out[keyword] = self._translate(value, here, direction)
-            elif keyword in _LIST and isinstance(value, list):
+            elif keyword in LIST and isinstance(value, list):
                 out[keyword] = [
                     self._translate(one, here / index, direction) for index, one in enumerate(value)
                 ]
-            elif keyword in _MAP and isinstance(value, dict):
+            elif keyword in MAP and isinstance(value, dict):
                 out[keyword] = {
                     name: self._translate(one, here / name, direction)
                     for name, one in value.items()
@@ -545,6 +545,32 @@ class SchemaSet:
             elif isinstance(node, list):
                 nodes.extend(node)
         return False
+
+    def judge(self, name: str, pointer: str) -> jsonschema_rs.Draft202012Validator:
+        """The engine for one part of a collected schema; for comparisons, not for messages.
+
+        Args:
+            pointer: leads to the part within :meth:`schema`.
+        """
+        return jsonschema_rs.Draft202012Validator(
+            {"$ref": f"{_BUNDLE}#/$defs/{name}{quote(pointer)}"},
+            registry=self._registry,
+            validate_formats=True,
+            formats=dict(formats.OWN),
+            pattern_options=jsonschema_rs.RegexOptions(),
+            offline=True,
+        )
+
+    def place_of(self, location: str) -> tuple[str, str]:
+        """Where a keyword stands that an engine tells of, and which one it is."""
+        _, _, path = location.partition("#/$defs/")
+        name, _, rest = path.partition("/")
+        origin, rest = self._origins.get(name), unquote(rest)
+        keyword = rest.rpartition("/")[2]
+        if origin is None:
+            return "", keyword
+        found = Place(origin.base, f"{origin.pointer}/{rest}")
+        return str(found) if found.base else found.pointer, keyword
 
     def schema(self, name: str) -> Any:
         """The translated schema of a name; references in it are ``#/$defs/{name}``."""

@@ -43,6 +43,7 @@ _NAMES_OF_X_ROAD = {
             Code.AGREEMENT_EXPIRED,
             Code.AGREEMENT_NOT_YET_VALID,
             Code.AGREEMENT_INVALID,
+            Code.AGREEMENT_REVOKED,
             Code.PURPOSE_NOT_ALLOWED,
             Code.SUBJECT_MISSING,
             Code.FIELD_NOT_RELEASED,

@@ -78,6 +78,7 @@ class Code(StrEnum):
     AGREEMENT_EXPIRED = "AgreementExpired"
     AGREEMENT_NOT_YET_VALID = "AgreementNotYetValid"
     AGREEMENT_INVALID = "AgreementInvalid"
+    AGREEMENT_REVOKED = "AgreementRevoked"
     PURPOSE_NOT_ALLOWED = "PurposeNotAllowed"
     SUBJECT_MISSING = "SubjectMissing"
     FIELD_NOT_RELEASED = "FieldNotReleased"
@@ -545,6 +546,18 @@ CATALOGUE: dict[Code, Entry] = {
         Blame.CALLER,
         ("The agreement that allowed this call has ended.", "ຂໍ້ຕົກລົງທີ່ອະນຸຍາດການເອີ້ນໃຊ້ນີ້ສິ້ນສຸດແລ້ວ."),
         ("Renew the agreement with the provider.", "ກະລຸນາຕໍ່ຂໍ້ຕົກລົງກັບຜູ້ໃຫ້ບໍລິການ."),
+    ),
+    Code.AGREEMENT_REVOKED: _entry(
+        403,
+        Blame.CALLER,
+        (
+            "The agreement that allowed this call was revoked by one of its parties.",
+            "ຂໍ້ຕົກລົງທີ່ອະນຸຍາດການເອີ້ນໃຊ້ນີ້ຖືກຄູ່ສັນຍາຝ່າຍໜຶ່ງຍົກເລີກແລ້ວ.",
+        ),
+        (
+            "Ask the provider for the reason given; a new version sealed by both opens it again.",
+            "ກະລຸນາສອບຖາມຜູ້ໃຫ້ບໍລິການກ່ຽວກັບເຫດຜົນ; ສະບັບໃໝ່ທີ່ທັງສອງຝ່າຍຮັບຮອງຈະເປີດໃຫ້ໃຊ້ໄດ້ອີກ.",
+        ),
     ),
     Code.AGREEMENT_NOT_YET_VALID: _entry(
         403,

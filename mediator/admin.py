@@ -1,5 +1,5 @@
-"""The administration: health, metrics, agreements, what is thought of other servers, maintenance,
-orders that hide uses.
+"""The administration: health, metrics, agreements and their revocation, dry runs, what is thought
+of other servers, maintenance, orders that hide uses.
 
 It is its OpenAPI document (``apis/admin.yaml``), on a listener of its own, on loopback by default.
 """
@@ -7,10 +7,16 @@ It is its OpenAPI document (``apis/admin.yaml``), on a listener of its own, on l
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.resources import files
 from typing import Any
 
+from cryptography import x509
+
+from exchange.agreements import Agreement
+from exchange.agreements.reading import format_moment
 from mediator.auditing.ordering import Ordering
 from mediator.discovery import Peer, Peers, State
 from mediator.erasing import Eraser, Order
@@ -19,6 +25,7 @@ from mediator.maintenance import Maintenance, parse_order
 from mediator.metrics import Metrics
 from mediator.pinned import PinnedAgreements
 from mediator.records import Recorder
+from mediator.trying import Trying
 from mediator.witness.opening import Witnessing
 from serving.api import Api, ApiRequest, json_reply
 from serving.requests import Reply
@@ -37,6 +44,8 @@ class Admin:
     ordering: Ordering
     witnessing: Witnessing
     eraser: Eraser
+    trying: Trying
+    authorities: Sequence[x509.Certificate]
 
     def api(self) -> Api:
         """The API at the root of the listener."""
@@ -45,6 +54,8 @@ class Admin:
             "health": self._health,
             "metrics": self._metrics,
             "agreements": self._agreements,
+            "revokeAgreement": self._revoke,
+            "tryCall": self._try,
             "peers": self._peers,
             "witnesses": self._witnesses,
             "misbehaviour": self._misbehaviour,
@@ -68,17 +79,28 @@ class Admin:
         return Reply(200, (("content-type", kind),), self.metrics.text())
 
     async def _agreements(self, request: ApiRequest) -> Reply:
-        found = [
-            {
-                "id": agreement.id,
-                "consumer": str(agreement.consumer),
-                "provider": str(agreement.provider),
-                "valid_until": agreement.valid_until.isoformat(),
-            }
-            for agreement in self.agreements.agreements
-        ]
-        rejected = {name: str(problem) for name, problem in self.agreements.rejected.items()}
+        agreements, now = self.agreements, self.health.clock.now()
+        rejected = {name: str(problem) for name, problem in agreements.rejected.items()}
+        found = [_agreement(one, agreements, now) for one in agreements.agreements]
         return json_reply(200, {"agreements": found, "rejected": rejected})
+
+    async def _revoke(self, request: ApiRequest) -> Reply:
+        """Obey a revocation; durable, recorded and in force when this returns."""
+        revoked = await self.agreements.revoke(
+            request.body, self.authorities, self.recorder.revoked_agreement
+        )
+        return json_reply(
+            200,
+            {
+                "agreement": revoked.agreement,
+                "version": revoked.version,
+                "consumer": str(revoked.consumer),
+                "revoked_at": format_moment(revoked.revoked_at),
+            },
+        )
+
+    async def _try(self, request: ApiRequest) -> Reply:
+        return json_reply(200, self.trying.run(request.json))
 
     async def _peers(self, request: ApiRequest) -> Reply:
         now = asyncio.get_running_loop().time()
@@ -133,8 +155,26 @@ class Admin:
         self.metrics.registry_age.set(self.health.view.age_s)
         self.metrics.once_claims.set(self.health.once.totals.claims)
         self.metrics.once_answer_bytes.set(self.health.once.totals.answer_bytes)
+        self._measure_agreements()
         self.metrics.once_waiting.set(self.health.once.waiting)
         self.metrics.once.set(self.health.once.counts)
+
+    def _measure_agreements(self) -> None:
+        agreements, now = self.agreements, self.health.clock.now()
+        for days, count in agreements.endings.counts(agreements.in_force, now).items():
+            self.metrics.agreements_ending.labels(str(days)).set(count)
+
+
+def _agreement(one: Agreement, agreements: PinnedAgreements, now: datetime) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "version": one.version,
+        "consumer": str(one.consumer),
+        "provider": str(one.provider),
+        "valid_from": one.valid_from.isoformat(),
+        "valid_until": one.valid_until.isoformat(),
+        "state": agreements.state_of(one, now),
+    }
 
 
 def _peer(peer: Peer, now: float) -> dict[str, Any]:

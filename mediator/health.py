@@ -11,6 +11,7 @@ from typing import Any
 from cryptography import x509
 
 from exchange.problems import Problem
+from mediator.endings import not_renewed, within_days
 from mediator.gate import Gate
 from mediator.journal.log import Journal
 from mediator.maintenance import Maintenance
@@ -20,7 +21,6 @@ from mediator.view import RegistryView
 from serving.clock import Clock
 
 CERTIFICATE_WARNING = 0.25
-AGREEMENT_WARNING_DAYS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +121,11 @@ class Health:
         return {"ok": healthy, "certificates": rows}
 
     def _agreements(self) -> dict[str, Any]:
-        now = self.clock.now()
-        soon = now + timedelta(days=AGREEMENT_WARNING_DAYS)
+        now, agreements = self.clock.now(), self.agreements
         return {
             "ok": True,
-            "in_force": sum(
-                a.valid_from <= now < a.valid_until for a in self.agreements.agreements
-            ),
-            "ending_soon": [
-                a.id for a in self.agreements.agreements if now < a.valid_until <= soon
-            ],
-            "rejected": sorted(self.agreements.rejected),
+            "in_force": sum(a.valid_from <= now < a.valid_until for a in agreements.in_force),
+            "ending_soon": [a.id for a in not_renewed(agreements.in_force) if within_days(a, now)],
+            "revoked": len(agreements.revoked),
+            "rejected": sorted(agreements.rejected),
         }

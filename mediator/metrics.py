@@ -178,6 +178,12 @@ class Metrics:
             ("state",),
             registry=self.registry,
         )
+        self.agreements_ending = Gauge(
+            "saphan_agreements_ending",
+            "Pinned agreements without a renewal that end within so many days.",
+            ("days",),
+            registry=self.registry,
+        )
         self.maintenance = Gauge(
             "saphan_maintenance", "1 while this server is in maintenance.", registry=self.registry
         )

@@ -58,6 +58,7 @@ from mediator.stages import (
     SealedReply,
 )
 from mediator.terms import KnownTerms, Terms
+from mediator.trying import Trying
 from mediator.turns import Turns
 from serving import replies
 from serving.backends import NotDelivered
@@ -173,6 +174,18 @@ class Provider:
                 raise
             finally:
                 self.quotas.settle(terms.rates, now)
+
+    def trying(self) -> Trying:
+        """Dry runs over the same values."""
+        return Trying(
+            self.state,
+            self.services,
+            self.agreements,
+            self.releases,
+            self.quotas,
+            self.terms,
+            self.clock,
+        )
 
     # --- open ------------------------------------------------------------------------------------
 

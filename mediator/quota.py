@@ -148,6 +148,27 @@ class QuotaBook:
                 ``retry_after_s`` in its facts; nothing was taken.
         """
         day = int(now) // DAY_S
+        used = self._checked(rates, now, at)
+        for rate, usage in used:
+            usage.days.add(day, 1)
+            usage.running.add(day, 1)
+            if rate.per_second is not None:
+                usage.bucket.take()
+
+    def check(self, rates: tuple[Rate, ...], now: float, at: float) -> None:
+        """What :meth:`spend` would say now; nothing is taken.
+
+        Raises:
+            Problem: as :meth:`spend`.
+        """
+        self._checked(rates, now, at)
+
+    def used(self, rate: Rate, now: float) -> int:
+        """The calls of today that a rate has counted."""
+        return self._of(rate.key).days.of(int(now) // DAY_S)
+
+    def _checked(self, rates: tuple[Rate, ...], now: float, at: float) -> list[tuple[Rate, _Usage]]:
+        day = int(now) // DAY_S
         used = [(rate, self._of(rate.key)) for rate in rates]
         for rate, usage in used:
             if rate.per_day is not None and usage.days.of(day) >= rate.per_day:
@@ -156,11 +177,7 @@ class QuotaBook:
                 wait_s = usage.bucket.wait_s(rate.per_second, at)
                 if wait_s:
                     raise _used_up(rate, "per_second", rate.per_second, wait_s)
-        for rate, usage in used:
-            usage.days.add(day, 1)
-            usage.running.add(day, 1)
-            if rate.per_second is not None:
-                usage.bucket.take()
+        return used
 
     def settle(self, rates: tuple[Rate, ...], now: float) -> None:
         """A call is over, and its record comes next; ``now`` is when it was taken."""

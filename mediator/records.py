@@ -256,6 +256,10 @@ class Recorder:
         )
         return receipt.index
 
+    async def revoked_agreement(self, digest: str) -> int:
+        """A revocation of an agreement came; its file, of this SHA-256, lies beside it."""
+        return await self.event("agreement revoked", evidence=digest)
+
     async def order(self, event: str, text: bytes) -> int:
         """An order of the administration, whose text is sealed; returns the index of its entry."""
         receipt = await self._write(

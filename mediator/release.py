@@ -64,7 +64,10 @@ class Releases:
 
     def of(self, allowed: Allowed) -> Projection:
         """What the grant of a message releases."""
-        fields = allowed.grant.fields
+        return self.of_fields(allowed.grant.fields)
+
+    def of_fields(self, fields: tuple[str, ...]) -> Projection:
+        """The projection of the fields of a grant."""
         found = self._compiled.get(fields)
         if found is None:
             if len(self._compiled) >= _MAX_PROJECTIONS:
@@ -104,7 +107,21 @@ def check_selection(allowed: Allowed, projection: Projection) -> None:
     Raises:
         Problem: ``FieldNotReleased``.
     """
-    parameter, query = allowed.match.operation.selects, allowed.recorded.call.query
+    call = allowed.recorded.call
+    check_selected(allowed.match.operation.selects, call.query, allowed.agreement.id, projection)
+
+
+def check_selected(
+    parameter: str | None, query: str, agreement: str, projection: Projection
+) -> None:
+    """As :func:`check_selection`, of the parts of a message.
+
+    Args:
+        parameter: the query parameter that selects fields, if the operation has one.
+
+    Raises:
+        Problem: ``FieldNotReleased``.
+    """
     if parameter is None or projection.everything or not query:
         return
     selected = (
@@ -115,7 +132,7 @@ def check_selection(allowed: Allowed, projection: Projection) -> None:
     )
     for wanted in selected:
         if not projection.releases(wanted):
-            agreement, wanted = allowed.agreement.id, wanted[:_MAX_TEXT]
+            wanted = wanted[:_MAX_TEXT]
             raise Problem(
                 Code.FIELD_NOT_RELEASED,
                 where=f"query.{parameter}",

@@ -184,7 +184,9 @@ async def open_server(
         admin = _admin(base, peers, provider, watched)
         listeners = await doors.open(provider, consumer, admin, states)
         base.background.start(base.view.run())
-        base.background.start(base.agreements.watch(base.authorities))
+        base.background.start(
+            base.agreements.watch(base.authorities, base.recorder.revoked_agreement)
+        )
         base.background.start(watched.stamping.run())
         base.background.start(watched.witnessing.cosigning.run())
         stack.push_async_callback(watched.witnessing.cosigning.heard)
@@ -611,4 +613,6 @@ def _admin(base: _Base, peers: Peers, provider: Provider, watched: _Watched) -> 
         ordering,
         watched.witnessing,
         eraser,
+        provider.trying(),
+        base.authorities,
     )

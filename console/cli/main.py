@@ -25,7 +25,11 @@ COMMANDS = {
     "demo": ("console.cli.demo", "demo", "Build the reference world and play its story."),
     "mediator": ("console.cli.mediator", "mediator", "Run a security server."),
     "registry": ("console.cli.registry", "registry", "Run the registry, register and approve."),
-    "agreement": ("console.cli.agreement", "agreement", "Draft, seal, pin and show agreements."),
+    "agreement": (
+        "console.cli.agreement",
+        "agreement",
+        "Draft, seal, pin, try, renew, revoke agreements.",
+    ),
     "instance": (
         "console.cli.instance",
         "instance",

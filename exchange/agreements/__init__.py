@@ -18,7 +18,8 @@ The seal is a JWS (RFC 7515) with one signature per party, see :mod:`exchange.jw
 here: which agreements a server holds (its own disk, never the registry), and counting of quotas.
 
 Parts: :mod:`~exchange.agreements.values`, :mod:`~exchange.agreements.mandate`,
-:mod:`~exchange.agreements.document`, :mod:`~exchange.agreements.seal`.
+:mod:`~exchange.agreements.document`, :mod:`~exchange.agreements.seal`,
+:mod:`~exchange.agreements.revocation`, :mod:`~exchange.agreements.succession`.
 """
 
 from exchange.agreements.document import (
@@ -29,7 +30,16 @@ from exchange.agreements.document import (
     parse_agreement,
 )
 from exchange.agreements.mandate import Mandate
+from exchange.agreements.revocation import (
+    AgreementRevocation,
+    format_revocation,
+    open_revocation,
+    parse_revocation,
+    revocation_of,
+    seal_revocation,
+)
 from exchange.agreements.seal import open_agreement, read_agreement, seal_agreement
+from exchange.agreements.succession import in_force, revoked_by
 from exchange.agreements.values import (
     LIMIT_NAMES,
     Agreement,
@@ -53,6 +63,7 @@ __all__ = [
     "MAX_QUOTA",
     "METHODS",
     "Agreement",
+    "AgreementRevocation",
     "Asked",
     "Contact",
     "Endpoint",
@@ -67,8 +78,15 @@ __all__ = [
     "Quota",
     "Retention",
     "format_agreement",
+    "format_revocation",
+    "in_force",
     "open_agreement",
+    "open_revocation",
     "parse_agreement",
+    "parse_revocation",
     "read_agreement",
+    "revocation_of",
+    "revoked_by",
     "seal_agreement",
+    "seal_revocation",
 ]

@@ -31,7 +31,7 @@ async def test_a_folder_that_cannot_be_read_does_not_end_the_server(
     agreements.load(())
     with capture_logs() as logs:
         async with asyncio.timeout(10), background_tasks() as background:
-            background.start(agreements.watch(()))
+            background.start(agreements.watch((), _unheard))
             broken.symlink_to(broken)  # a loop: looking at it is an OSError
             while not _told(logs):  # noqa: ASYNC110 - the state is another task's
                 await asyncio.sleep(0.01)
@@ -41,6 +41,10 @@ async def test_a_folder_that_cannot_be_read_does_not_end_the_server(
             while "a.jws" not in agreements.rejected:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
     assert _told(logs) == 1
+
+
+async def _unheard(digest: str) -> None:
+    raise AssertionError("no revocation came")
 
 
 def _told(logs: Sequence[Mapping[str, Any]]) -> int:

@@ -10,8 +10,9 @@ import click
 
 from console.cli.agreement.files import FILE, authorities, moment, read, tell, write
 from console.cli.options import JSON
-from exchange.agreements import Agreement, open_agreement, read_agreement
+from exchange.agreements import Agreement, open_agreement, open_revocation, read_agreement
 from exchange.problems import Code, Problem
+from mediator.pinned_files import REVOCATION
 
 
 @click.command()
@@ -42,9 +43,13 @@ def pin(file: Path, folder: Path, ca: Path, as_json: bool) -> None:
             detail=f"it ended at {moment(found.valid_until)}; nothing was pinned",
         )
     folder.mkdir(parents=True, exist_ok=True)
+    _refuse_revoked(folder, found)
     target = folder / f"{found.id}.jws"
-    _refuse_replacing(target, found)
-    temporary = folder / f".{found.id}.tmp"
+    if _refuse_replacing(target, found) and found.valid_from > now:
+        # What is in force stays until this one begins; servers then take this one.
+        target = folder / f"{found.id}.{found.version}.jws"
+        _refuse_replacing(target, found)
+    temporary = folder / f".{target.name}.tmp"
     write(temporary, sealed)
     os.replace(temporary, target)
     if as_json:
@@ -64,14 +69,30 @@ def pin(file: Path, folder: Path, ca: Path, as_json: bool) -> None:
     )
 
 
-def _refuse_replacing(target: Path, new: Agreement) -> None:
-    """A name that others chose too, or an older version, does not push out what is in force."""
+def _refuse_revoked(folder: Path, new: Agreement) -> None:
+    """One that was revoked would open nothing."""
+    for file in sorted(folder.glob(f"{new.id}.*{REVOCATION}")):
+        revocation, signer = open_revocation(read(file))
+        if revocation.ends(new):
+            raise Problem(
+                Code.AGREEMENT_REVOKED,
+                where=str(file),
+                detail=f"{signer} revoked it: {revocation.reason.en}; nothing was pinned. "
+                "saphan agreement renew writes the next version for both to seal",
+            )
+
+
+def _refuse_replacing(target: Path, new: Agreement) -> bool:
+    """A name that others chose too, or an older version, does not push out what is in force.
+
+    Tells whether a lower version lies there.
+    """
     if not target.exists():
-        return
+        return False
     try:
         old, _ = read_agreement(read(target))
     except Problem:
-        return  # it opens nothing
+        return False  # it opens nothing
     if (old.provider, old.consumer) != (new.provider, new.consumer):
         raise Problem(
             Code.CONFLICT,
@@ -86,6 +107,7 @@ def _refuse_replacing(target: Path, new: Agreement) -> None:
             detail=f"holds version {old.version}, this is {new.version}; nothing was pinned. "
             "To go back, remove that file first",
         )
+    return old.version < new.version
 
 
 def _period(found: Agreement, now: datetime) -> str:

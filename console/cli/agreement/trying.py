@@ -1,0 +1,87 @@
+"""`saphan agreement try`: what a given call would get at the provider's server, and why."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from console.cli.administration import ask_server, on_a_server
+from console.cli.call import plain
+
+
+@click.command("try")
+@on_a_server
+@click.option("--client", required=True, help="Calling application: LA/GOV/MOF/budget.")
+@click.option("--service", required=True, help="Service: LA/GOV/MPI/oda-mis/projects.")
+@click.option("--method", default="GET", show_default=True)
+@click.option("--path", default="/", show_default=True, help="Below the service, with its query.")
+@click.option("--purpose", help="As in Exchange-Purpose.")
+@click.option("--agreement", "named", help="As in Exchange-Agreement.")
+@click.option("--subject", is_flag=True, help="The call names a subject.")
+@click.option("--body", help="Body, or @FILE.")
+@click.option("--at", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"]), help="As if then.")
+def try_(
+    settings: Path | None,
+    admin: str | None,
+    as_json: bool,
+    client: str,
+    service: str,
+    method: str,
+    path: str,
+    purpose: str | None,
+    named: str | None,
+    subject: bool,
+    body: str | None,
+    at: datetime | None,
+) -> None:
+    """Say what a call would get at the provider's server of SETTINGS, and why; nothing is sent.
+
+    Exit codes: 0 it would be allowed; 1 it would not.
+    """
+    asked: dict[str, Any] = {"client": client, "service": service, "method": method, "path": path}
+    given = {"purpose": purpose, "agreement": named, "body": _text(body)}
+    asked |= {name: value for name, value in given.items() if value is not None}
+    if subject:
+        asked["subject"] = True
+    if at is not None:
+        asked["at"] = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    answer = ask_server(settings, admin, "POST", "/agreements/try", asked)
+    if as_json:
+        click.echo(orjson.dumps(answer).decode())
+    else:
+        for line in _lines(answer):
+            click.echo(plain(line))
+    if not answer["allowed"]:
+        sys.exit(1)
+
+
+def _lines(answer: dict[str, Any]) -> Iterator[str]:
+    for step in answer["steps"]:
+        if step["ok"]:
+            yield f"  ok  {step['step']}: {step.get('detail', '')}"
+        else:
+            yield f"  NO  {step['step']}: {step['code']} at {step['where']}: {step['detail']}"
+            yield f"      {step['remedy']['en']} / {step['remedy']['lo']}"
+    for one in answer["considered"]:
+        if "code" in one:
+            yield f"      {one['agreement']} does not allow it: {one['code']}: {one['detail']}"
+    if not answer["allowed"]:
+        yield "Such a call would be refused."
+        return
+    allowed, until = answer["agreement"], answer["valid_until"]
+    yield f"Such a call would be allowed under {allowed}, until {until}."
+    yield f"Released fields: {', '.join(answer['fields'])}"
+    for field, values in answer.get("rows", {}).items():
+        yield f"Released rows: those whose {field} is {' or '.join(values)}"
+
+
+def _text(body: str | None) -> str | None:
+    if body is None or not body.startswith("@"):
+        return body
+    return Path(body[1:]).read_text()

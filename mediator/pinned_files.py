@@ -1,0 +1,133 @@
+"""The folder of pinned agreements: sealed agreements (``*.jws``) and what revokes them
+(``*.revocation.jws``), each verified when it is read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import structlog
+from cryptography import x509
+
+from exchange.agreements import Agreement, AgreementRevocation, open_agreement, open_revocation
+from exchange.identifiers import MemberId
+from exchange.problems import Code, Problem
+
+MAX_AGREEMENTS: Final = 10_000
+MAX_FILES: Final = 4 * MAX_AGREEMENTS
+MAX_AGREEMENT_BYTES: Final = 1 << 20
+REVOCATION: Final = ".revocation.jws"
+log = structlog.get_logger("mediator.pinned")
+
+Listing: TypeAlias = tuple[tuple[str, int, int], ...]
+"""Name, size and time of change of each file, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedFiles:
+    """What the folder says; revocations by the hex SHA-256 of their files."""
+
+    agreements: tuple[Agreement, ...] = ()
+    revocations: tuple[tuple[str, AgreementRevocation], ...] = ()
+    rejected: tuple[tuple[str, Problem], ...] = ()
+
+
+def list_files(folder: Path | None) -> Listing:
+    """What lies in the folder; nothing when there is none.
+
+    Raises:
+        OSError: when it cannot be read.
+    """
+    if folder is None or not folder.is_dir():
+        return ()
+    listing = []
+    for file in sorted(folder.glob("*.jws"))[:MAX_FILES]:
+        try:
+            stat = file.stat()
+        except FileNotFoundError:
+            continue
+        listing.append((file.name, stat.st_size, stat.st_mtime_ns))
+    return tuple(listing)
+
+
+def read_files(
+    folder: Path,
+    listing: Listing,
+    members: Collection[MemberId],
+    authorities: Sequence[x509.Certificate],
+    now: datetime,
+) -> PinnedFiles:
+    """Read the listed files; one that does not verify is rejected, and opens or closes nothing."""
+    agreements: list[Agreement] = []
+    revocations: list[tuple[str, AgreementRevocation]] = []
+    rejected: list[tuple[str, Problem]] = []
+    for name, size, _ in listing:
+        try:
+            data = _read(folder / name, size)
+            if name.endswith(REVOCATION):
+                revocation, _ = open_revocation(data)
+                _check_hosted(name, revocation.provider, members)
+                revocations.append((sha256(data).hexdigest(), revocation))
+            else:
+                agreement = open_agreement(data, authorities, now)
+                _check_hosted(name, agreement.provider, members)
+                if len(agreements) >= MAX_AGREEMENTS:
+                    raise Problem(
+                        Code.AGREEMENT_INVALID,
+                        where=name,
+                        detail=f"more than {MAX_AGREEMENTS} agreements are pinned",
+                    )
+                agreements.append(agreement)
+        except Problem as problem:
+            rejected.append((name, problem))
+            log.warning("agreement_rejected", file=name, code=problem.code, why=str(problem))
+    return PinnedFiles(tuple(agreements), tuple(revocations), tuple(rejected))
+
+
+def place_revocation(folder: Path, jws: bytes) -> Path:
+    """Put a revocation where servers obey it; durable when this returns, idempotent.
+
+    Raises:
+        Problem: as :func:`exchange.agreements.open_revocation`.
+        OSError: when it cannot be written.
+    """
+    revocation, _ = open_revocation(jws)
+    target = folder / f"{revocation.agreement}.{sha256(jws).hexdigest()[:16]}{REVOCATION}"
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{target.name}.new"
+    with temporary.open("wb") as file:
+        file.write(jws)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(target)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    return target
+
+
+def _read(path: Path, size: int) -> bytes:
+    if size > MAX_AGREEMENT_BYTES:
+        raise Problem(Code.AGREEMENT_INVALID, where=path.name, detail="longer than 1 MiB")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Problem(
+            Code.AGREEMENT_INVALID, where=path.name, detail=f"cannot be read: {error.strerror}"
+        ) from error
+
+
+def _check_hosted(name: str, provider: MemberId, members: Collection[MemberId]) -> None:
+    if provider not in members:
+        raise Problem(
+            Code.AGREEMENT_INVALID,
+            where=name,
+            detail=f"its provider {provider} is not hosted by this server",
+        )

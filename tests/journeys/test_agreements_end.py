@@ -1,0 +1,172 @@
+"""Agreements that are revoked, renewed and tried, between running servers."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from console.cli.main import main
+from console.reference_world.processes import health
+from exchange.agreements import open_revocation
+from exchange.entries import parse_entry
+from exchange.identifiers import MemberId
+from exchange.problems import Code
+from mediator.journal.reader import JournalReader
+from tests.world import small
+from tests.world.fixtures import world_of
+from tests.world.small import BUDGET, MPI, MPI_SERVER, PROJECTS, PURPOSE, SmallWorld, wait_published
+
+ALL = ["/code", "/title_en", "/title_lo"]
+
+
+@pytest.fixture(scope="module")
+def own_world() -> Iterator[SmallWorld]:
+    """A world with an agreement for each test of this module."""
+    with world_of(small.agreement(name) for name in ("by-mpi", "by-mof", "renewed")) as built:
+        yield built
+
+
+def run(*words: str | Path) -> Result:
+    return CliRunner().invoke(main, ["agreement", *map(str, words)])
+
+
+def seal_of(world: SmallWorld, member: MemberId, folder: Path) -> list[str]:
+    """The options that name a member's seal."""
+    server = world.world.server_of(member)
+    certificate, key = folder / "seal.pem", folder / "seal.key.pem"
+    server.seals[member].write(certificate, key)
+    return ["--certificate", str(certificate), "--key", str(key)]
+
+
+def call(world: SmallWorld, agreement: str) -> small.Answer:
+    return world.call(headers={"Exchange-Agreement": agreement})
+
+
+def tried(world: SmallWorld, agreement: str, *more: str) -> tuple[int, dict[str, Any]]:
+    words = ["--admin", world.mpi.url("admin"), "--json", "--client", str(BUDGET)]
+    words += ["--service", str(PROJECTS), "--path", "/projects/P-1", "--purpose", PURPOSE]
+    result = run("try", *words, "--agreement", agreement, *more)
+    return result.exit_code, json.loads(result.stdout)
+
+
+def test_a_revoked_agreement_opens_nothing_at_once(own_world: SmallWorld, tmp_path: Path) -> None:
+    """The first call after the command is refused, with the reason; so are those after the file
+    was placed anew and the server started again. The journal commits to the revocation, and a
+    dry run tells of it."""
+    world, pinned = own_world, own_world.mpi.agreements / "by-mpi.jws"
+    assert call(world, "by-mpi").status == 200
+    code, answer = tried(world, "by-mpi")
+    assert (code, answer["allowed"], answer["fields"]) == (0, True, ALL)
+    why = ["--reason", "The project ended", "--reason-lo", "ໂຄງການສິ້ນສຸດແລ້ວ"]
+    seal = seal_of(world, MPI, tmp_path)
+    result = run("revoke", pinned, *seal, *why, "--admin", world.mpi.url("admin"))
+    assert result.exit_code == 0, result.output
+    refused = call(world, "by-mpi")
+    assert (refused.status, refused.code) == (403, Code.AGREEMENT_REVOKED)
+    assert refused.json["facts"]["reason_lo"] == "ໂຄງການສິ້ນສຸດແລ້ວ"
+    sealed = pinned.read_bytes()
+    pinned.unlink()
+    world.mpi.process.stop()
+    pinned.write_bytes(sealed)
+    world.world.start(MPI_SERVER)
+    assert call(world, "by-mpi").code == Code.AGREEMENT_REVOKED
+    code, answer = tried(world, "by-mpi")
+    assert (code, answer["steps"][-1]["code"]) == (1, Code.AGREEMENT_REVOKED)
+    assert call(world, "renewed").status == 200
+    [file] = world.mpi.agreements.glob("by-mpi.*.revocation.jws")
+    assert open_revocation(file.read_bytes())[1] == MPI
+    assert sha256(file.read_bytes()).hexdigest() in recorded(world, "agreement revoked")
+
+
+def test_the_consumer_revokes_too(own_world: SmallWorld, tmp_path: Path) -> None:
+    """It sends the file to the provider, who gives it to the server; a stranger's is refused."""
+    world, carried = own_world, tmp_path / "carried.jws"
+    consumer, document = small.MOF, world.mpi.agreements / "by-mof.jws"
+    seal = seal_of(world, consumer, tmp_path)
+    assert run("revoke", document, *seal, "--reason", "no need", "-o", carried).exit_code == 0
+    assert call(world, "by-mof").status == 200  # not told yet
+    assert run("revoked", carried, "--admin", world.mpi.url("admin")).exit_code == 0
+    assert call(world, "by-mof").code == Code.AGREEMENT_REVOKED
+    other = json.loads(carried.read_text())
+    other["signatures"][0]["signature"] = "AAAA" + other["signatures"][0]["signature"][4:]
+    carried.write_text(json.dumps(other))
+    refused = run("revoked", carried, "--admin", world.mpi.url("admin"))
+    assert refused.exit_code == 1
+    assert Code.AGREEMENT_INVALID in refused.output
+
+
+def test_a_renewal_takes_over_where_it_begins(own_world: SmallWorld, tmp_path: Path) -> None:
+    """A dry run says what a call would get on a day to come; from the day on at which a narrower
+    version begins, the wider one releases nothing more although it would last longer."""
+    world, draft = own_world, tmp_path / "renewed.json"
+    code, answer = tried(world, "renewed", "--at", "2100-01-01")
+    assert (code, answer["steps"][-1]["code"]) == (1, Code.AGREEMENT_EXPIRED)
+    written = run("renew", world.mpi.agreements / "renewed.jws", "--now", "-o", draft)
+    assert written.exit_code == 0, written.output
+    document = json.loads(draft.read_text())
+    assert document["version"] == 2
+    begins = datetime.now(UTC) + timedelta(days=40)
+    document |= {
+        "valid_from": f"{begins:%Y-%m-%dT%H:%M:%SZ}",
+        "valid_until": "2099-06-01T00:00:00Z",
+    }
+    for grant in document["grants"]:
+        grant["fields"] = ["/code"]
+    draft.write_text(json.dumps(document))
+    for member in (MPI, small.MOF):
+        assert run("seal", draft, *seal_of(world, member, tmp_path), "-o", draft).exit_code == 0
+    pin = run("pin", draft, "--to", world.mpi.agreements, "--ca", world.world.authorities)
+    assert pin.exit_code == 0, pin.output
+    later = begins + timedelta(days=1)
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:  # the folder is looked at every second
+        code, answer = tried(world, "renewed", "--at", f"{later:%Y-%m-%d}")
+        if answer["agreement"] == "renewed/2":
+            break
+        time.sleep(0.1)
+    assert (code, answer["agreement"], answer["fields"]) == (0, "renewed/2", ["/code"])
+    code, answer = tried(world, "renewed")
+    assert (code, answer["agreement"], answer["fields"]) == (0, "renewed/1", ALL)
+    assert json.loads(call(world, "renewed").body).keys() == {"code", "title_en", "title_lo"}
+
+
+def test_a_dry_run_names_each_step(own_world: SmallWorld) -> None:
+    """Service, client, endpoint, agreement, selection, contract and rates, up to the one that
+    fails; nothing reaches the backend, and nothing is recorded."""
+    world = own_world
+    seen, size = len(world.backend.seen), journal_size(world)
+
+    def steps(*more: str) -> list[tuple[str, str]]:
+        _, answer = tried(world, "renewed", *more)
+        return [(step["step"], step.get("code", "")) for step in answer["steps"]]
+
+    passed = [("service", ""), ("client", ""), ("endpoint", ""), ("agreement", "")]
+    assert steps() == [*passed, ("selection", ""), ("contract", ""), ("rates", "")]
+    assert steps("--service", f"{PROJECTS}x") == [("service", Code.UNKNOWN_SERVICE)]
+    assert steps("--client", "LA/GOV/MOX/a")[1] == ("client", Code.UNKNOWN_APPLICATION)
+    assert steps("--path", "/nothing")[-1] == ("endpoint", Code.UNKNOWN_ENDPOINT)
+    assert steps("--purpose", "other")[-1] == ("agreement", Code.PURPOSE_NOT_ALLOWED)
+    words = ["--admin", world.mpi.url("admin"), "--client", "nonsense", "--service", str(PROJECTS)]
+    assert Code.INVALID_IDENTIFIER in run("try", *words).output
+    assert (len(world.backend.seen), journal_size(world)) == (seen, size)
+
+
+def recorded(world: SmallWorld, event: str) -> set[str | None]:
+    """The documents that entries of an event commit to."""
+    wait_published(world.mpi)
+    reader = JournalReader(world.mpi.journal)
+    entries = (parse_entry(data) for _, data in reader.proven(0, reader.checkpoint.size))
+    return {entry.evidence for entry in entries if entry.event == event}
+
+
+def journal_size(world: SmallWorld) -> int:
+    checks: Any = health(f"{world.mpi.url('admin')}/healthz")["checks"]
+    return int(checks["journal"]["entries"])

@@ -119,7 +119,7 @@ class Reader:
         Raises:
             Problem: ``INVALID_DOCUMENT`` at the place that is not accepted.
         """
-        for draft in self._drafts():
+        for draft in self.drafts():
             for declared in draft.parameters:
                 yield draft.method, draft.template, declared.place
             if draft.request is not None:

@@ -19,7 +19,7 @@ from console.cli.call import plain
 @on_a_server
 @click.option("--client", required=True, help="Calling application: LA/GOV/MOF/budget.")
 @click.option("--service", required=True, help="Service: LA/GOV/MPI/oda-mis/projects.")
-@click.option("--method", default="GET", show_default=True)
+@click.option("--method", default="GET", show_default=True, help="HTTP method.")
 @click.option("--path", default="/", show_default=True, help="Below the service, with its query.")
 @click.option("--purpose", help="As in Exchange-Purpose.")
 @click.option("--agreement", "named", help="As in Exchange-Agreement.")

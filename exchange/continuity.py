@@ -43,12 +43,13 @@ from tuf.api.metadata import DelegatedRole, Role, Root, Targets
 from exchange.documents import Node, format_document, parse_document
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
-from exchange.registrations import ELEMENTS_TARGET, INSTANCE_TARGET, is_schema_target
+from exchange.registrations import STANDING_TARGET, is_own_target
 
 MAX_CONTINUITY_BYTES = 256 << 10
 MAX_STATEMENTS = 64
 MAX_ROLE_NAME = 150
 MAX_KEYS = 16
+STANDING_ROLE = "standing"
 STATEMENT_TYPE = "saphan-key-change"
 _HEX = re.compile(r"[0-9a-f]{2,2048}", re.ASCII)
 _CONTINUITY = re.compile(r"continuity/[A-Za-z0-9'()+,\-.=%~]{1,200}\.json", re.ASCII)
@@ -159,9 +160,10 @@ def read_delegations(targets: Targets, instance: str) -> dict[MemberId, KeySet]:
         Problem: ``UntrustedMetadata`` for such metadata.
     """
     for path in targets.targets:
-        own = path in (INSTANCE_TARGET, ELEMENTS_TARGET) or is_schema_target(path)
+        own = is_own_target(path)
         if not (own or _CONTINUITY.fullmatch(path)):
             raise _untrusted(path, "the registry's own role may not hold this target")
+    read_standing_keys(targets)
     delegations = targets.delegations
     if delegations is None:
         return {}
@@ -169,6 +171,8 @@ def read_delegations(targets: Targets, instance: str) -> dict[MemberId, KeySet]:
         raise _untrusted("delegations", "succinct roles are not used by this registry")
     found: dict[MemberId, KeySet] = {}
     for name, role in delegations.roles.items():
+        if name == STANDING_ROLE:
+            continue
         try:
             member = _delegated_member(role)
             keys = role_keys(role, delegations.keys)
@@ -180,6 +184,34 @@ def read_delegations(targets: Targets, instance: str) -> dict[MemberId, KeySet]:
             raise _untrusted(f"delegations/{name}", "not the one form of a member's delegation")
         found[member] = keys
     return found
+
+
+def read_standing_keys(targets: Targets) -> KeySet | None:
+    """The online keys that may take things away (:mod:`exchange.standing`); nothing if none may.
+
+    Raises:
+        Problem: ``UntrustedMetadata`` when the delegation is in another form than that of
+            :func:`standing_role`.
+    """
+    delegations = targets.delegations
+    if delegations is None or not delegations.roles or STANDING_ROLE not in delegations.roles:
+        return None
+    role = delegations.roles[STANDING_ROLE]
+    keys = role_keys(role, delegations.keys)
+    if (role.name, role.terminating, role.paths) != (STANDING_ROLE, True, [STANDING_TARGET]):
+        raise _untrusted(f"delegations/{STANDING_ROLE}", "not the one form of this delegation")
+    return keys
+
+
+def standing_role(keys: KeySet) -> DelegatedRole:
+    """The one form in which the online role that takes away is delegated."""
+    return DelegatedRole(
+        name=STANDING_ROLE,
+        keyids=sorted(key.keyid for key in keys.keys),
+        threshold=keys.threshold,
+        terminating=True,
+        paths=[STANDING_TARGET],
+    )
 
 
 def role_keys(role: Role, keys: Mapping[str, Key]) -> KeySet:

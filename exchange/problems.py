@@ -87,6 +87,8 @@ class Code(StrEnum):
     QUOTA_EXCEEDED = "QuotaExceeded"
     # the provider's backend
     SERVICE_DISABLED = "ServiceDisabled"
+    DISABLED = "DisabledByRegistry"
+    MERGED = "MemberMerged"
     BACKEND_UNREACHABLE = "NetworkError"
     BACKEND_TIMEOUT = "BackendTimeout"
     BACKEND_NONSENSE = "BackendProtocolError"
@@ -653,6 +655,30 @@ CATALOGUE: dict[Code, Entry] = {
         ("The provider has switched this service off for now.", "ຜູ້ໃຫ້ບໍລິການໄດ້ປິດບໍລິການນີ້ໄວ້ຊົ່ວຄາວ."),
         ("Read the notice, and try again later.", "ກະລຸນາອ່ານແຈ້ງການ ແລະ ລອງໃໝ່ພາຍຫຼັງ."),
         retryable=True,
+    ),
+    Code.DISABLED: _entry(
+        503,
+        Blame.OPERATOR,
+        (
+            "The registry has switched this off; the reason is given.",
+            "ທະບຽນກາງໄດ້ປິດສິ່ງນີ້ໄວ້; ມີເຫດຜົນລະບຸໄວ້.",
+        ),
+        (
+            "Read the reason; its owner must have the registry enable it again.",
+            "ກະລຸນາອ່ານເຫດຜົນ; ເຈົ້າຂອງຕ້ອງຂໍໃຫ້ທະບຽນກາງເປີດຄືນ.",
+        ),
+    ),
+    Code.MERGED: _entry(
+        410,
+        Blame.CALLER,
+        (
+            "This member was merged into another; its services are the successor's now.",
+            "ສະມາຊິກນີ້ໄດ້ຖືກລວມເຂົ້າກັບສະມາຊິກອື່ນ; ບໍລິການແມ່ນຂອງອົງການທີ່ສືບທອດແລ້ວ.",
+        ),
+        (
+            "Agree with the successor that is named, and call its service.",
+            "ກະລຸນາເຮັດຂໍ້ຕົກລົງກັບອົງການທີ່ສືບທອດ ແລະ ເອີ້ນໃຊ້ບໍລິການຂອງອົງການນັ້ນ.",
+        ),
     ),
     Code.BACKEND_UNREACHABLE: _entry(
         502,

@@ -62,6 +62,8 @@ to whoever holds a mandate (:mod:`exchange.agreements.mandate`)."""
 
 INSTANCE_TARGET = "instance.json"
 ELEMENTS_TARGET = "elements.json"
+MERGERS_TARGET = "mergers.json"
+STANDING_TARGET = "standing.json"
 MEMBER_FILE = "member.json"
 _FILE_NAME = re.compile(r"[A-Za-z0-9'()+,\-.=%]{1,200}\.json", re.ASCII)
 _SCHEMA_TARGET = re.compile(r"schemas/[a-z0-9-]{1,80}\.[0-9]{1,4}\.json", re.ASCII)
@@ -172,6 +174,11 @@ def openapi_file(service: ServiceId) -> str:
     """The customary name of a service's OpenAPI file."""
     application, code = str(service).split("/")[3:]
     return f"openapi.{application}.{code}.json"
+
+
+def is_own_target(path: str) -> bool:
+    """Whether the registry's own role may hold this target, besides statements of keys."""
+    return path in {INSTANCE_TARGET, ELEMENTS_TARGET, MERGERS_TARGET} or is_schema_target(path)
 
 
 def is_schema_target(path: str) -> bool:

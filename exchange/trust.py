@@ -62,6 +62,7 @@ from exchange.registrations import (
     parse_instance,
     parse_member,
 )
+from exchange.standing import NOTHING_AWAY, Standing
 
 __all__ = [
     "AdmittedMember",
@@ -91,7 +92,7 @@ __all__ = [
 ]
 
 SealKey = tuple[MemberId, VerifyingKey, x509.Certificate]
-Key = TypeVar("Key")
+Key = TypeVar("Key", MemberId, ServerId, ApplicationId, ServiceId)
 Value = TypeVar("Value")
 Owner = TypeVar("Owner", MemberId, ServerId)
 
@@ -196,12 +197,14 @@ class RegistryState:
     expires: datetime
     complaints: tuple[Problem, ...]
     review_at: datetime | None
+    standing: Standing
     _applications: Mapping[ApplicationId, ApplicationRecord] = field(repr=False)
     _services: Mapping[ServiceId, ServiceRecord] = field(repr=False)
     _servers: Mapping[ServerId, ServerRecord] = field(repr=False)
     _hosts: Mapping[ApplicationId, tuple[ServerRecord, ...]] = field(repr=False)
     _seals: Mapping[str, SealKey] = field(repr=False)
     _auths: Mapping[str, ServerId] = field(repr=False)
+    _disabled_auths: Mapping[str, ServerId] = field(repr=False)
 
     @classmethod
     def build(
@@ -216,12 +219,25 @@ class RegistryState:
         expires: datetime,
         complaints: Iterable[Problem] = (),
         reviews: Iterable[datetime] = (),
+        standing: Standing = NOTHING_AWAY,
     ) -> RegistryState:
-        """Index the admitted members; ``reviews`` are further moments to judge again at."""
+        """Index the admitted members; ``reviews`` are further moments to judge again at.
+
+        What ``standing`` disables is in no index, but for seals, which prove what was before.
+        """
         admitted = tuple(members)
-        records = [member.record for member in admitted]
-        servers = {server.id: server for record in records for server in record.servers}
-        applications = {item.id: item for record in records for item in record.applications}
+        off = standing.of
+        records = [member.record for member in admitted if not off(member.record.member)]
+        servers = {
+            server.id: server
+            for record in records
+            for server in record.servers
+            if not off(server.id)
+        }
+        applications = {
+            item.id: item for record in records for item in record.applications if not off(item.id)
+        }
+        auths = {print_: server for member in admitted for print_, server in member.auths.items()}
         moments = [member.review_at for member in admitted if member.review_at is not None]
         return cls(
             instance=instance,
@@ -237,7 +253,10 @@ class RegistryState:
             ),
             review_at=min((*moments, *reviews), default=None),
             _applications=applications,
-            _services={item.id: item for record in records for item in record.services},
+            standing=standing,
+            _services={
+                item.id: item for record in records for item in record.services if not off(item.id)
+            },
             _servers=servers,
             _hosts={
                 application.id: tuple(
@@ -246,9 +265,8 @@ class RegistryState:
                 for application in applications.values()
             },
             _seals={keyid: seal for member in admitted for keyid, seal in member.seals.items()},
-            _auths={
-                print_: server for member in admitted for print_, server in member.auths.items()
-            },
+            _auths={print_: server for print_, server in auths.items() if not off(server)},
+            _disabled_auths={print_: server for print_, server in auths.items() if off(server)},
         )
 
     def prolonged(self, expires: datetime) -> RegistryState:
@@ -256,28 +274,29 @@ class RegistryState:
         return replace(self, expires=expires)
 
     def member(self, member: MemberId) -> MemberRecord:
-        """Raises: Problem ``UnknownMember``."""
-        return _find(self.members, member, Code.UNKNOWN_MEMBER)
+        """Raises: Problem ``UnknownMember``, or why the registry took it away."""
+        return self._find(self.members, member, Code.UNKNOWN_MEMBER)
 
     def application(self, application: ApplicationId) -> ApplicationRecord:
-        """Raises: Problem ``UnknownApplication``."""
-        return _find(self._applications, application, Code.UNKNOWN_APPLICATION)
+        """Raises: Problem ``UnknownApplication``, or why the registry took it away."""
+        return self._find(self._applications, application, Code.UNKNOWN_APPLICATION)
 
     def service(self, service: ServiceId) -> ServiceRecord:
-        """Raises: Problem ``UnknownService``."""
-        return _find(self._services, service, Code.UNKNOWN_SERVICE)
+        """Raises: Problem ``UnknownService``, or why the registry took it away."""
+        return self._find(self._services, service, Code.UNKNOWN_SERVICE)
 
     def server(self, server: ServerId) -> ServerRecord:
-        """Raises: Problem ``InvalidSecurityServer`` when the registry has no such server."""
-        return _find(self._servers, server, Code.UNKNOWN_SERVER)
+        """Raises: Problem ``InvalidSecurityServer`` when the registry has no such server, or why it
+        took it away."""
+        return self._find(self._servers, server, Code.UNKNOWN_SERVER)
 
     def servers_of(self, application: ApplicationId) -> tuple[ServerRecord, ...]:
         """The known servers that speak for an application, in its order of preference; may be none.
 
         Raises:
-            Problem: ``UnknownApplication``.
+            Problem: ``UnknownApplication``, or why the registry took it away.
         """
-        return _find(self._hosts, application, Code.UNKNOWN_APPLICATION)
+        return self._find(self._hosts, application, Code.UNKNOWN_APPLICATION)
 
     def servers_for(self, member: MemberId) -> tuple[ServerRecord, ...]:
         """All known servers that hold journals of a member: its own, and those that speak for its
@@ -287,8 +306,11 @@ class RegistryState:
             Problem: ``UnknownMember``.
         """
         record = self.member(member)
-        speaking = [server for item in record.applications for server in self._hosts[item.id]]
-        return tuple({server.id: server for server in (*record.servers, *speaking)}.values())
+        speaking = [
+            server for item in record.applications for server in self._hosts.get(item.id, ())
+        ]
+        own = [server for server in record.servers if server.id in self._servers]
+        return tuple({server.id: server for server in (*own, *speaking)}.values())
 
     def seal_key(self, keyid: str) -> SealKey:
         """The member that seals with the key ``keyid``, the key and its certificate.
@@ -296,15 +318,33 @@ class RegistryState:
         Raises:
             Problem: ``IncorrectCertificate`` when no member has registered it.
         """
-        return _find(self._seals, keyid, Code.CERTIFICATE_MISMATCH)
+        seal = self._seals.get(keyid)
+        if seal is None:
+            raise _unknown(Code.CERTIFICATE_MISMATCH, keyid)
+        return seal
+
+    def _find(self, index: Mapping[Key, Value], key: Key, code: Code) -> Value:
+        """The value; without one, why: taken away, gone into another member, or never there."""
+        try:
+            return index[key]
+        except KeyError:
+            self.standing.check(key)
+            merger = self.standing.merger_of(key)
+            raise _unknown(code, key) if merger is None else merger.problem(key) from None
 
     def auth_server(self, fingerprint: str) -> ServerId:
         """The server that shows the TLS certificate with this fingerprint.
 
         Raises:
-            Problem: ``PeerCertificateUntrusted`` when no server has registered it.
+            Problem: ``PeerCertificateUntrusted`` when no server has registered it, or why the
+                registry took the server away.
         """
-        return _find(self._auths, fingerprint, Code.PEER_CERTIFICATE_UNTRUSTED)
+        server = self._auths.get(fingerprint)
+        if server is None:
+            if (disabled := self._disabled_auths.get(fingerprint)) is not None:
+                self.standing.check(disabled)
+            raise _unknown(Code.PEER_CERTIFICATE_UNTRUSTED, fingerprint)
+        return server
 
     @property
     def certificates(self) -> Mapping[str, tuple[str, x509.Certificate]]:
@@ -338,10 +378,7 @@ def schema_id(data: bytes, path: str) -> str:
     return str(node.value["$id"])
 
 
-def _find(index: Mapping[Key, Value], key: Key, code: Code) -> Value:
-    try:
-        return index[key]
-    except KeyError:
-        raise Problem(
-            code, where=str(key), detail=f"the registry has no {key}", facts={"id": str(key)}
-        ) from None
+def _unknown(code: Code, key: object) -> Problem:
+    return Problem(
+        code, where=str(key), detail=f"the registry has no {key}", facts={"id": str(key)}
+    )

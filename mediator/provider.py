@@ -324,9 +324,10 @@ class Provider:
         """Find the endpoint and the agreement that opens it; the head alone says which.
 
         Raises:
-            Problem: ``UnknownService``, ``ServiceDisabled``, ``UnknownEndpoint``, or what the
-                agreements say.
+            Problem: ``UnknownService``, ``ServiceDisabled``, ``DisabledByRegistry``,
+                ``UnknownEndpoint``, or what the agreements say.
         """
+        self.state().standing.check(call.service)
         offered = self.services.get(call.service)
         if offered is None:
             raise Problem(

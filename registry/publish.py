@@ -12,7 +12,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -33,7 +33,15 @@ from tuf.api.metadata import (
 )
 from tuf.api.serialization.json import JSONSerializer
 
-from exchange.continuity import KeySet, delegated_role, read_delegations, role_name
+from exchange.continuity import (
+    STANDING_ROLE,
+    KeySet,
+    delegated_role,
+    read_delegations,
+    read_standing_keys,
+    role_name,
+    standing_role,
+)
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
 from exchange.registrations import MAX_OPENAPI_BYTES
@@ -83,16 +91,28 @@ def next_targets(
     expires: datetime,
     files: Mapping[str, bytes] | None = None,
     members: Mapping[MemberId, KeySet] | None = None,
+    gone: Collection[MemberId] = (),
+    standing: KeySet | None = None,
 ) -> Targets:
-    """The top-level targets after ``current``, with files put in and members delegated."""
+    """The top-level targets after ``current``, with files put in and members delegated.
+
+    Args:
+        gone: members that are delegated no more.
+        standing: the online keys that may take away; those of ``current`` when there are none.
+    """
     targets = Targets.from_dict(current.to_dict())
     targets.version = current.version + 1
     targets.expires = _whole(expires)
     for path, data in (files or {}).items():
         targets.targets[path] = TargetFile.from_data(path, data, ["sha256"])
     delegated = read_delegations(current, instance) | dict(members or {})
+    for member in gone:
+        delegated.pop(member, None)
     keys = {key.keyid: key for part in delegated.values() for key in part.keys}
     roles = {role_name(member): delegated_role(member, part) for member, part in delegated.items()}
+    if (standing := standing or read_standing_keys(current)) is not None:
+        keys |= {key.keyid: key for key in standing.keys}
+        roles[STANDING_ROLE] = standing_role(standing)
     targets.delegations = Delegations(keys, roles)
     return targets
 

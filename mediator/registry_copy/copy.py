@@ -155,6 +155,7 @@ class RegistryCopy:
                 for service, data in known.openapi.items()
             },
             schemas=accepted.shared.schemas,
+            standing=accepted.shared.standing,
             elements=accepted.shared.elements,
             version=accepted.version,
             expires=accepted.expires,

@@ -10,18 +10,20 @@ from typing import TypeVar
 from tuf.api.metadata import Root, Snapshot, TargetFile, Targets
 
 from exchange.continuity import (
+    STANDING_ROLE,
     KeySet,
     Statement,
     check_continuity,
     continuity_target,
     parse_statements,
     read_delegations,
+    read_standing_keys,
     role_name,
     root_keys,
 )
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
-from exchange.registrations import INSTANCE_TARGET, InstanceRecord, member_target
+from exchange.registrations import INSTANCE_TARGET, STANDING_TARGET, InstanceRecord, member_target
 from exchange.trust import admit_member, parse_member
 from mediator.registry_copy.accepted import MAX_VERSION, Accepted, AcceptedMember
 from mediator.registry_copy.borders import untrusted
@@ -54,7 +56,7 @@ class Following:
         """
         if not root.consistent_snapshot:
             raise untrusted("root", "the registry must use consistent snapshots")
-        instance = self._follow_shared(targets)
+        instance = self._follow_shared(targets, snapshot)
         offered = read_delegations(targets, instance.instance)
         accepted = self._accepted
         accepted.troubles = self._follow_pins(targets, offered, root_keys(root))
@@ -81,9 +83,9 @@ class Following:
                 if role is not None:
                     self._take_member(member, role, instance)
 
-    def _follow_shared(self, targets: Targets) -> InstanceRecord:
+    def _follow_shared(self, targets: Targets, snapshot: Snapshot) -> InstanceRecord:
         accepted = self._accepted
-        shared, digests = self._read_shared(targets)
+        shared, digests = self._read_shared(targets, self._standing(targets, snapshot))
         if accepted.shared is not None:
             if accepted.shared.instance.instance != shared.instance.instance:
                 raise untrusted(INSTANCE_TARGET, "the registry changed its instance")
@@ -92,9 +94,21 @@ class Following:
         accepted.shared, accepted.shared_files = shared, digests
         return shared.instance
 
-    def _read_shared(self, targets: Targets) -> tuple[Shared, dict[str, str]]:
+    def _standing(self, targets: Targets, snapshot: Snapshot) -> dict[str, TargetFile]:
+        """The file of the online role that takes away, if there is such a role."""
+        if read_standing_keys(targets) is None or f"{STANDING_ROLE}.json" not in snapshot.meta:
+            return {}
+        if not self._client.load(STANDING_TARGET):
+            return {}
+        role = self._client.verified(Targets, STANDING_ROLE)
+        return {STANDING_TARGET: role.targets[STANDING_TARGET]}
+
+    def _read_shared(
+        self, targets: Targets, standing: Mapping[str, TargetFile]
+    ) -> tuple[Shared, dict[str, str]]:
         known = self._accepted.shared_files
         wanted = {path: file for path, file in targets.targets.items() if is_shared(path)}
+        wanted |= standing
         self._client.prefetch(
             file for path, file in wanted.items() if known.get(path) != digest_of(file)
         )

@@ -13,10 +13,14 @@ from exchange.elements import NO_ELEMENTS, Dictionary, parse_elements
 from exchange.registrations import (
     ELEMENTS_TARGET,
     INSTANCE_TARGET,
+    MERGERS_TARGET,
+    STANDING_TARGET,
     InstanceRecord,
+    is_own_target,
     is_schema_target,
     parse_instance,
 )
+from exchange.standing import NOTHING_AWAY, Standing, parse_mergers, parse_standing
 from exchange.trust import schema_id
 from mediator.registry_copy.borders import untrusted
 
@@ -28,15 +32,16 @@ class Shared:
     instance: InstanceRecord
     schemas: Mapping[str, bytes] = field(default_factory=dict)
     elements: Dictionary = NO_ELEMENTS
+    standing: Standing = NOTHING_AWAY
 
 
 def is_shared(path: str) -> bool:
     """Whether a target of the registry's own role is read by servers."""
-    return path in (INSTANCE_TARGET, ELEMENTS_TARGET) or is_schema_target(path)
+    return is_own_target(path)
 
 
 def read_shared(files: Mapping[str, bytes]) -> Shared:
-    """Read the files, by their target path.
+    """Read the files, by their target path; ``standing.json`` is of the role beside the own one.
 
     Raises:
         Problem: ``UntrustedMetadata`` without an instance; ``InvalidDocument``.
@@ -51,4 +56,8 @@ def read_shared(files: Mapping[str, bytes]) -> Shared:
             if is_schema_target(path)
         },
         parse_elements(files[ELEMENTS_TARGET]) if ELEMENTS_TARGET in files else NO_ELEMENTS,
+        Standing(
+            parse_standing(files[STANDING_TARGET]) if STANDING_TARGET in files else (),
+            parse_mergers(files[MERGERS_TARGET]) if MERGERS_TARGET in files else (),
+        ),
     )

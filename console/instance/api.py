@@ -38,8 +38,8 @@ from console.instance.reading import NOUN, Reader
 from console.instance.replying import decode, document, json, problems, read_body
 from console.instance.rights import MAX_PAGE, Filter, page, read_rights, write_rights
 from console.instance.status import Status
-from console.instance.tokens import Caller, Refused, Verifier
 from exchange.problems import Code, Problem
+from serving.tokens import Caller, Refused, Verifier
 
 MAX_WAIT_S: Final = 300
 _WAIT: Final = re.compile(r"(?:^|[,;\s])wait=([0-9]{1,4})(?:$|[,;\s])")

@@ -14,10 +14,10 @@ from aiohttp import web
 
 from console.instance.document import MAX_DOCUMENT_BYTES
 from console.instance.reading import Mistaken
-from console.instance.tokens import Refused
 from exchange.documents import parse_document
 from exchange.problems import Code, Problem, Side
 from serving import replies
+from serving.tokens import Refused
 from serving.yaml_files import read_yaml
 
 JSON: Final = "application/json"

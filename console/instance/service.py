@@ -28,15 +28,16 @@ from console.instance.central import LOOPBACK
 from console.instance.changes import Changes
 from console.instance.clients import Clients
 from console.instance.convergence import Convergence
-from console.instance.issuers import ForeignIssuer, OwnIssuer
+from console.instance.issuers import OwnIssuer
 from console.instance.replying import not_http
 from console.instance.specifications import Sources
 from console.instance.status import Status
-from console.instance.tokens import Verifier
 from exchange.problems import Code, Problem
 from schemas import load_all
+from serving.issuers import ForeignIssuer
 from serving.listener import is_loopback
 from serving.runner import Runner
+from serving.tokens import Verifier
 
 STOP_S: Final = 5.0
 

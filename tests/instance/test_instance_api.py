@@ -80,7 +80,7 @@ def test_each_call_takes_its_scope_alone(instance: Checked, method: str, path: s
     url = instance.running.url + path
     without = ask(method.upper(), url)
     assert without.status == 401
-    challenge = f'Bearer realm="saphan-instance", scope="{scope}"'
+    challenge = f'Bearer realm="saphan", scope="{scope}"'
     assert without.headers["www-authenticate"] == challenge
     others = instance.running.bearer(*(one for one in SCOPES if one != scope))
     refused = instance.call(method.upper(), path, bearer=others)

@@ -12,9 +12,10 @@ import pytest
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from console.instance.clients import Clients
-from console.instance.issuers import FETCHES_A_MINUTE, STALE_S, ForeignIssuer, OAuthError, OwnIssuer
-from console.instance.tokens import Refused, Verifier
+from console.instance.issuers import OAuthError, OwnIssuer
 from exchange.problems import Code, Problem
+from serving.issuers import FETCHES_A_MINUTE, STALE_S, ForeignIssuer
+from serving.tokens import Refused, Verifier
 from tests.instance.issuer import AUDIENCE, KEY, Issuer, running_issuer
 from tests.instance.running import RunningInstance
 

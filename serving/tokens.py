@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from joserfc import jws, jwt
@@ -37,11 +37,12 @@ _ANY: Final = _ACCESS | {"jwt", ""}
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls: subject, client and the scopes of its token."""
+    """Who calls: subject, client, the scopes of its token, and all that it claims."""
 
     subject: str
     client: str
     scopes: frozenset[str]
+    claims: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Refused(Problem):
@@ -56,7 +57,7 @@ class Refused(Problem):
         status = 403 if error == "insufficient_scope" else 401
         super().__init__(Code.NOT_AUTHORISED, where="Authorization", detail=detail, status=status)
         self.caller = caller
-        parts = ['Bearer realm="saphan-instance"']
+        parts = ['Bearer realm="saphan"']
         if error:
             told = detail if _PRINTABLE.fullmatch(detail) else "the token is not accepted"
             parts += [f'error="{error}"', f'error_description="{told}"']
@@ -151,4 +152,4 @@ class Verifier:
             raise Refused("invalid_token", "a claim has the wrong type")
         if not self.is_known(client):
             raise Refused("invalid_token", "its client was removed")
-        return Caller(subject[:200], client[:200], frozenset(scope.split(" ")) - {""})
+        return Caller(subject[:200], client[:200], frozenset(scope.split(" ")) - {""}, claims)

@@ -105,6 +105,9 @@ def table(cls: type[Any], prefix: str = "") -> list[tuple[str, str, str]]:
     for field in dataclasses.fields(cls):
         hint = _strip_optional(hints[field.name])
         origin = typing.get_origin(hint)
+        if origin is Mapping:
+            rows.append((field.name, "–", field.metadata.get("help", "")))
+            continue
         inner = typing.get_args(hint)[0] if origin in (tuple, list) else hint
         name = f"{prefix}{field.name}" + ("[]" if origin in (tuple, list) else "")
         if field.default is not dataclasses.MISSING:
@@ -142,6 +145,11 @@ def _convert(hint: Any, value: object, place: str, folder: Path) -> Any:
         return tuple(
             _convert(inner, item, f"{place}[{number}]", folder) for number, item in enumerate(value)
         )
+    if typing.get_origin(hint) is Mapping:
+        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+            raise _bad(place, "must be a mapping of names")
+        inner = typing.get_args(hint)[1]
+        return {key: _convert(inner, item, f"{place}.{key}", folder) for key, item in value.items()}
     if hint is bool:
         if not isinstance(value, bool):
             raise _bad(place, "must be true or false")

@@ -117,6 +117,7 @@ class Code(StrEnum):
     CONTINUITY_BROKEN = "ContinuityBroken"
     ROLLBACK_DETECTED = "RollbackDetected"
     REGISTRY_UNREACHABLE = "RegistryUnreachable"
+    DATABASE_UNAVAILABLE = "DatabaseUnavailable"
     NOT_AUTHORISED = "NotAuthorised"
     NOT_FOUND = "NotFound"
     CONFLICT = "Conflict"
@@ -933,6 +934,19 @@ CATALOGUE: dict[Code, Entry] = {
         (
             "Check the line and the registry's address; exchanges go on from the last good copy.",
             "ກະລຸນາກວດສາຍສັນຍານ ແລະ ທີ່ຢູ່ຂອງທະບຽນກາງ; ການແລກປ່ຽນຍັງດຳເນີນຕໍ່ດ້ວຍສຳເນົາທີ່ດີຫຼ້າສຸດ.",
+        ),
+        retryable=True,
+    ),
+    Code.DATABASE_UNAVAILABLE: _entry(
+        503,
+        Blame.OPERATOR,
+        (
+            "The registry's database does not answer, or refused.",
+            "ຖານຂໍ້ມູນຂອງທະບຽນກາງບໍ່ຕອບ ຫຼື ປະຕິເສດ.",
+        ),
+        (
+            "Check the database and try again; what is published is served meanwhile.",
+            "ກະລຸນາກວດກາຖານຂໍ້ມູນ ແລະ ລອງໃໝ່; ສິ່ງທີ່ເຜີຍແຜ່ແລ້ວຍັງໃຫ້ບໍລິການຢູ່.",
         ),
         retryable=True,
     ),

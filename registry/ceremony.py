@@ -7,7 +7,7 @@
     offline/targets-N.pem keys of the targets role     } to another person, or at least elsewhere
     offline/operator-api-key   the first API key of the operator
     online/snapshot.pem, online/timestamp.pem          stay beside the running registry
-    registry.db           the database
+    registry.db           the database, unless the settings name another
     public/               the published tree
     registry.yaml         settings
 """
@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,7 +49,6 @@ from registry.signers import key_set, new_signer, read_signer, write_signer
 from registry.store import Publication, Store
 from registry.tree import Tree
 
-DATABASE = "registry.db"
 PUBLIC = "public"
 ANCHOR = "root.json"
 OPERATOR_KEY = "offline/operator-api-key"
@@ -123,12 +123,12 @@ def open_registry(
     root_metadata = _first_root(keys, root.threshold, targets.threshold, at)
     publication = _first_publication(keys, instance.instance, files, settings, at)
     root_paths, targets_paths = _write_keys(directory, keys)
-    store = Store.create(directory / DATABASE)
+    store = Store.create(settings.place(directory))
     try:
         with store.transaction():
             store.put_fact("instance", instance.instance)
             store.put_root(1, root_metadata)
-            store.publish(publication)
+            store.publish(publication, at)
             api_key = store.add_api_key(Right.OPERATOR, None, "first operator", at)
             store.record(at, "ceremony", "open", instance.instance, {"root_keys": root.keys})
         Tree(directory / PUBLIC).export(store)
@@ -211,8 +211,8 @@ def online_keys(directory: Path) -> OnlineKeys:
 def _settings_text(settings: RegistrySettings) -> str:
     lines = ["# Settings of this registry; `saphan registry settings` explains each."]
     for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
-        lines.append(f"{field.name}: {str(value).lower()}")
+        # JSON is YAML, also for addresses with signs of their own.
+        lines.append(f"{field.name}: {json.dumps(getattr(settings, field.name))}")
     return "\n".join(lines) + "\n"
 
 

@@ -427,7 +427,7 @@ class Registrar:
         )
         signed = (timestamp.version, sign(timestamp, [self._keys.timestamp]))
         publication = Publication({**roles, "timestamp": signed}, files)
-        self._store.publish(publication)
+        self._store.publish(publication, at)
         return publication
 
     def _record(

@@ -22,7 +22,7 @@ from aiohttp import web
 
 from exchange.problems import Code, Problem
 from registry.api import Api, not_http
-from registry.ceremony import DATABASE, PUBLIC, online_keys
+from registry.ceremony import PUBLIC, online_keys
 from registry.registrar import Registrar
 from registry.settings import RegistrySettings, read_settings
 from registry.store import Store
@@ -73,7 +73,7 @@ async def start(
     """
     clock = clock or SystemClock()
     settings = settings or read_settings(directory)
-    store = await asyncio.to_thread(Store, directory / DATABASE)
+    store = await asyncio.to_thread(Store, settings.place(directory))
     opened = contextlib.ExitStack()
     try:
         opened.enter_context(_alone(directory))

@@ -11,6 +11,7 @@ from registry.registrar import Terms
 from serving.settings import read, setting
 
 SETTINGS_FILE = "registry.yaml"
+DATABASE = "registry.db"
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,16 @@ class RegistrySettings:
         low=1,
         high=300,
     )
+
+    database: str = setting(
+        "PostgreSQL database of the registry: postgresql://user@host/database (keep the password "
+        "in PGPASSFILE); empty: SQLite, registry.db beside this file.",
+        default="",
+    )
+
+    def place(self, directory: Path) -> Path | str:
+        """Where the database of the registry in ``directory`` is."""
+        return self.database or directory / DATABASE
 
     def terms(self) -> Terms:
         """The settings that the registrar needs."""

@@ -8,6 +8,34 @@ from pathlib import Path
 import pytest
 
 from tests.registry.world import World, real_world
+from tests.services.server import DatabaseServer
+
+EACH_ENGINE = [
+    pytest.param("sqlite"),
+    pytest.param("postgresql", marks=pytest.mark.needs_postgresql),
+]
+
+
+@pytest.fixture(params=EACH_ENGINE)
+def database(request: pytest.FixtureRequest) -> str:
+    """The setting ``database`` of a new registry: each engine in turn."""
+    if request.param == "sqlite":
+        return ""
+    return str(request.getfixturevalue("emptied_postgresql"))
+
+
+@pytest.fixture(scope="session")
+def registry_database(postgresql_server: DatabaseServer) -> str:
+    """A PostgreSQL database that tests use one after the other."""
+    return postgresql_server.new_database("registry_tests")
+
+
+@pytest.fixture
+def emptied_postgresql(postgresql_server: DatabaseServer, registry_database: str) -> str:
+    """The same, without tables: quicker than a new database for each test."""
+    for statement in ("DROP SCHEMA public CASCADE", "CREATE SCHEMA public"):
+        postgresql_server.run(statement, "registry_tests")
+    return registry_database
 
 
 @pytest.fixture

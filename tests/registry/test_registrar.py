@@ -21,13 +21,14 @@ from exchange.registrations import (
     format_instance,
     format_member,
 )
-from registry.ceremony import DATABASE, PUBLIC, Quorum, online_keys, open_registry
+from registry.ceremony import PUBLIC, Quorum, online_keys, open_registry
 from registry.lifecycle import Kind, State
 from registry.member import KEY_FILE, MemberFolder
 from registry.operator import OwnRole, SignedOwn, sign_delegation, sign_files
 from registry.publish import next_targets, read, sign
 from registry.registrar import OWN_ROLE, Registrar, Terms
 from registry.roles import Caller, Right
+from registry.settings import DATABASE, RegistrySettings, read_settings
 from registry.signers import key_set, new_signer, read_signers
 from registry.store import Store
 from registry.submissions import format_submission, parse_submission
@@ -51,11 +52,12 @@ TERMS = Terms(timedelta(hours=1), timedelta(days=7), True)
 class Office:
     """A registrar with its offline keys and one member's folder."""
 
-    def __init__(self, folder: Path, terms: Terms = TERMS) -> None:
+    def __init__(self, folder: Path, terms: Terms = TERMS, database: str = "") -> None:
         self.directory = folder / "registry"
         if not self.directory.exists():
-            open_registry(self.directory, instance_record(), NOW)
-        self.store = Store(self.directory / DATABASE)
+            settings = RegistrySettings(database=database)
+            open_registry(self.directory, instance_record(), NOW, settings=settings)
+        self.store = Store(read_settings(self.directory).place(self.directory))
         self.tree = Tree(self.directory / PUBLIC)
         self.registrar = Registrar(self.store, self.tree, online_keys(self.directory), terms)
         self.registrar.start(NOW)
@@ -100,8 +102,8 @@ class Office:
 
 
 @pytest.fixture
-def office(tmp_path: Path) -> Iterator[Office]:
-    office = Office(tmp_path)
+def office(tmp_path: Path, database: str) -> Iterator[Office]:
+    office = Office(tmp_path, database=database)
     yield office
     office.store.close()
 

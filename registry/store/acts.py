@@ -1,0 +1,70 @@
+"""Acts: who did what, in the order in which it was done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column, Table, Text, insert, select
+
+from exchange.documents import format_document, parse_document
+from registry.store.database import METADATA, WHOLE, Database
+
+MAX_DETAIL_BYTES = 1 << 20
+ACTS = Table(
+    "acts",
+    METADATA,
+    Column("number", WHOLE, primary_key=True, autoincrement=True),
+    Column("at", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("act", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    sqlite_autoincrement=True,
+    sqlite_strict=True,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ActRow:
+    """One recorded act."""
+
+    number: int
+    at: str
+    actor: str
+    act: str
+    subject: str
+    detail: Mapping[str, Any]
+
+
+class Acts(Database):
+    """The acts of the store."""
+
+    def record(
+        self, at: datetime, actor: str, act: str, subject: str, detail: Mapping[str, Any]
+    ) -> None:
+        """Record an act."""
+        self._run(
+            insert(ACTS).values(
+                at=at.isoformat(),
+                actor=actor,
+                act=act,
+                subject=subject,
+                detail=format_document(detail).decode(),
+            )
+        )
+
+    def acts(self, *, after: int = 0, limit: int = 100) -> list[ActRow]:
+        """Recorded acts in their order, after the number ``after``."""
+        rows = self._rows(
+            select(ACTS).where(ACTS.c.number > after).order_by(ACTS.c.number).limit(limit)
+        )
+        return [
+            ActRow(
+                **row._asdict()
+                | {"detail": parse_document(row.detail.encode(), MAX_DETAIL_BYTES, "act").value}
+            )
+            for row in rows
+        ]

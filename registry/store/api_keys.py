@@ -1,0 +1,116 @@
+"""API keys, and facts that were set when the registry was made."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import datetime
+from hmac import compare_digest
+
+from sqlalchemy import Column, LargeBinary, Table, Text, delete, insert, select, update
+
+from exchange.identifiers import MemberId
+from exchange.problems import Code, Problem
+from registry.roles import Caller, Right
+from registry.store.database import METADATA, Database
+
+FACTS = Table(
+    "facts",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    sqlite_strict=True,
+)
+API_KEYS = Table(
+    "api_keys",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("right", Text, nullable=False),
+    Column("member", Text),
+    Column("label", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("revoked_at", Text),
+    sqlite_strict=True,
+)
+
+
+class ApiKeys(Database):
+    """The API keys and the facts of the store."""
+
+    def add_api_key(self, right: Right, member: MemberId | None, label: str, at: datetime) -> str:
+        """Make an API key and return it; only its digest is kept, so it is shown this once.
+
+        Raises:
+            Problem: ``InvalidRequest`` when a member's key names no member, or another one does.
+        """
+        if right.is_of_member is (member is None):
+            raise Problem(
+                Code.INVALID_REQUEST,
+                where="member",
+                detail="a key of a member's right, and no other, names its member",
+            )
+        identifier, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+        self._run(
+            insert(API_KEYS).values(
+                id=identifier,
+                right=right.value,
+                member=None if member is None else str(member),
+                label=label,
+                digest=_key_digest(secret),
+                created_at=at.isoformat(),
+            )
+        )
+        return f"saphan-{identifier}-{secret}"
+
+    def caller(self, api_key: str) -> Caller:
+        """Who holds ``api_key``.
+
+        Raises:
+            Problem: ``NotAuthorised`` when nobody does.
+        """
+        prefix, _, rest = api_key.partition("-")
+        identifier, _, secret = rest.partition("-")
+        rows = self._rows(
+            select(API_KEYS).where(
+                API_KEYS.c.id == identifier[:64].replace("\0", ""), API_KEYS.c.revoked_at.is_(None)
+            )
+        )
+        # Compared also when there is no such key, so that the time tells nothing.
+        digest = bytes(rows[0].digest) if rows else bytes(32)
+        if not compare_digest(digest, _key_digest(secret)) or not rows or prefix != "saphan":
+            raise Problem(Code.NOT_AUTHORISED, where="Authorization", detail="unknown API key")
+        row = rows[0]
+        member = None if row.member is None else MemberId.parse(row.member)
+        return Caller(row.id, Right(row.right), member, row.label)
+
+    def api_keys(self) -> list[dict[str, str | None]]:
+        """All API keys, without their secrets."""
+        shown = [column for column in API_KEYS.c if column.name != "digest"]
+        rows = self._rows(select(*shown).order_by(API_KEYS.c.created_at, API_KEYS.c.id))
+        return [{str(name): value for name, value in row._mapping.items()} for row in rows]
+
+    def revoke_api_key(self, identifier: str, at: datetime) -> None:
+        """Raises: Problem ``NotFound`` when there is no such valid key."""
+        done = self._run(
+            update(API_KEYS)
+            .where(API_KEYS.c.id == identifier, API_KEYS.c.revoked_at.is_(None))
+            .values(revoked_at=at.isoformat())
+        )
+        if done.rowcount == 0:
+            raise Problem(Code.NOT_FOUND, where=f"keys/{identifier}", detail="no such valid key")
+
+    def fact(self, name: str) -> str:
+        """A fact that was set when the registry was made."""
+        return str(self._rows(select(FACTS.c.value).where(FACTS.c.name == name))[0][0])
+
+    def put_fact(self, name: str, value: str) -> None:
+        """Set a fact."""
+        with self.transaction():
+            self._run(delete(FACTS).where(FACTS.c.name == name))
+            self._run(insert(FACTS).values(name=name, value=value))
+
+
+def _key_digest(secret: str) -> bytes:
+    # The secret has 256 random bits, so a plain digest cannot be guessed back.
+    return hashlib.sha256(secret.encode()).digest()

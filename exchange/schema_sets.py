@@ -8,7 +8,7 @@ Invariants:
   patterns kept to what :mod:`exchange.patterns` accepts;
 - keywords that an author would expect to bind but that the dialect ignores are refused, so that
   "checked" means what its author meant;
-- every schema has passed its metaschema (``jsonschema``) before ``jsonschema-rs`` compiles it;
+- every schema has passed its metaschema before it is compiled;
 - references never turn in circles on one instance, and the work of one check is bounded.
 
 Sources: JSON Schema 2020-12 core and validation; OpenAPI 3.0.4 section 4.7.24 and 3.1.1 section
@@ -17,14 +17,14 @@ Sources: JSON Schema 2020-12 core and validation; OpenAPI 3.0.4 section 4.7.24 a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Final
 from urllib.parse import quote, unquote, urldefrag, urljoin
 
-import jsonschema
 import jsonschema_rs
 import orjson
 
@@ -36,7 +36,7 @@ MAX_DOCUMENT_DEPTH: Final = 100
 MAX_SCHEMAS: Final = 5_000
 MAX_WORK: Final = 10_000
 MAX_PARTS: Final = 10_000
-"""Schemas in all, those inside others counted; the metaschema takes nearly 1 ms for each."""
+"""Schemas in all, those inside others counted."""
 MAX_WEIGHT: Final = 50_000
 """What the engine compiles for one document: about 1 KiB and 10 microseconds for each unit.
 
@@ -683,12 +683,53 @@ def _shared_schema(name: str, content: bytes) -> dict[str, Any]:
     return schema
 
 
-def _check_metaschema(schema: Any, origin: Callable[[str], Place]) -> None:
+@cache
+def _metaschema() -> jsonschema_rs.Draft202012Validator:
+    """It asserts that patterns are such; where references lead is looked at elsewhere."""
+    return jsonschema_rs.Draft202012Validator(
+        {"$ref": DRAFT_2020_12},
+        validate_formats=True,
+        formats={"regex": _is_pattern, "uri": _is_any, "uri-reference": _is_any},
+        offline=True,
+    )
+
+
+def _is_pattern(text: str) -> bool:
     try:
-        jsonschema.Draft202012Validator.check_schema(schema)
-    except jsonschema.SchemaError as error:
-        path = "".join(f"/{escape(str(token))}" for token in error.absolute_path)
-        keyword = error.validator if isinstance(error.validator, str) else "schema"
+        re.compile(text)
+    except (re.error, OverflowError, RecursionError):
+        return False
+    return True
+
+
+def _is_any(_: str) -> bool:
+    return True
+
+
+def _check_metaschema(schema: dict[str, Any], origin: Callable[[str], Place]) -> None:
+    try:
+        _metaschema().validate(schema)
+    except jsonschema_rs.ValidationError as error:
+        path, keyword = _broken_rule(schema, error)
         raise refuse(
             origin(path), f"not a valid schema: the value breaks {keyword!r} of the metaschema"
         ) from error
+
+
+def _broken_rule(schema: Any, found: jsonschema_rs.ValidationError) -> tuple[str, str]:
+    """Where the metaschema is broken, and its keyword.
+
+    ``jsonschema`` tells the innermost place of alternatives; it is slow, and loaded only for this.
+    """
+    import jsonschema
+
+    try:
+        jsonschema.Draft202012Validator.check_schema(schema)
+    except jsonschema.SchemaError as error:
+        path, keyword = list(error.absolute_path), error.validator
+    else:
+        path, keyword = list(found.instance_path), found.kind.name
+    return (
+        "".join(f"/{escape(str(token))}" for token in path),
+        keyword if isinstance(keyword, str) else "schema",
+    )

@@ -30,7 +30,7 @@ from exchange.problems import Code, Problem, Side
 from serving import replies
 from serving.backends import Headers
 from serving.requests import Reply, Request
-from serving.yaml_files import read_yaml
+from serving.yaml_files import read_own
 
 MAX_BODY_BYTES = 64 * 1024
 READ_S = 10.0
@@ -73,7 +73,7 @@ class Api:
             Problem: ``InvalidDocument`` when the document cannot be compiled.
             ValueError: when operations and handlers are not the same.
         """
-        described = read_yaml(document)
+        described = read_own(document)
         self.base = base
         self._document = orjson.dumps(described)
         self._contract = Contract.compile(self._document, {})

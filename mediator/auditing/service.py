@@ -44,7 +44,7 @@ from mediator.stages import Allowed
 from serving.backends import BackendResponse, Headers
 from serving.bodies import Body
 from serving.clock import Clock
-from serving.yaml_files import read_yaml
+from serving.yaml_files import read_own
 
 AT_ONCE: Final = 2
 MAX_WAITING: Final = 16
@@ -339,7 +339,7 @@ def documents() -> dict[str, bytes]:
     """The OpenAPI documents of the services, by their codes, in JSON."""
     return {
         code: orjson.dumps(
-            read_yaml(files("mediator").joinpath(f"apis/auditing.{code}.yaml").read_bytes())
+            read_own(files("mediator").joinpath(f"apis/auditing.{code}.yaml").read_bytes())
         )
         for code in SERVICES
     }

@@ -37,7 +37,7 @@ from mediator.xroad.clients import clients_of, language_of
 from serving import replies
 from serving.bodies import Spooled
 from serving.requests import Reply, Request
-from serving.yaml_files import read_yaml
+from serving.yaml_files import read_own
 
 CLIENT_HEADER: Final = "x-govstack-client"
 MAX_LISTING_BYTES: Final = 8 * 1024 * 1024
@@ -144,7 +144,7 @@ class Directory:
 @cache
 def _document() -> bytes:
     """The OpenAPI document of these services, with what is said of this server's own answers."""
-    return orjson.dumps(read_yaml(files("mediator").joinpath("apis/directory.yaml").read_bytes()))
+    return orjson.dumps(read_own(files("mediator").joinpath("apis/directory.yaml").read_bytes()))
 
 
 def _is_refusal(reply: Reply) -> bool:

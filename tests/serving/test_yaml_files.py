@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
+
 import pytest
 import yaml
 
-from serving.yaml_files import read_yaml
+from serving.yaml_files import read_own, read_yaml
 
 BOMB = "a: &a [1,1]\n" + "\n".join(
     f"{chr(98 + i)}: &{chr(98 + i)} [{','.join([f'*{chr(97 + i)}'] * 10)}]" for i in range(9)
@@ -40,3 +42,13 @@ def test_whatever_is_wrong_is_one_kind_of_error(text: str) -> None:
     """A key twice, a bomb, a circle, depths, dates that are none, foreign tags, nonsense."""
     with pytest.raises(yaml.YAMLError):
         read_yaml(text.encode("latin-1"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [one.name for one in files("mediator").joinpath("apis").iterdir() if one.name.endswith("yaml")],
+)
+def test_our_own_documents_read_alike(name: str) -> None:
+    """What is read quickly because it is ours is as strict as what people write."""
+    data = files("mediator").joinpath("apis", name).read_bytes()
+    assert read_own(data) == read_yaml(data) != {}

@@ -13,7 +13,7 @@ demo: $(VENV)/runtime
 	$(BIN)/saphan demo
 
 test: $(VENV)/development
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests
 
 # Longer than the tests do it: make fuzz SECONDS=3600. Findings are kept in tests/fuzz/corpus.
 fuzz: $(VENV)/development

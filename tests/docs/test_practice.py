@@ -75,7 +75,7 @@ class Terminal:
         self._environment = {
             **os.environ,
             "PATH": f"{commands}:{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": f"{os.environ['PYTHONPATH']}{os.pathsep}{ROOT}",
             "SAPHAN_REGISTRY": self._localise("http://127.0.0.1:8801"),
         }
         self._servers: list[subprocess.Popen[bytes]] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -78,7 +77,6 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
         [*command, str(tmp_path / "registry"), "--listen", "127.0.0.1:0", "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )
     assert process.stdout is not None
     terminal.environment = {

@@ -24,7 +24,10 @@ def s3_server(folder: Path) -> Iterator[str]:
     """The address of a server that keeps what it is given in memory."""
     with (folder / "s3.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", _SERVER], stdout=subprocess.PIPE, stderr=log, text=True
+            [sys.executable, "-P", "-E", "-c", _SERVER],  # with boto3, see tests/conftest.py
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
         )
         try:
             assert process.stdout is not None

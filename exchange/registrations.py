@@ -30,7 +30,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from exchange.certificates import parse_certificates
 from exchange.documents import Node, format_document, parse_document
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId, check_code
+from exchange.notes import ED25519, MAX_NAME_LENGTH, VerifierKey
+from exchange.policy import Policy, parse_policy
 from exchange.problems import Problem, Text
+from exchange.registry_log import origin
 
 MAX_INSTANCE_BYTES = 512 << 10
 MAX_MEMBER_BYTES = 512 << 10
@@ -41,6 +44,7 @@ MAX_SERVERS = 64
 MAX_APPLICATIONS = 512
 MAX_SERVICES = 2048
 MAX_CERTIFICATES = 16
+MAX_LOG_KEYS = 4
 
 LIST_METHODS = "listMethods"
 ALLOWED_METHODS = "allowedMethods"
@@ -95,13 +99,19 @@ class TimestampAuthority:
 
 @dataclass(frozen=True, slots=True)
 class InstanceRecord:
-    """An instance: its name, its environment and whom it trusts to certify."""
+    """An instance: its name, its environment and whom it trusts to certify.
+
+    ``log`` are the verifier keys of the registry's own log (:mod:`exchange.registry_log`; several
+    while they change), ``witnesses`` whose cosignatures its checkpoints must carry.
+    """
 
     instance: str
     environment: Environment
     name: Text
     authorities: tuple[x509.Certificate, ...]
     timestamp_authorities: tuple[TimestampAuthority, ...]
+    log: tuple[VerifierKey, ...] = ()
+    witnesses: Policy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,33 +203,41 @@ def parse_instance(data: bytes) -> InstanceRecord:
         Problem: ``InvalidDocument`` with the JSON pointer of the first thing wrong.
     """
     document = parse_document(data, MAX_INSTANCE_BYTES, INSTANCE_TARGET).members(
-        frozenset({"instance", "environment", "name", "authorities", "timestamp_authorities"})
+        frozenset({"instance", "environment", "name", "authorities", "timestamp_authorities"}),
+        frozenset({"log", "witnesses"}),
     )
+    instance = _code(document["instance"])
+    log, witnesses = document.get("log"), document.get("witnesses")
     return InstanceRecord(
-        instance=_code(document["instance"]),
+        instance=instance,
         environment=_choice(Environment, document["environment"]),
         name=document["name"].bilingual(),
         authorities=_certificates(document["authorities"], least=1, most=64),
         timestamp_authorities=tuple(
             _timestamp_authority(node) for node in document["timestamp_authorities"].items(16)
         ),
+        log=() if log is None else _log_keys(log, instance),
+        witnesses=None if witnesses is None else _policy(witnesses),
     )
 
 
 def format_instance(record: InstanceRecord) -> bytes:
     """The canonical bytes of ``instance.json``."""
-    return format_document(
-        {
-            "instance": record.instance,
-            "environment": record.environment.value,
-            "name": _texts(record.name),
-            "authorities": _pems(record.authorities),
-            "timestamp_authorities": [
-                {"url": authority.url, "certificate": pem(authority.certificate)}
-                for authority in record.timestamp_authorities
-            ],
-        }
-    )
+    members: dict[str, object] = {
+        "instance": record.instance,
+        "environment": record.environment.value,
+        "name": _texts(record.name),
+        "authorities": _pems(record.authorities),
+        "timestamp_authorities": [
+            {"url": authority.url, "certificate": pem(authority.certificate)}
+            for authority in record.timestamp_authorities
+        ],
+    }
+    if record.log:
+        members["log"] = [str(key) for key in record.log]
+    if record.witnesses is not None:
+        members["witnesses"] = str(record.witnesses)
+    return format_document(members)
 
 
 def parse_member(data: bytes, expected: MemberId) -> MemberRecord:
@@ -384,6 +402,32 @@ def _file_name(node: Node) -> str:
     if not _FILE_NAME.fullmatch(name) or name == MEMBER_FILE or name.startswith("."):
         raise node.refuse("must be a plain file name that ends in .json")
     return name
+
+
+def _log_keys(node: Node, instance: str) -> tuple[VerifierKey, ...]:
+    keys = tuple(_log_key(item, instance) for item in node.items(MAX_LOG_KEYS, 1))
+    _distinct(node, [str(key) for key in keys])
+    return keys
+
+
+def _log_key(node: Node, instance: str) -> VerifierKey:
+    try:
+        key = VerifierKey.parse(node.text(MAX_NAME_LENGTH + 100))
+    except Problem as problem:
+        raise node.refuse(problem.detail) from problem
+    if key.kind != ED25519 or key.name != origin(instance):
+        raise node.refuse(f"must be a key of the log {origin(instance)}")
+    return key
+
+
+def _policy(node: Node) -> Policy:
+    try:
+        policy = parse_policy(node.text(64 << 10).encode())
+    except Problem as problem:
+        raise node.refuse(f"{problem.where}: {problem.detail}") from problem
+    if policy.logs:
+        raise node.refuse("names logs; the registry's log stands in log")
+    return policy
 
 
 def _timestamp_authority(node: Node) -> TimestampAuthority:

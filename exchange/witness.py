@@ -205,8 +205,9 @@ def proves_fork(
 
     They do when they have one size and two roots; and when a consistency proof from the known size
     leads to the shown root, but begins with another root than the known one: then the log that was
-    shown has another beginning. Of a size that is a power of two a proof does not hold the old
-    root, and a proof that leads nowhere proves nothing: anybody can send one.
+    shown has another beginning. A proof from a size that is a power of two does not hold the old
+    root: there it may stand before the proof. A proof that leads nowhere proves nothing: anybody
+    can send one.
     """
     if known.origin != shown.origin:
         return False
@@ -214,11 +215,17 @@ def proves_fork(
         return known.root != shown.root
     if old_size != known.size or not 0 < known.size < shown.size:
         return False
-    try:
-        old, new = merkle.roots_from_consistency(known.size, shown.size, proof, known.root)
-    except Problem:
-        return False
-    return new == shown.root and old != known.root
+    attempts = [(known.root, proof)]
+    if known.size & (known.size - 1) == 0 and proof:
+        attempts.append((proof[0], proof[1:]))
+    for beginning, path in attempts:
+        try:
+            old, new = merkle.roots_from_consistency(known.size, shown.size, path, beginning)
+        except Problem:
+            continue
+        if new == shown.root and old != known.root:
+            return True
+    return False
 
 
 def _has_empty_root(note: Note) -> bool:

@@ -5,6 +5,8 @@ Invariants:
 - idle connections are kept for the next fetch; a kept one that the registry has closed meanwhile
   is replaced once, without anybody noticing;
 - what was prefetched is handed out once and is checked by the TUF client like anything else;
+- content that the server compressed (gzip, RFC 9110 section 8.4.1.3) is decompressed piece by piece
+  as it is read, so a small answer cannot become a large one in memory;
 - redirects are not followed and no proxy is taken from the environment.
 """
 
@@ -16,6 +18,7 @@ import socket
 import ssl
 import threading
 import time
+import zlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -30,6 +33,43 @@ from tuf.ngclient import FetcherInterface
 
 _CHUNK = 1 << 16
 _Connection = http.client.HTTPConnection
+_HEADERS = {"User-Agent": "saphan", "Accept-Encoding": "gzip"}
+
+
+class _Coding:
+    """The content coding of one answer: gzip or none.
+
+    Raises:
+        DownloadError: for another one, or for what is no gzip.
+    """
+
+    def __init__(self, url: str, name: str) -> None:
+        self._url = url
+        if name.strip().lower() not in {"", "identity", "gzip", "x-gzip"}:
+            raise DownloadError(f"{url}: content coding {name[:40]!r} was not asked for")
+        self._gzip = zlib.decompressobj(31) if "gzip" in name.lower() else None
+
+    def decoded(self, chunk: bytes) -> Iterator[bytes]:
+        """The content of the next bytes, in pieces of bounded size."""
+        if self._gzip is None:
+            yield chunk
+            return
+        piece = b""
+        while chunk or len(piece) == _CHUNK:  # a full piece: there may be more without more input
+            try:
+                piece = self._gzip.decompress(chunk, _CHUNK)
+            except zlib.error as error:
+                raise DownloadError(f"{self._url}: not gzip: {error}") from error
+            chunk = self._gzip.unconsumed_tail
+            if piece:
+                yield piece
+        if self._gzip.unused_data:
+            raise DownloadError(f"{self._url}: bytes follow the end of the content")
+
+    def end(self) -> None:
+        """The answer ended: so must the content."""
+        if self._gzip is not None and not self._gzip.eof:
+            raise DownloadError(f"{self._url}: the compressed content ended early")
 
 
 class _Timed(io.RawIOBase):
@@ -103,6 +143,14 @@ class RegistryFetcher(FetcherInterface):
         with self._lock:
             self._ready = {url: body for url, body in found.items() if body is not None}
 
+    def get(self, url: str, most: int) -> bytes:
+        """A whole file of at most ``most`` bytes.
+
+        Raises:
+            DownloadError: of python-tuf; ``DownloadLengthMismatchError`` when it is longer.
+        """
+        return self.download_bytes(url, most)
+
     def close(self) -> None:
         """Close every idle connection; later fetches fail."""
         with self._lock:
@@ -149,12 +197,14 @@ class RegistryFetcher(FetcherInterface):
         deadline: float,
     ) -> Iterator[bytes]:
         whole = False
+        coding = _Coding(url, response.getheader("Content-Encoding", ""))
         try:
             # read1 gives what is there; read would wait for all of it, whatever the deadline.
             while chunk := response.read1(_CHUNK):
                 if time.monotonic() > deadline:
                     raise SlowRetrievalError(f"{url}: not finished in {self._total_s} s")
-                yield chunk
+                yield from coding.decoded(chunk)
+            coding.end()
             if response.length:
                 raise DownloadError(f"{url}: ended {response.length} bytes early")
             response.close()  # read to its end, so the connection is free for the next request
@@ -203,7 +253,7 @@ class RegistryFetcher(FetcherInterface):
             return http.client.HTTPResponse(timed, **more)
 
         connection.response_class = response  # type: ignore[assignment]
-        connection.request("GET", path, headers={"User-Agent": "saphan"})
+        connection.request("GET", path, headers=_HEADERS)
         return connection.getresponse()
 
     def _take(self, origin: str) -> tuple[_Connection, bool]:

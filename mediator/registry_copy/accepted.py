@@ -12,13 +12,18 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from exchange.checkpoint import MAX_CHECKPOINT_SIZE, parse_text
+from exchange.compact_range import CompactRange
 from exchange.continuity import Pin, format_keys, parse_keys
 from exchange.documents import Node, format_document, parse_document
 from exchange.identifiers import MemberId, ServiceId
+from exchange.notes import parse_note
 from exchange.problems import Code, Problem
 from exchange.registrations import InstanceRecord, member_target
+from exchange.registry_log import MAX_STATE_BYTES, parse_state
 from exchange.trust import AdmittedMember, MemberRecord, admit_member, parse_member
 from mediator.registry_copy.borders import tuf_problems, untrusted
+from mediator.registry_copy.log_growth import SeenLog
 from mediator.registry_copy.shared import Shared, read_shared
 
 ACCEPTED = "accepted.json"
@@ -54,7 +59,7 @@ class AcceptedMember:
 
 @dataclass(slots=True)
 class Accepted:
-    """The last good copy in memory.
+    """The last good copy in memory; ``snapshot`` is the SHA-256 of the snapshot's file.
 
     ``unfinished`` are members whose files could not be had, ``troubles`` what is wrong with
     members; neither is kept on disk.
@@ -64,6 +69,8 @@ class Accepted:
     version: int = 0
     expires: datetime = _NEVER
     checked_at: datetime = _NEVER
+    snapshot: str = ""
+    log: SeenLog | None = None
     shared: Shared | None = None
     shared_files: dict[str, str] = field(default_factory=dict)
     members: dict[MemberId, AcceptedMember] = field(default_factory=dict)
@@ -136,16 +143,20 @@ class AcceptedFolder:
         document = parse_document(data, MAX_ACCEPTED_BYTES, where)
         fields = document.members(
             frozenset({"format", "version", "expires", "checked_at", "shared", "members", "pins"}),
-            frozenset({"root_version", "sha256"}),  # earlier releases wrote neither
+            # earlier releases wrote none of these
+            frozenset({"root_version", "snapshot", "log", "sha256"}),
         )
         fields["format"].integer(1, 1)
         _check_digest(document, fields.get("sha256"))
-        root_version = fields.get("root_version")
+        root_version, log = fields.get("root_version"), fields.get("log")
+        snapshot = fields.get("snapshot")
         accepted = Accepted(
             root_version=0 if root_version is None else root_version.integer(0, MAX_VERSION),
             version=fields["version"].integer(0, MAX_VERSION),
             expires=_moment(fields["expires"]),
             checked_at=_moment(fields["checked_at"]),
+            snapshot="" if snapshot is None else snapshot.text(64, 0),
+            log=None if log is None else _read_log(log),
             shared_files={path: node.text(64) for path, node in fields["shared"].entries(10_000)},
             pins=dict(_read_pin(name, node) for name, node in fields["pins"].entries(MAX_MEMBERS)),
         )
@@ -155,7 +166,9 @@ class AcceptedFolder:
             )
         except Problem:
             # A file is damaged: pins and versions are safe, the rest is fetched again.
-            return Accepted(accepted.root_version, accepted.version, pins=accepted.pins)
+            return Accepted(
+                accepted.root_version, accepted.version, log=accepted.log, pins=accepted.pins
+            )
         accepted.shared = shared
         for name, node in fields["members"].entries(MAX_MEMBERS):
             member = MemberId.parse(name)
@@ -203,6 +216,8 @@ def _format(accepted: Accepted) -> dict[str, Any]:
         "version": accepted.version,
         "expires": accepted.expires.isoformat(),
         "checked_at": accepted.checked_at.isoformat(),
+        "snapshot": accepted.snapshot,
+        "log": None if accepted.log is None else _format_log(accepted.log),
         "shared": accepted.shared_files,
         "members": {
             str(member): {
@@ -217,6 +232,30 @@ def _format(accepted: Accepted) -> dict[str, Any]:
             for member, pin in accepted.pins.items()
         },
     }
+
+
+def _format_log(log: SeenLog) -> dict[str, Any]:
+    return {
+        "note": log.note.decode(),
+        "hashes": [subtree.hex() for subtree in log.range.hashes],
+        "state": bytes(log.state).decode(),
+        "index": log.index,
+    }
+
+
+def _read_log(node: Node) -> SeenLog:
+    fields = node.members(frozenset({"note", "hashes", "state", "index"}))
+    note = fields["note"].text(MAX_CHECKPOINT_SIZE).encode()
+    try:
+        hashes = tuple(bytes.fromhex(item.text(64)) for item in fields["hashes"].items(64))
+        checkpoint = parse_text(parse_note(note).text)
+        state = parse_state(fields["state"].text(MAX_STATE_BYTES).encode())
+        log = CompactRange(checkpoint.size, hashes)
+    except (ValueError, Problem) as error:
+        raise node.refuse(f"is damaged: {error}") from error
+    if state is None or log.root() != checkpoint.root:
+        raise node.refuse("is damaged: no state, or not the range of its checkpoint")
+    return SeenLog(note, log, state, fields["index"].integer(0, MAX_VERSION))
 
 
 def _check_digest(document: Node, digest: Node | None) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 
 from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
@@ -12,25 +14,42 @@ from exchange.trust import RegistryState
 from mediator.registry_copy.accepted import MAX_VERSION, Accepted, AcceptedFolder
 from mediator.registry_copy.borders import disk, tuf_problems, untrusted
 from mediator.registry_copy.following import Following
+from mediator.registry_copy.log import FollowedLog
+from mediator.registry_copy.log_growth import SeenLog
 from mediator.registry_copy.tuf_client import TufClient
 from mediator.registry_fetcher import RegistryFetcher
+
+# What is told when no address gives a good answer: the gravest.
+_GRAVITY = {Code.LOG_CONTRADICTED: 3, Code.ROLLBACK_DETECTED: 2, Code.REGISTRY_UNREACHABLE: 0}
 
 
 class RegistryCopy:
     """The copy in ``directory`` of the registry at ``url``.
 
     Args:
-        url: the registry's base address; metadata and targets are under it.
+        url: the registry's base address; metadata, targets and log are under it.
         root: the trusted root metadata, got by another way than from this registry.
         grace: for how long after its end a member's role still counts.
+        mirrors: further addresses of the same files, asked in turn when one fails in any way.
+        log: follows the registry's log.
     """
 
     def __init__(
-        self, directory: Path, url: str, root: bytes, fetcher: RegistryFetcher, grace: timedelta
+        self,
+        directory: Path,
+        url: str,
+        root: bytes,
+        fetcher: RegistryFetcher,
+        grace: timedelta,
+        *,
+        mirrors: Sequence[str] = (),
+        log: FollowedLog | None = None,
     ) -> None:
-        self._url = url
+        self._urls = (url, *mirrors)
+        self._turn = 0
         self._root = root
         self._fetcher = fetcher
+        self._log = log or FollowedLog(fetcher)
         self._grace = grace
         self._folder = AcceptedFolder(directory)
         self._metadata = directory / "metadata"
@@ -43,6 +62,11 @@ class RegistryCopy:
     def checked_at(self) -> datetime:
         """When the registry was last asked and answered well."""
         return self._accepted.checked_at
+
+    @property
+    def seen_log(self) -> SeenLog | None:
+        """What was accepted of the registry's log."""
+        return self._accepted.log
 
     def load(self, at: datetime) -> None:
         """Take up the last good copy from disk, if there is one; uses no network.
@@ -64,13 +88,36 @@ class RegistryCopy:
 
         Raises:
             Problem: ``RegistryUnreachable``, ``UntrustedMetadata``, ``RollbackDetected``,
-                ``OutdatedGlobalConf`` (metadata that has expired) or ``InternalError`` (disk). The
-                last good copy then stays in force.
+                ``OutdatedGlobalConf`` (metadata that has expired), ``InvalidProof``,
+                ``NotWitnessed`` or ``LogContradicted`` (the registry's log), ``InternalError``
+                (disk). The last good copy then stays in force.
         """
+        changed = self._in_turn(at)
+        if changed:
+            self._is_followed = True
+            self._rebuild(at)
+        return self.review(at) or changed
+
+    def _in_turn(self, at: datetime) -> bool:
+        """Ask the address that was good last, then the others."""
+        problems: list[Problem] = []
+        for _ in self._urls:
+            try:
+                changed = self._synchronise(self._urls[self._turn], at)
+            except Problem as problem:
+                if problem.code is Code.INTERNAL_ERROR:
+                    raise  # our disk: another address is no help
+                problems.append(problem)
+                self._turn = (self._turn + 1) % len(self._urls)
+                continue
+            if self._accepted.unfinished:
+                self._turn = (self._turn + 1) % len(self._urls)
+            return changed
+        raise max(problems, key=lambda problem: _GRAVITY.get(problem.code, 1))
+
+    def _synchronise(self, url: str, at: datetime) -> bool:
         with disk(self._folder.directory), tuf_problems():
-            client = TufClient(
-                self._metadata, self._folder.files, self._url, self._root, self._fetcher
-            )
+            client = TufClient(self._metadata, self._folder.files, url, self._root, self._fetcher)
             client.refresh(at)
             root, timestamp, snapshot, targets = (
                 client.verified(Root, "root"),
@@ -79,21 +126,20 @@ class RegistryCopy:
                 client.verified(Targets, "targets"),
             )
             self._refuse_rollback(root, snapshot)
-            same = snapshot.version == self._accepted.version
+            digest = sha256(client.verified_bytes("snapshot")).hexdigest()
+            same = (snapshot.version, digest) == (self._accepted.version, self._accepted.snapshot)
             changed = not (same and self._is_followed and not self._accepted.unfinished)
             if changed:
-                following = Following(client, self._accepted, at)
+                following = Following(client, self._accepted, self._log, at)
                 try:
                     following.follow(root, snapshot, targets)
                 finally:
                     self.parsed_members += following.parsed
+            self._accepted.snapshot = digest
             self._accept(root.version, snapshot.version, timestamp.expires, at)
             if changed:
                 self._folder.sweep(self._accepted)
-        if changed:
-            self._is_followed = True
-            self._rebuild(at)
-        return self.review(at) or changed
+        return changed
 
     def review(self, at: datetime) -> bool:
         """Judge certificates and roles again if the time has come; uses no network."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from hashlib import sha256
 from itertools import islice
 from typing import TypeVar
 
@@ -27,6 +28,7 @@ from exchange.registrations import INSTANCE_TARGET, STANDING_TARGET, InstanceRec
 from exchange.trust import admit_member, parse_member
 from mediator.registry_copy.accepted import MAX_VERSION, Accepted, AcceptedMember
 from mediator.registry_copy.borders import untrusted
+from mediator.registry_copy.log import FollowedLog
 from mediator.registry_copy.shared import Shared, is_shared, read_shared
 from mediator.registry_copy.tuf_client import TufClient, digest_of
 
@@ -41,9 +43,12 @@ class Following:
     ``parsed`` counts the members whose files were read.
     """
 
-    def __init__(self, client: TufClient, accepted: Accepted, at: datetime) -> None:
+    def __init__(
+        self, client: TufClient, accepted: Accepted, log: FollowedLog, at: datetime
+    ) -> None:
         self._client = client
         self._accepted = accepted
+        self._log = log
         self._at = at
         self.parsed = 0
 
@@ -56,7 +61,7 @@ class Following:
         """
         if not root.consistent_snapshot:
             raise untrusted("root", "the registry must use consistent snapshots")
-        instance = self._follow_shared(targets, snapshot)
+        instance = self._follow_shared(root, snapshot, targets)
         offered = read_delegations(targets, instance.instance)
         accepted = self._accepted
         accepted.troubles = self._follow_pins(targets, offered, root_keys(root))
@@ -83,14 +88,25 @@ class Following:
                 if role is not None:
                     self._take_member(member, role, instance)
 
-    def _follow_shared(self, targets: Targets, snapshot: Snapshot) -> InstanceRecord:
+    def _follow_shared(self, root: Root, snapshot: Snapshot, targets: Targets) -> InstanceRecord:
         accepted = self._accepted
         shared, digests = self._read_shared(targets, self._standing(targets, snapshot))
-        if accepted.shared is not None:
-            if accepted.shared.instance.instance != shared.instance.instance:
-                raise untrusted(INSTANCE_TARGET, "the registry changed its instance")
-            if accepted.shared.instance != shared.instance:
-                accepted.readmit(shared.instance, self._at)
+        known = None if accepted.shared is None else accepted.shared.instance
+        if known is not None and known.instance != shared.instance.instance:
+            raise untrusted(INSTANCE_TARGET, "the registry changed its instance")
+        data = self._client.verified_bytes("snapshot")
+        if sha256(data).hexdigest() != accepted.snapshot:
+            accepted.log = self._log.check(
+                self._client.url,
+                known,
+                accepted.log,
+                shared.instance,
+                root,
+                (snapshot.version, data),
+                self._at,
+            )
+        if known is not None and known != shared.instance:
+            accepted.readmit(shared.instance, self._at)
         accepted.shared, accepted.shared_files = shared, digests
         return shared.instance
 

@@ -39,7 +39,7 @@ class TufClient:
     def __init__(
         self, metadata: Path, files: Path, url: str, root: bytes, fetcher: RegistryFetcher
     ) -> None:
-        base = url.rstrip("/")
+        self.url = base = url.rstrip("/")
         self._metadata = metadata
         self._files = files
         self._metadata_url = f"{base}/metadata/"

@@ -5,11 +5,13 @@ anybody can judge it again (:func:`judge`) with nothing but the log's key from t
 
 - ``fork``: the two notes prove by themselves that the log has two histories;
 - ``inconsistent``: the log's own server could not show that its log grew from what it signed;
-- ``rollback``: the log's own server came again with less than it had signed.
+- ``rollback``: the log's own server came again with less than it had signed;
+- ``two states``: the registry's log tells of two states of one version; instead of two notes the
+  file has the proofs of both entries (C2SP tlog-proof).
 
-The last two rest on this server's word for who submitted; a stranger's attempts are not kept, for
-anybody can send a public checkpoint with a wrong proof. Files are named by their content, are never
-replaced, and are few: :data:`MAX_OF_A_LOG` of one log.
+``inconsistent`` and ``rollback`` rest on the word of this server for who showed it; what strangers
+try is not kept, for anybody can send a public checkpoint with a wrong proof. Files are named by
+their content, are never replaced, and are few: :data:`MAX_OF_A_LOG` of one log.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ from exchange.checkpoint import Checkpoint, open_checkpoint, parse_text
 from exchange.entries import format_time
 from exchange.notes import VerifierKey, parse_note
 from exchange.problems import Code, Problem
+from exchange.proof import HEADER, parse_proof
+from exchange.registry_log import proves_two_states
 from exchange.witness import origin_hash, proves_fork
 
 FOLDER: Final = "misbehaviour"
@@ -43,6 +47,7 @@ class Misdeed(StrEnum):
     FORK = "fork"
     INCONSISTENT = "inconsistent"
     ROLLBACK = "rollback"
+    TWO_STATES = "two states"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +104,9 @@ class Misbehaviour:
     def name(self) -> str:
         """The file's name: the log, what it did, and the content but for the time."""
         content = sha256(b"\0".join((self.known, self.shown))).hexdigest()[:16]
-        return f"{origin_hash(self.origin)[:16]}-{self.misdeed.value}-{content}.json"
+        return f"{origin_hash(self.origin)[:16]}-{self.misdeed.value}-{content}.json".replace(
+            " ", "-"
+        )
 
 
 def described(found: Misbehaviour) -> dict[str, Any]:
@@ -139,6 +146,8 @@ def judge(found: Misbehaviour, keys: Sequence[VerifierKey] | None = None) -> boo
     if not found.shown:
         return False
     trusted = [VerifierKey.parse(key) for key in found.keys] if keys is None else keys
+    if found.misdeed is Misdeed.TWO_STATES:
+        return proves_two_states(found.known, found.shown, trusted)
     known, shown = (
         _opened(note, trusted, found.origin, where)
         for note, where in ((found.known, "known"), (found.shown, "shown"))
@@ -147,9 +156,11 @@ def judge(found: Misbehaviour, keys: Sequence[VerifierKey] | None = None) -> boo
 
 
 def _head(note: bytes) -> tuple[int, str | None]:
-    """Size and root of a note; of a log that shows nothing, zero."""
+    """Size and root of a note, also within a proof; of a log that shows nothing, zero."""
     if not note:
         return 0, None
+    if note.startswith(HEADER.encode()):
+        note = parse_proof(note).checkpoint
     checkpoint = parse_text(parse_note(note).text)
     return checkpoint.size, base64.b64encode(checkpoint.root).decode()
 

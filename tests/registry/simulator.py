@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -51,6 +51,7 @@ from registry.publish import (
     sign,
 )
 from registry.signers import key_set, new_signer
+from tests.registry.simulated_log import SimulatedLog
 
 NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 URL = "http://registry.test"
@@ -193,6 +194,7 @@ class SimulatedRegistry:
         self.root_bytes = sign(self.root, self.root_signers)
         self.snapshot = None
         self.timestamp = None
+        self.log: SimulatedLog | None = None
         self.files: dict[str, bytes] = {}
         self.fetcher = MemoryFetcher(self.files)
 
@@ -227,7 +229,10 @@ class SimulatedRegistry:
                 role_name(member), simulated.version, sign(role, simulated.signers), files
             )
             versions[role_name(member)] = simulated.version
-        files = {INSTANCE_TARGET: format_instance(self.instance), **self.own_files}
+        instance = self.instance
+        if self.log is not None:
+            instance = replace(instance, log=instance.log or self.log.verifiers)
+        files = {INSTANCE_TARGET: format_instance(instance), **self.own_files}
         targets = Targets(
             version=self.targets_version,
             expires=self.now + timedelta(days=365),
@@ -238,10 +243,13 @@ class SimulatedRegistry:
         )
         self._put_role("targets", self.targets_version, sign(targets, self.targets_signers), files)
         self.snapshot = next_snapshot(self.snapshot, versions, expires=self.now + timedelta(days=7))
-        self._put(
-            f"/metadata/{self.snapshot.version}.snapshot.json",
-            sign(self.snapshot, [self.snapshot_signer]),
-        )
+        snapshot = sign(self.snapshot, [self.snapshot_signer])
+        version = self.snapshot.version
+        self._put(f"/metadata/{version}.snapshot.json", snapshot)
+        if self.log is not None:
+            self.files.update(
+                self.log.add_state(snapshot, version, self.targets_version, self.root.version)
+            )
         self.stamp()
 
     def stamp(self) -> None:
@@ -270,11 +278,12 @@ class MemoryFetcher(RegistryFetcher):
         self.files = files
         self.asked: list[str] = []
         self.is_cut = False
+        self.lost: str | None = None
 
     def _stream(self, url: str) -> Iterator[bytes]:
         path = urlsplit(url).path
         self.asked.append(path)
-        if self.is_cut:
+        if self.is_cut or (self.lost is not None and url.startswith(self.lost)):
             raise DownloadError("the line is cut")
         if path not in self.files:
             raise DownloadHTTPError(f"no {path}", 404)

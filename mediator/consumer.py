@@ -72,13 +72,20 @@ class Consumer:
         Raises:
             Problem: whatever stopped it; it is recorded already, except ``LoggingFailed``.
         """
+        return reply_of(await self.opened(call))
+
+    async def opened(self, call: Call, within_s: float | None = None) -> OpenedAnswer:
+        """Make the call and return its proven answer; ``within_s`` is the caller's own bound.
+
+        Raises:
+            Problem: as :meth:`exchange`.
+        """
         await self.turns.next()
         try:
             routed = await self.find(call)
         except Exception as error:
             raise await self._refused(call, error) from None
-        opened = await self.ask(routed)
-        return reply_of(opened)
+        return await self.ask(routed, within_s)
 
     async def find(self, call: Call) -> Routed:
         """The provider's servers and the endpoint.
@@ -130,13 +137,16 @@ class Consumer:
                 check(call.body)
         return Routed(call, tuple(servers), endpoint)
 
-    async def ask(self, routed: Routed) -> OpenedAnswer:
+    async def ask(self, routed: Routed, within_s: float | None = None) -> OpenedAnswer:
         """Attempt the call at one server of the provider after the other, until one answers.
 
         Raises:
             Problem: as :meth:`attempt`, or what all servers said, when none of them answered.
         """
-        attempts = Attempts(routed, self.trying, self.link.exchange_s(routed.call.service))
+        exchange_s = self.link.exchange_s(routed.call.service)
+        if within_s is not None:
+            exchange_s = min(exchange_s, within_s)
+        attempts = Attempts(routed, self.trying, exchange_s)
         while True:
             try:
                 visit = await attempts.next()

@@ -76,16 +76,20 @@ class Counting:
             return
         call = allowed.recorded.call
         for mark in operation.marks(judged.delivered.status, judged.delivered.headers):
-            group = Group(str(call.service), call.purpose, mark.field)
-            counts = self._counts.get(group)
             for value in mark.found_in(judged.document):
-                if counts is None:
-                    if len(self._counts) >= MAX_GROUPS:
-                        return
-                    counts = self._counts.setdefault(group, {})
-                    self._first.setdefault(group, self._clock.now().date())
-                counts[value] = counts.get(value, 0) + 1
-                self._changed = True
+                self.count(call.service, call.purpose, mark.field, value)
+
+    def count(self, service: ServiceId, purpose: str, field: str, value: str) -> None:
+        """Count one value of a field, in answers of a service for a purpose."""
+        group = Group(str(service), purpose, field)
+        counts = self._counts.get(group)
+        if counts is None:
+            if len(self._counts) >= MAX_GROUPS:
+                return
+            counts = self._counts[group] = {}
+            self._first[group] = self._clock.now().date()
+        counts[value] = counts.get(value, 0) + 1
+        self._changed = True
 
     async def run(self) -> None:
         """Note what was counted every minute, and record it when a day (UTC) has ended."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
@@ -12,6 +13,7 @@ from mediator import xroad
 from mediator.consumer import Consumer
 from mediator.gate import Gate
 from mediator.metrics import Metrics
+from mediator.once_only.service import BASE, OnceOnly
 from mediator.pages import Pages
 from mediator.places import Bound, Held, Places
 from mediator.records import Recorder
@@ -23,6 +25,7 @@ from serving.bodies import Spooled
 from serving.incoming import Request
 from serving.requests import Reply
 
+ONCE_ONLY: Final = f"{BASE}/"
 log = structlog.get_logger("mediator.inlet")
 
 
@@ -39,12 +42,16 @@ class Inlet:
     places: Places
     bounds: CallBounds
     pages: Pages
+    once_only: OnceOnly
     form: replies.Form = replies.PLAIN
 
     async def handle(self, request: Request) -> Reply:
         """Answer one request of an application."""
-        if request.target[:4] != "/r1/" and self.pages.has(request.target):
-            return await self._page(request)
+        if request.target[:4] != "/r1/":
+            if self.pages.has(request.target):
+                return await self._page(request)
+            if request.target.startswith(ONCE_ONLY):
+                return await self.once_only.handle(request)
         started = self.metrics.start()
         request_id = xroad.new_request_id()
         try:

@@ -35,6 +35,8 @@ from mediator.govstack.registries import States
 from mediator.handshakes import Handshakes
 from mediator.inlet import Inlet
 from mediator.metrics import Metrics
+from mediator.once_only.asking import Asking
+from mediator.once_only.service import OnceOnly
 from mediator.own_keys import read_certificates
 from mediator.pages import Pages
 from mediator.peer_inlet import PeerInlet
@@ -285,16 +287,31 @@ class Doors:
                 ),
             }
         )
+        form = replies.Form(settings.profile, settings.error_types)
+        bounds = call_bounds(settings.limits, settings.calls)
+        asking = Asking(
+            consumer, state, self.gate, provider.places, bounds, self.metrics, consumer.clock
+        )
         inlet = Inlet(
             consumer=consumer,
             entrance=entrance,
+            once_only=OnceOnly(
+                entrance,
+                asking,
+                state,
+                provider.agreements,
+                recorder,
+                provider.counting,
+                consumer.clock,
+                form,
+            ),
             recorder=recorder,
             gate=self.gate,
             limits=settings.limits,
             metrics=self.metrics,
             pages=pages,
-            form=replies.Form(settings.profile, settings.error_types),
+            form=form,
             places=provider.places,
-            bounds=call_bounds(settings.limits, settings.calls),
+            bounds=bounds,
         )
         return Directory(inlet, replace(inlet, form=replies.PLAIN), state)

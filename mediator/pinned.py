@@ -244,6 +244,10 @@ class PinnedAgreements:
             + (f" named {named!r}" if named else ""),
         )
 
+    def is_of(self, member: MemberId) -> bool:
+        """Whether what binds this member as a provider is pinned here."""
+        return member in self._members
+
     def opens(
         self, client: ApplicationId, service: ServiceId, method: str, template: str, at: datetime
     ) -> bool:

@@ -18,6 +18,7 @@ from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.problems import Code, Problem
 from exchange.revocation import Finding, Status
 from exchange.sealed_parts import Head, SealedPart
+from exchange.subjects import normal_subject
 from mediator.journal.evidence import EVENT
 from mediator.journal.log import Journal, Receipt
 from mediator.metrics import Metrics
@@ -41,6 +42,7 @@ from serving.clock import Clock
 from serving.randomness import random_bytes
 
 SALT_SIZE = 16
+DECISION = "evidence decided"
 _MAX_TEXT = 200
 # A code of another server, which need not be one of ours.
 _CODE = re.compile(r"[A-Za-z]{1,64}", re.ASCII)
@@ -266,6 +268,26 @@ class Recorder:
             Entry(kind=Kind.SYSTEM, side=Side.SERVER, at=self.clock.now(), event=event),
             self.server.member,
             self._part(Head(), text),
+        )
+        return receipt.index
+
+    async def decision(
+        self, client: ApplicationId, identifier: str, purpose: str, subject: str, text: bytes
+    ) -> int:
+        """What a person said to a preview of evidence, whose text is sealed; returns its index."""
+        receipt = await self._write(
+            Entry(
+                kind=Kind.SYSTEM,
+                side=Side.CONSUMER,
+                at=self.clock.now(),
+                id=identifier,
+                client=client,
+                purpose=purpose,
+                event=DECISION,
+            ),
+            client.member,
+            self._part(Head(), text),
+            normal_subject(subject),
         )
         return receipt.index
 

@@ -7,8 +7,8 @@ the API, so that what people read is what is enforced.
 Invariants:
 - every operation of the document has a handler and every handler an operation, or the API is not
   built;
-- a request names this machine by its address or as localhost: a page in a browser that was led
-  here by a name of its own (DNS rebinding) gets nothing;
+- a request to a local API names this machine by its address or as localhost: a page in a browser
+  that was led here by a name of its own (DNS rebinding) gets nothing;
 - query parameters that are not declared are refused (``x-saphan-strict-query``), so that a
   misspelt condition does not widen an answer;
 - an answer is JSON unless its handler says otherwise; every refusal is a problem.
@@ -29,6 +29,7 @@ from exchange.contracts import Contract
 from exchange.problems import Code, Problem, Side
 from serving import replies
 from serving.backends import Headers
+from serving.bodies import Room
 from serving.requests import Reply, Request
 from serving.yaml_files import read_own
 
@@ -46,6 +47,7 @@ class ApiRequest:
     query: Mapping[str, str]
     headers: Headers
     body: bytes
+    room: Room
 
     @property
     def json(self) -> Any:
@@ -60,7 +62,12 @@ class Api:
     """One API below one base path; a handler for :func:`serving.listener.listen`."""
 
     def __init__(
-        self, document: bytes, operations: Mapping[str, Operation], *, base: str = ""
+        self,
+        document: bytes,
+        operations: Mapping[str, Operation],
+        *,
+        base: str = "",
+        local: bool = True,
     ) -> None:
         """Compile the document.
 
@@ -68,6 +75,7 @@ class Api:
             document: OpenAPI 3.x in YAML; its paths begin below ``base``.
             operations: a handler for each ``operationId``.
             base: such as ``/audit``; without a slash at its end.
+            local: whether it is for this machine alone; one for others has a name in the network.
 
         Raises:
             Problem: ``InvalidDocument`` when the document cannot be compiled.
@@ -75,6 +83,7 @@ class Api:
         """
         described = read_own(document)
         self.base = base
+        self._local = local
         self._document = orjson.dumps(described)
         self._contract = Contract.compile(self._document, {})
         declared = {operation.operation_id for operation in self._contract.operations}
@@ -85,15 +94,21 @@ class Api:
     async def handle(self, request: Request) -> Reply:
         """Answer one request."""
         try:
-            return await self._answer(request)
+            return await self.answer(request)
         except Problem as problem:
             return problem_reply(problem)
         except Exception:
             log.exception("api_failed", target=request.target[:200])
             return problem_reply(replies.internal())
 
-    async def _answer(self, request: Request) -> Reply:
-        _check_host(request.headers)
+    async def answer(self, request: Request) -> Reply:
+        """Answer one request.
+
+        Raises:
+            Problem: what is wrong with it, or what its handler says.
+        """
+        if self._local:
+            _check_host(request.headers)
         path, _, query = request.target.partition("?")
         path = path.removeprefix(self.base)
         if path == "/openapi.json" and request.method in ("GET", "HEAD"):
@@ -108,6 +123,7 @@ class Api:
                 dict(parse_qsl(query, keep_blank_values=True)),
                 request.headers,
                 body,
+                request.room,
             )
         )
 

@@ -43,7 +43,7 @@ from mediator.own_keys import log_keys
 from registry.ceremony import Opened, Quorum, open_registry
 from registry.client import RegistryClient
 from registry.member import MemberFolder, describe
-from registry.operator import sign_delegation
+from registry.operator import sign_delegation, sign_files
 from registry.signers import read_signers
 
 T = TypeVar("T")
@@ -315,6 +315,13 @@ class World:
         temporary.write_bytes(sealed)
         temporary.replace(path)
         return path
+
+    def publish(self, files: Mapping[str, bytes]) -> None:
+        """Publish files of the registry's own role: data elements, schemas."""
+        opened = _made(self._opened)
+        operator = RegistryClient(self.registry_url, opened.operator_api_key)
+        signers = read_signers(opened.targets_keys[:2])
+        operator.publish_own(sign_files(operator.own(), files, signers, datetime.now(UTC)))
 
     # --- what stands where -------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 
-from exchange import subjects
+from exchange import evidence_requests, subjects
 from exchange.envelope import HOP_BY_HOP
 from exchange.problems import Code, Problem
 from mediator.xroad.addresses import CLIENT_HEADERS
@@ -40,6 +40,7 @@ _OWN = frozenset(
         "content-digest",
         "exchange-agreement",
         "exchange-purpose",
+        evidence_requests.HEADER,
         subjects.HEADER,
         REPEAT,
         "traceparent",
@@ -237,6 +238,10 @@ def _check_grammar(name: str, value: str) -> None:
     if name == subjects.HEADER:
         if value:
             subjects.normal_subject(value)
+        return
+    if name == evidence_requests.HEADER:
+        if value:
+            evidence_requests.parse_basis(value)
         return
     rule = _GRAMMAR.get(name)
     if rule is not None and not rule[0].fullmatch(value):

@@ -43,6 +43,7 @@ OF_A_SERVER = {
     "admin": ("admin", ""),
     "audit": ("admin", "/audit"),
     "directory": ("http", "/govstack"),
+    "once-only": ("http", "/once-only"),
 }
 DOCUMENTS = (*OF_A_SERVER, "configuration")
 # Requests that fit the schema and are refused all the same: what no schema can say.

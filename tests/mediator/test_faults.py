@@ -114,6 +114,7 @@ async def at_the_inlet(recorder: Recorder, remote: str = "127.0.0.1") -> Reply:
         places=Places(),
         bounds=call_bounds(LimitSettings(), ()),
         pages=Pages({}),
+        once_only=cast(Any, None),
     )
     return await inlet.handle(cast(Request, Came(remote, tls=False)))
 

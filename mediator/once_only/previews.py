@@ -1,0 +1,94 @@
+"""Previews: values that a person sees before they are passed on, kept in memory for a while.
+
+Invariants: at most :data:`MAX_KEPT` of all applications and :data:`MAX_EACH` of one, for
+:data:`KEPT_S`; only the application that asked finds its own; a decision stands: the same one again
+gets the same answer, another one is refused. A restart forgets previews: nothing was passed on.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from exchange.identifiers import ApplicationId
+from exchange.problems import Code, Problem
+from mediator.once_only.values import Answered
+
+KEPT_S: Final = 900.0
+MAX_KEPT: Final = 2000
+MAX_EACH: Final = 1000
+
+
+@dataclass(slots=True)
+class Preview:
+    """What a person decides upon; ``declined`` is None until that was decided."""
+
+    answered: Answered
+    until: float
+    declined: frozenset[str] | None = None
+
+
+class Previews:
+    """All open previews of this server, the oldest first."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._now = monotonic
+        self._kept: OrderedDict[str, Preview] = OrderedDict()
+        self._each: dict[ApplicationId, int] = {}
+
+    def check_room(self, client: ApplicationId) -> None:
+        """Raises: Problem ``ServerOverloaded`` or ``QuotaExceeded`` when one more is too many."""
+        self._forget()
+        if self._each.get(client, 0) >= MAX_EACH:
+            raise Problem(
+                Code.QUOTA_EXCEEDED,
+                where="preview",
+                detail=f"{client} has {MAX_EACH} previews that wait for a decision",
+                facts={"retry_after_s": 60},
+            )
+        if len(self._kept) >= MAX_KEPT:
+            raise Problem(
+                Code.OVERLOADED,
+                where="preview",
+                detail=f"{MAX_KEPT} previews wait for a decision",
+                facts={"retry_after_s": 60},
+            )
+
+    def put(self, answered: Answered) -> Preview:
+        """Keep what waits for a decision; see :meth:`check_room`."""
+        client = answered.wanted.client
+        preview = self._kept[answered.wanted.id] = Preview(answered, self._now() + KEPT_S)
+        self._each[client] = self._each.get(client, 0) + 1
+        return preview
+
+    def find(self, identifier: str, client: ApplicationId) -> Preview:
+        """The preview of this id, if the application has it.
+
+        Raises:
+            Problem: ``NotFound``.
+        """
+        self._forget()
+        preview = self._kept.get(identifier)
+        if preview is None or preview.answered.wanted.client != client:
+            raise Problem(
+                Code.NOT_FOUND,
+                where="path.id",
+                detail=f"no preview of this id waits here; it does for {int(KEPT_S)} seconds",
+            )
+        return preview
+
+    def _forget(self) -> None:
+        now = self._now()
+        while self._kept:
+            identifier, oldest = next(iter(self._kept.items()))
+            if oldest.until > now:
+                return
+            del self._kept[identifier]
+            client = oldest.answered.wanted.client
+            left = self._each[client] - 1
+            if left:
+                self._each[client] = left
+            else:
+                del self._each[client]

@@ -1,0 +1,97 @@
+"""The documents of the once-only API."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from exchange.elements import Element, describe
+from exchange.evidence_requests import REASONS
+from exchange.identifiers import ApplicationId
+from exchange.problems import Text
+from mediator.once_only.values import Answered, Exchanged, Given, Missing
+
+
+def source(element: Element, member_name: Text | None, allowed: bool | None) -> dict[str, Any]:
+    """An element, who gives it, and whether the caller may have it as far as is known here."""
+    described = describe(element)
+    members = ("id", "version", "name", "definition", "schema", "subject", "legal_basis")
+    service = element.source.service
+    return {
+        **{name: described[name] for name in members},
+        "validity": described["validity"],
+        "predicate_of": element.predicate_of,
+        "source": {
+            "service": str(service),
+            "member": str(service.member),
+            "name": None if member_name is None else _texts(member_name),
+        },
+        "allowed": allowed,
+    }
+
+
+def evidence(answered: Answered, state: str, decide_within_s: int | None = None) -> dict[str, Any]:
+    """All values and reasons."""
+    client = answered.wanted.client
+    told: dict[str, Any] = {
+        "id": answered.wanted.id,
+        "state": state,
+        "at": moment(answered.at),
+        "values": [_given(one, client) for one in answered.given],
+        "missing": [_missing(one, client, answered.at) for one in answered.missing],
+    }
+    if decide_within_s is not None:
+        told["decide_within_s"] = decide_within_s
+    return told
+
+
+def moment(at: datetime) -> str:
+    """RFC 3339 in UTC, to the second."""
+    return at.astimezone(UTC).replace(microsecond=0).isoformat().replace("+00:00", "Z")
+
+
+def _given(one: Given, client: ApplicationId) -> dict[str, Any]:
+    return {
+        "element": one.element.id,
+        "version": one.element.version,
+        "value": one.value,
+        "source": str(one.element.source.service),
+        "at": moment(one.at),
+        "valid_until": moment(one.valid_until),
+        "exchange": _exchange(one.exchange, client),
+    }
+
+
+def _missing(one: Missing, client: ApplicationId, at: datetime) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "element": one.element.id,
+        "reason": one.reason.value,
+        "message": _texts(REASONS[one.reason]),
+        "source": str(one.element.source.service),
+    }
+    if one.detail:
+        told["detail"] = one.detail
+    if one.code is not None:
+        told["code"] = one.code
+    if one.retry_after_s is not None:
+        told["retry_after_s"] = one.retry_after_s
+        told["until"] = moment(at + timedelta(seconds=one.retry_after_s))
+    if one.exchange is not None:
+        told["exchange"] = _exchange(one.exchange, client)
+    return told
+
+
+def _exchange(one: Exchanged, client: ApplicationId) -> dict[str, Any]:
+    query = {
+        "queryId": one.id,
+        "xRoadInstance": client.instance,
+        "memberClass": client.member_class,
+        "memberCode": client.member_code,
+        "subsystemCode": client.application_code,
+    }
+    return {"id": one.id, "request_id": one.request_id, "proof": f"/asic?{urlencode(query)}"}
+
+
+def _texts(text: Text) -> dict[str, str]:
+    return {"en": text.en, "lo": text.lo}

@@ -1,0 +1,293 @@
+"""Ask once, end to end: a portal's server fetches elements from three sources at the same time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from exchange.elements import parse_duration
+from exchange.entries import parse_entry
+from exchange.evidence_requests import HEADER, Explicit, Statutory, parse_basis
+from exchange.problems import Code
+from exchange.subjects import tag
+from mediator.journal.index import Hit, IndexReader, Query, search
+from mediator.journal.keyring import KeyRing
+from mediator.journal.reader import JournalReader
+from mediator.own_keys import origin_of
+from tests.world import sources
+from tests.world.small import Answer, exchange, wait_published
+from tests.world.sources import ADDRESSES, CERTIFICATES, NID, OFFICE, PERSONS, SourceWorld
+
+EVERYWHERE = ("person.name", "school.certificate", "person.village")
+
+
+@pytest.fixture(scope="module")
+def built() -> Iterator[SourceWorld]:
+    with sources.source_world() as world:
+        yield world
+
+
+@pytest.fixture
+def world(built: SourceWorld) -> SourceWorld:
+    """The world with sources that behave, and nothing seen yet."""
+    built.sources.script.clear()
+    built.sources.seen.clear()
+    built.sources.fields.clear()
+    return built
+
+
+def hits(world: SourceWorld, server: Any, **conditions: Any) -> list[Hit]:
+    running = world.world.servers[server]
+    wait_published(running)
+    reader = IndexReader.open(running.journal / "index.sqlite", origin_of(server))
+    try:
+        return search([reader], Query(**conditions), 100).hits[::-1]
+    finally:
+        reader.close()
+
+
+def values(answer: Answer) -> dict[str, Any]:
+    assert answer.status == 200, answer.body
+    return {one["element"]: one["value"] for one in answer.json["values"]}
+
+
+def missing(answer: Answer) -> dict[str, str]:
+    assert answer.status == 200, answer.body
+    for one in answer.json["missing"]:
+        assert one["message"]["en"]
+        assert one["message"]["lo"]
+    return {one["element"]: one["reason"] for one in answer.json["missing"]}
+
+
+def test_three_sources_answer_one_request_with_provenance(world: SourceWorld) -> None:
+    """Each value says who gave it, when, until when it holds, and in which exchange: four records
+    of each stand in the two journals, and the proof of each can be fetched."""
+    answer = world.ask(*EVERYWHERE)
+    assert values(answer) == {
+        "person.name": "ສົມສີ",
+        "school.certificate": "C-1",
+        "person.village": "ໂພນໄຊ",
+    }
+    assert (answer.json["missing"], answer.json["state"]) == ([], "given")
+    found = answer.json["values"]
+    assert [one["source"] for one in found] == [str(PERSONS), str(CERTIFICATES), str(ADDRESSES)]
+    assert found[0]["valid_until"] > found[0]["at"]
+    for one in found:
+        for server in (sources.PORTAL_SERVER, sources.SOURCES_SERVER):
+            recorded = hits(world, server, id=one["exchange"]["id"])
+            assert [hit.kind for hit in recorded] == ["request", "response"]
+            assert {hit.request_id for hit in recorded} == {one["exchange"]["request_id"]}
+    proof = exchange(world.url, "GET", found[0]["exchange"]["proof"], {})
+    assert (proof.status, proof.headers["content-type"]) == (200, "application/zip")
+
+
+def test_only_the_fields_that_are_needed_are_asked_for(world: SourceWorld) -> None:
+    """Elements of one record share an exchange; a source that lets callers pick fields gives no
+    other; a predicate is answered without its record."""
+    answer = world.ask("person.name", "person.birth-date", "person.is-adult")
+    assert values(answer)["person.is-adult"] is True
+    assert sorted(world.sources.seen) == [
+        "/persons/ZQ7715500042/adult",
+        "/persons/ZQ7715500042?fields=name,birth_date",
+    ]
+
+
+def test_the_ground_is_signed_and_kept_on_both_sides(world: SourceWorld) -> None:
+    """The source hears on which ground, subject and purpose; both journals keep it sealed, under
+    the signature, and found by the subject."""
+    answer = world.ask("person.name")
+    exchange_id = answer.json["values"][0]["exchange"]["id"]
+    heard = world.sources.fields[-1]
+    assert heard["exchange-subject"] == NID
+    assert heard["exchange-purpose"] == sources.PURPOSE
+    basis = parse_basis(heard[HEADER])
+    assert isinstance(basis, Explicit)
+    assert basis.reference == "e-services/2026/17"
+    for server in (sources.PORTAL_SERVER, sources.SOURCES_SERVER):
+        first, *_ = hits(world, server, id=exchange_id)
+        journal = JournalReader(world.world.servers[server].journal)
+        entry = parse_entry(journal.entry(first.index))
+        part = journal.open(entry, journal.ciphertext(first.index)).part
+        assert f'"{HEADER}": {heard[HEADER]}'.encode() in part.base
+        assert heard[HEADER].encode() not in journal.entry(first.index)
+    law = "ກົດໝາຍວ່າດ້ວຍການສຶກສາ"
+    statutory = {"kind": "statutory", "legal_basis": law}
+    assert values(world.ask("person.name", request=statutory))
+    assert parse_basis(world.sources.fields[-1][HEADER]) == Statutory(law)
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ({"certificates": "two"}, "Ambiguous"),
+        ({"certificates": "none"}, "NotFound"),
+        ({"certificates": "broken"}, "Unavailable"),
+    ],
+)
+def test_one_source_that_fails_spoils_no_other(
+    world: SourceWorld, script: dict[str, str | float], reason: str
+) -> None:
+    """Two records, none, a failure: a reason for its own elements, and the others are there."""
+    world.sources.script |= script
+    answer = world.ask(*EVERYWHERE)
+    assert missing(answer) == {"school.certificate": reason}
+    assert values(answer).keys() == {"person.name", "person.village"}
+    (told,) = answer.json["missing"]
+    assert told["exchange"]["id"]
+    assert ("until" in told) is (reason == "Unavailable")
+
+
+def test_a_slow_source_is_left_after_its_own_bound(world: SourceWorld) -> None:
+    """It is unavailable, with the time to ask again; its exchange is recorded as a failure; the
+    others were answered."""
+    world.sources.script["addresses"] = "held"
+    world.sources.released.clear()
+    try:
+        answer = world.ask(*EVERYWHERE, wait_s=1.0)
+    finally:
+        world.sources.released.set()
+    assert missing(answer) == {"person.village": "Unavailable"}
+    (told,) = answer.json["missing"]
+    assert told["code"] == Code.PEER_TIMEOUT
+    assert told["retry_after_s"] > 0
+    recorded = hits(world, sources.PORTAL_SERVER, id=told["exchange"]["id"])
+    assert [hit.kind for hit in recorded] == ["request", "failure"]
+    assert len(values(answer)) == 2
+
+
+def test_what_is_not_allowed_is_told_by_the_source(world: SourceWorld) -> None:
+    """A purpose that no agreement lists, an application without one: refused and recorded there; a
+    field that is not released leaves its own element out and no other of its record."""
+    assert set(missing(world.ask(*EVERYWHERE, purpose="curiosity")).values()) == {"NotAllowed"}
+    body = sources.request(*EVERYWHERE)
+    other = world.call("POST", "/evidence", body, client=str(OFFICE))
+    assert set(missing(other).values()) == {"NotAllowed"}
+    (told, *_) = other.json["missing"]
+    assert told["code"] == Code.ACCESS_DENIED
+    assert hits(world, sources.SOURCES_SERVER, id=told["exchange"]["id"])[-1].kind == "refusal"
+    mixed = world.ask("person.income", "person.name", "person.birth-date")
+    assert missing(mixed) == {"person.income": "NotAllowed"}
+    assert mixed.json["missing"][0]["code"] == Code.FIELD_NOT_RELEASED
+    assert values(mixed).keys() == {"person.name", "person.birth-date"}
+
+
+def test_a_value_that_is_none_is_not_passed_on(world: SourceWorld) -> None:
+    """What breaks the schema of its element is not given as if it were one."""
+    world.sources.script["persons"] = "wrong"
+    answer = world.ask("person.name", "person.birth-date")
+    assert missing(answer) == {"person.birth-date": "Unavailable"}
+    assert answer.json["missing"][0]["code"] == Code.RESPONSE_SCHEMA_VIOLATION
+    assert values(answer).keys() == {"person.name"}
+
+
+def test_a_subject_that_no_record_can_have_is_not_found(world: SourceWorld) -> None:
+    """It breaks the source's own rule for identifiers, and is not sent."""
+    assert missing(world.ask("person.village", subject="la-nid:x")) == {
+        "person.village": "NotFound"
+    }
+    assert world.sources.seen == []
+
+
+def test_a_person_sees_and_declines(world: SourceWorld) -> None:
+    """The preview waits; what is declined is not given again; the decision is in the journal, found
+    by the subject, with its text sealed; the same again gets the same, another one is refused."""
+    shown = world.ask(*EVERYWHERE, preview=True)
+    assert shown.json["state"] == "preview"
+    identifier = shown.json["id"]
+    path = f"/evidence/{identifier}"
+    assert world.call("GET", path).json["values"] == shown.json["values"]
+    assert world.call("GET", path, client=str(OFFICE)).status == 404
+    partial = world.call("POST", f"{path}/decision", {"decisions": {"person.name": "accept"}})
+    assert (partial.status, partial.json["where"]) == (400, "body#/decisions")
+    said = dict.fromkeys(EVERYWHERE, "accept") | {"person.village": "decline"}
+    decided = world.call("POST", f"{path}/decision", {"decisions": said})
+    assert decided.json["state"] == "decided"
+    assert missing(decided) == {"person.village": "Declined"}
+    assert "ໂພນໄຊ".encode() not in decided.body
+    assert world.call("POST", f"{path}/decision", {"decisions": said}).json == decided.json
+    assert world.call("GET", path).json == decided.json
+    again = world.call("POST", f"{path}/decision", {"decisions": dict.fromkeys(said, "accept")})
+    assert again.status == 409
+    (hit,) = [one for one in hits(world, sources.PORTAL_SERVER, id=identifier) if one.event]
+    journal = JournalReader(world.world.servers[sources.PORTAL_SERVER].journal)
+    entry = parse_entry(journal.entry(hit.index))
+    assert (entry.event, str(entry.client)) == ("evidence decided", str(sources.PORTAL))
+    assert b"village" not in journal.entry(hit.index)
+    keys = KeyRing(journal.directory / "keys").index_keys()
+    assert entry.subject in {tag(key, NID.lower()) for _, key in keys}
+    text = journal.open(entry, journal.ciphertext(hit.index)).part.body
+    assert b'"declined":["person.village"]' in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "where"),
+    [
+        ({"elements": ["person.name", "person.absent"]}, 404, "body#/elements/1"),
+        ({"elements": []}, 422, "body#/elements"),
+        ({"elements": ["person.name"] * 2}, 422, "body#/elements"),
+        ({"subject": "ZQ7715500042"}, 400, "body#/subject"),
+        ({"subject": "la-nid:.."}, 400, "body#/subject"),
+        ({"subject": "la-enterprise:1"}, 400, "body#/elements/0"),
+        ({"purpose": "No purpose"}, 422, "body#/purpose"),
+        ({"request": {"kind": "explicit", "at": "2999-01-01T00:00:00Z", "reference": "a"}}, 400,
+         "body#/request/at"),
+        ({"request": {"kind": "statutory", "legal_basis": "ກ" * 200}}, 400, "body#/request"),
+        ({"more": 1}, 422, "body"),
+    ],
+)  # fmt: skip
+def test_a_request_that_is_wrong_is_refused_with_its_place(
+    world: SourceWorld, changes: dict[str, Any], status: int, where: str
+) -> None:
+    """Nothing is asked; the refusal has cause and remedy in both languages, and is recorded."""
+    answer = world.ask(*EVERYWHERE, **changes)
+    assert (answer.status, answer.json["where"]) == (status, where)
+    assert answer.json["remedy"]["lo"]
+    assert world.sources.seen == []
+    (hit,) = hits(world, sources.PORTAL_SERVER, request_id=answer.headers["x-road-request-id"])
+    assert hit.kind == "refusal"
+
+
+def test_whoever_is_no_application_here_learns_nothing(world: SourceWorld) -> None:
+    """Without a client, or as another's, neither sources nor evidence."""
+    for client in (None, "LA/GOV/MOHA/civil-register"):
+        body = sources.request("person.name")
+        assert world.call("POST", "/evidence", body, client=client).status in (400, 403, 404)
+        assert world.call("GET", "/sources", client=client).status in (400, 403, 404)
+    assert world.sources.seen == []
+
+
+def test_sources_are_listed(world: SourceWorld) -> None:
+    """Page by page, or by id; whether an agreement allows it is known where the provider is."""
+    first = world.call("GET", "/sources?limit=4").json
+    rest = world.call("GET", f"/sources?after={first['next']}").json
+    listed = [one["id"] for one in first["items"] + rest["items"]]
+    assert listed == sorted(one["id"] for one in sources.ELEMENTS)
+    (one,) = world.call("GET", "/sources?element=person.is-adult").json["items"]
+    assert one["source"]["service"] == str(PERSONS)
+    assert (one["predicate_of"], one["allowed"]) == ("person.birth-date", None)
+    assert parse_duration(one["validity"])
+    assert world.call("GET", "/sources?element=person.absent").status == 404
+    assert world.call("GET", "/sources?elements=person.name").status == 422
+
+
+def test_sources_are_asked_at_the_same_time(world: SourceWorld) -> None:
+    """Every one is heard before any has answered."""
+    for register in ("persons", "certificates", "addresses"):
+        world.sources.script[register] = "held"
+    world.sources.released.clear()
+    found: list[Answer] = []
+    asking = threading.Thread(target=lambda: found.append(world.ask(*EVERYWHERE)))
+    asking.start()
+    try:
+        deadline = time.monotonic() + 20
+        while len(world.sources.seen) < 3:
+            assert time.monotonic() < deadline, world.sources.seen
+            time.sleep(0.01)
+    finally:
+        world.sources.released.set()
+        asking.join(20)
+    assert len(values(found[0])) == 3

@@ -7,7 +7,7 @@ a :class:`Fault` with its own status and place. Nothing here touches the source.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -16,6 +16,7 @@ from adapters.cursors import BadCursor, bind, parse_cursor
 from adapters.fields import Mismatch, parse_plain
 from adapters.mapping import Endpoint, Filter, Parameter, Service
 from adapters.statements import CURSOR, Condition, wrap
+from exchange.agreements import ROWS_HEADER, RowCondition
 from exchange.problems import Code, Problem
 
 MAX_QUERY_LENGTH = 8_000
@@ -63,6 +64,24 @@ class _Draft:
         for index, value in enumerate(found):
             self.values[f"{name}_{index}"] = value
 
+    def narrow(self, endpoint: Endpoint, condition: RowCondition) -> None:
+        """Let only records through whose field has one of the values."""
+        found = endpoint.record.field(condition.field)
+        where = f"header.{ROWS_HEADER}.{condition.field}"
+        if found is None or found.separator is not None:
+            detail = f"the record {endpoint.record.name} has no single field {condition.field!r}"
+            raise bad(where, detail, Code.SERVICE_DISABLED, 503)
+        words: list[Any] = []
+        for value in condition.values:
+            try:
+                words += found.to_source(value)
+            except Mismatch as mismatch:
+                raise bad(where, mismatch.rule, Code.SERVICE_DISABLED, 503) from mismatch
+        name = f"saphan_r{len(self.conditions)}"
+        self.conditions.append(Condition(found.column, "=", name, len(words)))
+        for index, word in enumerate(words):
+            self.values[f"{name}_{index}"] = word
+
 
 def bad(where: str, detail: str, code: Code = Code.INVALID_REQUEST, status: int = 400) -> Fault:
     """A fault of the caller at ``where``."""
@@ -93,12 +112,21 @@ def find(service: Service, path: str) -> tuple[Endpoint, dict[str, str]]:
     return best[1], best[2]
 
 
-def plan(endpoint: Endpoint, variables: Mapping[str, str], query: str) -> Plan:
+def plan(
+    endpoint: Endpoint,
+    variables: Mapping[str, str],
+    query: str,
+    rows: Sequence[RowCondition] = (),
+) -> Plan:
     """Read the parameters of a request for ``endpoint``.
+
+    Args:
+        rows: conditions that every record of the answer meets.
 
     Raises:
         Fault: 400 with the place for an unknown, repeated, missing or malformed parameter, and
-            for a cursor that is not of this query.
+            for a cursor that is not of this query; 503 for a condition on rows that this mapping
+            cannot apply, so that no record leaves unjudged.
     """
     given = parse_query(query)
     _check_known(endpoint, given)
@@ -108,6 +136,8 @@ def plan(endpoint: Endpoint, variables: Mapping[str, str], query: str) -> Plan:
     for name, narrowing in endpoint.filters.items():
         if name in given:
             draft.add(narrowing, given[name], f"query.{name}")
+    for condition in rows:
+        draft.narrow(endpoint, condition)
     for name, parameter in endpoint.query.parameters.items():
         place = f"path.{name}" if name in variables else f"query.{name}"
         text = variables[name] if name in variables else given.get(name)

@@ -21,6 +21,7 @@ from adapters.mapping_file import load_mapping
 from adapters.requests import Fault, bad, find, plan
 from adapters.rows import NoRecord, RecordWriter, answer
 from adapters.source import Source
+from exchange.agreements import RowCondition, read_rows
 from exchange.identifiers import ServiceId
 from exchange.problems import Code, Problem
 from serving.backends import BackendRequest, BackendResponse, Headers
@@ -93,7 +94,7 @@ class Adapter:
             return problem_response(refusal, (("allow", ", ".join(METHODS)),))
         if request.body:
             raise bad("body", "a request that reads carries no body")
-        asked = plan(endpoint, variables, request.query)
+        asked = plan(endpoint, variables, request.query, _rows(request))
         work = answer(asked, self._writers[endpoint.path], self._limits)
         try:
             body = await self._source.run(work, timeout_s=timeout_s)
@@ -113,6 +114,13 @@ class Adapter:
         if age is None:
             return ()
         return (("last-modified", age[1]), (AGE_HEADER, str(int(age[0]))))
+
+
+def _rows(request: BackendRequest) -> tuple[RowCondition, ...]:
+    try:
+        return read_rows(request.headers)
+    except Problem as problem:
+        raise bad(problem.where, problem.detail) from problem
 
 
 def _cannot_compare(problem: Problem) -> bool:

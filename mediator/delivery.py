@@ -6,6 +6,8 @@ one, or bind the answer to a document that is not released, does not reach the b
 - ``Range`` and ``If-Range``, where a success may be JSON that is checked, or fields are
   restricted: a server may always answer with the whole (RFC 9110 section 14.2);
 - ``Accept-Encoding``, where anything in the answer is read here;
+- ``Exchange-Rows``, which is this server's own word: it tells the backend which records the
+  agreement opens;
 - entity tags, where fields are restricted: a tag tells what the whole record says, so that a guess
   of it must not be confirmed. ``If-None-Match`` of GET and HEAD is left out (the answer is then
   whole); where leaving it out would act against the caller's will, the message is refused.
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from exchange.agreements import ROWS_HEADER, Agreement, rows_header
 from exchange.heads import SAFE_METHODS
 from exchange.operations import Operation
 from exchange.problems import Code, Problem
@@ -24,7 +27,8 @@ from mediator.stages import Allowed
 from mediator.xroad import OF_PROXIES, REPEAT
 from serving.backends import BackendRequest, Headers
 
-_ALWAYS = OF_PROXIES | {REPEAT, "content-digest", "signature", "signature-input", "x-road-service"}
+_SIGNED = frozenset({"content-digest", "signature", "signature-input"})
+_ALWAYS = OF_PROXIES | _SIGNED | {REPEAT, ROWS_HEADER, "x-road-service"}
 _PARTS = frozenset({"range", "if-range"})
 _CODINGS = frozenset({"accept-encoding"})
 _TAGS = frozenset({"if-none-match"})
@@ -40,11 +44,14 @@ def backend_request(allowed: Allowed, offered: OfferedService, restricted: bool)
     call, head = allowed.recorded.call, allowed.recorded.call.received.head
     checked = offered.validation is not Validation.OFF
     kept_back = withheld(allowed.match.operation, checked, restricted)
+    headers = tuple([item for item in head.headers if item[0] not in kept_back])
+    if allowed.grant.rows:
+        headers = (*headers, (ROWS_HEADER, rows_header(allowed.grant.rows)))
     return BackendRequest(
         head.method,
         call.path or "/",
         call.query,
-        tuple([item for item in head.headers if item[0] not in kept_back]),
+        headers,
         call.received.body,
         call.received.room,
         once=head.method not in SAFE_METHODS,
@@ -85,6 +92,17 @@ def check_tags(method: str, headers: Headers) -> None:
                 detail="entity tags are of the whole record, of which some fields are released",
                 facts={"field": name},
             )
+
+
+def not_narrowed(agreement: Agreement) -> Problem:
+    """The agreement opens some records, and nobody vouches that the backend knows of it."""
+    return Problem(
+        Code.SERVICE_DISABLED,
+        where=agreement.reference,
+        detail="the agreement opens some records only, and the service is not set up to tell them "
+        "apart (setting services[].narrows_rows of the provider's server)",
+        facts={"agreement": agreement.reference},
+    )
 
 
 def check_part(status: int, headers: Headers) -> None:

@@ -35,6 +35,8 @@ class OfferedService:
     exactly_once: bool
     enabled: bool
     notice: str
+    narrows: bool = False
+    """Whether its backend answers with the records of ``Exchange-Rows`` alone."""
 
 
 def offer(
@@ -68,6 +70,7 @@ def offer(
         exactly_once=service.exactly_once,
         enabled=service.enabled,
         notice=service.notice,
+        narrows=service.adapter is not None or service.narrows_rows,
     )
 
 

@@ -324,7 +324,8 @@ class Provider:
         """Find the endpoint and the agreement that opens it; the head alone says which.
 
         Raises:
-            Problem: ``UnknownService``, ``ServiceDisabled``, ``DisabledByRegistry``,
+            Problem: ``UnknownService``, ``ServiceDisabled`` (also when the agreement opens some
+                records and the backend would not know which), ``DisabledByRegistry``,
                 ``UnknownEndpoint``, or what the agreements say.
         """
         self.state().standing.check(call.service)
@@ -347,6 +348,8 @@ class Provider:
             self.clock.now(),
             has_subject=bool(call.subject),
         )
+        if grant.rows and not offered.narrows:
+            raise delivery.not_narrowed(agreement)
         return Found(agreement, grant, match, self.terms.of(agreement, offered.terms))
 
     async def check(self, allowed: Allowed) -> Checked:

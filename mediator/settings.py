@@ -163,6 +163,11 @@ class ServiceSettings:
     retention: RetentionSettings | None = setting(
         "what the journal keeps of its exchanges, where that is less than `retention`", default=None
     )
+    narrows_rows: bool = setting(
+        "true vouches that an HTTP backend obeys `Exchange-Rows`, the row conditions of "
+        "agreements, as adapters do; without it such agreements open nothing",
+        default=False,
+    )
     enabled: bool = setting("false switches the service off", default=True)
     notice: str = setting("what callers read while it is off", default="")
 

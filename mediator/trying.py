@@ -15,10 +15,12 @@ from typing import Any, NamedTuple, TypeVar
 
 from exchange.agreements import Agreement, Grant
 from exchange.agreements.reading import format_moment
+from exchange.agreements.rows import format_rows
 from exchange.identifiers import ApplicationId, ServiceId
 from exchange.operations import Match
 from exchange.problems import Code, Problem
 from exchange.trust import RegistryState
+from mediator.delivery import not_narrowed
 from mediator.offers import OfferedService
 from mediator.pinned import PinnedAgreements
 from mediator.quota import QuotaBook
@@ -112,7 +114,7 @@ class Trying:
         match = _held("endpoint", lambda: offered.contract.find(call.method, call.path))
         template = outcome["template"] = match.operation.template
         yield Step("endpoint", None, f"{call.method} {template}")
-        agreement, grant = _held("agreement", lambda: self._allow(call, template))
+        agreement, grant = _held("agreement", lambda: self._allow(call, template, offered))
         terms = self.terms.of(agreement, offered.terms)
         outcome |= _granted(agreement, grant, terms)
         yield Step("agreement", None, f"{agreement.reference} allows it")
@@ -138,8 +140,10 @@ class Trying:
         named = ", ".join(str(server) for server in servers)
         return Step("client", None, f"{call.client} may call from {named or 'no server'}")
 
-    def _allow(self, call: TriedCall, template: str) -> tuple[Agreement, Grant]:
-        return self.agreements.allow(
+    def _allow(
+        self, call: TriedCall, template: str, offered: OfferedService
+    ) -> tuple[Agreement, Grant]:
+        agreement, grant = self.agreements.allow(
             call.client,
             call.service,
             call.method,
@@ -149,6 +153,9 @@ class Trying:
             call.at,
             has_subject=call.has_subject,
         )
+        if grant.rows and not offered.narrows:
+            raise not_narrowed(agreement)
+        return agreement, grant
 
     def _selection(self, call: TriedCall, match: Match, agreement: Agreement, grant: Grant) -> Step:
         released = self.releases.of_fields(grant.fields)
@@ -242,6 +249,7 @@ def _granted(agreement: Agreement, grant: Grant, terms: Terms) -> dict[str, Any]
         "agreement": agreement.reference,
         "valid_until": format_moment(agreement.valid_until),
         "fields": list(grant.fields),
+        "rows": format_rows(grant.rows),
         "bounds": {
             "connect_s": terms.connect_s,
             "first_byte_s": terms.first_byte_s,

@@ -11,14 +11,15 @@ Invariants:
 - the canonical form is JSON with sorted keys and without spaces, every member present (quota
   ``null`` when there is none) but those that came later, which are written only where they say
   something, so that agreements sealed before them stay valid byte for byte: ``limits``, ``kind``
-  with ``mandate``, ``disclosure_delay_days`` and ``subject``; people may write the document with
-  spaces and leave optional members out.
+  with ``mandate``, ``disclosure_delay_days``, ``subject`` and a grant's ``rows``. People may write
+  the document with spaces and leave optional members out.
 
 The seal is a JWS (RFC 7515) with one signature per party, see :mod:`exchange.jws`. Not decided
 here: which agreements a server holds (its own disk, never the registry), and counting of quotas.
 
 Parts: :mod:`~exchange.agreements.values`, :mod:`~exchange.agreements.mandate`,
-:mod:`~exchange.agreements.document`, :mod:`~exchange.agreements.seal`,
+:mod:`~exchange.agreements.rows`, :mod:`~exchange.agreements.document`,
+:mod:`~exchange.agreements.seal`,
 :mod:`~exchange.agreements.revocation`, :mod:`~exchange.agreements.succession`.
 """
 
@@ -38,6 +39,7 @@ from exchange.agreements.revocation import (
     revocation_of,
     seal_revocation,
 )
+from exchange.agreements.rows import ROWS_HEADER, RowCondition, read_rows, rows_header
 from exchange.agreements.seal import open_agreement, read_agreement, seal_agreement
 from exchange.agreements.succession import in_force, revoked_by
 from exchange.agreements.values import (
@@ -62,6 +64,7 @@ __all__ = [
     "MAX_ENDPOINTS",
     "MAX_QUOTA",
     "METHODS",
+    "ROWS_HEADER",
     "Agreement",
     "AgreementRevocation",
     "Asked",
@@ -77,6 +80,7 @@ __all__ = [
     "Purpose",
     "Quota",
     "Retention",
+    "RowCondition",
     "format_agreement",
     "format_revocation",
     "in_force",
@@ -85,8 +89,10 @@ __all__ = [
     "parse_agreement",
     "parse_revocation",
     "read_agreement",
+    "read_rows",
     "revocation_of",
     "revoked_by",
+    "rows_header",
     "seal_agreement",
     "seal_revocation",
 ]

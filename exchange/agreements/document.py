@@ -17,6 +17,7 @@ from exchange.agreements.reading import (
     optional,
     text,
 )
+from exchange.agreements.rows import format_rows, parse_rows
 from exchange.agreements.values import (
     LIMITS,
     MAX_RETENTION_DAYS,
@@ -106,6 +107,7 @@ def format_agreement(agreement: Agreement) -> bytes:
                         for endpoint in grant.endpoints
                     ],
                     "fields": list(grant.fields),
+                    **({"rows": format_rows(grant.rows)} if grant.rows else {}),
                 }
                 for grant in agreement.grants
             ],
@@ -163,13 +165,14 @@ def _days(node: Node | None) -> int:
 
 
 def _grant(node: Node) -> Grant:
-    members = node.members(frozenset({"service", "endpoints", "fields"}))
+    members = node.members(frozenset({"service", "endpoints", "fields"}), frozenset({"rows"}))
     place = members["fields"]
     fields = [field.text() for field in place.items(MAX_FIELDS, 1)]
     return Grant(
         service=identifier(ServiceId, members["service"]),
         endpoints=tuple(_endpoint(each) for each in members["endpoints"].items(MAX_ENDPOINTS, 1)),
         projection=Projection.compile(fields, f"{place.noun}#{place.pointer}"),
+        rows=parse_rows(members.get("rows")),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from exchange.agreements.mandate import Mandate
 from exchange.agreements.reading import format_moment, invalid
+from exchange.agreements.rows import RowCondition
 from exchange.identifiers import ApplicationId, MemberId, ServiceId
 from exchange.problems import Code, Problem, Text
 from exchange.projection import Projection
@@ -75,11 +76,13 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Endpoints of one service and the fields of their answers that are released."""
+    """Endpoints of one service, the fields of their answers that are released, and which records
+    are (all, when there are no conditions)."""
 
     service: ServiceId
     endpoints: tuple[Endpoint, ...]
     projection: Projection
+    rows: tuple[RowCondition, ...] = ()
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -213,6 +216,8 @@ class Agreement:
             raise invalid(f"{place}/service", f"only an agreement of kind {kind} grants this")
         if audits and not grant.projection.everything:
             raise invalid(f"{place}/fields", 'must be ["*"]: the mandate says which fields')
+        if audits and grant.rows:
+            raise invalid(f"{place}/rows", "must be left out: the mandate says which entries")
 
     @property
     def kind(self) -> Kind:

@@ -30,7 +30,10 @@ ALL = ["/code", "/title_en", "/title_lo"]
 @pytest.fixture(scope="module")
 def own_world() -> Iterator[SmallWorld]:
     """A world with an agreement for each test of this module."""
-    with world_of(small.agreement(name) for name in ("by-mpi", "by-mof", "renewed")) as built:
+    agreements = [small.agreement(name) for name in ("by-mpi", "by-mof", "renewed", "some-rows")]
+    for grant in agreements[-1]["grants"]:
+        grant["rows"] = {"province": ["LA-VT", "ວຽງຈັນ"]}
+    with world_of(agreements, services={PROJECTS: {"narrows_rows": True}}) as built:
         yield built
 
 
@@ -157,6 +160,27 @@ def test_a_dry_run_names_each_step(own_world: SmallWorld) -> None:
     words = ["--admin", world.mpi.url("admin"), "--client", "nonsense", "--service", str(PROJECTS)]
     assert Code.INVALID_IDENTIFIER in run("try", *words).output
     assert (len(world.backend.seen), journal_size(world)) == (seen, size)
+
+
+def test_the_backend_is_told_which_records_are_agreed(own_world: SmallWorld) -> None:
+    """In a header field of the provider's server, which a caller cannot write; a backend for which
+    nobody vouched is not asked at all."""
+    world, forged = own_world, {"Exchange-Rows": '{"province":["LA-XA"]}'}
+    for agreement, told in (("some-rows", {"province": ["LA-VT", "ວຽງຈັນ"]}), ("renewed", None)):
+        headers = {"Exchange-Agreement": agreement, **forged}
+        assert world.call(headers=headers).status == 200
+        [seen] = [
+            text
+            for name, text in world.backend.seen[-1].headers.items()
+            if name.lower() == "exchange-rows"
+        ] or [None]
+        assert (seen and json.loads(seen)) == told
+    asked = len(world.backend.seen)
+    refused = world.call(service=small.LENIENT, headers={"Exchange-Agreement": "some-rows"})
+    assert (refused.status, refused.code) == (503, Code.SERVICE_DISABLED)
+    assert len(world.backend.seen) == asked
+    _, answer = tried(world, "some-rows")
+    assert answer["rows"] == {"province": ["LA-VT", "ວຽງຈັນ"]}
 
 
 def recorded(world: SmallWorld, event: str) -> set[str | None]:

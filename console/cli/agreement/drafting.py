@@ -26,6 +26,12 @@ _NO_PURPOSE = " Calls need not name a purpose."
 @click.option(
     "--field", "fields", multiple=True, help="Released field: /items/*/code; all if none."
 )
+@click.option(
+    "--row",
+    "rows",
+    multiple=True,
+    help="FIELD=VALUE: only records whose field has the value; may be repeated. All if none.",
+)
 @click.option("--purpose", help="Purpose code that calls must name: national-budget; none if none.")
 @click.option("--legal-basis", help="The law or decree behind the purpose.")
 @click.option(
@@ -58,6 +64,7 @@ def draft(
     service: str,
     endpoints: tuple[str, ...],
     fields: tuple[str, ...],
+    rows: tuple[str, ...],
     purpose: str | None,
     legal_basis: str | None,
     days: int,
@@ -85,6 +92,7 @@ def draft(
                 "service": str(offered),
                 "endpoints": [_endpoint(text) for text in endpoints],
                 "fields": list(fields) or ["*"],
+                **({"rows": _rows(rows)} if rows else {}),
             }
         ],
         "purposes": purposes(purpose, legal_basis),
@@ -118,6 +126,16 @@ def _endpoint(text: str) -> dict[str, str]:
     if not separator:
         raise click.UsageError(f"--endpoint {text!r} is not METHOD PATH, such as 'GET /projects'")
     return {"method": method.upper(), "path": path.strip()}
+
+
+def _rows(texts: tuple[str, ...]) -> dict[str, list[str]]:
+    rows: dict[str, list[str]] = {}
+    for text in texts:
+        field, separator, value = text.partition("=")
+        if not separator:
+            raise click.UsageError(f"--row {text!r} is not FIELD=VALUE, such as province=LA-VT")
+        rows.setdefault(field, []).append(value)
+    return rows
 
 
 def _limit(text: str) -> tuple[str, int]:

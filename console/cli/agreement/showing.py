@@ -48,6 +48,8 @@ def _print(found: Agreement) -> None:
         for endpoint in grant.endpoints:
             click.echo(f"  {endpoint.method} {endpoint.path}")
         click.echo(f"  fields: {', '.join(grant.fields)}")
+        for condition in grant.rows:
+            click.echo(f"  only where {condition.field} is {' or '.join(condition.values)}")
     for line in mandate_lines(found):
         click.echo(line)
     for purpose in found.purposes:

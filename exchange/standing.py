@@ -45,6 +45,11 @@ KINDS: Final[Mapping[str, type[Identifier]]] = {
 }
 
 
+def thing_kind(identifier: Identifier) -> str:
+    """What an identifier is of."""
+    return next(name for name, kind in KINDS.items() if kind is type(identifier))
+
+
 @dataclass(frozen=True, slots=True)
 class Disabled:
     """Something that the registry has switched off."""
@@ -56,7 +61,7 @@ class Disabled:
     @property
     def kind(self) -> str:
         """What it is."""
-        return next(name for name, kind in KINDS.items() if kind is type(self.id))
+        return thing_kind(self.id)
 
     def problem(self, asked: object) -> Problem:
         """Why a call that concerns ``asked`` is refused."""
@@ -204,20 +209,6 @@ def format_mergers(mergers: tuple[Merger, ...]) -> bytes:
             ]
         }
     )
-
-
-def parse_thing(kind: str, text: str, where: str) -> Identifier:
-    """The identifier of a thing of this kind.
-
-    Raises:
-        Problem: ``InvalidRequest`` for an unknown kind, ``InvalidIdentifier``.
-    """
-    known = KINDS.get(kind)
-    if known is None:
-        raise Problem(
-            Code.INVALID_REQUEST, where=f"{where}/kind", detail=f"one of {', '.join(KINDS)}"
-        )
-    return known.parse(text, f"{where}/id")
 
 
 def _disabled(node: Node) -> Disabled:

@@ -6,8 +6,8 @@
     offline/root-N.pem    keys of the root role        } take these away from this machine: each
     offline/targets-N.pem keys of the targets role     } to another person, or at least elsewhere
     offline/operator-api-key   the first API key of the operator
-    online/snapshot.pem, online/timestamp.pem          stay beside the running registry
     registry.db           the database, unless the settings name another
+    online/snapshot.pem, online/timestamp.pem, online/standing.pem   stay beside the registry
     public/               the published tree
     registry.yaml         settings
 """
@@ -25,16 +25,20 @@ from pathlib import Path
 from securesystemslib.signer import CryptoSigner
 
 from exchange.certificates import refuse_development
+from exchange.continuity import STANDING_ROLE
 from exchange.problems import Code, Problem
 from exchange.registrations import (
     INSTANCE_TARGET,
+    STANDING_TARGET,
     InstanceRecord,
     format_instance,
     is_schema_target,
     parse_instance,
 )
+from exchange.standing import format_standing
 from registry.publish import (
     RootKeys,
+    member_role,
     new_root,
     new_targets,
     next_snapshot,
@@ -119,6 +123,7 @@ def open_registry(
         tuple(new_signer() for _ in range(targets.keys)),
         new_signer(),
         new_signer(),
+        new_signer(),
     )
     root_metadata = _first_root(keys, root.threshold, targets.threshold, at)
     publication = _first_publication(keys, instance.instance, files, settings, at)
@@ -149,6 +154,7 @@ class _Keys:
     targets: tuple[CryptoSigner, ...]
     snapshot: CryptoSigner
     timestamp: CryptoSigner
+    standing: CryptoSigner
 
 
 def _first_root(keys: _Keys, root: int, targets: int, at: datetime) -> bytes:
@@ -170,17 +176,27 @@ def _first_publication(
 ) -> Publication:
     terms = settings.terms()
     expires = at + TARGETS_VALIDITY
-    own = next_targets(new_targets(expires), instance, expires=expires, files=files)
+    own = next_targets(
+        new_targets(expires),
+        instance,
+        expires=expires,
+        files=files,
+        standing=key_set([keys.standing], 1),
+    )
     own.version = 1
-    snapshot = next_snapshot(None, {OWN_ROLE: 1}, expires=at + terms.snapshot_validity)
+    away = {STANDING_TARGET: format_standing(())}
+    standing = member_role(away, version=1, expires=at + terms.snapshot_validity)
+    versions = {OWN_ROLE: 1, STANDING_ROLE: 1}
+    snapshot = next_snapshot(None, versions, expires=at + terms.snapshot_validity)
     timestamp = next_timestamp(None, 1, expires=at + terms.timestamp_validity)
     return Publication(
         {
             OWN_ROLE: (1, sign(own, keys.targets)),
+            STANDING_ROLE: (1, sign(standing, [keys.standing])),
             "snapshot": (1, sign(snapshot, [keys.snapshot])),
             "timestamp": (1, sign(timestamp, [keys.timestamp])),
         },
-        {OWN_ROLE: files},
+        {OWN_ROLE: files, STANDING_ROLE: away},
     )
 
 
@@ -188,7 +204,11 @@ def _write_keys(directory: Path, keys: _Keys) -> tuple[tuple[Path, ...], tuple[P
     offline, online = directory / "offline", directory / "online"
     root = {offline / f"root-{number}.pem": key for number, key in enumerate(keys.root, 1)}
     targets = {offline / f"targets-{number}.pem": key for number, key in enumerate(keys.targets, 1)}
-    beside = {online / "snapshot.pem": keys.snapshot, online / "timestamp.pem": keys.timestamp}
+    beside = {
+        online / "snapshot.pem": keys.snapshot,
+        online / "timestamp.pem": keys.timestamp,
+        online / "standing.pem": keys.standing,
+    }
     for path, signer in (root | targets | beside).items():
         write_signer(path, signer)
     offline.chmod(0o700)
@@ -205,6 +225,7 @@ def online_keys(directory: Path) -> OnlineKeys:
     return OnlineKeys(
         read_signer(directory / "online/snapshot.pem"),
         read_signer(directory / "online/timestamp.pem"),
+        read_signer(directory / "online/standing.pem"),
     )
 
 

@@ -124,6 +124,7 @@ def parse_policy(setting: Mapping[str, str], where: str) -> Policy:
     """
     of: dict[ChangeKind, Needed] = {}
     default = Needed.ONE
+    of[ChangeKind.DISABLE] = Needed.NONE  # what does harm is stopped by one person
     for name, text in setting.items():
         place = f"{where}.{name}"
         try:

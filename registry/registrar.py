@@ -89,6 +89,7 @@ class OnlineKeys:
 
     snapshot: Signer
     timestamp: Signer
+    standing: Signer
 
 
 @dataclass(frozen=True, slots=True)

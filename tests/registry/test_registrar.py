@@ -452,6 +452,7 @@ def test_old_files_are_removed_after_a_day(office: Office) -> None:
     names = sorted(path.name for path in (office.directory / PUBLIC / "metadata").iterdir())
     assert names == [
         "1.root.json",
+        "1.standing.json",
         "2.LA~GOV~MPI.json",
         "2.targets.json",
         "3.snapshot.json",

@@ -133,6 +133,7 @@ class Code(StrEnum):
     NOT_WITNESSED = "NotWitnessed"
     SEALED_PART_ERASED = "SealedPartErased"
     SEALED_PART_UNREADABLE = "SealedPartUnreadable"
+    KEY_LOST = "KeyLost"
     ARCHIVED = "ArchivedElsewhere"
     ARCHIVE_FAILED = "ArchiveFailed"
     # commands and settings
@@ -1113,6 +1114,20 @@ CATALOGUE: dict[Code, Entry] = {
         (
             "Look at the entry of its erasure: it names the legal ground.",
             "ກະລຸນາເບິ່ງລາຍການບັນທຶກການລຶບ: ມັນບອກພື້ນຖານທາງກົດໝາຍ.",
+        ),
+    ),
+    Code.KEY_LOST: _entry(
+        410,
+        Blame.OPERATOR,
+        (
+            "A key of sealed parts is gone, and no entry of the journal says that it was erased.",
+            "ກະແຈຂອງສ່ວນທີ່ເຂົ້າລະຫັດໄວ້ຫາຍໄປ ແລະ ບໍ່ມີລາຍການໃດໃນບັນທຶກບອກວ່າຖືກລຶບ.",
+        ),
+        (
+            "Put the key back from a backup, or find out who destroyed it; where only some keys "
+            "were handed out on purpose, say --some-keys.",
+            "ນຳກະແຈກັບຄືນຈາກສຳເນົາສຳຮອງ ຫຼື ຊອກຫາວ່າໃຜທຳລາຍ; ຖ້າໃຫ້ກະແຈພຽງບາງສ່ວນໂດຍເຈດຕະນາ "
+            "ໃຫ້ໃຊ້ --some-keys.",
         ),
     ),
     Code.SEALED_PART_UNREADABLE: _entry(

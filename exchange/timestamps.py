@@ -161,6 +161,25 @@ def check_token(
     Raises:
         Problem: ``INVALID_TIMESTAMP`` at the part of the token that is wrong.
     """
+    said, stamp = _read_whole(token, digest, nonce, certificates)
+    judge_tsa(stamp.certificate, authorities, said.time)
+    return stamp
+
+
+def check_whole(token: bytes, digest: bytes) -> Timestamp:
+    """Check that a kept token is over a SHA-256 digest and as it was signed.
+
+    Not checked: by whom. The certificate is the one that the token brings along.
+
+    Raises:
+        Problem: ``INVALID_TIMESTAMP`` at the part of the token that is wrong.
+    """
+    return _read_whole(token, digest, None, ())[1]
+
+
+def _read_whole(
+    token: bytes, digest: bytes, nonce: int | None, certificates: Sequence[x509.Certificate]
+) -> tuple[_Token, Timestamp]:
     said = _parse(token)
     if said.imprint_algorithm != "sha256" or said.imprint != digest:
         raise _invalid("messageImprint", "the token stamps other data")
@@ -174,8 +193,8 @@ def check_token(
         raise _invalid("signedAttrs", "messageDigest is not the SHA-2 of the statement, once")
     certificate = _signer(said, (*said.certificates, *certificates))
     _check_signature(said, certificate)
-    judge_tsa(certificate, authorities, said.time)
-    return Timestamp(said.time, said.accuracy_s, said.serial, said.policy, certificate)
+    stamp = Timestamp(said.time, said.accuracy_s, said.serial, said.policy, certificate)
+    return said, stamp
 
 
 def _parse(token: bytes) -> _Token:

@@ -124,7 +124,7 @@ class Revocations:
     ) -> None:
         self._state = state
         self._own = frozenset(own)
-        self._store = store
+        self.store = store
         self._recorder = recorder
         self._clock = clock
         self._settings = settings
@@ -259,7 +259,7 @@ class Revocations:
 
     def _recall(self, fingerprint: str, standing: _Standing) -> None:
         """Take up what was kept before a restart; it is judged again, and asked anew when due."""
-        kept = self._store.statement(fingerprint, math.inf)
+        kept = self.store.statement(fingerprint, math.inf)
         if kept is None or standing.issuer is None:
             return
         then = datetime.fromtimestamp(kept.fetched_at, UTC)
@@ -394,10 +394,10 @@ class Revocations:
             if finding is None or issuer is None or standing.noted or not standing.used:
                 continue
             await asyncio.to_thread(
-                self._store.keep, standing.certificate, issuer, finding, standing.fetched_at
+                self.store.keep, standing.certificate, issuer, finding, standing.fetched_at
             )
             receipt = await self._recorder.status(finding)
-            await asyncio.to_thread(self._store.note, finding, receipt.index)
+            await asyncio.to_thread(self.store.note, finding, receipt.index)
             standing.noted = standing.finding is finding
 
     def _tell(self) -> None:

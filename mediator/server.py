@@ -50,6 +50,8 @@ from mediator.gate import Gate
 from mediator.govstack.registries import follow
 from mediator.handshakes import Handshakes, record_quietly
 from mediator.health import Health
+from mediator.journal.anchors import FILE as ANCHORS_FILE
+from mediator.journal.evidence import FILE as EVIDENCE_FILE
 from mediator.journal.evidence import EvidenceStore
 from mediator.journal.keyring import KeyRing
 from mediator.journal.log import Journal
@@ -80,6 +82,7 @@ from mediator.sealing import Sealer
 from mediator.settings import RevocationMode, ServerSettings, StampingSettings
 from mediator.stamping import Authority, Stamping, authorities_of, chosen_authority
 from mediator.subject_indexing import SubjectIndexing
+from mediator.thinning import Store, Thinning
 from mediator.turns import Turns
 from mediator.view import RegistryView
 from mediator.witness.opening import Seeking, Witnessing, open_witnessing
@@ -194,6 +197,7 @@ async def open_server(
             base.background.start(watched.revocations.run())
         base.background.start(watched.subjects.run())
         base.background.start(watched.archive.run())
+        base.background.start(watched.thinning.run())
         base.background.start(note_quotas(provider.quotas, settings.directory, base.clock))
         await base.recorder.event("started")
         stack.push_async_callback(base.gate.drained, settings.limits.drain_s)
@@ -459,6 +463,7 @@ class _Watched:
     revocations: Revocations | None
     subjects: SubjectIndexing
     archive: Keeping
+    thinning: Thinning
 
     def checks(self) -> Mapping[str, Callable[[], dict[str, Any]]]:
         checks = {
@@ -466,6 +471,7 @@ class _Watched:
             "witnesses": self.witnessing.health,
             "subjects": self.subjects.report,
             "archive": self.archive.report,
+            "thinning": self.thinning.report,
         }
         if self.revocations is not None:
             checks["revocation"] = self.revocations.report
@@ -479,6 +485,7 @@ async def _watched(base: _Base) -> _Watched:
         base.stampers,
         base.clock,
         settings,
+        lambda event, evidence: base.recorder.event(event, evidence=evidence),
     )
     metrics.watch(
         "saphan_time_stamp_waiting_seconds",
@@ -497,7 +504,12 @@ async def _watched(base: _Base) -> _Watched:
         base.settings.archive,
         base.clock,
     )
-    return _Watched(stamping, await _witnessing(base), _revocations(base), subjects, archive)
+    stores: dict[str, Store] = {ANCHORS_FILE: base.journal.anchors}
+    revocations = _revocations(base)
+    if revocations is not None:
+        stores[EVIDENCE_FILE] = revocations.store
+    thinning = Thinning(stores, base.clock)
+    return _Watched(stamping, await _witnessing(base), revocations, subjects, archive, thinning)
 
 
 async def _witnessing(base: _Base) -> Witnessing:

@@ -7,28 +7,27 @@ length it is enough to have the newest one cosigned and stamped.
 Invariants:
 - an anchor is the log's signed note as it was published, and never changes; cosignature lines and
   time-stamp tokens are added beside it, and are checked by who adds them, not here;
-- ``anchors.sqlite`` is evidence, not derived: what was added is durable when the call returns. It
-  is one file at rest (a rollback journal, not a write-ahead log), so that a copy on a medium that
-  cannot be written is read like the original;
-- the store is never used on the message path: every call may block on the disk.
+- ``anchors.sqlite`` is evidence, not derived (:mod:`mediator.journal.evidence_files`). Anchors are
+  thinned out when they are old, and entries of the journal commit to tokens, which stay.
 """
 
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol, Self
+from datetime import timedelta
+from typing import Any, Final, Protocol
 
-from exchange.problems import Code, Problem
+from mediator.journal.evidence_files import EvidenceFile
 
 FILE = "anchors.sqlite"
-READ_BUSY_S = 5.0
-WRITE_BUSY_S = 0.5
-"""For so long a write waits for somebody who reads: publication must not stand still for long."""
+EVENT: Final = "time-stamp"
+"""The event of the entries that commit to tokens."""
+KEEP_ALL: Final = timedelta(days=7)
+"""So long no anchor is thinned out."""
+SPACING: Final = timedelta(hours=1)
+"""Of older ones, one of each such interval stays at least."""
 _PAGE = 64
 _TABLES = """
 CREATE TABLE IF NOT EXISTS anchors (
@@ -39,15 +38,27 @@ CREATE TABLE IF NOT EXISTS cosignatures (
 CREATE TABLE IF NOT EXISTS tokens (
     size INTEGER NOT NULL REFERENCES anchors, authority TEXT NOT NULL, der BLOB NOT NULL,
     PRIMARY KEY (size, authority)) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS committed (
+    size INTEGER NOT NULL REFERENCES anchors, authority TEXT NOT NULL,
+    PRIMARY KEY (size, authority)) STRICT, WITHOUT ROWID;
 """
+_TOKENS = """SELECT size, authority, der FROM tokens WHERE (size, authority) > (?, ?)
+    ORDER BY size, authority LIMIT 64"""
 _STAMPED = "EXISTS (SELECT 1 FROM tokens WHERE tokens.size = anchors.size)"
 _COSIGNED = "EXISTS (SELECT 1 FROM cosignatures WHERE cosignatures.size = anchors.size)"
-_COVERED_LATER = f"""SELECT size FROM anchors AS old WHERE at < :before AND EXISTS (
-    SELECT 1 FROM anchors WHERE size > old.size AND at < :before
-    AND CAST(at / :spacing AS INTEGER) = CAST(old.at / :spacing AS INTEGER)
-    AND ({_STAMPED} OR NOT EXISTS (SELECT 1 FROM tokens WHERE tokens.size = old.size))
-    AND ({_COSIGNED} OR NOT EXISTS (SELECT 1 FROM cosignatures WHERE cosignatures.size = old.size))
-)"""  # noqa: S608
+_COVERED_LATER = f"""
+WITH old AS (
+    SELECT size, CAST(at / :spacing AS INTEGER) AS slot, {_STAMPED} AS stamped,
+        {_COSIGNED} AS cosigned FROM anchors WHERE at < :before),
+last AS (
+    SELECT slot, MAX(size) AS whatever, MAX(size * stamped) AS with_token,
+        MAX(size * cosigned) AS with_line, MAX(size * stamped * cosigned) AS with_both
+    FROM old GROUP BY slot)
+SELECT size FROM old JOIN last USING (slot) WHERE size < CASE
+    WHEN stamped AND cosigned THEN with_both WHEN stamped THEN with_token
+    WHEN cosigned THEN with_line ELSE whatever END
+AND NOT EXISTS (SELECT 1 FROM committed WHERE committed.size = old.size)
+"""  # noqa: S608
 
 
 class Quorum(Protocol):
@@ -96,35 +107,13 @@ class Anchor:
         return self.note[: self.note.rindex(b"\n\n") + 1]
 
 
-class AnchorReader:
-    """The anchors of a journal or of a copy, read only. May be used by several threads."""
+class AnchorReader(EvidenceFile):
+    """The anchors of a journal or of a copy, read only."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self._lock = threading.Lock()
-
-    @classmethod
-    def open(cls, journal: Path) -> AnchorReader:
-        """The anchors beside a journal; none when the journal or the copy has no such file.
-
-        Raises:
-            Problem: ``JournalCorrupt`` when the file is no store of anchors.
-        """
-        path = journal / FILE
-        if not path.exists():
-            connection = sqlite3.connect(":memory:", check_same_thread=False)
-            connection.executescript(_TABLES)
-            return AnchorReader(connection)
-        with _readable():
-            connection = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode=ro",
-                uri=True,
-                timeout=READ_BUSY_S,
-                check_same_thread=False,
-                isolation_level=None,
-            )
-            connection.execute("SELECT size FROM anchors LIMIT 1").fetchone()
-        return AnchorReader(connection)
+    NAME = FILE
+    TABLES = _TABLES
+    PROBE = "SELECT size FROM anchors LIMIT 1"
+    WRITE_BUSY_S = 0.5  # publication must not stand still for long
 
     def latest(self) -> Anchor | None:
         """The newest anchor."""
@@ -153,6 +142,13 @@ class AnchorReader:
     def stamped_sizes(self) -> list[int]:
         """The sizes of the anchors that have a token, smallest first."""
         return [size for (size,) in self._rows("SELECT DISTINCT size FROM tokens ORDER BY size")]
+
+    def tokens(self) -> Iterator[bytes]:
+        """All tokens, oldest anchor first."""
+        size, authority = -1, ""
+        while rows := self._rows(_TOKENS, size, authority):
+            yield from (der for _, _, der in rows)
+            size, authority, _ = rows[-1]
 
     def newest(self) -> Iterator[Anchor]:
         """All anchors, newest first."""
@@ -192,10 +188,6 @@ class AnchorReader:
         )
         return rows[0][0] if rows else None
 
-    def close(self) -> None:
-        with self._lock:
-            self._connection.close()
-
     def _having(
         self, stamped: bool, quorum: Quorum | None, condition: str, *, newest_first: bool = False
     ) -> Iterator[Anchor]:
@@ -232,10 +224,6 @@ class AnchorReader:
             size, at, note, tuple(line for (line,) in lines), tuple(Token(*row) for row in tokens)
         )
 
-    def _rows(self, statement: str, *arguments: Any) -> list[Any]:
-        with self._lock, _readable():
-            return self._connection.execute(statement, arguments).fetchall()
-
 
 class AnchorStore(AnchorReader):
     """The anchors of an open journal."""
@@ -245,23 +233,6 @@ class AnchorStore(AnchorReader):
         newest = self.latest()
         self.latest_size = 0 if newest is None else newest.size
         self._watchers: list[Callable[[], None]] = []
-
-    @classmethod
-    def create(cls, journal: Path) -> Self:
-        """Open the store beside a journal, or begin it.
-
-        Raises:
-            Problem: ``JournalCorrupt`` when the file is no store of anchors.
-        """
-        with _readable():
-            connection = sqlite3.connect(
-                journal / FILE, timeout=WRITE_BUSY_S, check_same_thread=False, isolation_level=None
-            )
-            connection.execute("PRAGMA journal_mode = TRUNCATE")
-            connection.execute("PRAGMA synchronous = EXTRA")
-            connection.execute("PRAGMA foreign_keys = ON")
-            connection.executescript(_TABLES)
-        return cls(connection)
 
     def watch(self, watcher: Callable[[], None]) -> None:
         """Have ``watcher`` called after each new anchor, in the thread that added it."""
@@ -301,6 +272,22 @@ class AnchorStore(AnchorReader):
             "INSERT INTO tokens VALUES (?, ?, ?) ON CONFLICT DO NOTHING", size, authority, der
         )
 
+    def commit_to(self, size: int, authority: str) -> None:
+        """Keep a token for ever: an entry of the journal will commit to it. Durable.
+
+        Raises:
+            OSError: the disk failed, or there is no such anchor.
+        """
+        self._write("INSERT INTO committed VALUES (?, ?) ON CONFLICT DO NOTHING", size, authority)
+
+    def thin_out(self, now: float) -> int:
+        """:meth:`prune` what is older than :data:`KEEP_ALL`; ``now`` in POSIX seconds.
+
+        Raises:
+            OSError: the disk failed; nothing or all of it is gone.
+        """
+        return self.prune(now - KEEP_ALL.total_seconds(), SPACING.total_seconds())
+
     def prune(self, before: float, spacing_s: float) -> int:
         """Thin out old anchors: of those chosen before a time, keep the last of each interval.
 
@@ -311,40 +298,12 @@ class AnchorStore(AnchorReader):
             OSError: the disk failed; nothing or all of it is gone.
         """
         bounds = {"before": before, "spacing": spacing_s}
-        with self._lock, _written():
-            execute = self._connection.execute
-            execute("BEGIN IMMEDIATE")
-            try:
-                rows = execute(_COVERED_LATER, bounds).fetchall()
-                for table in ("cosignatures", "tokens", "anchors"):
-                    self._connection.executemany(
-                        f"DELETE FROM {table} WHERE size = ?",  # noqa: S608
-                        rows,
-                    )
-                execute("COMMIT")
-            except BaseException:
-                execute("ROLLBACK")
-                raise
+        with self._writing() as connection:
+            rows = connection.execute(_COVERED_LATER, bounds).fetchall()
+            for table in ("cosignatures", "tokens", "anchors"):
+                connection.executemany(f"DELETE FROM {table} WHERE size = ?", rows)  # noqa: S608
         return len(rows)
 
     def _write(self, statement: str, *arguments: Any) -> None:
-        with self._lock, _written():
-            self._connection.execute(statement, arguments)
-
-
-@contextmanager
-def _readable() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        raise Problem(
-            Code.JOURNAL_CORRUPT, where=FILE, detail=f"the anchors cannot be read: {error}"
-        ) from error
-
-
-@contextmanager
-def _written() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        raise OSError(f"{FILE}: {error}") from error
+        with self._writing() as connection:
+            connection.execute(statement, arguments)

@@ -25,7 +25,7 @@ import orjson
 
 from exchange.entries import ERASURE, Erased, Sealed, parse_entry
 from exchange.identifiers import MemberId
-from exchange.problems import Problem
+from exchange.problems import Code, Problem
 from mediator.journal.holdings import Holdings
 from mediator.journal.keyring import IndexName, KeyName, KeyRing
 from serving.log.files import Files, RealFiles
@@ -69,15 +69,30 @@ class Erasures:
     @classmethod
     def read(cls, directory: Path) -> Erasures:
         """What is at hand in a journal's directory; a damaged file counts as none."""
-        found = cls()
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, Problem):
-            document = orjson.loads((directory / FILE).read_bytes())
-            if document["v"] == _VERSION:
-                for index, text in document["entries"]:
-                    found.add(int(index), text.encode())
-                found.scanned = int(document["scanned"])
-                return found
+        with contextlib.suppress(OSError, Problem):
+            return cls.parse((directory / FILE).read_bytes())
         return cls()
+
+    @classmethod
+    def parse(cls, data: bytes) -> Erasures:
+        """What a file holds.
+
+        Raises:
+            Problem: ``JournalCorrupt`` when it is damaged.
+        """
+        found = cls()
+        try:
+            document = orjson.loads(data)
+            if document["v"] != _VERSION:
+                raise ValueError("version")
+            for index, text in document["entries"]:
+                found.add(int(index), text.encode())
+            found.scanned = int(document["scanned"])
+        except (ValueError, KeyError, TypeError, AttributeError, Problem) as error:
+            raise Problem(
+                Code.JOURNAL_CORRUPT, where=FILE, detail="it is no list of erasures; delete it"
+            ) from error
+        return found
 
     def write(self, directory: Path, files: Files | None = None) -> None:
         """Keep them at hand.

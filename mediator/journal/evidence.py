@@ -1,36 +1,35 @@
 """What authorities said of certificates that were used: OCSP answers and CRLs, as they came.
 
 Invariants:
-- ``evidence.sqlite`` is evidence, not derived: what was kept is durable when the call returns, and
-  is never changed; an entry of the journal (``event: revocation``) commits to its SHA-256;
+- ``evidence.sqlite`` is evidence, not derived (:mod:`mediator.journal.evidence_files`): what was
+  kept is never changed; an entry of the journal (``event: revocation``) commits to its SHA-256;
 - a document is kept once, however many certificates it speaks of;
-- it is one file at rest (a rollback journal), like the anchors, so that a copy is read as it is;
-- the store is never used on the message path: every call may block on the disk.
+- of what is old, at least one document of each day about a certificate stays.
 
 What is read here is to be judged again (:mod:`exchange.revocation`), at the time of ``fetched_at``.
 """
 
 from __future__ import annotations
 
-import sqlite3
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final, Self
+from datetime import timedelta
+from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from exchange.certificates import fingerprint_of
-from exchange.problems import Code, Problem
 from exchange.revocation import Finding, Kind, Status
+from mediator.journal.evidence_files import EvidenceFile
 
 FILE: Final = "evidence.sqlite"
 EVENT: Final = "revocation"
 """The event of the entries that commit to what is kept here."""
-BUSY_S: Final = 5.0
+KEEP_ALL: Final = timedelta(days=30)
+"""So long nothing is thinned out, by the time of the entries."""
+SOON: Final = timedelta(days=2)
+"""Within this time of what was thinned out, another document of the same certificate was kept."""
 _TABLES = """
 CREATE TABLE IF NOT EXISTS certificates (
     fingerprint TEXT PRIMARY KEY, issuer TEXT, der BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -41,6 +40,17 @@ CREATE TABLE IF NOT EXISTS statements (
     fetched_at REAL NOT NULL, status TEXT NOT NULL, entry INTEGER,
     PRIMARY KEY (fingerprint, digest)) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS statements_in_time ON statements (fingerprint, fetched_at);
+"""
+_THIN_OUT = """
+DELETE FROM statements AS old WHERE fetched_at < :before AND entry IS NOT NULL AND EXISTS (
+    SELECT 1 FROM statements AS later WHERE later.fingerprint = old.fingerprint
+    AND later.fetched_at > old.fetched_at AND later.fetched_at < :before
+    AND later.fetched_at < (CAST(old.fetched_at / 86400 AS INTEGER) + 1) * 86400
+    AND later.status = old.status AND later.entry IS NOT NULL)
+"""
+_UNSAID = """
+DELETE FROM documents WHERE NOT EXISTS (
+    SELECT 1 FROM statements WHERE statements.digest = documents.digest)
 """
 _STATEMENTS = """
 SELECT fingerprint, kind, status, digest, der, fetched_at, entry
@@ -65,35 +75,12 @@ class Statement:
     entry: int | None
 
 
-class EvidenceReader:
-    """The evidence of a journal or of a copy, read only. May be used by several threads."""
+class EvidenceReader(EvidenceFile):
+    """The evidence of a journal or of a copy, read only."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self._lock = threading.Lock()
-
-    @classmethod
-    def open(cls, journal: Path) -> EvidenceReader:
-        """The evidence beside a journal; none when the journal or the copy has no such file.
-
-        Raises:
-            Problem: ``JournalCorrupt`` when the file is no store of evidence.
-        """
-        path = journal / FILE
-        if not path.exists():
-            connection = sqlite3.connect(":memory:", check_same_thread=False)
-            connection.executescript(_TABLES)
-            return EvidenceReader(connection)
-        with _readable():
-            connection = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode=ro",
-                uri=True,
-                timeout=BUSY_S,
-                check_same_thread=False,
-                isolation_level=None,
-            )
-            connection.execute("SELECT fingerprint FROM statements LIMIT 1").fetchone()
-        return EvidenceReader(connection)
+    NAME = FILE
+    TABLES = _TABLES
+    PROBE = "SELECT fingerprint FROM statements LIMIT 1"
 
     def chain(self, fingerprint: str) -> tuple[x509.Certificate, ...]:
         """A certificate and its issuer, as far as they are kept; empty for an unknown one."""
@@ -117,6 +104,18 @@ class EvidenceReader:
                 return _statement(rows[0])
         return None
 
+    def has(self, fingerprint: str, digest: str) -> bool:
+        """Whether a document about a certificate is kept."""
+        condition = "fingerprint = ? AND digest = ?"
+        return bool(
+            self._rows(f"SELECT 1 FROM statements WHERE {condition}", fingerprint, digest)  # noqa: S608
+        )
+
+    def last_entry(self) -> int:
+        """The newest entry that commits to what is kept; -1 when none does."""
+        ((last,),) = self._rows("SELECT COALESCE(MAX(entry), -1) FROM statements")
+        return int(last)
+
     def statements(self) -> Iterator[Statement]:
         """All that is kept, certificate by certificate, oldest first."""
         last: tuple[str, float, str] = ("", 0.0, "")
@@ -133,34 +132,9 @@ class EvidenceReader:
                 yield found
                 last = (found.certificate, found.fetched_at, found.digest)
 
-    def close(self) -> None:
-        with self._lock:
-            self._connection.close()
-
-    def _rows(self, statement: str, *arguments: Any) -> list[Any]:
-        with self._lock, _readable():
-            return self._connection.execute(statement, arguments).fetchall()
-
 
 class EvidenceStore(EvidenceReader):
     """The evidence of an open journal."""
-
-    @classmethod
-    def create(cls, journal: Path) -> Self:
-        """Open the store beside a journal, or begin it.
-
-        Raises:
-            Problem: ``JournalCorrupt`` when the file is no store of evidence.
-        """
-        with _readable():
-            connection = sqlite3.connect(
-                journal / FILE, timeout=BUSY_S, check_same_thread=False, isolation_level=None
-            )
-            connection.execute("PRAGMA journal_mode = TRUNCATE")
-            connection.execute("PRAGMA synchronous = EXTRA")
-            connection.execute("PRAGMA foreign_keys = ON")
-            connection.executescript(_TABLES)
-        return cls(connection)
 
     def keep(
         self,
@@ -175,30 +149,23 @@ class EvidenceStore(EvidenceReader):
             OSError: the disk failed; all of it is kept or nothing.
         """
         above = fingerprint_of(issuer)
-        with self._lock, _written():
-            execute = self._connection.execute
-            execute("BEGIN IMMEDIATE")
-            try:
-                for each, name, signer in (
-                    (issuer, above, None),
-                    (certificate, finding.certificate, above),
-                ):
-                    execute(
-                        "INSERT INTO certificates VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-                        (name, signer, each.public_bytes(Encoding.DER)),
-                    )
-                execute(
-                    "INSERT INTO documents VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-                    (finding.digest, finding.kind.value, finding.der),
+        with self._writing() as connection:
+            for each, name, signer in (
+                (issuer, above, None),
+                (certificate, finding.certificate, above),
+            ):
+                connection.execute(
+                    "INSERT INTO certificates VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                    (name, signer, each.public_bytes(Encoding.DER)),
                 )
-                execute(
-                    "INSERT INTO statements VALUES (?, ?, ?, ?, NULL) ON CONFLICT DO NOTHING",
-                    (finding.certificate, finding.digest, fetched_at, finding.status.value),
-                )
-                execute("COMMIT")
-            except BaseException:
-                execute("ROLLBACK")
-                raise
+            connection.execute(
+                "INSERT INTO documents VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                (finding.digest, finding.kind.value, finding.der),
+            )
+            connection.execute(
+                "INSERT INTO statements VALUES (?, ?, ?, ?, NULL) ON CONFLICT DO NOTHING",
+                (finding.certificate, finding.digest, fetched_at, finding.status.value),
+            )
 
     def note(self, finding: Finding, entry: int) -> None:
         """Say which entry commits to it.
@@ -206,32 +173,39 @@ class EvidenceStore(EvidenceReader):
         Raises:
             OSError: the disk failed.
         """
-        with self._lock, _written():
-            self._connection.execute(
+        with self._writing() as connection:
+            connection.execute(
                 "UPDATE statements SET entry = ?"
                 " WHERE fingerprint = ? AND digest = ? AND entry IS NULL",
                 (entry, finding.certificate, finding.digest),
             )
 
+    def thin_out(self, now: float) -> int:
+        """Thin out what is old: of the documents of a day about one certificate that say the same,
+        keep the last.
+
+        Old is what came :data:`KEEP_ALL` and a day before the newest that an entry commits to. What
+        no entry commits to stays. Returns how many documents about certificates went.
+
+        Args:
+            now: POSIX seconds; what came later than that was timed by a wrong clock.
+
+        Raises:
+            OSError: the disk failed; nothing or all of it is gone.
+        """
+        with self._writing() as connection:
+            ((newest,),) = connection.execute(
+                "SELECT MAX(fetched_at) FROM statements WHERE entry IS NOT NULL"
+            ).fetchall()
+            if newest is None:
+                return 0
+            before = min(newest, now) - (KEEP_ALL + timedelta(days=1)).total_seconds()
+            gone = connection.execute(_THIN_OUT, {"before": before}).rowcount
+            if gone:
+                connection.execute(_UNSAID)
+        return gone
+
 
 def _statement(row: Any) -> Statement:
     fingerprint, kind, status, digest, der, fetched_at, entry = row
     return Statement(fingerprint, Kind(kind), Status(status), digest, der, fetched_at, entry)
-
-
-@contextmanager
-def _readable() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        raise Problem(
-            Code.JOURNAL_CORRUPT, where=FILE, detail=f"the evidence cannot be read: {error}"
-        ) from error
-
-
-@contextmanager
-def _written() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        raise OSError(f"{FILE}: {error}") from error

@@ -368,6 +368,17 @@ class KeyRing:
             if _MONTH.fullmatch(path.stem):
                 yield IndexName(self._member_of(path), path.stem)
 
+    def check(self, name: KeyName | IndexName) -> None:
+        """Read the file of a key, as if to use it. Blocks.
+
+        Raises:
+            Problem: ``SealedPartUnreadable`` when it is there but is no key, or needs a passphrase.
+        """
+        if isinstance(name, KeyName):
+            self._state(name)
+        else:
+            self._index_key(name)
+
     def destroy_index_key(self, name: IndexName) -> bool:
         """Destroy a key of subjects' tags, durably; whether it was there. Blocks.
 

@@ -43,8 +43,6 @@ from serving.log.files import Files, RealFiles
 from serving.log.tiles import TileFolder
 from serving.settings import setting
 
-LOCK = "journal.lock"
-
 
 @dataclass(frozen=True, slots=True)
 class JournalSettings:
@@ -184,7 +182,7 @@ class Journal:
             try:
                 for name in ("", "log", "segments", "staging"):
                     (directory / name).mkdir(parents=True, exist_ok=True)
-                stack.callback(os.close, _lock(directory / LOCK))
+                stack.callback(os.close, _lock(directory / recovery.LOCK))
                 last_signed = store or SqliteSignedStore(directory / SIGNED_FILE)
                 stack.callback(last_signed.close)
                 found = await asyncio.to_thread(

@@ -41,7 +41,12 @@ class PassphraseKeys:
     method = 1
 
     def __init__(self, key: bytes) -> None:
+        self._secret = key
         self._key = AESGCM(key)
+
+    def __reduce__(self) -> tuple[type[PassphraseKeys], tuple[bytes]]:
+        """Processes that verify side by side are given the opened store."""
+        return PassphraseKeys, (self._secret,)
 
     @classmethod
     def open(cls, directory: Path, passphrase: bytes, files: Files | None = None) -> Self:
@@ -93,9 +98,28 @@ def unlocked(directory: Path, passphrase_file: Path | None) -> KeyRing:
     Raises:
         Problem: ``InvalidSettings`` when it is another passphrase.
     """
-    if passphrase_file is None or not (directory / FILE).exists():
-        return KeyRing(directory)
-    return KeyRing(directory, PassphraseKeys.open(directory, read_passphrase(passphrase_file)))
+    return KeyRing(directory, opened(directory, passphrase_file))
+
+
+def opened(directory: Path, passphrase_file: Path | None) -> PassphraseKeys | None:
+    """The store in a folder of keys; None when there is no store, or no passphrase for it.
+
+    Raises:
+        Problem: ``InvalidSettings`` when it is another passphrase; ``SealedPartUnreadable`` when
+            the store's file is damaged, with a passphrase or without.
+    """
+    if passphrase_file is not None and (directory / FILE).exists():
+        return PassphraseKeys.open(directory, read_passphrase(passphrase_file))
+    return None
+
+
+def check_store(directory: Path) -> None:
+    """Read the store's file as far as that needs no passphrase.
+
+    Raises:
+        Problem: ``SealedPartUnreadable`` when it is damaged.
+    """
+    KeyFiles(directory).read(directory / FILE, _NAME)
 
 
 def read_passphrase(path: Path) -> bytes:

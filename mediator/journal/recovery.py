@@ -43,6 +43,7 @@ from serving.log.files import Files
 from serving.log.tiles import Edge, TileFolder
 
 DESCRIPTION = "journal.json"
+LOCK = "journal.lock"
 _MAX_DESCRIPTION = 10_000
 
 

@@ -11,7 +11,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from itertools import groupby
+from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import TypeAlias
 
@@ -28,6 +28,8 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 _WIDTH = 256
 _SLICE = 8192
 _MARK = b'"subject":"'
+_ALL = "SELECT number, tag, line, indexes FROM leaves ORDER BY number"
+_ROW = "SELECT hashes FROM row"
 
 
 def path_of(journal: Path, first: int, end: int) -> Path:
@@ -134,7 +136,7 @@ class SubjectTree:
         self._path = path
         with _failures(path):
             self._connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-            ((self._row,),) = self._connection.execute("SELECT hashes FROM row").fetchall()
+            ((self._row,),) = self._connection.execute(_ROW).fetchall()
 
     def answer(self, tag: str) -> Answer:
         """What the index says of a tag; to be checked against the commitment.
@@ -180,6 +182,20 @@ class SubjectTree:
 
     def close(self) -> None:
         self._connection.close()
+
+
+def is_same(made: Path, kept: Path) -> bool:
+    """Whether a file that is kept answers as the one that was made does."""
+    with (
+        contextlib.closing(sqlite3.connect(f"{made.resolve().as_uri()}?mode=ro", uri=True)) as one,
+        contextlib.closing(sqlite3.connect(f"{kept.resolve().as_uri()}?mode=ro", uri=True)) as two,
+    ):
+        try:
+            rows = (one.execute(_ALL), two.execute(_ALL))
+            leaves = all(a == b for a, b in zip_longest(*rows))
+            return leaves and one.execute(_ROW).fetchall() == two.execute(_ROW).fetchall()
+        except sqlite3.DatabaseError:
+            return False
 
 
 def tagged(entries: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, str, str]]:

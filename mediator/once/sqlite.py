@@ -11,6 +11,7 @@ from pathlib import Path
 from exchange.problems import Code, Problem
 from mediator.once.claims import Ending, Left, Released, Row, State, Totals, Wanted
 from mediator.once.engine import BATCH, EngineFailed
+from serving.transactions import transaction
 
 FILE = "once.sqlite"
 _RANDOM = random.SystemRandom()
@@ -98,15 +99,8 @@ class SqliteEngine:
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         connection = self._open
-        with _failures():
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    connection.execute("ROLLBACK")
-                raise
+        with _failures(), transaction(connection):
+            yield connection
 
     def write(
         self, wanted: Sequence[Wanted], endings: Sequence[Ending], released: Sequence[Released]

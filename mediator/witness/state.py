@@ -24,6 +24,7 @@ from exchange.checkpoint import Checkpoint, parse_text
 from exchange.notes import Note, parse_note
 from exchange.problems import Code, Problem
 from exchange.witness import Submission, check_growth
+from serving.transactions import transaction
 
 FILE: Final = "witness.sqlite"
 _BUSY_S: Final = 5.0
@@ -87,26 +88,17 @@ class WitnessState:
         Raises:
             OSError: the disk failed; it may have been stored or not.
         """
-        with self._lock, self._failing():
-            execute = self._connection.execute
-            execute("BEGIN IMMEDIATE")
+        with self._lock, self._failing(), transaction(self._connection) as connection:
+            known = self._read(checkpoint.origin)
             try:
-                known = self._read(checkpoint.origin)
-                try:
-                    check_growth(submission, checkpoint, known.checkpoint if known else None)
-                except Problem as problem:
-                    execute("ROLLBACK")
-                    return Judged(known, problem)
-                execute(
-                    "INSERT INTO logs VALUES (?, ?, ?) ON CONFLICT (origin)"
-                    " DO UPDATE SET note = excluded.note, at = excluded.at",
-                    (checkpoint.origin, bytes(submission.note), at),
-                )
-                execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    execute("ROLLBACK")
-                raise
+                check_growth(submission, checkpoint, known.checkpoint if known else None)
+            except Problem as problem:
+                return Judged(known, problem)  # the transaction changed nothing
+            connection.execute(
+                "INSERT INTO logs VALUES (?, ?, ?) ON CONFLICT (origin)"
+                " DO UPDATE SET note = excluded.note, at = excluded.at",
+                (checkpoint.origin, bytes(submission.note), at),
+            )
         return Judged(known, None)
 
     def known(self, origin: str) -> Known | None:

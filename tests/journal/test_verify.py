@@ -17,6 +17,7 @@ from exchange.problems import Code, Problem
 from exchange.tiles import ENTRIES, Tile
 from mediator.journal import segments
 from mediator.journal.log import JournalSettings
+from mediator.journal.recovery import LOCK
 from mediator.journal.verify import MAX_FINDINGS, Finding, verify
 from serving.log.files import RealFiles
 from serving.log.tiles import Edge, TileFolder
@@ -402,8 +403,9 @@ def test_a_copy_of_the_published_folder_is_enough(journal: Path, tmp_path: Path)
 
 
 def test_a_journal_without_its_keys_verifies(journal: Path) -> None:
-    """Where the month's key is not, everything verifies; the sealed parts stay closed."""
-    (journal / "keys/LA/GOV/MPI/2026-11.d3650.key").unlink()
+    """In a copy without keys everything verifies; the sealed parts stay closed."""
+    shutil.rmtree(journal / "keys")
+    (journal / LOCK).unlink()
     verdict = assert_good(journal, SIZE)
     assert (verdict.sealed, verdict.opened, verdict.without_key) == (SIZE, 0, SIZE)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
 from dataclasses import replace
@@ -19,9 +20,10 @@ from mediator.journal.holdings import FILE, PRUNED, Holdings
 from mediator.journal.keyring import KeyRing
 from mediator.journal.log import JournalSettings
 from mediator.journal.verify import Verified, tree, verify
-from mediator.journal.verify.state import read_state, write_state
-from tests.journal.world import KEY, MPI, STILL, entry, journal_in, write
+from mediator.journal.verify.state import Kept, read_state, write_state
+from tests.journal.world import KEY, MPI, STILL, VERIFIER, entry, journal_in, write
 
+VKEY = str(VERIFIER)
 SMALL_SEGMENTS = JournalSettings(publish_interval_s=1000, segment_max_bytes=100_000)
 
 
@@ -231,6 +233,102 @@ async def test_more_missing_than_was_said_is_damage(tmp_path: Path) -> None:
     segments.path_of(tmp_path / "segments", holdings.segments_from).unlink()
     found = {(one.file.split("/")[0], one.index) for one in verify(tmp_path).findings}
     assert ("segments", holdings.segments_from) in found
+
+
+class Interrupted(BaseException):
+    """Somebody ended the run."""
+
+
+def interrupted(directory: Path, after: int, since: Verified | None = None) -> Verified | None:
+    """How far a run came that was ended when it had told of its progress so many times; None: it
+    came to its end."""
+    told: list[Verified] = []
+
+    def keep(verified: Verified) -> None:
+        told.append(verified)
+        if len(told) == after:
+            raise Interrupted
+
+    with contextlib.suppress(Interrupted):
+        assert verify(directory, since=since, keep=keep).good
+        return None
+    return told[-1]
+
+
+async def test_a_run_that_was_interrupted_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever it was ended: the next one reads only the rest, and comes to the same."""
+    await write(tmp_path, range(260), settings=SMALL_SEGMENTS)
+    first = reached(tmp_path)
+    await write(tmp_path, range(260, 800), settings=SMALL_SEGMENTS)
+    monkeypatch.setattr(tree, "UNIT_TILES", 1)
+    whole = reached(tmp_path)
+    for since in (None, first):
+        told: list[Verified] = []
+        assert verify(tmp_path, since=since, keep=told.append).good
+        read = []
+        for left in (told[1], told[len(told) // 2], told[-2]):
+            state = tmp_path / "state.json"
+            write_state(state, {VKEY: left})
+            assert read_state(state) == {VKEY: left}
+            verdict = verify(tmp_path, since=left)
+            assert verdict.good, verdict.findings
+            assert verdict.reached == whole
+            read.append((verdict.since, verdict.sealed))
+        assert read == sorted(read, key=lambda one: (one[0], -one[1]))
+        assert read[0][0] == 512 if since is None else 768
+        assert read[-1][0] == 768
+        assert read[-1][1] < 300 < read[0][1]  # sealed parts follow when the tree is read
+
+
+async def test_what_was_damaged_since_the_interruption_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the interrupted run read is read again when the rest does not lead to the root."""
+    await write(tmp_path, range(600), settings=STILL)
+    monkeypatch.setattr(tree, "UNIT_TILES", 1)
+    left = interrupted(tmp_path, 1)
+    assert left is not None
+    assert left.begun is not None
+    path = tmp_path / "log/tile/0/000"
+    whole = path.read_bytes()
+    path.write_bytes(bytes(32) + whole[32:])
+    other = replace(left, begun=replace(left.begun, leaves=bytes(32)))
+    found = verify(tmp_path, since=other).findings
+    assert (found[0].file, found[0].index) == ("log/tile/0/000", 0)
+    path.write_bytes(whole)
+    assert verify(tmp_path, since=other).good
+
+
+async def test_a_log_that_was_forked_since_the_interruption_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The interrupted run knows the checkpoint that it was about to verify."""
+    monkeypatch.setattr(tree, "UNIT_TILES", 1)
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    await write(ours, range(300), settings=STILL)
+    await write(theirs, [*range(299), 777, *range(300, 310)], settings=STILL)
+    (finding,) = verify(theirs, since=interrupted(ours, 1)).findings
+    assert finding.code is Code.JOURNAL_FORKED
+
+
+async def test_a_state_is_written_while_a_run_goes_on(tmp_path: Path) -> None:
+    """Now and then, and at the end; a run without progress leaves the file alone."""
+    await write(tmp_path / "a", range(3), settings=STILL)
+    verified = reached(tmp_path / "a")
+    file = tmp_path / "state.json"
+    seldom, often = Kept(file, 1e9), Kept(file, 0)
+    seldom.note(VKEY, verified)
+    assert not file.exists()
+    seldom.write()
+    assert read_state(file) == {VKEY: verified}
+    file.unlink()
+    seldom.write()
+    assert not file.exists()
+    often.note(VKEY, verified)
+    assert read_state(file) == {VKEY: verified}
+    assert Kept(file).since(VKEY) == verified
 
 
 async def test_the_command_keeps_a_state(tmp_path: Path) -> None:

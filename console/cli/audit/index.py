@@ -17,8 +17,8 @@ from console.cli.audit.printing import Progress, print_json
 from exchange.problems import Code, Problem
 from mediator.journal.index import FILE, IndexWriter
 from mediator.journal.index.store import StoreError
-from mediator.journal.log import LOCK
 from mediator.journal.reader import JournalReader
+from mediator.journal.recovery import LOCK
 from serving.log.tiles import TileFolder
 
 

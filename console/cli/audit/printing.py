@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Self
 
 import click
 import orjson
@@ -22,7 +23,13 @@ class Progress:
         self._next = now + 0.5
         self._shown = True
         share = f" ({100 * done // total} %)" if total else ""
-        click.echo(f"\r{what}: {done:,} of {total:,} entries{share}   ", nl=False, err=True)
+        click.echo(f"\r{what}: {done:,} of {total:,}{share}   ", nl=False, err=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
 
     def end(self) -> None:
         if self._shown:

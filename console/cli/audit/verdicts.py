@@ -33,6 +33,7 @@ def journal_verdict(
         "opened": verdict.opened,
         "without_key": verdict.without_key,
         "erased": verdict.erased,
+        "lost": verdict.lost,
         "anchors": anchored.anchors,
         "anchors_compared": anchored.compared,
         "witnessed": anchored.witnessed,
@@ -42,7 +43,7 @@ def journal_verdict(
         "stamped": stamped.size,
         "stamped_at": None if stamped.at is None else stamped.at.isoformat(),
         "statements": statements,
-        "findings": [_finding(finding) for finding in findings],
+        "findings": [described(finding) for finding in findings],
     }
 
 
@@ -61,11 +62,12 @@ def export_verdict(path: Path, verdict: ExportVerdict) -> dict[str, Any]:
         "tokens": verdict.tokens,
         "cosignatures": verdict.cosignatures,
         "notes": list(verdict.notes),
-        "findings": [_finding(finding) for finding in verdict.findings],
+        "findings": [described(finding) for finding in verdict.findings],
     }
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def described(finding: Finding) -> dict[str, Any]:
+    """A finding, as JSON."""
     return {
         "code": finding.code.value,
         "file": finding.file,
@@ -93,6 +95,8 @@ def print_verdict(verdict: dict[str, Any]) -> None:
                 f"  the first {verdict['removed']:,} are not here but in an archive; their hashes "
                 "are here and fit"
             )
+        if verdict["lost"]:
+            click.echo(f"  of {verdict['lost']:,} the key is gone, and no entry accounts for it")
         if verdict["unpublished"]:
             click.echo(f"  {verdict['unpublished']:,} more are recorded and not published yet")
         if verdict["witnessed"]:

@@ -6,6 +6,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,20 @@ import click
 from cryptography import x509
 
 from console.cli.audit.evidence import read_authorities
-from console.cli.audit.options import AS_JSON
+from console.cli.audit.options import AS_JSON, PASSPHRASE_FILE
 from console.cli.audit.printing import Progress, print_json
-from console.cli.audit.verdicts import export_verdict, journal_verdict, print_verdict
+from console.cli.audit.verdicts import described, export_verdict, journal_verdict, print_verdict
 from exchange.notes import VerifierKey
 from exchange.policy import Policy, parse_policy
 from exchange.problems import Code, Problem
 from mediator.journal.export import is_export, verify_export
+from mediator.journal.passphrase import opened
 from mediator.journal.reader import find_journals
-from mediator.journal.verify import Finding, Verdict, Verified, log_key
+from mediator.journal.verify import Finding, Verdict, log_key
 from mediator.journal.verify import verify as verify_journal
+from mediator.journal.verify.accounts import KEYS
 from mediator.journal.verify.anchors import Anchored, verify_anchors
-from mediator.journal.verify.state import read_state, write_state
+from mediator.journal.verify.state import Kept
 from mediator.journal.verify.times import Stamped, verify_evidence, verify_times
 from mediator.journal.verify.workers import usable_processes
 
@@ -66,6 +69,12 @@ from mediator.journal.verify.workers import usable_processes
     type=click.IntRange(1, 64),
     help="How many processes work on it; all processors by default.",
 )
+@PASSPHRASE_FILE
+@click.option(
+    "--some-keys",
+    is_flag=True,
+    help="Keys were left out of this copy on purpose: do not take them for destroyed.",
+)
 @AS_JSON
 def verify(
     paths: tuple[Path, ...],
@@ -76,6 +85,8 @@ def verify(
     tree_only: bool,
     state: Path | None,
     processes: int | None,
+    passphrase_file: Path | None,
+    some_keys: bool,
     as_json: bool,
 ) -> None:
     """Verify journals, archives, published logs and exports, with nothing but the files.
@@ -92,8 +103,9 @@ def verify(
         tree_only,
         processes or usable_processes(),
         authorities,
-        state,
-        read_state(state) if state else {},
+        passphrase_file,
+        some_keys,
+        None if state is None else Kept(state),
     )
     verdicts: list[dict[str, Any]] = []
     for path in paths:
@@ -121,8 +133,9 @@ class _Asked:
     tree_only: bool
     processes: int
     authorities: tuple[x509.Certificate, ...]
-    state_file: Path | None
-    state: dict[str, Verified]
+    passphrase_file: Path | None
+    some_keys: bool
+    kept: Kept | None
 
 
 def _verify_journals(path: Path, asked: _Asked) -> list[dict[str, Any]]:
@@ -134,42 +147,57 @@ def _verify_journals(path: Path, asked: _Asked) -> list[dict[str, Any]]:
         raise click.UsageError("one journal has one verifier key; give --vkey once.")
     verdicts = []
     for folder in folders:
-        verdict = _verify_one(folder, keys[0] if len(folders) == 1 and keys else None, asked)
-        if len(folders) > 1 and keys and verdict.vkey not in map(str, keys):
-            foreign = Finding(
-                Code.JOURNAL_FORKED, "journal.json", None, "names none of the keys that were given"
-            )
-            verdict = dataclasses.replace(verdict, findings=(*verdict.findings, foreign))
-        anchored = _anchors(folder, verdict, asked.policy)
-        stamped = _times(folder, asked.authorities)
-        kept, wrong = _evidence(folder, verdict)
-        verdict = dataclasses.replace(verdict, findings=(*verdict.findings, *wrong))
-        verdicts.append(journal_verdict(verdict, anchored, stamped, kept))
+        found = _verify_one(folder, keys[0] if len(folders) == 1 and keys else None, asked)
+        if len(folders) > 1 and keys and found["vkey"] not in map(str, keys):
+            detail = "names none of the keys that were given"
+            foreign = Finding(Code.JOURNAL_FORKED, "journal.json", None, detail)
+            found["findings"].append(described(foreign))
+            found["good"] = False
+        verdicts.append(found)
     return verdicts
 
 
-def _verify_one(folder: Path, key: VerifierKey | None, asked: _Asked) -> Verdict:
-    since = asked.state.get(str(key or log_key(folder))) if asked.state else None
-    progress = Progress()
-    verdict = verify_journal(
-        folder,
-        key=key,
-        known=asked.known,
-        since=since,
-        tree_only=asked.tree_only,
-        processes=asked.processes,
-        progress=progress,
-    )
-    progress.end()
-    if asked.state_file is not None and verdict.reached is not None:
-        asked.state[verdict.vkey] = verdict.reached
-        write_state(asked.state_file, asked.state)
-    return verdict
-
-
-def _times(folder: Path, authorities: Sequence[x509.Certificate]) -> Stamped:
+def _verify_one(folder: Path, key: VerifierKey | None, asked: _Asked) -> dict[str, Any]:
+    vkey = str(key or log_key(folder))
+    kept = asked.kept
+    since = kept.since(vkey) if kept else None
     try:
-        return verify_times(folder, authorities)
+        with Progress() as progress:
+            verdict = verify_journal(
+                folder,
+                key=key,
+                known=asked.known,
+                since=since,
+                tree_only=asked.tree_only,
+                encryption=opened(folder / KEYS, asked.passphrase_file),
+                some_keys=asked.some_keys,
+                processes=asked.processes,
+                progress=progress,
+                keep=partial(kept.note, vkey) if kept else lambda verified: None,
+            )
+            before = min(verdict.since, since.edge.size) if since else 0
+            anchored = _anchors(folder, verdict, before, asked, progress)
+            stamped = _times(folder, before, asked, progress)
+            number, wrong = _evidence(folder, verdict)
+            verdict = dataclasses.replace(verdict, findings=(*verdict.findings, *wrong))
+            found = journal_verdict(verdict, anchored, stamped, number)
+        if kept is not None and verdict.reached is not None and found["good"]:
+            kept.note(vkey, verdict.reached)
+    finally:  # interrupted at the keyboard, too
+        if kept is not None:
+            kept.write()
+    return found
+
+
+def _times(folder: Path, before: int, asked: _Asked, progress: Progress) -> Stamped:
+    try:
+        return verify_times(
+            folder,
+            asked.authorities,
+            since=before,
+            processes=asked.processes,
+            progress=progress,
+        )
     except Problem:
         return Stamped(0, 0, 0, None, ())  # the anchors cannot be read: that is told of them
 
@@ -182,10 +210,21 @@ def _evidence(folder: Path, verdict: Verdict) -> tuple[int, tuple[Finding, ...]]
         return 0, (Finding(problem.code, problem.where, None, problem.detail),)
 
 
-def _anchors(folder: Path, verdict: Verdict, policy: Policy | None) -> Anchored:
+def _anchors(
+    folder: Path, verdict: Verdict, before: int, asked: _Asked, progress: Progress
+) -> Anchored:
     log = folder if (folder / "checkpoint").exists() else folder / "log"
     try:
-        return verify_anchors(folder, log, VerifierKey.parse(verdict.vkey), verdict.size, policy)
+        return verify_anchors(
+            folder,
+            log,
+            VerifierKey.parse(verdict.vkey),
+            verdict.size,
+            asked.policy,
+            since=before,
+            processes=asked.processes,
+            progress=progress,
+        )
     except Problem as problem:
         finding = Finding(problem.code, problem.where, None, problem.detail)
         return Anchored(0, 0, 0, (), (finding,))

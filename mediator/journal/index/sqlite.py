@@ -15,6 +15,7 @@ from typing import Any
 
 from mediator.journal.index.store import Away, Damaged, GaveUp, Row, StoreError
 from mediator.journal.index.tables import ENTRY, SHAPE, SQLITE, VERSION, Batch, schema
+from serving.transactions import transaction
 
 FILE = "index.sqlite"
 _STEPS = 1000
@@ -69,20 +70,13 @@ class SqliteStore:
     def load(self, batch: Batch) -> None:
         """See :class:`~mediator.journal.index.store.Store`."""
         connection = self._connection
-        with self._failures():
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                connection.executemany(_INSERT_SHAPE, batch.shapes)
-                _insert_all(connection, _INSERT_ENTRIES, batch.entries, len(ENTRY))
-                _insert_all(connection, _INSERT_KEYS, batch.keys, 1)
-                connection.executemany(
-                    _UPSERT_PART, [(part, *times) for part, times in batch.parts.items()]
-                )
-                connection.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    connection.execute("ROLLBACK")
-                raise
+        with self._failures(), transaction(connection):
+            connection.executemany(_INSERT_SHAPE, batch.shapes)
+            _insert_all(connection, _INSERT_ENTRIES, batch.entries, len(ENTRY))
+            _insert_all(connection, _INSERT_KEYS, batch.keys, 1)
+            connection.executemany(
+                _UPSERT_PART, [(part, *times) for part, times in batch.parts.items()]
+            )
 
     def give_up_after(self, seconds: float) -> None:
         """See :class:`~mediator.journal.index.store.Store`."""

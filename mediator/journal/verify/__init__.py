@@ -10,7 +10,10 @@ What is checked, and against what:
   present ones;
 - every record of the segments against its checksum and its leaf; every sealed part against the
   digest in its entry; where the member's key is here, its content, the commitment and the body's
-  digest. A key that was destroyed never breaks anything;
+  digest. A key that was destroyed never breaks a proof; an entry must account for it
+  (:mod:`mediator.journal.verify.accounts`);
+- what entries say of files beside the log: documents about certificates, time-stamps, indexes of
+  subjects (:mod:`mediator.journal.verify.commitments`);
 - what is not here, against what the log says was removed from here.
 
 A finding names the file and, where it can be told, the entry. When two files contradict each
@@ -18,7 +21,7 @@ other, the one that a third contradicts too is named.
 
 Files are read once, in their order, in units that may run in several processes; memory does not
 grow with the log, but for a hash of each 256 entries. An earlier run's :class:`Verified` spares
-what it read.
+what it read, and what an interrupted one had read.
 
 Not checked: whether what was recorded is true, the certificates of those who signed (an export
 holds what is needed for that), and whether the verifier key is the one that the registry lists.
@@ -27,15 +30,21 @@ holds what is needed for that), and whether the verifier key is the one that the
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exchange import merkle
 from exchange.checkpoint import Checkpoint
+from exchange.merkle import HASH_SIZE
 from exchange.notes import VerifierKey
 from exchange.problems import Code, Problem
+from exchange.tiles import WIDTH
 from mediator.journal.holdings import Holdings
+from mediator.journal.key_files import KeyEncryption
 from mediator.journal.recovery import DESCRIPTION, Description
+from mediator.journal.segments import Position
+from mediator.journal.verify.accounts import Accounts, check_keys
+from mediator.journal.verify.commitments import Commitment, Commitments
 from mediator.journal.verify.findings import (
     MAX_FINDINGS,
     Counts,
@@ -46,7 +55,7 @@ from mediator.journal.verify.findings import (
     Verdict,
 )
 from mediator.journal.verify.head import check_head, check_holdings, check_known
-from mediator.journal.verify.reached import Edge, Verified
+from mediator.journal.verify.reached import Begun, Edge, Keep, Verified
 from mediator.journal.verify.records import check_part, check_records
 from mediator.journal.verify.tree import Log, check_tree
 from mediator.journal.verify.workers import Workers
@@ -64,12 +73,17 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """What a run knows of a log before it reads it."""
+class _Asked:
+    """What a run knows of a log before it reads it, and how it is to go about it."""
 
     key: VerifierKey
     checkpoint: bytes | None
     since: Verified | None
+    encryption: KeyEncryption | None
+    tree_only: bool
+    some_keys: bool
+    progress: Progress
+    keep: Keep
 
 
 def verify(
@@ -79,8 +93,11 @@ def verify(
     known: bytes | None = None,
     since: Verified | None = None,
     tree_only: bool = False,
+    encryption: KeyEncryption | None = None,
+    some_keys: bool = False,
     processes: int = 1,
     progress: Progress = lambda what, done, total: None,
+    keep: Keep = lambda verified: None,
 ) -> Verdict:
     """Verify a journal's directory, or a copy of its ``log/`` alone.
 
@@ -91,8 +108,11 @@ def verify(
         since: how far an earlier run came; what it read is not read again, unless the log of
             today contradicts it.
         tree_only: leave out the segments (sealed parts).
+        encryption: opens key files under a passphrase.
+        some_keys: keys were left out on purpose: one that is not here is no finding.
         processes: how many to use; with one, all is done here.
         progress: is told (what, done, total) now and then.
+        keep: is given what a later run may build on when this one is interrupted.
 
     Raises:
         Problem: ``JournalCorrupt`` when the directory is no journal, or no key is known.
@@ -100,10 +120,21 @@ def verify(
     findings = Findings()
     log = directory / "log" if (directory / "log").is_dir() else directory
     key = _key(directory, key, findings)
-    run = _Run(directory, log, _Known(key, known, since), findings, progress)
+    asked = _Asked(key, known, since, encryption, tree_only, some_keys, progress, keep)
+    run = _Run(directory, log, asked, findings)
     with contextlib.suppress(TooManyError), Workers(processes) as workers:
-        run.check(workers, tree_only=tree_only)
-    return run.verdict()
+        run.check(workers)
+    verdict = run.verdict()
+    if verdict.good or since is None or since.begun is None:
+        return verdict
+    nothing = Begun(since.begun.note, b"", since.records)
+    if since.begun == nothing:
+        return verdict
+    # What the interrupted run read is not what is here: only all of it can say where.
+    return verify(
+        directory, key=key, known=known, since=replace(since, begun=nothing), tree_only=tree_only,
+        encryption=encryption, some_keys=some_keys, processes=processes, progress=progress,
+    )  # fmt: skip
 
 
 def log_key(directory: Path) -> VerifierKey:
@@ -133,61 +164,96 @@ def _key(directory: Path, key: VerifierKey | None, findings: Findings) -> Verifi
 class _Run:
     """One verification: what it knows, and what it has found so far."""
 
-    def __init__(
-        self, directory: Path, log: Path, known: _Known, findings: Findings, progress: Progress
-    ) -> None:
+    def __init__(self, directory: Path, log: Path, asked: _Asked, findings: Findings) -> None:
         self._directory = directory
         self._log = log
-        self._known = known
+        self._asked = asked
         self._findings = findings
-        self._progress = progress
-        self._head = Checkpoint(known.key.name, 0, merkle.EMPTY_ROOT)
+        self._head = Checkpoint(asked.key.name, 0, merkle.EMPTY_ROOT)
         self._note = b""
         self._since = 0
         self._counts = Counts()
         self._holdings = Holdings()
         self._reached: Verified | None = None
 
-    def check(self, workers: Workers, *, tree_only: bool) -> None:
-        directory, log, findings = self._directory, self._log, self._findings
-        key = self._known.key
-        found = check_head(directory, log, key, findings)
+    def check(self, workers: Workers) -> None:
+        directory, log, findings, asked = self._directory, self._log, self._findings, self._asked
+        found = check_head(directory, log, asked.key, findings)
         if found is None:
             return
         self._head, self._note = found
-        if self._known.checkpoint is not None:
+        if asked.checkpoint is not None:
             # Before the tiles: a fork must be told however much is damaged.
-            check_known(self._known.checkpoint, "known checkpoint", key, self._head, log, findings)
+            known = asked.checkpoint
+            check_known(known, "known checkpoint", asked.key, self._head, log, findings)
         before = self._before()
-        self._since = before.edge.size
         self._holdings = check_holdings(directory, log, self._head.size, findings)
-        published = Log(log, directory / "segments", self._head.size, self._holdings.entries_from)
-        edge = check_tree(published, self._head, before.edge, findings, workers, self._progress)
+        commitments = Commitments(
+            directory, log, self._head.size, self._holdings, findings, asked.progress
+        )
+        with contextlib.closing(commitments):
+            self._check_all(before, commitments, workers)
+
+    def _check_all(self, before: Verified, commitments: Commitments, workers: Workers) -> None:
+        directory, findings, asked = self._directory, self._findings, self._asked
+        holdings, size = self._holdings, self._head.size
+        published = Log(self._log, directory / "segments", size, holdings.entries_from)
+        begun = before.begun or Begun(b"", b"", before.records)
+        known = begun.leaves
+        first = before.edge.size // WIDTH * WIDTH + len(known) // HASH_SIZE * WIDTH
+        self._since = max(before.edge.size, first)
+        with contextlib.suppress(Problem):  # a bundle is broken: the tree's findings name it
+            commitments.catch_up(begun.records.index, first)
+
+        def read(found: list[Commitment], leaves: bytes) -> None:
+            nonlocal known
+            commitments.take(found)
+            known = leaves
+            self._keep(before, known, begun.records)
+
+        edge = check_tree(
+            published, self._head, before.edge, known, findings, workers, asked.progress, read
+        )
+        commitments.end()
         records = before.records
-        if not tree_only and log != directory:
-            records = check_records(
-                directory, published, records, self._holdings, findings, self._counts, workers,
-                self._progress,
+        if not asked.tree_only and self._log != directory:
+            accounts = Accounts.of(
+                directory, self._log, size, asked.encryption, commitments.erasures,
+                some_keys=asked.some_keys,
             )  # fmt: skip
+            records = check_records(
+                directory, published, accounts, begun.records, holdings, findings, self._counts,
+                workers, asked.progress, lambda at: self._keep(before, known, at),
+            )  # fmt: skip
+            check_keys(accounts, findings)
         self._reached = Verified(self._note, edge, records)
+
+    def _keep(self, before: Verified, leaves: bytes, records: Position) -> None:
+        if self._note and not self._findings.found:
+            self._asked.keep(replace(before, begun=Begun(self._note, leaves, records)))
 
     def _before(self) -> Verified:
         """What need not be read again: nothing, when the log contradicts what was verified."""
-        since, findings = self._known.since, self._findings
-        if since is not None:
-            number = len(findings.found)
-            name = "the last verified checkpoint"
-            check_known(since.note, name, self._known.key, self._head, self._log, findings)
-            if len(findings.found) == number:
-                return since
-        return Verified(b"", Edge())
+        since = self._asked.since
+        if since is None or not self._extends(since.note, "the last verified checkpoint"):
+            return Verified(b"", Edge(0, []))
+        name = "the checkpoint of the interrupted run"
+        if since.begun is not None and not self._extends(since.begun.note, name):
+            return replace(since, begun=None)
+        return since
+
+    def _extends(self, note: bytes, name: str) -> bool:
+        findings, number = self._findings, len(self._findings.found)
+        if note:
+            check_known(note, name, self._asked.key, self._head, self._log, findings)
+        return len(findings.found) == number
 
     def verdict(self) -> Verdict:
         counts = self._counts
         return Verdict(
             directory=str(self._directory),
-            origin=self._known.key.name,
-            vkey=str(self._known.key),
+            origin=self._asked.key.name,
+            vkey=str(self._asked.key),
             size=self._head.size,
             root=self._head.root.hex(),
             unpublished=counts.unpublished,
@@ -195,6 +261,7 @@ class _Run:
             opened=counts.opened,
             without_key=counts.without_key,
             erased=counts.erased,
+            lost=counts.lost,
             findings=tuple(self._findings.found),
             since=self._since,
             elsewhere=self._holdings.entries_from,

@@ -1,12 +1,14 @@
 """The anchors beside a log: that each is of this tree, and up to where a quorum cosigned.
 
 An anchor's checkpoint is the log's own signed word. One whose root is not that of this tree at its
-size shows another history, which somebody may have cosigned. Of very many anchors an evenly spread
-part is compared; what a quorum covers is looked for among the newest.
+size shows another history, which somebody may have cosigned. Every anchor with a time-stamp is
+compared, and of the others, when they are very many, an evenly spread part; what a quorum covers is
+looked for among the newest.
 """
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,11 +20,13 @@ from exchange.policy import Policy
 from exchange.problems import Code, Problem
 from mediator.journal.anchors import FILE, Anchor, AnchorReader
 from mediator.journal.publication import CHECKPOINT
-from mediator.journal.verify.findings import Finding
+from mediator.journal.verify.findings import MAX_FINDINGS, Finding, Progress
+from mediator.journal.verify.workers import Workers
 from serving.log.tiles import TileFolder
 
 COMPARED: Final = 1000
 LOOKED_AT: Final = 10_000
+UNIT: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,15 @@ class Anchored:
 
 
 def verify_anchors(
-    journal: Path, log: Path, key: VerifierKey, size: int, policy: Policy | None
+    journal: Path,
+    log: Path,
+    key: VerifierKey,
+    size: int,
+    policy: Policy | None,
+    *,
+    since: int = 0,
+    processes: int = 1,
+    progress: Progress = lambda what, done, total: None,
 ) -> Anchored:
     """Compare the anchors with the tree of ``size`` entries, and judge them by a policy.
 
@@ -45,6 +57,9 @@ def verify_anchors(
         journal: the folder with the anchors.
         log: the folder with checkpoint and tiles, which was verified before.
         policy: without one, cosignatures are not judged.
+        since: anchors of up to this size were compared by an earlier run.
+        processes: how many to use; with one, all is done here.
+        progress: is told (what, done, total) now and then.
 
     Raises:
         Problem: ``JournalCorrupt`` when the anchors cannot be read.
@@ -62,13 +77,19 @@ def verify_anchors(
                 witnessed = found.size
                 cosigners = policy.cosigners(parse_note(found.checkpoint))
         sizes = reader.sizes()
-        compared = _spread(sizes, witnessed)
-        folder = TileFolder(log)
-        for one in compared:
-            anchor = reader.at_size(one)
-            detail = None if anchor is None else _wrong(anchor, folder, key, size)
-            if detail is not None:
-                findings.append(Finding(Code.JOURNAL_FORKED, FILE, None, detail))
+        others = [one for one in sizes if one > since]
+        stamped = (one for one in reader.stamped_sizes() if one > since)
+        compared = sorted({*_spread(others, witnessed), *stamped})
+        units = [
+            (journal, log, str(key), size, compared[at : at + UNIT])
+            for at in range(0, len(compared), UNIT)
+        ]
+        with Workers(processes) as workers:
+            for number, found_wrong in enumerate(workers.run(_compare, units), 1):
+                findings += found_wrong
+                progress("anchors", min(number * UNIT, len(compared)), len(compared))
+                if len(findings) >= MAX_FINDINGS:
+                    break
         return Anchored(
             len(sizes), len(compared), witnessed, tuple(sorted(cosigners)), tuple(findings)
         )
@@ -96,6 +117,19 @@ def _covered(reader: AnchorReader, policy: Policy) -> Anchor:
             continue
         return anchor
     raise last or Problem(Code.NOT_WITNESSED, where=FILE, detail="there is no anchor")
+
+
+def _compare(unit: tuple[Path, Path, str, int, list[int]]) -> list[Finding]:
+    """Compare some anchors with the tree: a unit of work."""
+    journal, log, vkey, size, sizes = unit
+    key, folder, findings = VerifierKey.parse(vkey), TileFolder(log), list[Finding]()
+    with contextlib.closing(AnchorReader.open(journal)) as reader:
+        for one in sizes:
+            anchor = reader.at_size(one)
+            detail = None if anchor is None else _wrong(anchor, folder, key, size)
+            if detail is not None:
+                findings.append(Finding(Code.JOURNAL_FORKED, FILE, None, detail))
+    return findings[:MAX_FINDINGS]
 
 
 def _spread(sizes: list[int], wanted: int) -> list[int]:

@@ -46,7 +46,9 @@ class Verdict:
     """Of these, how many could not be decrypted: the member's key is not here."""
     findings: tuple[Finding, ...]
     erased: int = 0
-    """Of the sealed parts, how many were erased: the key is here and has forgotten them."""
+    """Of the sealed parts, how many were erased, as an entry of the log says."""
+    lost: int = 0
+    """Of the sealed parts, how many have no key any more, and nothing accounts for it."""
     since: int = 0
     """So many entries were verified by an earlier run and not read again."""
     elsewhere: int = 0
@@ -102,6 +104,7 @@ class Counts:
     opened: int = 0
     without_key: int = 0
     erased: int = 0
+    lost: int = 0
 
     def add(self, other: Counts) -> None:
         self.unpublished += other.unpublished
@@ -109,3 +112,4 @@ class Counts:
         self.opened += other.opened
         self.without_key += other.without_key
         self.erased += other.erased
+        self.lost += other.lost

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from exchange import merkle
 from mediator.journal.segments import Position
@@ -29,11 +30,28 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """What a run had read, and found good, when it was interrupted."""
+
+    note: bytes
+    """The signed checkpoint that it verified."""
+    leaves: bytes
+    """The roots of the full tiles of leaves behind the edge."""
+    records: Position
+
+
+@dataclass(frozen=True, slots=True)
 class Verified:
     """How far one log was verified."""
 
     note: bytes
-    """The signed checkpoint."""
+    """The signed checkpoint; empty: no run has come to its end yet."""
     edge: Edge
     records: Position = field(default_factory=lambda: Position(0, 0, 0))
     """Behind the last published record whose sealed part was checked."""
+    begun: Begun | None = None
+    """Of a later run that did not come to its end."""
+
+
+Keep: TypeAlias = Callable[[Verified], None]
+"""Is told now and then how far a run has come without a finding."""

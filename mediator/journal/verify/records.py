@@ -6,7 +6,7 @@ A segment is a unit of work; what lies between two segments is judged when both 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -21,8 +21,9 @@ from exchange.sealed_parts import SealedPart, commitment, parse_part
 from exchange.tiles import WIDTH, tile_at
 from mediator.journal import segments
 from mediator.journal.holdings import Holdings
-from mediator.journal.keyring import KeyRing, MemberKey
+from mediator.journal.keyring import MemberKey
 from mediator.journal.segments import Broken, Position
+from mediator.journal.verify.accounts import Accounts
 from mediator.journal.verify.findings import Counts, Finding, Findings, Progress, TooManyError
 from mediator.journal.verify.tree import Log
 from mediator.journal.verify.workers import Workers
@@ -35,6 +36,7 @@ class _Unit:
 
     directory: Path
     log: Log
+    accounts: Accounts
     start: Position
     last: bool
     """It is the journal's newest segment: a torn tail is no damage."""
@@ -57,14 +59,19 @@ class _Read:
 def check_records(
     directory: Path,
     log: Log,
+    accounts: Accounts,
     start: Position,
     holdings: Holdings,
     findings: Findings,
     counts: Counts,
     workers: Workers,
     progress: Progress,
+    read_to: Callable[[Position], None],
 ) -> Position:
     """Check the records of all segments from ``start`` on.
+
+    Args:
+        read_to: is told where each segment's published records end.
 
     Returns:
         the place behind the last group whose records are all published.
@@ -76,7 +83,7 @@ def check_records(
         )
         return start
     size = log.size
-    units = _units(directory, log, start)
+    units = _units(directory, log, accounts, start)
     expected = start.index
     if expected < holdings.segments_from:  # what is older may be gone
         expected = min(holdings.segments_from, units[0].start.index if units else size)
@@ -94,6 +101,7 @@ def check_records(
         counts.add(read.counts)
         expected = expected if read.end is None else read.end.index
         reached = read.published or reached
+        read_to(reached)
         progress("sealed parts", min(expected, size), size)
     until = size if holdings.segments_until is None else min(size, holdings.segments_until)
     if expected < until:
@@ -107,14 +115,14 @@ def check_records(
     return reached
 
 
-def _units(directory: Path, log: Log, start: Position) -> list[_Unit]:
+def _units(directory: Path, log: Log, accounts: Accounts, start: Position) -> list[_Unit]:
     firsts = [
         first for first in segments.segments_in(directory / "segments") if first >= start.segment
     ]
     units = []
     for number, first in enumerate(firsts):
         position = start if first == start.segment else Position(first, first, 0)
-        units.append(_Unit(directory, log, position, number == len(firsts) - 1))
+        units.append(_Unit(directory, log, accounts, position, number == len(firsts) - 1))
     return units
 
 
@@ -140,7 +148,7 @@ class _Records:
         self._findings = findings
         self._read = read
         self._folder = TileFolder(unit.log.folder)
-        self._keys = _Keys(KeyRing(unit.directory / "keys"))
+        self._keys = _Keys(unit.accounts)
 
     def check(self) -> None:
         read, size, file = self._read, self._unit.log.size, self._file
@@ -187,7 +195,7 @@ class _Records:
             )
             return
         try:
-            _check_sealed(entry, sealed, self._keys, self._read.counts)
+            _check_sealed(index, entry, sealed, self._keys, self._read.counts)
         except Problem as problem:
             where = problem.where if problem.where.startswith("keys/") else self._file
             self._findings.of(problem, where, index)
@@ -231,8 +239,10 @@ class _Records:
 class _Keys:
     """The members' keys, each looked for once."""
 
-    def __init__(self, ring: KeyRing) -> None:
-        self._ring = ring
+    def __init__(self, accounts: Accounts) -> None:
+        self._accounts = accounts
+        self._ring = accounts.ring()
+        self._locked: set[str] = set()
         self._found: dict[str, MemberKey | None] = {}
         self.bad: set[str] = set()
 
@@ -249,10 +259,29 @@ class _Keys:
                 if not problem.facts.get("encrypted"):
                     raise
                 self._found[name] = None  # whoever verifies need not be able to read
+                self._locked.add(name)
         return self._found[name]
 
+    def account(self, sealed: Sealed, index: int, counts: Counts, *, forgot: bool) -> str | None:
+        """Count a sealed part that cannot be opened; why that is a finding, if it is.
 
-def _check_sealed(entry: bytes, ciphertext: bytes, keys: _Keys, counts: Counts) -> None:
+        Args:
+            forgot: the key is here, and does not know this record.
+        """
+        if sealed.key in self._locked:
+            counts.without_key += 1
+        elif self._accounts.erased(sealed, index):
+            counts.erased += 1
+        elif not forgot and not self._accounts.complete:
+            counts.without_key += 1
+        else:
+            counts.lost += 1
+            what = f"the key of leaf {sealed.leaf} was destroyed" if forgot else "it is missing"
+            return f"{what}, and no entry accounts for it: no erasure, no end of its retention"
+        return None
+
+
+def _check_sealed(index: int, entry: bytes, ciphertext: bytes, keys: _Keys, counts: Counts) -> None:
     try:
         document = orjson.loads(entry)
         named = document.get("sealed")
@@ -275,19 +304,26 @@ def _check_sealed(entry: bytes, ciphertext: bytes, keys: _Keys, counts: Counts) 
     try:
         key = keys.find(sealed.key)
         if key is None:
-            counts.without_key += 1
+            _account(keys.account(sealed, index, counts, forgot=False), sealed)
             return
         plaintext = key.open(sealed, ciphertext)
     except Problem as problem:
         if problem.code is Code.SEALED_PART_ERASED:
-            counts.erased += 1
+            _account(keys.account(sealed, index, counts, forgot=True), sealed)
             return
+        if problem.code is Code.KEY_LOST:
+            raise
         keys.bad.add(sealed.key)  # said once, not for each of a month's records
         raise Problem(
             problem.code, where=f"keys/ ({sealed.key})", detail=problem.detail
         ) from problem
     check_part(parse_part(plaintext), document.get("commitment"), document.get("size"))
     counts.opened += 1
+
+
+def _account(detail: str | None, sealed: Sealed) -> None:
+    if detail is not None:
+        raise Problem(Code.KEY_LOST, where=f"keys/ ({sealed.key})", detail=detail)
 
 
 def check_part(part: SealedPart, expected: str | None, size: int | None) -> None:

@@ -4,12 +4,11 @@ A token proves that the anchor's checkpoint existed at its time, and so every en
 covers. Between an anchor that does not cover an entry yet and the first one that does lies the time
 at which it was recorded. Where an anchor has several tokens, the least that they prove counts: the
 latest time at which it was there, the earliest at which it was not.
-
-Of very many tokens an evenly spread part is checked, the last one among it.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,25 +17,27 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from exchange.entries import parse_entry
 from exchange.problems import Code, Problem
-from exchange.timestamps import Timestamp, check_token
+from exchange.timestamps import Timestamp, check_token, check_whole
 from mediator.journal.anchors import FILE, Anchor, AnchorReader
 from mediator.journal.evidence import EVENT, EvidenceReader, Statement
 from mediator.journal.evidence import FILE as EVIDENCE_FILE
-from mediator.journal.verify.findings import Finding
+from mediator.journal.verify.findings import MAX_FINDINGS, Finding, Progress
+from mediator.journal.verify.workers import Workers
 from serving.log.tiles import TileFolder
 
-CHECKED: Final = 1000
+UNIT: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Stamped:
     """What was found of time-stamps.
 
-    ``tokens`` anchors have one; ``checked`` of them were judged; the last good one proves that the
-    first ``size`` entries were there at ``at``.
+    ``tokens`` anchors have one; ``checked`` of them were judged by authorities; the last good one
+    proves that the first ``size`` entries were there at ``at``.
     """
 
     tokens: int
@@ -60,31 +61,58 @@ class Proven:
     authority: str
 
 
-def verify_times(journal: Path, authorities: Sequence[x509.Certificate]) -> Stamped:
-    """Check the tokens beside a journal; without authorities they are only counted.
+def verify_times(
+    journal: Path,
+    authorities: Sequence[x509.Certificate],
+    *,
+    since: int = 0,
+    processes: int = 1,
+    progress: Progress = lambda what, done, total: None,
+) -> Stamped:
+    """Check every token beside a journal: that it is over its anchor, and whole.
+
+    Args:
+        authorities: without any, who signed a token is not judged.
+        since: without authorities, tokens on anchors of up to this size were checked before.
+        processes: how many to use; with one, all is done here.
+        progress: is told (what, done, total) now and then.
 
     Raises:
         Problem: ``JournalCorrupt`` when the anchors cannot be read.
     """
-    reader = AnchorReader.open(journal)
-    try:
+    with contextlib.closing(AnchorReader.open(journal)) as reader:
         sizes = reader.stamped_sizes()
-        if not authorities:
-            return Stamped(len(sizes), 0, 0, None, ())
-        step = -(-len(sizes) // CHECKED) or 1
-        chosen = sizes[::-step][::-1]
-        findings, size, at = [], 0, None
-        for one in chosen:
+    chosen = sizes if authorities else [one for one in sizes if one > since]
+    trusted = [one.public_bytes(Encoding.DER) for one in authorities]
+    units = [(journal, trusted, chosen[at : at + UNIT]) for at in range(0, len(chosen), UNIT)]
+    findings, size, at = list[Finding](), 0, None
+    with Workers(processes) as workers:
+        for number, found in enumerate(workers.run(_check_tokens, units), 1):
+            findings += found.findings
+            size, at = (found.size, found.at) if found.size else (size, at)
+            progress("time-stamps", min(number * UNIT, len(chosen)), len(chosen))
+            if len(findings) >= MAX_FINDINGS:
+                break
+    if not authorities:
+        return Stamped(len(sizes), 0, 0, None, tuple(findings))
+    return Stamped(len(sizes), len(chosen), size, at, tuple(findings))
+
+
+def _check_tokens(unit: tuple[Path, list[bytes], list[int]]) -> Stamped:
+    """Check the tokens of some anchors: a unit of work."""
+    journal, trusted, sizes = unit
+    authorities = [x509.load_der_x509_certificate(one) for one in trusted]
+    findings, size, at = list[Finding](), 0, None
+    with contextlib.closing(AnchorReader.open(journal)) as reader:
+        for one in sizes:
             anchor = reader.at_size(one)
             if anchor is None:
                 continue
             try:
-                at, size = _latest(anchor, authorities)[0], one
+                at, size = _latest(anchor, authorities or None)[0], one
             except Problem as problem:
                 findings.append(Finding(problem.code, FILE, None, problem.detail))
-        return Stamped(len(sizes), len(chosen), size, at, tuple(findings))
-    finally:
-        reader.close()
+    return Stamped(len(sizes), len(sizes), size, at, tuple(findings[:MAX_FINDINGS]))
 
 
 def proven_time(
@@ -110,7 +138,7 @@ def proven_time(
         reader.close()
 
 
-def _latest(anchor: Anchor, authorities: Sequence[x509.Certificate]) -> tuple[datetime, str]:
+def _latest(anchor: Anchor, authorities: Sequence[x509.Certificate] | None) -> tuple[datetime, str]:
     stamps = _stamps(anchor, authorities)
     times = [
         (stamp.time, token.authority) for stamp, token in zip(stamps, anchor.tokens, strict=True)
@@ -118,8 +146,8 @@ def _latest(anchor: Anchor, authorities: Sequence[x509.Certificate]) -> tuple[da
     return max(times)
 
 
-def _stamps(anchor: Anchor, authorities: Sequence[x509.Certificate]) -> list[Timestamp]:
-    """All tokens of an anchor, checked.
+def _stamps(anchor: Anchor, authorities: Sequence[x509.Certificate] | None) -> list[Timestamp]:
+    """All tokens of an anchor, checked; None: whoever signed them.
 
     Raises:
         Problem: ``InvalidTimestamp``.
@@ -128,7 +156,10 @@ def _stamps(anchor: Anchor, authorities: Sequence[x509.Certificate]) -> list[Tim
     stamps = []
     for token in anchor.tokens:
         try:
-            stamps.append(check_token(token.der, digest, authorities))
+            if authorities is None:
+                stamps.append(check_whole(token.der, digest))
+            else:
+                stamps.append(check_token(token.der, digest, authorities))
         except Problem as problem:
             raise Problem(
                 problem.code,
@@ -158,7 +189,7 @@ def verify_evidence(journal: Path, log: Path, size: int) -> tuple[int, tuple[Fin
         for statement in reader.statements():
             number += 1
             detail = _wrong(statement, folder, size)
-            if detail is not None and len(findings) < CHECKED:
+            if detail is not None and len(findings) < MAX_FINDINGS:
                 findings.append(
                     Finding(Code.JOURNAL_CORRUPT, EVIDENCE_FILE, statement.entry, detail)
                 )

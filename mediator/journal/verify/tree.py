@@ -8,6 +8,7 @@ of that it needs only the right edge, the hashes in the partial tiles of the siz
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +20,7 @@ from exchange.problems import Code, Problem
 from exchange.tiles import ENTRIES, FULL_TILE_SIZE, WIDTH, Tile, parse_bundle, tile_at
 from mediator.journal import segments
 from mediator.journal.publication import CHECKPOINT
+from mediator.journal.verify.commitments import Commitment, commitments_in
 from mediator.journal.verify.findings import Finding, Findings, Progress, TooManyError
 from mediator.journal.verify.reached import Edge
 from mediator.journal.verify.workers import Workers
@@ -48,6 +50,7 @@ class _Row:
     edge: bytes = b""
     suspects: set[int] = field(default_factory=set)
     """Numbers of tiles that were found wrong: what is above them is not judged by them."""
+    commitments: list[Commitment] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -55,13 +58,21 @@ def check_tree(
     log: Log,
     head: Checkpoint,
     start: Edge,
+    known: bytes,
     findings: Findings,
     workers: Workers,
     progress: Progress,
+    read: Callable[[list[Commitment], bytes], None],
 ) -> Edge:
-    """Check all that is behind ``start``; return the edge of the tree at ``head``."""
+    """Check all that is behind ``start``; return the edge of the tree at ``head``.
+
+    Args:
+        known: roots of the first full tiles of leaves behind ``start``, which were read before.
+        read: is given what the entries of some tiles say of other files, and the roots of all full
+            tiles of leaves behind ``start`` so far.
+    """
     size = log.size
-    row = _check_all_leaves(log, start.size // WIDTH, findings, workers, progress)
+    row = _check_all_leaves(log, start.size // WIDTH, known, findings, workers, progress, read)
     levels = [row.edge]
     tiles = _Tiles(log, findings)
     level = 0
@@ -84,18 +95,25 @@ def check_tree(
 
 
 def _check_all_leaves(
-    log: Log, first: int, findings: Findings, workers: Workers, progress: Progress
+    log: Log,
+    start: int,
+    known: bytes,
+    findings: Findings,
+    workers: Workers,
+    progress: Progress,
+    read: Callable[[list[Commitment], bytes], None],
 ) -> _Row:
-    """Check the leaves from tile ``first`` on."""
-    end = -(-log.size // WIDTH)
+    """Check the leaves from tile ``start`` on, but for those with ``known`` roots."""
+    first, end = start + len(known) // HASH_SIZE, -(-log.size // WIDTH)
     units = [(log, at, min(at + UNIT_TILES, end)) for at in range(first, end, UNIT_TILES)]
-    whole, full = _Row(), bytearray()
+    whole, full = _Row(), bytearray(known)
     progress("tree", first * WIDTH, log.size)
     for (_, _, done), row in zip(units, workers.run(_check_leaves, units), strict=True):
         findings.extend(row.findings)
         whole.suspects |= row.suspects
         whole.edge = row.edge
         full += row.full
+        read(row.commitments, bytes(full))
         progress("tree", min(done * WIDTH, log.size), log.size)
     whole.full = bytes(full)
     return whole
@@ -124,7 +142,8 @@ class _Tiles:
         for index in range(first, end):
             tile, bundle = (tile_at(level, index, self._log.size) for level in (0, ENTRIES))
             stored = self._read(tile)
-            computed = stored if self._was_removed(bundle) else self._leaf_hashes(bundle)
+            removed = self._was_removed(bundle)
+            computed = stored if removed else self._leaf_hashes(bundle, row.commitments)
             good = stored if stored is not None else computed
             if stored is None or computed is None:
                 row.suspects.add(index)
@@ -161,14 +180,19 @@ class _Tiles:
         except Problem:
             return None
 
-    def _leaf_hashes(self, bundle: Tile) -> bytes | None:
+    def _leaf_hashes(
+        self, bundle: Tile, commitments: list[Commitment] | None = None
+    ) -> bytes | None:
         try:
-            entries = parse_bundle(self._folder.read(bundle), bundle.width, f"log/{bundle}")
+            data = self._folder.read(bundle)
+            entries = parse_bundle(data, bundle.width, f"log/{bundle}")
         except Problem as problem:
             whole = problem.facts.get("whole")
             index = self._first_bad(bundle) if isinstance(whole, int) else None
             self._findings.of(problem, f"log/{bundle}", index)
             return None
+        if commitments is not None:
+            commitments += commitments_in(data, bundle.first, entries)
         return b"".join([sha256(b"\x00" + entry).digest() for entry in entries])
 
     def _first_bad(self, bundle: Tile) -> int | None:

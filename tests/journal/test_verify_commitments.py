@@ -1,0 +1,236 @@
+"""What entries say of files beside the log is held against these files."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from certs.responder import respond as answer_ocsp
+from exchange.entries import Entry, Kind, Side
+from exchange.problems import Code
+from exchange.revocation import Finding as Answer
+from exchange.revocation import check_ocsp, format_ocsp_request
+from exchange.subject_index import EVENT as SUBJECTS
+from mediator.journal import anchors, evidence, subject_tree
+from mediator.journal.anchors import AnchorStore
+from mediator.journal.evidence import EvidenceStore
+from mediator.journal.log import JournalSettings
+from mediator.journal.verify import log_key, verify
+from serving.log.tiles import TileFolder
+from tests.certs.pki import AT, issuer_of, seal
+from tests.journal.test_times import OURS, token
+from tests.journal.world import MPI, STILL, entry, journal_in, until, write
+
+DAY = timedelta(days=1)
+CERTIFICATE = seal().certificate
+ISSUER = OURS.issuer.certificate
+RESPONDER = issuer_of(OURS.issue_ocsp(at=AT))
+
+
+def said(at: datetime) -> Answer:
+    """An authority's word of a time; each time has its own bytes."""
+    request = format_ocsp_request(CERTIFICATE, ISSUER)
+    return check_ocsp(answer_ocsp(request, ISSUER, RESPONDER, (), at), CERTIFICATE, ISSUER, at)
+
+
+def system(event: str, at: datetime, **members: Any) -> Entry:
+    return Entry(kind=Kind.SYSTEM, side=Side.SERVER, at=at, event=event)._replace(**members)
+
+
+async def keep_all(folder: Path, times: list[datetime]) -> list[Answer]:
+    """A journal that relied on an answer of each of these times, and ends with the last."""
+    answers = [said(at) for at in times]
+    async with journal_in(folder, STILL) as journal:
+        with contextlib.closing(EvidenceStore.create(folder)) as store:
+            for at, answer in zip(times, answers, strict=True):
+                store.keep(CERTIFICATE, ISSUER, answer, at.timestamp())
+                receipt = await journal.record(
+                    system(
+                        evidence.EVENT,
+                        at,
+                        certificate=answer.certificate,
+                        evidence=answer.digest,
+                    ),
+                    MPI,
+                )
+                store.note(answer, receipt.index)
+    return answers
+
+
+def change(folder: Path, file: str, statement: str, *arguments: object) -> None:
+    with contextlib.closing(sqlite3.connect(folder / file)) as connection:
+        connection.execute(statement, arguments)
+        connection.commit()
+
+
+def found(folder: Path) -> list[tuple[Code, str, int | None]]:
+    return [(one.code, one.file, one.index) for one in verify(folder).findings]
+
+
+def take_away(folder: Path, answer: Answer) -> None:
+    change(folder, evidence.FILE, "DELETE FROM statements WHERE digest = ?", answer.digest)
+
+
+async def test_an_answer_that_was_taken_away_is_found(tmp_path: Path) -> None:
+    """The entry that commits to it is named; without the file, every such entry."""
+    answers = await keep_all(tmp_path, [AT, AT + DAY])
+    assert found(tmp_path) == []
+    take_away(tmp_path, answers[0])
+    assert found(tmp_path) == [(Code.JOURNAL_CORRUPT, evidence.FILE, 0)]
+    (tmp_path / evidence.FILE).unlink()
+    assert found(tmp_path) == [(Code.JOURNAL_CORRUPT, evidence.FILE, index) for index in (0, 1)]
+    key = log_key(tmp_path)
+    published = shutil.copytree(tmp_path / "log", tmp_path / "published")
+    assert verify(published, key=key).good  # of the log alone nothing else is asked
+
+
+async def test_what_was_thinned_out_is_no_finding(tmp_path: Path) -> None:
+    """Of an old day the last answer stays, and is demanded; of the last thirty days all do."""
+    hour = timedelta(hours=1)
+    old = [AT, AT + hour, AT + 2 * hour]
+    young = [AT + 40 * DAY, AT + 40 * DAY + hour, AT + 41 * DAY]
+    answers = await keep_all(tmp_path, [*old, *young])
+    with contextlib.closing(EvidenceStore.create(tmp_path)) as store:
+        now = (AT + 41 * DAY).timestamp()
+        assert [store.thin_out(now), store.thin_out(now)] == [2, 0]
+        assert [store.has(one.certificate, one.digest) for one in answers] == [
+            *(False, False, True),
+            *(True, True, True),
+        ]
+        kept = {one.digest for one in store.statements()}
+        assert kept == {one.digest for one in (answers[2], *answers[3:])}
+    assert found(tmp_path) == []
+    take_away(tmp_path, answers[3])
+    assert found(tmp_path) == [(Code.JOURNAL_CORRUPT, evidence.FILE, 3)]
+    take_away(tmp_path, answers[2])
+    assert [index for _, _, index in found(tmp_path)] == [0, 1, 2, 3]
+
+
+async def test_an_archive_s_older_copy_lacks_the_newest_answers(tmp_path: Path) -> None:
+    """There the file is replaced now and then; what it had at that time must be in it."""
+    answers = await keep_all(tmp_path, [AT, AT + DAY, AT + 2 * DAY])
+    (tmp_path / "holdings.json").write_bytes(
+        b'{"archive":"","entries_from":0,"manifest":"","segments_from":0,"segments_until":3,"v":1}'
+    )
+    take_away(tmp_path, answers[2])
+    assert found(tmp_path) == []
+    take_away(tmp_path, answers[0])
+    assert found(tmp_path) == [(Code.JOURNAL_CORRUPT, evidence.FILE, 0)]
+
+
+# ---------------------------------------------------------------------------------- time-stamps
+
+
+@pytest.fixture
+async def stamped(tmp_path: Path) -> Path:
+    """A journal of six entries with an anchor at each size; the tokens on those of sizes 1, 2 and
+    4 are committed to, by the entries 1, 3 and 5."""
+    folder = tmp_path / "journal"
+    often = JournalSettings(publish_interval_s=0.01, anchor_s=0.01)
+    async with journal_in(folder, often) as journal:
+
+        async def record(one: Entry) -> None:
+            size = (await journal.record(one, MPI)).index + 1
+            await until(lambda: journal.anchors.latest_size == size, 30)
+
+        await record(entry(0))
+        for size in (1, 2, 4):
+            while journal.size < size:
+                await record(entry(journal.size))
+            anchor = journal.anchors.at_size(size)
+            assert anchor is not None
+            der = token(anchor.text, AT + size * DAY)
+            journal.anchors.add_token(size, "tsa", der)
+            journal.anchors.commit_to(size, "tsa")
+            digest = sha256(der).hexdigest()
+            await record(system(anchors.EVENT, AT, evidence=digest))
+    return folder
+
+
+async def test_a_token_that_was_taken_away_is_found(stamped: Path) -> None:
+    """The entry that commits to it is named; so is one that was put in the place of another."""
+    assert found(stamped) == []
+    change(stamped, anchors.FILE, "DELETE FROM tokens WHERE size = 2")
+    (one,) = found(stamped)
+    assert one[:2] == (Code.JOURNAL_CORRUPT, anchors.FILE)
+    change(stamped, anchors.FILE, "UPDATE tokens SET der = x'00' WHERE size = 1")
+    assert len(found(stamped)) == 2
+
+
+async def test_a_copy_s_anchors_may_be_older_than_its_log(stamped: Path) -> None:
+    """One token may have been committed to while the copy was made, and no more."""
+    size = verify(stamped).size
+    for table in ("tokens", "committed", "anchors"):
+        change(stamped, anchors.FILE, f"DELETE FROM {table} WHERE size >= ?", size - 1)  # noqa: S608
+    assert found(stamped) == []
+    for table in ("tokens", "committed", "anchors"):
+        change(stamped, anchors.FILE, f"DELETE FROM {table} WHERE size > 1")  # noqa: S608
+    assert len(found(stamped)) == 1
+
+
+async def test_thinning_out_keeps_what_entries_commit_to(stamped: Path) -> None:
+    """Of anchors of one interval the last stays, and those with such tokens."""
+    with contextlib.closing(AnchorStore.create(stamped)) as store:
+        last = store.latest_size
+        assert store.prune(4e9, 4e9) == last - 4
+        assert store.sizes() == [1, 2, 4, last]
+    assert found(stamped) == []
+
+
+# ------------------------------------------------------------------------------------- subjects
+
+
+async def commit_to_subjects(folder: Path, *, root: str | None = None, first: int = 0) -> Path:
+    """Ten entries about three subjects, and what the log commits to; gives the server's file."""
+    async with journal_in(folder, STILL) as journal:
+        for number in range(10):
+            await journal.record(entry(number), MPI, subject=f"la-province:LA-{number % 3}")
+    path = subject_tree.path_of(folder, 0, 10)
+    made = subject_tree.make(path, TileFolder(folder / "log"), 0, 10, 10)
+    made = made._replace(first=first, root=root or made.root)
+    async with journal_in(folder, STILL) as journal:
+        await journal.record(system(SUBJECTS, datetime.now(UTC), subjects=made), MPI)
+    return path
+
+
+async def test_an_index_of_subjects_is_made_anew_from_the_entries(tmp_path: Path) -> None:
+    """What the log committed to must be what its entries amount to."""
+    await commit_to_subjects(tmp_path / "true")
+    assert found(tmp_path / "true") == []
+    await commit_to_subjects(tmp_path / "false", root="ab" * 32)
+    assert found(tmp_path / "false") == [(Code.INVALID_PROOF, "log/", 10)]
+
+
+async def test_a_server_s_file_of_subjects_is_compared(tmp_path: Path) -> None:
+    """One that answers otherwise is named, and one that is no database; it may be missing."""
+    path = await commit_to_subjects(tmp_path)
+    change(tmp_path, f"subjects/{path.name}", "UPDATE leaves SET indexes = '1' WHERE number = 1")
+    expected = [(Code.JOURNAL_CORRUPT, f"subjects/{path.name}", 10)]
+    assert found(tmp_path) == expected
+    path.write_bytes(b"no database" * 1000)
+    assert found(tmp_path) == expected
+    path.unlink()
+    assert found(tmp_path) == []
+
+
+async def test_commitments_to_subjects_follow_one_another(tmp_path: Path) -> None:
+    """Between two of them no entry can hide."""
+    await write(tmp_path, range(1), settings=STILL)
+    async with journal_in(tmp_path, STILL) as journal:
+        for number in range(9):
+            await journal.record(entry(number), MPI, subject="la-province:LA-1")
+    folder = TileFolder(tmp_path / "log")
+    for first, end in ((0, 4), (5, 10)):
+        path = subject_tree.path_of(tmp_path, first, end)
+        made = subject_tree.make(path, folder, first, end, verify(tmp_path).size)
+        async with journal_in(tmp_path, STILL) as journal:
+            await journal.record(system(SUBJECTS, datetime.now(UTC), subjects=made), MPI)
+    (finding,) = verify(tmp_path).findings
+    assert (finding.code, finding.index) == (Code.INVALID_PROOF, 11)

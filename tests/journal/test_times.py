@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -99,7 +100,24 @@ async def test_a_token_that_is_not_good_is_named(journal: Path) -> None:
     first, second = (finding.detail for finding in found.findings)
     assert "tsa-0 on the anchor of size 2" in first
     assert "moved on the anchor of size 6" in second
+    (moved,) = verify_times(journal, ()).findings  # whoever signed it, it is over another anchor
+    assert "moved on the anchor of size 6" in moved.detail
+
+
+async def test_a_token_that_was_changed_is_named_without_authorities(journal: Path) -> None:
+    """Who signed it is not judged then; that it is as it was signed is."""
+    stamp(journal, 4, AT)
     assert verify_times(journal, ()).findings == ()
+    assert run("verify", journal)[0] == 0
+    with contextlib.closing(sqlite3.connect(journal / "anchors.sqlite")) as connection:
+        ((der,),) = connection.execute("SELECT der FROM tokens").fetchall()
+        for at in (len(der) // 4, len(der) - 20):
+            changed = bytearray(der)
+            changed[at] ^= 1
+            connection.execute("UPDATE tokens SET der = ?", (bytes(changed),))
+            connection.commit()
+            (finding,) = verify_times(journal, ()).findings
+            assert (finding.code, finding.file) == (Code.INVALID_TIMESTAMP, "anchors.sqlite")
 
 
 async def test_the_commands_tell_the_time(tmp_path: Path, journal: Path) -> None:

@@ -17,6 +17,7 @@ from exchange.policy import any_of
 from exchange.problems import Code, Problem
 from mediator.journal.anchors import FILE, AnchorStore
 from mediator.journal.log import JournalSettings
+from mediator.journal.verify import MAX_FINDINGS
 from mediator.journal.verify.anchors import COMPARED, Anchored, verify_anchors
 from tests.journal.world import KEY, MPI, ORIGIN, VERIFIER, entry, journal_in, until
 
@@ -120,13 +121,15 @@ def test_a_damaged_file_is_said(journal: Path) -> None:
 
 
 def test_of_very_many_anchors_a_part_is_compared(tmp_path: Path) -> None:
-    """Evenly spread, the last one among them."""
+    """Evenly spread; those with a time-stamp are all compared."""
     store = AnchorStore.create(tmp_path)
     rows = [(size, 1.0, b"no note") for size in range(1, 5001)]
     store.close()
     with sqlite3.connect(tmp_path / FILE) as connection:
         connection.executemany("INSERT INTO anchors VALUES (?, ?, ?)", rows)
+        stamped = [(size, "tsa", b"") for size in (1, 2, 3, 4)]
+        connection.executemany("INSERT INTO tokens VALUES (?, ?, ?)", stamped)
     found = verify_anchors(tmp_path, tmp_path / "log", VERIFIER, 5000, None)
     assert found.anchors == 5000
-    assert found.compared == COMPARED
-    assert any("size 5000" in finding.detail for finding in found.findings)
+    assert found.compared == COMPARED + 4
+    assert len(found.findings) == MAX_FINDINGS

@@ -47,7 +47,8 @@ from exchange.identifiers import MemberId, ServiceId
 from exchange.problems import Code, Problem, Side
 from registry.directory import MAX_PAGE, Directory
 from registry.lifecycle import State
-from registry.registrar import OWN_ROLE, Registrar
+from registry.publish import OWN_ROLE
+from registry.registrar import Registrar
 from registry.roles import Caller, Operation, Right
 from registry.store import Store, SubmissionRow
 from registry.submissions import MAX_SUBMISSION_BYTES, decode, encode
@@ -57,6 +58,8 @@ from serving.clock import Clock
 
 T = TypeVar("T")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_FOLLOW_S = 3.0
+_FOLLOW_AGAIN_S = 5.0
 _FOREVER = "public, max-age=31536000, immutable"
 
 log = structlog.get_logger(__name__)
@@ -71,6 +74,8 @@ class Api:
         self._tree = tree
         self._clock = clock
         self._acting = asyncio.Lock()
+        self._following: asyncio.Task[bool] | None = None
+        self._follow_again = 0.0
 
     def application(self) -> web.Application:
         """The aiohttp application."""
@@ -117,13 +122,34 @@ class Api:
     async def metadata(self, request: web.Request) -> web.StreamResponse:
         """A file of metadata."""
         name = request.rel_url.raw_path.removeprefix("/metadata/")
-        cache = "no-cache" if name == TIMESTAMP else _FOREVER
-        return _file(self._tree.metadata_file(name), cache)
+        path = self._tree.metadata_file(name)
+        # Another process may be ahead: a client that was there must not be told an older state
+        # here. The next root is not waited for: every poll asks for it, and it is seldom there.
+        if name == TIMESTAMP or (_is_missing(path) and not name.endswith(".root.json")):
+            await self._follow()
+        return _file(path, "no-cache" if name == TIMESTAMP else _FOREVER)
 
     async def target(self, request: web.Request) -> web.StreamResponse:
         """A target file."""
-        path = request.rel_url.raw_path.removeprefix("/targets/")
-        return _file(self._tree.target_file(path), _FOREVER)
+        path = self._tree.target_file(request.rel_url.raw_path.removeprefix("/targets/"))
+        if _is_missing(path):
+            await self._follow()
+        return _file(path, _FOREVER)
+
+    async def _follow(self) -> None:
+        """Show what other processes on the database published; if it is away, what is here stays.
+
+        Waits briefly: one question is under way at a time, and after a failure none for a while.
+        """
+        clock = asyncio.get_running_loop().time
+        if not self._store.is_shared or clock() < self._follow_again:
+            return
+        if self._following is None or self._following.done():
+            self._following = asyncio.create_task(self.act(self._registrar.follow))
+        await asyncio.wait({self._following}, timeout=_FOLLOW_S)
+        if self._following.done() and self._following.exception() is None:
+            return
+        self._follow_again = clock() + _FOLLOW_AGAIN_S
 
     async def health(self, request: web.Request) -> web.Response:
         """Whether this registry's word is still good, and until when."""
@@ -423,6 +449,10 @@ def _error(request: web.Request, problem: Problem, trace: str) -> web.Response:
         where=problem.where,
     )
     return _json(_members(problem, trace), problem.status)
+
+
+def _is_missing(path: Path | None) -> bool:
+    return path is not None and not path.is_file()
 
 
 def _file(path: Path | None, cache: str) -> web.StreamResponse:

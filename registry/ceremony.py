@@ -36,7 +36,10 @@ from exchange.registrations import (
     parse_instance,
 )
 from exchange.standing import format_standing
+from registry.directory import Directory
+from registry.following import Shown
 from registry.publish import (
+    OWN_ROLE,
     RootKeys,
     member_role,
     new_root,
@@ -46,7 +49,7 @@ from registry.publish import (
     next_timestamp,
     sign,
 )
-from registry.registrar import OWN_ROLE, OnlineKeys, check_schema
+from registry.registrar import OnlineKeys, check_schema
 from registry.roles import Right
 from registry.settings import SETTINGS_FILE, RegistrySettings
 from registry.signers import key_set, new_signer, read_signer, write_signer
@@ -136,7 +139,7 @@ def open_registry(
             store.publish(publication, at)
             api_key = store.add_api_key(Right.OPERATOR, None, "first operator", at)
             store.record(at, "ceremony", "open", instance.instance, {"root_keys": root.keys})
-        Tree(directory / PUBLIC).export(store)
+        Shown(store, Tree(directory / PUBLIC), Directory()).follow(check=True)
     finally:
         store.close()
     _write_private(directory / OPERATOR_KEY, f"{api_key}\n".encode())

@@ -67,6 +67,10 @@ class Directory:
         record = parse_member(files[member_target(member)], member)
         self._members[member] = _Listed(record, version, files)
 
+    def forget(self, member: MemberId) -> None:
+        """Drop a member that is not delegated to any more."""
+        self._members.pop(member, None)
+
     def member(self, member: MemberId) -> dict[str, Any]:
         """A member's document, with the version of its role and how often its keys changed.
 

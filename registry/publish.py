@@ -46,6 +46,8 @@ from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
 from exchange.registrations import MAX_OPENAPI_BYTES
 
+OWN_ROLE = "targets"
+"""The registry's own role: the top-level targets."""
 MAX_METADATA_BYTES = 5_000_000
 MAX_VERSION = 1 << 53
 MAX_MEMBER_FILES_BYTES = 32 << 20

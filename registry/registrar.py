@@ -5,18 +5,20 @@ It joins the rules (:mod:`registry.lifecycle`, :mod:`registry.submissions`,
 :mod:`registry.service` calls it from a thread, one act at a time. Every method is handed the time.
 
 Invariants:
-- an act and its record in ``acts`` are one transaction; files are exported after it, and again at
-  the next start if a crash came between;
+- an act, what it is judged by and its record in ``acts`` are one transaction, one at a time over
+  all processes on the database; what it published is shown after it (:mod:`registry.following`);
 - what is judged at submission is judged again at approval, against what is published then;
 - the online keys alone can only say *again* what others signed: they hold no say over content.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
@@ -47,6 +49,7 @@ from exchange.registrations import (
 )
 from exchange.trust import schema_id
 from registry.directory import Directory
+from registry.following import Shown
 from registry.lifecycle import Act, Kind
 from registry.once_only import (
     Documents,
@@ -60,6 +63,7 @@ from registry.once_only import (
     told,
 )
 from registry.publish import (
+    OWN_ROLE,
     check_file,
     is_due,
     judge_targets,
@@ -79,8 +83,9 @@ from registry.submissions import (
 )
 from registry.tree import Tree
 
-OWN_ROLE = "targets"
 Roles = dict[str, tuple[int, bytes]]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,17 @@ class Terms:
     once_only: Policy = Policy.WARN
 
 
+def _act(method: Callable[Concatenate[Registrar, P], T]) -> Callable[Concatenate[Registrar, P], T]:
+    """A method that is one act: see :meth:`Registrar.acting`."""
+
+    @wraps(method)
+    def run(registrar: Registrar, /, *args: P.args, **named: P.kwargs) -> T:
+        with registrar.acting():
+            return method(registrar, *args, **named)
+
+    return run
+
+
 class Registrar:
     """The acts of one registry."""
 
@@ -112,20 +128,30 @@ class Registrar:
         self._keys = keys
         self._terms = terms
         self.directory = Directory()
+        self._shown = Shown(store, tree, self.directory)
         self._meter = Meter()
 
     def start(self, at: datetime) -> None:
-        """Export what is published, renew what is due, and read the directory."""
-        self._tree.export(self._store)
+        """Show what is published, and renew what is due."""
+        self._shown.follow(check=True)
         self.renew(at)
-        self.directory.load_own(self._store.files(OWN_ROLE))
-        for member in read_delegations(self._targets(), self._instance().instance):
-            published = self._store.role(role_name(member))
-            if published is not None:
-                self.directory.put(member, published[0], self._store.files(role_name(member)))
+
+    def follow(self) -> bool:
+        """Show what other processes published; tells whether there was anything."""
+        return self._shown.follow()
+
+    @contextmanager
+    def acting(self) -> Iterator[None]:
+        """An act: judged and written in one transaction, against what is published then by
+        whichever process; what it publishes is shown after it."""
+        with self._store.transaction():
+            self.follow()
+            yield
+        self.follow()
 
     # ------------------------------------------------------------------------------- members
 
+    @_act
     def submit(self, body: bytes, caller: Caller, at: datetime) -> SubmissionRow:
         """Take in a submission; publishes it at once when updates need no approval.
 
@@ -152,6 +178,7 @@ class Registrar:
             return self._approve(number, judged, {}, {}, caller, at)
         return self._store.submission(number)
 
+    @_act
     def approve(
         self,
         number: int,
@@ -189,6 +216,7 @@ class Registrar:
             roles, own = self._judge_delegation(judged, targets, files, at)
         return self._approve(number, judged, roles, own, caller, at)
 
+    @_act
     def decline(self, number: int, reason: str, caller: Caller, at: datetime) -> SubmissionRow:
         """Decline a submission.
 
@@ -229,6 +257,7 @@ class Registrar:
 
     # ------------------------------------------------------------------------ the registry's own
 
+    @_act
     def publish_own(
         self, targets: bytes, files: Mapping[str, bytes], caller: Caller, at: datetime
     ) -> int:
@@ -265,11 +294,10 @@ class Registrar:
             self._store.record(
                 at, caller.id, "publish", OWN_ROLE, {"version": new.version, "files": [*changed]}
             )
-            publication = self._publish({OWN_ROLE: (new.version, targets)}, {OWN_ROLE: own}, at)
-        self._tree.write(publication)
-        self.directory.load_own(own)
+            self._publish({OWN_ROLE: (new.version, targets)}, {OWN_ROLE: own}, at)
         return int(new.version)
 
+    @_act
     def renew(self, at: datetime) -> bool:
         """Sign snapshot and timestamp again if less than half of their validity is left."""
         timestamp, snapshot = self._timestamp(), self._snapshot()
@@ -277,13 +305,10 @@ class Registrar:
         is_snapshot_due = is_due(snapshot, at, terms.snapshot_validity)
         if not is_snapshot_due and not is_due(timestamp, at, terms.timestamp_validity):
             return False
-        with self._store.transaction():
-            publication = (
-                self._publish({}, {}, at)
-                if is_snapshot_due
-                else self._stamp({}, {}, snapshot.version, at)
-            )
-        self._tree.write(publication)
+        if is_snapshot_due:
+            self._publish({}, {}, at)
+        else:
+            self._stamp({}, {}, snapshot.version, at)
         return True
 
     def prune(self) -> int:
@@ -323,11 +348,7 @@ class Registrar:
         with self._store.transaction():
             self._store.decide(number, Act.PUBLISH, at, caller.id, "")
             self._record(at, caller, "approve", member, number, judged)
-            publication = self._publish(all_roles, all_files, at)
-        self._tree.write(publication)
-        if own:
-            self.directory.load_own(all_files[OWN_ROLE])
-        self.directory.put(member, judged.role.version, judged.files)
+            self._publish(all_roles, all_files, at)
         return self._store.submission(number)
 
     def _judge(self, submission: Submission, at: datetime) -> Judged:
@@ -406,7 +427,7 @@ class Registrar:
 
     def _publish(
         self, roles: Roles, files: Mapping[str, Mapping[str, bytes]], at: datetime
-    ) -> Publication:
+    ) -> None:
         """Sign a snapshot of the new versions, and a timestamp; within a transaction."""
         snapshot = next_snapshot(
             self._snapshot(),
@@ -414,7 +435,7 @@ class Registrar:
             expires=at + self._terms.snapshot_validity,
         )
         signed = (snapshot.version, sign(snapshot, [self._keys.snapshot]))
-        return self._stamp({**roles, "snapshot": signed}, files, snapshot.version, at)
+        self._stamp({**roles, "snapshot": signed}, files, snapshot.version, at)
 
     def _stamp(
         self,
@@ -422,14 +443,12 @@ class Registrar:
         files: Mapping[str, Mapping[str, bytes]],
         snapshot_version: int,
         at: datetime,
-    ) -> Publication:
+    ) -> None:
         timestamp = next_timestamp(
             self._timestamp(), snapshot_version, expires=at + self._terms.timestamp_validity
         )
         signed = (timestamp.version, sign(timestamp, [self._keys.timestamp]))
-        publication = Publication({**roles, "timestamp": signed}, files)
-        self._store.publish(publication, at)
-        return publication
+        self._store.publish(Publication({**roles, "timestamp": signed}, files), at)
 
     def _record(
         self,

@@ -32,6 +32,7 @@ from serving.runner import Runner
 
 LOCK_FILE = "registry.lock"
 _PRUNE_EVERY = 3600
+_FOLLOW_EVERY_S = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -43,16 +44,16 @@ class RunningRegistry:
     url: str
     registrar: Registrar
     _runner: web.AppRunner
-    _renewing: asyncio.Task[None]
+    _tasks: tuple[asyncio.Task[None], ...]
     _store: Store
     _open: contextlib.ExitStack
 
     async def stop(self) -> None:
         """Stop as the module says; idempotent."""
         await self._runner.cleanup()
-        self._renewing.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._renewing
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(self._store.close)
         self._open.close()
 
@@ -99,14 +100,15 @@ async def start(
         raise
     address = runner.addresses[0]
     renewing = asyncio.create_task(_renew(api, registrar, settings, clock), name="renew")
+    following = asyncio.create_task(_follow(api, registrar, store.is_shared), name="follow")
     url = f"http://{address[0]}:{address[1]}"
     log.info("registry_listens", url=url, directory=str(directory))
-    return RunningRegistry(url, registrar, runner, renewing, store, opened)
+    return RunningRegistry(url, registrar, runner, (renewing, following), store, opened)
 
 
 @contextlib.contextmanager
 def _alone(directory: Path) -> Iterator[None]:
-    """One process at a time: each holds the directory in memory and signs what comes next."""
+    """One process on a folder: each has a tree of its own, also when they share a database."""
     descriptor = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -136,6 +138,20 @@ async def serve(
         await stop.wait()
     finally:
         await running.stop()
+
+
+async def _follow(api: Api, registrar: Registrar, is_shared: bool) -> None:
+    """Show what other processes publish, soon after they did; tried again whatever fails."""
+    is_away = False
+    while is_shared:
+        await asyncio.sleep(_FOLLOW_EVERY_S)
+        try:
+            await api.act(registrar.follow)
+            is_away = False
+        except Exception as error:
+            if not is_away:
+                log.warning("registry_cannot_follow", why=str(error))
+            is_away = True
 
 
 async def _renew(api: Api, registrar: Registrar, settings: RegistrySettings, clock: Clock) -> None:

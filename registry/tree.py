@@ -16,7 +16,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -34,20 +34,17 @@ class Tree:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def export(self, store: Store) -> None:
-        """Bring the whole tree up to the state of the database; idempotent.
-
-        A file that a lost power or a bad disk has damaged is written again.
-        """
-        for version, metadata in store.roots().items():
-            self._put(self._role("root", version), metadata, check=True)
-        self.write(Publication(store.roles(), {"": store.files()}), check=True)
+    def write_roots(self, roots: Mapping[int, bytes], *, check: bool = False) -> None:
+        """Add root metadata, by version; idempotent."""
+        for version, metadata in roots.items():
+            self._put(self._role("root", version), metadata, check=check)
 
     def write(self, publication: Publication, *, check: bool = False) -> None:
         """Add what was published, in the order in which one thing names another; idempotent.
 
         Args:
-            check: whether files that are there already are read and compared.
+            check: whether files that are there already are read and compared: what a lost power
+                or a bad disk has damaged is written again.
         """
         roles = dict(publication.roles)
         timestamp, snapshot = roles.pop("timestamp", None), roles.pop("snapshot", None)

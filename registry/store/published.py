@@ -56,6 +56,7 @@ Index(
     sqlite_where=ROLES.c.until.is_(None),
     postgresql_where=ROLES.c.until.is_(None),
 )
+_IS_PRESENT = ROLES.c.until.is_(None)
 BLOBS = Table(
     "blobs",
     METADATA,
@@ -121,23 +122,26 @@ class Published(Database):
     def role(self, name: str) -> tuple[int, bytes] | None:
         """Version and metadata of a published role."""
         rows = self._rows(
-            select(ROLES.c.version, ROLES.c.metadata).where(
-                ROLES.c.name == name, ROLES.c.until.is_(None)
-            )
+            select(ROLES.c.version, ROLES.c.metadata).where(ROLES.c.name == name, _IS_PRESENT)
         )
         return (rows[0].version, bytes(rows[0].metadata)) if rows else None
 
     def roles(self) -> dict[str, tuple[int, bytes]]:
         """Every published role but the roots."""
         rows = self._rows(
-            select(ROLES.c.name, ROLES.c.version, ROLES.c.metadata).where(ROLES.c.until.is_(None))
+            select(ROLES.c.name, ROLES.c.version, ROLES.c.metadata).where(_IS_PRESENT)
         )
         return {row.name: (row.version, bytes(row.metadata)) for row in rows}
 
     def versions(self) -> dict[str, int]:
         """The version of every published role but the roots."""
-        rows = self._rows(select(ROLES.c.name, ROLES.c.version).where(ROLES.c.until.is_(None)))
+        rows = self._rows(select(ROLES.c.name, ROLES.c.version).where(_IS_PRESENT))
         return {row.name: row.version for row in rows}
+
+    def version(self, name: str) -> int | None:
+        """The version of a published role."""
+        rows = self._rows(select(ROLES.c.version).where(ROLES.c.name == name, _IS_PRESENT))
+        return rows[0].version if rows else None
 
     def files(self, role: str | None = None) -> dict[str, bytes]:
         """The published files by their target path, of one role or of all."""

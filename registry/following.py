@@ -1,0 +1,84 @@
+"""What one process shows of the published state: its tree of files, and its directory.
+
+The database says what is published; a process shows it after each act of its own, and follows what
+other processes on the same database published. Both are one path: whatever has another version
+than what is shown is read and shown.
+
+Invariants:
+- nothing is shown before it is committed;
+- what is shown together was read in one transaction, so a state is shown whole;
+- a process that was killed between the two shows the rest at its next start, as any other
+  process on the database does at once.
+"""
+
+from __future__ import annotations
+
+from tuf.api.metadata import Targets
+
+from exchange.continuity import read_delegations, role_name
+from exchange.identifiers import MemberId
+from exchange.registrations import INSTANCE_TARGET, parse_instance
+from registry.directory import Directory
+from registry.publish import OWN_ROLE, read
+from registry.store import Publication, Store
+from registry.tree import Tree
+
+_ONLINE = ("snapshot", "timestamp")
+
+
+class Shown:
+    """What this process shows: in ``tree`` and in ``directory``."""
+
+    def __init__(self, store: Store, tree: Tree, directory: Directory) -> None:
+        self._store = store
+        self._tree = tree
+        self._directory = directory
+        self._versions: dict[str, int] = {}
+        self._members: dict[str, MemberId] = {}
+
+    def follow(self, *, check: bool = False) -> bool:
+        """Show what is published; tells whether anything was new.
+
+        Args:
+            check: whether files that are in the tree already are read and compared.
+        """
+        # Every publication stamps: one row tells whether there was one.
+        if not check and self._store.version("timestamp") == self._versions.get("timestamp"):
+            return False
+        with self._store.transaction():
+            versions = self._store.versions()
+            changed = [
+                name for name, version in versions.items() if self._versions.get(name) != version
+            ]
+            self._tree.write_roots(self._store.roots(), check=check)
+            if OWN_ROLE in changed:
+                self._show_own(check)
+            for name in changed:
+                if name not in _ONLINE and name != OWN_ROLE:
+                    self._show(name, check)
+            # Last, since they name the rest.
+            online = {name: role for name in _ONLINE if (role := self._store.role(name))}
+            self._tree.write(Publication(online, {}), check=check)
+        self._versions = versions
+        return True
+
+    def _show_own(self, check: bool) -> None:
+        files, role = self._store.files(OWN_ROLE), self._store.role(OWN_ROLE)
+        assert role is not None  # noqa: S101  # a registry has it since it was made
+        self._tree.write(Publication({OWN_ROLE: role}, {OWN_ROLE: files}), check=check)
+        self._directory.load_own(files)
+        instance = parse_instance(files[INSTANCE_TARGET]).instance
+        delegated = read_delegations(read(Targets, role[1], OWN_ROLE), instance)
+        members = {role_name(member): member for member in delegated}
+        for name in self._members.keys() - members.keys():
+            self._directory.forget(self._members[name])
+        self._members = members
+
+    def _show(self, name: str, check: bool) -> None:
+        files, role = self._store.files(name), self._store.role(name)
+        if role is None:
+            return
+        self._tree.write(Publication({name: role}, {name: files}), check=check)
+        member = self._members.get(name)
+        if member is not None:
+            self._directory.put(member, role[0], files)

@@ -6,6 +6,7 @@ import click
 
 from benchmarks.evidence import evidence
 from benchmarks.journal import journal
+from benchmarks.once import once
 from benchmarks.roundtrip import roundtrip
 from benchmarks.search import search
 from benchmarks.transfer import transfer
@@ -23,3 +24,4 @@ bench.add_command(workload)
 bench.add_command(transfer)
 bench.add_command(evidence)
 bench.add_command(search)
+bench.add_command(once)

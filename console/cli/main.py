@@ -38,6 +38,7 @@ COMMANDS = {
     "adapter": ("console.cli.adapter", "adapter", "Wrap a legacy source as a service."),
     "call": ("console.cli.call", "call", "Call a service through your security server."),
     "audit": ("console.cli.audit", "audit", "Search, show, export and verify journals."),
+    "once": ("console.cli.once", "once", "How far the instance asks people once."),
     "witness": ("console.cli.witness", "witness", "Run a witness alone, for an auditor."),
     "archive": ("console.cli.archive", "archive", "Archive a journal, check, restore."),
     "certs": ("console.cli.certs", "certs", "Create, show and renew development certificates."),

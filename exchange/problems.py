@@ -121,6 +121,7 @@ class Code(StrEnum):
     NOT_AUTHORISED = "NotAuthorised"
     NOT_FOUND = "NotFound"
     CONFLICT = "Conflict"
+    BREAKING_CHANGE = "BreakingChange"
     INVALID_DOCUMENT = "InvalidDocument"
     # the journal and its proofs
     INVALID_PROOF = "InvalidProof"
@@ -976,6 +977,18 @@ CATALOGUE: dict[Code, Entry] = {
         (
             "Look at what is there: end what is in the way, or ask for something that fits it.",
             "ກະລຸນາເບິ່ງສິ່ງທີ່ມີຢູ່: ຢຸດສິ່ງທີ່ກີດຂວາງ ຫຼື ຂໍສິ່ງທີ່ສອດຄ່ອງກັນ.",
+        ),
+    ),
+    Code.BREAKING_CHANGE: _entry(
+        409,
+        Blame.CALLER,
+        (
+            "The new version would break those who use the published one.",
+            "ສະບັບໃໝ່ຈະເຮັດໃຫ້ຜູ້ທີ່ໃຊ້ສະບັບທີ່ເຜີຍແຜ່ຢູ່ ໃຊ້ງານບໍ່ໄດ້.",
+        ),
+        (
+            "Change it so that nothing breaks (saphan schema check OLD NEW shows the places), publish it beside the old one, or add the consent of every consumer (saphan schema consent).",
+            "ກະລຸນາແກ້ໄຂໃຫ້ເຂົ້າກັນໄດ້ (saphan schema check OLD NEW ບອກຈຸດ), ເຜີຍແຜ່ຄຽງຄູ່ກັບສະບັບເກົ່າ ຫຼື ເພີ່ມການຍິນຍອມຂອງຜູ້ໃຊ້ບໍລິການທຸກຝ່າຍ (saphan schema consent).",
         ),
     ),
     Code.INVALID_DOCUMENT: _entry(

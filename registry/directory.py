@@ -71,6 +71,11 @@ class Directory:
         """Drop a member that is not delegated to any more."""
         self._members.pop(member, None)
 
+    def records(self) -> Iterator[tuple[MemberRecord, Mapping[str, bytes]]]:
+        """Every member's record, with its published files."""
+        for listed in self._members.values():
+            yield listed.record, listed.files
+
     def member(self, member: MemberId) -> dict[str, Any]:
         """A member's document, with the version of its role and how often its keys changed.
 

@@ -19,6 +19,7 @@ The description is YAML; files are named relative to it::
     services:
       - {id: LA/GOV/MPI/oda-mis/projects, title: {en: …, lo: …}, openapi: projects.json}
     agreements: [agreement.mof-mpi-2026.json]
+    consents: [consent.mof.json]        # of consumers, to a breaking change
 
 A server that keeps its exactly-once book together with other servers of the member says so with
 ``shares: NAME``, the same name at each of them. Of a certificate file the first certificate is
@@ -51,6 +52,7 @@ from exchange.registrations import (
     MAX_OPENAPI_BYTES,
     MEMBER_FILE,
     format_member,
+    is_consent_file,
     member_target,
     openapi_file,
     parse_member,
@@ -209,7 +211,9 @@ def describe_value(value: object, where: str, folder: Path) -> Described:
     """As :func:`describe`, from a decoded description."""
     fields = Node(value, where, "").members(
         frozenset({"member", "name"}),
-        frozenset({"seal_certificates", "servers", "applications", "services", "agreements"}),
+        frozenset(
+            {"seal_certificates", "servers", "applications", "services", "agreements", "consents"}
+        ),
     )
     member = MemberId.parse(fields["member"].text(2048), f"{where}#/member")
     keys: dict[x509.Certificate, PrivateKey] = {}
@@ -232,6 +236,11 @@ def describe_value(value: object, where: str, folder: Path) -> Described:
         document["services"].append(_service(node, folder, files))
     for node in _items(fields.get("agreements")):
         source = folder / node.text(500)
+        files[source.name] = _read(source, f"{where}#{node.pointer}")
+    for node in _items(fields.get("consents")):
+        source = folder / node.text(500)
+        if not is_consent_file(source.name):
+            raise node.refuse("a consent's file is called consent.NAME.json")
         files[source.name] = _read(source, f"{where}#{node.pointer}")
     # Through the registry's own parser: what it would refuse is refused here already.
     record = parse_member(format_document(document), member)

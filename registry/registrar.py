@@ -26,6 +26,7 @@ from securesystemslib.signer import Signer
 from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
 
 from exchange.certificates import refuse_development
+from exchange.consents import open_consent
 from exchange.continuity import (
     KeySet,
     Pin,
@@ -44,11 +45,19 @@ from exchange.registrations import (
     INSTANCE_TARGET,
     MAX_SCHEMA_BYTES,
     InstanceRecord,
+    is_consent_target,
     is_schema_target,
     parse_instance,
 )
-from exchange.trust import schema_id
+from exchange.trust import schema_id, trusted_authorities
 from registry.directory import Directory
+from registry.evolution import (
+    judge_schemas,
+    judge_services,
+    judge_withdrawals,
+    major_of,
+    version_of,
+)
 from registry.following import Shown
 from registry.lifecycle import Act, Kind
 from registry.once_only import (
@@ -276,20 +285,19 @@ class Registrar:
                 where="targets#/signed/delegations",
                 detail="a delegation changes only by approving a submission",
             )
-        if lost := {path for path in _gone(current, new) if not is_schema_target(path)}:
+        if lost := {path for path in _gone(current, new) if not may_go(path)}:
             raise Problem(
                 Code.CONFLICT,
                 where="targets#/signed/targets",
-                detail=f"only schemas may be withdrawn; it lacks {min(lost)}",
+                detail=f"only schemas and consents may be withdrawn; it lacks {min(lost)}",
             )
         changed = _changed_files(current, new, files)
         for path, data in changed.items():
-            self._judge_own_file(path, data)
-        own = {
-            path: data
-            for path, data in (self._store.files(OWN_ROLE) | changed).items()
-            if path in new.targets
-        }
+            self._judge_own_file(path, data, at)
+        published = self._store.files(OWN_ROLE)
+        own = {path: data for path, data in (published | changed).items() if path in new.targets}
+        judge_withdrawals(published.keys() - own.keys(), published, self.directory.records())
+        judge_schemas(changed, published, self.directory.records(), self._instance(), at)
         with self._store.transaction():
             self._store.record(
                 at, caller.id, "publish", OWN_ROLE, {"version": new.version, "files": [*changed]}
@@ -360,6 +368,14 @@ class Registrar:
             root_keys(self._root()),
             at,
         )
+        judge_services(
+            judged.record,
+            judged.files,
+            self._store.files(role_name(submission.member)),
+            self.directory.schemas,
+            self._instance(),
+            at,
+        )
         if self._terms.once_only is Policy.REFUSE:
             services = [
                 (one, judged.files.get(one.openapi_target or "")) for one in judged.record.services
@@ -404,7 +420,7 @@ class Registrar:
             )
         return {OWN_ROLE: (new.version, targets)}, changed
 
-    def _judge_own_file(self, path: str, data: bytes) -> None:
+    def _judge_own_file(self, path: str, data: bytes, at: datetime) -> None:
         if path == INSTANCE_TARGET:
             instance, known = parse_instance(data), self._instance()
             if (instance.instance, instance.environment) != (known.instance, known.environment):
@@ -412,6 +428,8 @@ class Registrar:
             refuse_development(instance.authorities, instance.environment)
         elif is_schema_target(path):
             check_schema(data, path)
+        elif is_consent_target(path):
+            open_consent(data, trusted_authorities(self._instance()), at, path)
         elif path == ELEMENTS_TARGET:
             directory = self.directory
             documents = {
@@ -422,7 +440,9 @@ class Registrar:
             judge_elements(data, directory.elements, documents, directory.schemas)
         else:
             raise invalid(
-                path, "", "only instance.json, elements.json and schemas/ are published this way"
+                path,
+                "",
+                "only instance.json, elements.json, schemas/ and consents/ are published this way",
             )
 
     def _publish(
@@ -501,6 +521,11 @@ class Registrar:
         return parse_instance(self._store.files(OWN_ROLE)[INSTANCE_TARGET])
 
 
+def may_go(path: str) -> bool:
+    """Whether a file of the registry itself may be withdrawn."""
+    return is_schema_target(path) or is_consent_target(path)
+
+
 def check_schema(data: bytes, path: str) -> None:
     """Refuse what is not a JSON Schema (2020-12) with an ``$id``.
 
@@ -508,6 +533,7 @@ def check_schema(data: bytes, path: str) -> None:
         Problem: ``InvalidDocument`` with the place.
     """
     schema_id(data, path)
+    version_of(data, path, major_of(path))
     try:
         Draft202012Validator.check_schema(parse_document(data, MAX_SCHEMA_BYTES, path).value)
     except SchemaError as error:

@@ -25,6 +25,7 @@ COMMANDS = {
     "demo": ("console.cli.demo", "demo", "Build the reference world and play its story."),
     "mediator": ("console.cli.mediator", "mediator", "Run a security server."),
     "registry": ("console.cli.registry", "registry", "Run the registry, register and approve."),
+    "schema": ("console.cli.schema", "schema", "Compare, check and try schemas and services."),
     "agreement": (
         "console.cli.agreement",
         "agreement",

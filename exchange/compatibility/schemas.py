@@ -106,9 +106,11 @@ class Inclusion:
         for at in narrow:
             for keyword in ("anyOf", "oneOf"):
                 parts = of.alternatives(at, keyword) if keyword in at.node else []
-                if parts and not any(id(part.node) in held for part in parts):
-                    cases = [of.conjuncts(*narrow, part) for part in parts]
-                    yield [case for case in cases if case is not None]
+                cases = [of.conjuncts(*narrow, part) for part in parts]
+                possible = [case for case in cases if case is not None]
+                # A case that says no more than the whole would be assumed of itself.
+                if parts and all(held < {id(one.node) for one in case} for case in possible):
+                    yield possible
         kinds = of.types(narrow)
         kinds = kinds - {"integer", "fraction"} | {"number"} if "fraction" in kinds else kinds
         if narrow and len(kinds) > 1:

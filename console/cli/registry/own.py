@@ -21,6 +21,8 @@ from exchange.registrations import (
     INSTANCE_TARGET,
     InstanceRecord,
     format_instance,
+    is_code_list_target,
+    is_consent_file,
     is_schema_target,
     parse_instance,
 )
@@ -47,24 +49,17 @@ def schema_publish(
     api_key: str,
     as_json: bool,
 ) -> None:
-    """Publish shared schemas; FILES are named NAME.MAJOR.json."""
+    """Publish shared schemas (NAME.MAJOR.json), code lists (NAME.json) and consents to a change
+    of a schema (consent.NAME.json)."""
     chosen = packaged_schemas() if packaged else {}
-    for file in files:
-        path = f"schemas/{file.name}"
-        if not is_schema_target(path):
-            raise Problem(
-                Code.INVALID_DOCUMENT,
-                where=str(file),
-                detail="a schema's file is called NAME.MAJOR.json, such as province.1.json",
-            )
-        chosen[path] = file.read_bytes()
+    chosen |= {_target(file): file.read_bytes() for file in files}
     if not chosen:
         raise click.UsageError("name files, or give --packaged")
     result = publish(client_of(url, api_key), chosen, keys)
     tell(
         {**result, "files": sorted(chosen)},
         as_json,
-        f"Published {len(chosen)} schemas in version {result['version']}.",
+        f"Published {len(chosen)} files in version {result['version']}.",
     )
 
 
@@ -114,3 +109,18 @@ def instance_update(
     )
     result = publish(client, {INSTANCE_TARGET: format_instance(record)}, keys)
     tell(result, as_json, f"Published in version {result['version']}.")
+
+
+def _target(file: Path) -> str:
+    """Where a file of the registry's own is published, by its name."""
+    if is_consent_file(file.name):
+        return f"consents/{file.name}"
+    for path in (f"schemas/{file.name}", f"code-lists/{file.name}"):
+        if is_schema_target(path) or is_code_list_target(path):
+            return path
+    raise Problem(
+        Code.INVALID_DOCUMENT,
+        where=str(file),
+        detail="a schema's file is called NAME.MAJOR.json, such as province.1.json, a code list's "
+        "NAME.json, a consent's consent.NAME.json",
+    )

@@ -1,0 +1,6 @@
+"""`saphan schema`: compare versions, consent, find faults, make test data."""
+
+from console.cli.schema import check, consent
+from console.cli.schema.group import schema
+
+__all__ = ["check", "consent", "schema"]

@@ -1,0 +1,270 @@
+"""Rules of change: what may be published without asking, and what takes everybody's consent."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from exchange.agreements import seal_agreement
+from exchange.consents import open_consent, seal_consent
+from exchange.identifiers import MemberId
+from exchange.keys import signing_key
+from exchange.problems import Code, Problem
+from exchange.registrations import ServiceId, openapi_file
+from registry.operator import sign_files
+from tests.registry.simulator import (
+    KEYS,
+    MOF,
+    MPI,
+    NOW,
+    authority,
+    member_record,
+    openapi_document,
+    seal_certificate,
+)
+from tests.registry.test_registrar import OPERATOR, Office
+
+SERVICE = "LA/GOV/MPI/oda-mis/projects"
+FILE = openapi_file(ServiceId.parse(SERVICE))
+PATH = f"{MPI}/{FILE}"
+PROVINCE = "https://schemas.saphan.la/province/1"
+AGREEMENT = {
+    "id": "mof-mpi-2026",
+    "version": 1,
+    "title": {"en": "Budget", "lo": "ງົບປະມານ"},
+    "provider": str(MPI),
+    "consumer": "LA/GOV/MOF/budget",
+    "grants": [
+        {
+            "service": SERVICE,
+            "endpoints": [{"method": "GET", "path": "/projects"}],
+            "fields": ["*"],
+        }
+    ],
+    "purposes": [],
+    "quota": {"per_day": None, "per_second": None},
+    "valid_from": "2026-01-01T00:00:00Z",
+    "valid_until": "2027-01-01T00:00:00Z",
+    "retention": "bodies",
+    "contacts": [],
+}
+
+
+def signed(member: MemberId) -> tuple[Any, Any]:
+    """A member's seal key and certificate."""
+    certificate = seal_certificate(member)
+    return signing_key(KEYS[certificate], certificate), certificate
+
+
+def agreement() -> bytes:
+    """An agreement between MPI and MOF over the service, sealed by both."""
+    return seal_agreement(seal_agreement(orjson.dumps(AGREEMENT), *signed(MPI)), *signed(MOF))
+
+
+def consent(after: bytes, before: bytes, of: str = SERVICE, member: MemberId = MOF) -> bytes:
+    return seal_consent(of, before, after, *signed(member))
+
+
+def document(**changes: Any) -> bytes:
+    value = json.loads(openapi_document())
+    value["paths"]["/projects"]["get"].update(changes)
+    return orjson.dumps(value)
+
+
+OLD = document()
+BREAKING = document(
+    parameters=[{"name": "year", "in": "query", "required": True, "schema": {"type": "integer"}}]
+)
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    """MPI is registered, its service is used by MOF under an agreement."""
+    office = Office(tmp_path)
+    office.approve(office.submit(files={FILE: OLD, "agreement.mof.json": agreement()}))
+    yield office
+    office.store.close()
+
+
+def submit(office: Office, **files: bytes) -> Problem | None:
+    try:
+        office.submit(
+            files={FILE: BREAKING, "agreement.mof.json": agreement()}
+            | {name.replace("_", "."): data for name, data in files.items()}
+        )
+    except Problem as problem:
+        return problem
+    return None
+
+
+def test_a_breaking_change_of_a_service_is_refused(office: Office) -> None:
+    """It is refused with every place and reason, and with the consumers who have not consented."""
+    problem = submit(office)
+    assert problem is not None
+    assert problem.code is Code.BREAKING_CHANGE
+    assert problem.where == f"{PATH}#/paths/~1projects/get/parameters/0"
+    assert problem.facts["missing"] == ["LA/GOV/MOF"]
+    assert "a parameter is required (year)" in str(problem.facts["breaks"])
+    assert "ຕ້ອງມີພາຣາມິເຕີນີ້ (year)" in str(problem.facts["breaks_lo"])
+
+
+def test_a_compatible_change_is_published(office: Office) -> None:
+    """What breaks nobody needs nobody's consent."""
+    wider = document(parameters=[{"name": "year", "in": "query", "schema": {"type": "integer"}}])
+    office.approve(office.submit(files={FILE: wider, "agreement.mof.json": agreement()}))
+    assert office.registrar.directory.openapi(ServiceId.parse(SERVICE)) == wider
+
+
+def test_with_every_consumers_consent_it_is_published(office: Office) -> None:
+    """A consent to just this step lets the change through."""
+    assert submit(office, consent_mof_json=consent(BREAKING, OLD)) is None
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        consent(document(summary="other"), OLD),
+        consent(BREAKING, document(summary="other")),
+        consent(BREAKING, OLD, of=f"{SERVICE}-2"),
+        consent(BREAKING, OLD, member=MPI),
+        consent(BREAKING, OLD).replace(b'"signature":"', b'"signature":"AA'),
+        b'{"signatures":[]}',
+    ],
+    ids=["other new", "other old", "other service", "other member", "broken seal", "no consent"],
+)
+def test_no_other_consent_counts(office: Office, given: bytes) -> None:
+    """A consent is good for one step of one document, with the consumer's own seal."""
+    problem = submit(office, consent_mof_json=given)
+    assert problem is not None
+    assert problem.code is Code.BREAKING_CHANGE
+
+
+def test_who_drops_the_agreement_still_needs_the_consent(office: Office) -> None:
+    """Agreements that were published count, so leaving one out frees nobody."""
+    with pytest.raises(Problem) as caught:
+        office.submit(files={FILE: BREAKING})
+    assert caught.value.code is Code.BREAKING_CHANGE
+
+
+def test_an_agreement_that_has_ended_asks_for_nothing(tmp_path: Path) -> None:
+    """Only consumers under agreement are asked."""
+    office = Office(tmp_path)
+    office.approve(office.submit(files={FILE: OLD}))
+    assert office.submit(files={FILE: BREAKING}) > 0
+    office.store.close()
+
+
+def test_an_operation_whose_end_was_announced_may_go(tmp_path: Path) -> None:
+    """After the announced day an operation is taken away without asking; before it, not."""
+    for until, refused in (("2026-03-01", False), ("2026-04-01", True)):
+        office = Office(tmp_path / until)
+        mark = {
+            "since": "2025-01-01",
+            "until": until,
+            "reason": {"en": "Replaced", "lo": "ຖືກແທນແລ້ວ"},
+        }
+        old = json.loads(document(**{"x-saphan-deprecated": mark}))
+        old["paths"]["/more"] = {"get": {"responses": {"200": {"description": ""}}}}
+        new = copy.deepcopy(old)
+        del new["paths"]["/projects"]
+        files = {"agreement.mof.json": agreement()}
+        office.approve(office.submit(files={FILE: orjson.dumps(old), **files}))
+        if refused:
+            with pytest.raises(Problem):
+                office.submit(files={FILE: orjson.dumps(new), **files})
+        else:
+            assert office.submit(files={FILE: orjson.dumps(new), **files})
+        office.store.close()
+
+
+# -- shared schemas ------------------------------------------------------------------------------
+
+
+def province(version: str, **members: Any) -> bytes:
+    return orjson.dumps({"$id": PROVINCE, "x-saphan-version": version, **members})
+
+
+def publish(office: Office, **files: bytes) -> None:
+    paths = {name.replace("__", "/").replace("_", "."): data for name, data in files.items()}
+    signed_own = sign_files(office.own(), paths, office.targets_signers, NOW)
+    office.registrar.publish_own(signed_own.targets, signed_own.files, OPERATOR, NOW)
+
+
+def refusal(office: Office, **files: bytes) -> Problem:
+    with pytest.raises(Problem) as caught:
+        publish(office, **files)
+    return caught.value
+
+
+def test_a_schema_under_the_same_major_stays_compatible(office: Office) -> None:
+    """A schema that nobody uses may change; one that a service uses may change compatibly, and
+    otherwise with the consent of the provider and of its consumers."""
+    answer = {"200": {"content": {"application/json": {"schema": {"$ref": PROVINCE}}}}}
+    first = province("1.0.0", maxLength=9)
+    publish(office, schemas__province_1_json=first)
+    second = province("1.1.0", maxLength=8)
+    publish(office, schemas__province_1_json=second)
+    office.approve(
+        office.submit(
+            files={
+                FILE: document(responses=answer),
+                "agreement.mof.json": agreement(),
+                "consent.mof.json": consent(document(responses=answer), OLD),
+            }
+        )
+    )
+    third = province("1.2.0", maxLength=7)
+    problem = refusal(office, schemas__province_1_json=third)
+    assert problem.code is Code.BREAKING_CHANGE
+    assert problem.where == "schemas/province.1.json#/maxLength"
+    assert problem.facts["missing"] == ["LA/GOV/MOF", "LA/GOV/MPI"]
+    publish(
+        office,
+        schemas__province_1_json=third,
+        consents__mof_json=consent(third, second, PROVINCE),
+        consents__mpi_json=consent(third, second, PROVINCE, MPI),
+    )
+    assert office.registrar.directory.schemas[PROVINCE] == third
+
+
+def test_a_changed_schema_has_a_higher_version(office: Office) -> None:
+    """Its content and its version change together, within the major of its file."""
+    publish(office, schemas__province_1_json=province("1.0.0"))
+    assert refusal(office, schemas__province_1_json=province("1.0.0", title="x")).where == (
+        "schemas/province.1.json#/x-saphan-version"
+    )
+    assert refusal(office, schemas__province_1_json=province("2.0.0")).code is Code.INVALID_DOCUMENT
+    publish(office, schemas__province_1_json=province("1.0.1", title="x"))
+
+
+def test_a_schema_that_is_used_stays(office: Office) -> None:
+    """A shared schema is withdrawn only when nothing refers to it."""
+    publish(office, schemas__province_1_json=province("1.0.0"))
+    other = {"$id": "https://schemas.saphan.la/a/1", "$ref": PROVINCE}
+    publish(office, schemas__a_1_json=orjson.dumps(other))
+    from tuf.api.metadata import Targets
+
+    from registry.publish import next_targets, read, sign
+
+    current = read(Targets, office.registrar.targets_bytes(), "targets")
+    without = next_targets(current, "LA", expires=NOW + timedelta(days=30))
+    del without.targets["schemas/province.1.json"]
+    with pytest.raises(Problem) as caught:
+        office.registrar.publish_own(sign(without, office.targets_signers), {}, OPERATOR, NOW)
+    assert caught.value.code is Code.CONFLICT
+
+
+def test_a_consent_names_its_step() -> None:
+    """What was sealed comes back, and only under a trusted seal."""
+    found = open_consent(consent(BREAKING, OLD), authority().authorities, NOW)
+    assert (found.consumer, found.of) == (MOF, SERVICE)
+    with pytest.raises(Problem):
+        open_consent(consent(BREAKING, OLD), authority(name="two").authorities, NOW)
+    assert member_record(MPI).services

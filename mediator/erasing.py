@@ -1,8 +1,9 @@
 """Erasing: by record, message, subject or month on order; by the end of retention by itself.
 
-The order of one erasure: what is named is found; an entry that says so is durable for each key;
-the keys forget; the exactly-once book forgets the answers. A crash, or a disk that fails, between
-entry and keys is made good at the next start, and every hour (:meth:`Eraser.watch`).
+The order of one erasure: what is named is found; the answers meant are noted
+(:mod:`mediator.erasing_answers`); an entry that says so is durable for each key; the keys forget;
+the exactly-once book forgets the answers. A crash, a disk that fails or a database that is down
+between entry and the rest is made good at the next start, and every hour (:meth:`Eraser.watch`).
 
 Ordering needs a legal ground. It stands in the entry in clear, for ever, and must name no person;
 who ordered it, and under which reference, is in the entry's sealed part.
@@ -23,6 +24,7 @@ from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
 from exchange.sealed_parts import Head, SealedPart
 from exchange.subjects import normal_subject
+from mediator.erasing_answers import Waiting, WaitingAnswers
 from mediator.journal.erasures import Erasure, Erasures, carry_out
 from mediator.journal.index import Query
 from mediator.journal.intake import logging_failed
@@ -130,6 +132,7 @@ class Eraser:
         self._longest_days = longest_days
         self._once = once
         self._database = database
+        self._waiting = WaitingAnswers(journal.directory)
         self._busy = asyncio.Lock()
         self._pending: list[Erasure] = []  # recorded, and not carried out yet
 
@@ -147,10 +150,11 @@ class Eraser:
         """
         async with self._busy:
             found = await asyncio.to_thread(self._find, order)
+            waiting = await self._note_answers(found)
             reference = {"by": order.by, "reference": order.reference}
             indexes = await self._record(found, order.ground, reference)
             await self._carry_out()
-            answers = await self._forget_answers(found)
+            answers = await self._forget_answers(waiting)
         return {
             "records": found.count,
             "keys": [str(name) for name in found.whole],
@@ -257,12 +261,26 @@ class Eraser:
             raise logging_failed(error, self._keyring.directory) from error
         pending.clear()
 
-    async def _forget_answers(self, found: _Found) -> str:
+    async def _note_answers(self, found: _Found) -> list[Waiting]:
+        if self._once is None or not (found.answers or found.whole):
+            return []
+        claims = None if found.whole else found.answers
+        try:
+            return [await asyncio.to_thread(self._waiting.add, self._journal.size, claims)]
+        except OSError as error:
+            raise logging_failed(error, self._journal.directory) from error
+
+    async def _forget_answers(self, waiting: Sequence[Waiting]) -> str:
+        """Have the book forget what waits; what it cannot now, it does as soon as it can, or the
+        next round of :meth:`watch` does."""
         once = self._once
-        if once is None or not (found.answers or found.whole):
+        if once is None or not waiting:
             return "none"
-        forgotten = await once.erase(None if found.whole else found.answers)
-        return "erased" if forgotten else "waiting for the exactly-once book's database"
+        for one in waiting:
+            if not await once.erase(one.keys):
+                return "waiting for the exactly-once book's database"
+            await asyncio.to_thread(self._waiting.remove, [one])
+        return "erased"
 
     # --- at the start, and every hour --------------------------------------------------------
 
@@ -283,14 +301,25 @@ class Eraser:
         """One round of :meth:`watch`; what fails is said in :attr:`problem` and tried again."""
         try:
             async with self._busy:
-                await self._finish()
+                erased = await self._finish()
+                await self._finish_answers(erased)
                 await self._end_retentions()
             self.problem = None
         except (OSError, Problem) as failure:
             self.problem = f"{failure}"
             log.error("not_erased", why=self.problem)
 
-    async def _finish(self) -> None:
+    async def _finish_answers(self, erased: int) -> None:
+        """Erase the answers that waited; ``erased`` is the newest entry of an erasure."""
+        waiting = await asyncio.to_thread(self._waiting.read)
+        told = [one for one in waiting if one.size <= erased]
+        if len(told) < len(waiting):  # no entry tells of these
+            dropped = [one for one in waiting if one not in told]
+            await asyncio.to_thread(self._waiting.remove, dropped)
+        await self._forget_answers(told)
+
+    async def _finish(self) -> int:
+        """Carry out what the log tells; the index of the newest erasure, -1 when there is none."""
         journal, size = self._journal, self._journal.published_size
         known = await asyncio.to_thread(Erasures.read, journal.directory)
         scanned = known.scanned
@@ -301,6 +330,7 @@ class Eraser:
             log.warning("erased_key_was_back", key=key, remedy="an old copy of a key file was here")
             await self._say_returned(key)
         await asyncio.to_thread(known.write, journal.directory)
+        return max(known.entries, default=-1)
 
     async def _say_returned(self, key: str) -> None:
         await self._journal.record(
@@ -330,12 +360,13 @@ class Eraser:
         if not due and not index_keys:
             return
         found = _Found(whole=due)
+        waiting = await self._note_answers(found)
         said = {"by": "this server"}
         indexes = await self._record(found, ENDED, said)
         for name in index_keys:
             indexes.append(await self._entry(Erased(str(name), ENDED, before=0), said))
         await self._carry_out()
-        await self._forget_answers(found)
+        await self._forget_answers(waiting)
         log.info("retention_ended", keys=len(due) + len(index_keys), entries=indexes)
 
     def _longest(self, index_key: IndexName, names: Iterable[KeyName]) -> int:

@@ -205,6 +205,7 @@ def _keep(world: World, teller: _Teller, stop: _Stop) -> None:
         f"Running until Ctrl-C · ກົດ Ctrl-C ເພື່ອຢຸດ. Where everything is: {path}",
         f"Next: curl {headers} '{url}{example['path']}'",
         f"      {_saphan()} audit search {shlex.quote(f'{world.directory}/servers')}",
+        f"      {_asking(world)}",
     )
     stop.wait()
     teller.say("Stopping · ກຳລັງຢຸດ")
@@ -214,6 +215,18 @@ def _keep(world: World, teller: _Teller, stop: _Stop) -> None:
     verified = evidence.verify_all(world, known)
     teller.say(f"Every process has ended; {len(verified)} journals verified in {world.directory}.")
     teller.say(f"Next: {_again(world.directory)} starts it again, where it was.")
+
+
+def _asking(world: World) -> str:
+    """How the auditor of the story asks over the network; who names a person adds --subject."""
+    application = world.applications[laos.INSPECTION]
+    words = [_saphan(), "audit", "ask"]
+    for member in (laos.MOF, laos.MPI):
+        words += ["--mandate", f"{world.server_of(member).agreements}"]
+    words += ["--via", world.servers[laos.DGC_SERVER].url("https"), "--ca", f"{world.authorities}"]
+    words += ["--cert", application["certificate"], "--key", application["key"]]
+    words += ["--registry", world.registry_url, "--root", f"{world.anchor}"]
+    return shlex.join(words)
 
 
 def _next_steps(directory: Path | None) -> tuple[str, ...]:

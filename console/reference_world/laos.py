@@ -15,7 +15,7 @@ from adapters.mapping_file import load_mapping
 from adapters.openapi import document
 from console.reference_world import MAPPINGS, data
 from console.reference_world.plans import ApplicationPlan, MemberPlan, ServerPlan, ServicePlan
-from exchange.auditing import JOURNAL, auditing_service
+from exchange.auditing import JOURNAL, USAGE, auditing_service
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.problems import Text
 from schemas import load_all
@@ -210,12 +210,15 @@ def agreements(now: datetime) -> tuple[dict[str, Any], ...]:
 
 
 def mandates(now: datetime) -> tuple[dict[str, Any], ...]:
-    """What SIA may see: the exchanges of MOF and MPI, from this year on, without their content."""
+    """What SIA may see: the exchanges of MOF and MPI, from this year on, and about whom."""
     return tuple(_mandate(member, now) for member in (MOF, MPI))
 
 
 def _mandate(member: MemberId, now: datetime) -> dict[str, Any]:
-    paths = ("/checkpoint", "/entries", "/entries/{index}", "/entries/{index}/proof")
+    paths = (
+        *("/checkpoint", "/entries", "/entries/{index}", "/entries/{index}/proof"),
+        *("/evidence/{index}", "/hidings", "/completeness"),
+    )
     return {
         "id": f"sia-{member.member_code.lower()}-{now.year}",
         "version": 1,
@@ -226,11 +229,16 @@ def _mandate(member: MemberId, now: datetime) -> dict[str, Any]:
         },
         "provider": str(member),
         "consumer": str(INSPECTION),
-        "grants": [_grant(auditing_service(member, JOURNAL), paths, ("*",))],
+        "grants": [
+            _grant(auditing_service(member, JOURNAL), paths, ("*",)),
+            _grant(auditing_service(member, USAGE), ("/",), ("*",)),
+        ],
         "mandate": {
             "legal_basis": {"en": "Law on State Inspection", "lo": "ກົດໝາຍ ວ່າດ້ວຍການກວດກາລັດ"},
             "period": {"from": f"{now.year}-01-01T00:00:00Z"},
-            "fields": ["*"],
+            "fields": ["*", "content"],
+            "subjects": True,
+            "hidden": True,
         },
         "valid_from": f"{now.year}-01-01T00:00:00Z",
         "valid_until": f"{now.year + 2}-01-01T00:00:00Z",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,15 +19,24 @@ from exchange.entries import Entry, parse_entry
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
 from mediator.erasing import Eraser, Order
+from mediator.erasing_answers import FILE as ANSWERS
+from mediator.erasing_answers import WaitingAnswers
 from mediator.journal.erasures import FILE
 from mediator.journal.keyring import DEFAULT_DAYS, KeyRing
 from mediator.journal.log import Journal
 from mediator.journal.reader import JournalReader
 from mediator.journal.verify import verify
+from mediator.once.book import OnceBook
+from mediator.once.settings import OnceSettings
+from mediator.once.sqlite import FILE as BOOK
+from mediator.once.sqlite import SqliteEngine
+from mediator.once.vault import Answer, Vault
+from mediator.once.writer import Claim
 from serving.clock import SystemClock
-from tests.journal.world import MPI, START, FailingFiles, entry, journal_in, part, until
+from tests.journal.world import CLIENT, MPI, START, FailingFiles, entry, journal_in, part, until
 
 MOF = MemberId.parse("LA/GOV/MOF")
+VAULT = Vault(b"k" * 32)
 WHY = {"ground": "Law on Electronic Data Protection, article 17", "by": "the registrar"}
 
 
@@ -268,3 +278,64 @@ async def test_the_end_of_retention_erases_by_itself(tmp_path: Path) -> None:
         size = here.journal.size
         await here.eraser.tend()
         assert here.journal.size == size
+
+
+@contextlib.asynccontextmanager
+async def book_in(directory: Path, run: str) -> AsyncIterator[OnceBook]:
+    """A run of the exactly-once book, which waits for its database for a moment only."""
+    engine = SqliteEngine(directory / BOOK, run)
+    settings = OnceSettings(claim_s=0.2)
+    book = OnceBook(engine, VAULT, settings, SystemClock(), lambda left: {})
+    try:
+        yield book
+    finally:
+        await book.close()
+
+
+def answers(path: Path) -> int:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        ((number,),) = connection.execute(
+            "SELECT COUNT(*) FROM claims WHERE answer IS NOT NULL"
+        ).fetchall()
+    return int(number)
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_answers_that_could_not_be_erased_are_after_a_restart(
+    tmp_path: Path, told: bool
+) -> None:
+    """The database of the exactly-once book is down when the order is carried out, and the server
+    is stopped before it is back. Without an entry of the erasure nothing is erased."""
+    log, path = tmp_path / "journal", tmp_path / BOOK
+    async with place(log) as here, book_in(tmp_path, "one") as book:
+        claim = await book.claim(VAULT.key(CLIENT, MPI, "LA-1"), b"print", "nonce", 30.0)
+        assert isinstance(claim, Claim)
+        book.done(claim, Answer(200, (), b"about somebody", None))
+        await until(lambda: not book.waiting)
+        assert answers(path) == 1
+        await here.published()
+        if told:
+            with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+                other.execute("BEGIN IMMEDIATE")
+                here.eraser._once = book
+                report = await here.erase(message="LA-1")
+                assert report["answers"] == "waiting for the exactly-once book's database"
+                await book.close()  # it could not be written: this run forgets it
+        else:
+            WaitingAnswers(log).add(here.journal.size, None)
+    assert answers(path) == 1
+    async with place(log) as here, book_in(tmp_path, "two") as book:
+        here.eraser._once = book
+        await here.eraser.tend()
+        assert here.eraser.report() == {"ok": True}
+    assert answers(path) == (0 if told else 1)
+    assert not (log / ANSWERS).exists()
+
+
+async def test_a_list_of_answers_that_is_damaged_is_said(tmp_path: Path) -> None:
+    """Nobody knows what was to be erased: that must not be passed over."""
+    async with place(tmp_path) as here:
+        await here.published()
+        (tmp_path / ANSWERS).write_bytes(b"[{")
+        await here.eraser.tend()
+        assert ANSWERS in here.eraser.report()["problem"]

@@ -280,6 +280,11 @@ def _completeness(one: Complete) -> str:
     """What a server proved, for people."""
     if one.proven is None:
         return f"{one.server}: completeness not proven: {one.problem}"
+    if not one.proven.rest:
+        return (
+            f"{one.server}: its log has committed to no entries yet, so that nothing is proven of "
+            "what was left out; it does so once a month, for the months before"
+        )
     known = f"{one.server}: {len(one.proven.indexes)} entries about the subject in the log's "
     known += f"commitments, which are of entries before {one.proven.rest} of {one.proven.end}"
     if one.left_out:

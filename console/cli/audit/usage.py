@@ -73,7 +73,7 @@ def usage(
         print_json({"uses": [_row(one, names) for one in found], "asked": asked_rows(said)})
     else:
         for one in found:
-            click.echo(_line(one, names))
+            click.echo(plain(f"{_line(one, names)}  {one.server} {one.hit.index}"))
         if not found:
             click.echo("No use is told.")
         print_asked(said)
@@ -118,4 +118,4 @@ def _line(found: Found, names: Names) -> str:
     parts += [str(use.get("outcome"))]
     parts += [f"hidden by order {use['hidden_by']}"] if "hidden_by" in use else []
     parts += [f"told from {use['told_from']}"] if "told_from" in use else []
-    return plain("  ".join(parts))
+    return "  ".join(parts)

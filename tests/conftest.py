@@ -3,6 +3,7 @@ hypothesis runs."""
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Folders with long files come first, in random order as before: whoever runs files side by
     side (``--no-loadscope-reorder``) has short ones left when one worker is done before others."""
     items.sort(key=lambda item: item.path.relative_to(_HERE).parts[0] not in _LONG)
+
+
+def pytest_collection_finish() -> None:
+    """What was loaded and collected stays to the end: the collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -205,7 +205,7 @@ SCHEMAS = st.recursive(scalar_schemas(), joined, max_leaves=6)
 
 
 @given(schema=SCHEMAS, tries=st.lists(JSON, min_size=3, max_size=6))
-@settings(QUICK, max_examples=250)
+@settings(QUICK, max_examples=120)
 def test_any_schema_gets_one_verdict(schema: Any, tries: list[Any]) -> None:
     """Every keyword that is passed on means the same to both engines."""
     ours, theirs = engine(schema), reference(schema)

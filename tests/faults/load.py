@@ -15,7 +15,8 @@ from exchange.identifiers import ServiceId
 from tests.world import small
 
 CONNECTIONS = 16
-BACKOFF_S = 0.02
+BACKOFF_S = 0.1
+"""After a refusal: a server that starts meanwhile has a processor."""
 TIMEOUT_S = 30.0
 _prefixes = itertools.count(1)
 

@@ -30,6 +30,8 @@ SEED = 20261122
 KILLS = 8
 APPLICATIONS = 8
 PATIENCE_S = 60.0
+REPEAT_S = 0.1
+"""Until an application asks again: a server that starts meanwhile has a processor."""
 # After these, nothing can be learnt by asking again.
 FINAL = {Code.OUTCOME_UNKNOWN, Code.BACKEND_TIMEOUT, Code.BACKEND_NONSENSE}
 
@@ -85,7 +87,7 @@ class Insistent:
             if answer is not None and (answer.status == 201 or answer.code in FINAL):
                 return answer
             self.repeats += 1
-            time.sleep(0.02)
+            time.sleep(REPEAT_S)
         return None
 
     def await_more(self, more: int) -> None:

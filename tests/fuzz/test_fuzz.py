@@ -19,7 +19,7 @@ from tests.fuzz.reference import requests_in
 from tests.fuzz.targets import CORPUS, STREAMS, TARGETS, keep, replay, replay_value
 
 FILES = sorted(path for path in CORPUS.glob("*/*") if path.is_file())
-CI = settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+CI = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -234,7 +234,7 @@ def test_postgresql_does_what_a_dictionary_does(postgresql_url: str) -> None:
 
     run_state_machine_as_test(
         machine(2, lambda server, run: PostgreSqlEngine(url, f"s{server}", f"r{run}"), empty),
-        settings=settings(max_examples=30, stateful_step_count=30),
+        settings=settings(max_examples=15, stateful_step_count=30),
     )
 
 

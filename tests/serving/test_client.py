@@ -80,6 +80,7 @@ def in_both_loops(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
             assert asyncio.all_tasks() == {asyncio.current_task()}
 
         gc.collect()  # what tests before this one left is not of this one
+        gc.freeze()  # what they keep is not looked at each time
         before = sockets()
         with asyncio.Runner(loop_factory=new_loop) as runner:
             runner.run(limited())

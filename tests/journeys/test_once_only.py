@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from html.parser import HTMLParser
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -19,6 +21,7 @@ from mediator.journal.keyring import KeyRing
 from mediator.journal.reader import JournalReader
 from mediator.own_keys import origin_of
 from tests.world import sources
+from tests.world.portal import Portal, running
 from tests.world.small import Answer, exchange, wait_published
 from tests.world.sources import ADDRESSES, CERTIFICATES, NID, OFFICE, PERSONS, SourceWorld
 
@@ -291,3 +294,48 @@ def test_sources_are_asked_at_the_same_time(world: SourceWorld) -> None:
         world.sources.released.set()
         asking.join(20)
     assert len(values(found[0])) == 3
+
+
+class Form(HTMLParser):
+    """The form of a page: where it goes, and its choices as they are when nothing is touched."""
+
+    def __init__(self, page: bytes) -> None:
+        super().__init__()
+        self.action = ""
+        self.fields: dict[str, str] = {}
+        self.feed(page.decode())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag == "form":
+            self.action = given["action"] or ""
+        elif tag == "input" and given.get("type") != "radio":
+            self.fields[given["name"] or ""] = ""
+        elif tag == "input" and "checked" in given:
+            self.fields[given["name"] or ""] = given["value"] or ""
+
+    def send(self, url: str, **changes: str) -> bytes:
+        """Fill in and send, as a browser does."""
+        body = urlencode(self.fields | changes).encode()
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        return exchange(url, "POST", self.action, headers, body).body
+
+
+def test_a_person_declines_on_the_pages_of_a_portal(world: SourceWorld) -> None:
+    """The page shows what offices hold and, in Lao, what one could not give; the clerk gets what
+    was not declined."""
+    world.sources.script["certificates"] = "two"
+    portal = Portal(world.url, str(sources.PORTAL), sources.PURPOSE)
+    with running(portal) as url:
+        shown = Form(exchange(url, "GET", "/", {}).body).send(url, nid="ZQ7715500042")
+        assert "ສົມສີ" in shown.decode()
+        assert "<p class=Ambiguous>school.certificate: ແຫຼ່ງຂໍ້ມູນມີຫຼາຍບັນທຶກ" in shown.decode()
+        form = Form(shown)
+        assert form.fields == dict.fromkeys(
+            ("person.name", "person.birth-date", "person.village"), "accept"
+        )
+        last = form.send(url, **{"person.village": "decline"})
+    assert "<p class=Declined>person.village" in last.decode()
+    assert list(portal.passed_on.values()) == [
+        {"person.name": "ສົມສີ", "person.birth-date": "2008-04-13"}
+    ]

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+from cryptography import x509
 
 from console.cli.agreement.files import FILE, MAX_FILE_BYTES, authorities, moment, read
 from console.cli.agreement.mandate import mandate_lines
@@ -22,10 +23,22 @@ from exchange.agreements import (
 @FILE
 @click.option("--ca", type=click.Path(exists=True, path_type=Path), help="Verify the seals too.")
 @click.option("--json", "as_json", is_flag=True, help="Print the document as JSON.")
-def show(file: Path, ca: Path | None, as_json: bool) -> None:
+@click.option("--html", is_flag=True, help="Print a page for officials to read, print and sign.")
+@click.option("--text", is_flag=True, help="Print the same as text.")
+@click.option(
+    "--language",
+    type=click.Choice(["en", "lo", "both"]),
+    default="both",
+    show_default=True,
+    help="Of --html and --text.",
+)
+def show(file: Path, ca: Path | None, as_json: bool, html: bool, text: bool, language: str) -> None:
     """Show an agreement, sealed or not."""
+    if as_json + html + text > 1:
+        raise click.UsageError("choose one of --json, --html and --text")
     document = read(file)
     sealed_by = 0
+    seals: tuple[x509.Certificate, ...] = ()
     if b'"signatures"' in document[:MAX_FILE_BYTES]:
         found, seals = read_agreement(document)
         sealed_by = len(seals)
@@ -36,8 +49,24 @@ def show(file: Path, ca: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(format_agreement(found).decode())
         return
+    if html or text:
+        _render(found, seals, language, html)
+        return
     _print(found)
     click.echo(f"seals: {sealed_by}" + (", verified" if ca is not None and sealed_by else ""))
+
+
+def _render(
+    found: Agreement, seals: tuple[x509.Certificate, ...], language: str, html: bool
+) -> None:
+    # Here, since templates are not needed for anything else that this command does.
+    from console.agreements.rendering import Language, page, plain_text
+
+    if html:
+        click.echo(page(found, Language(language), seals))
+        return
+    for line in plain_text(found, Language(language)):
+        click.echo(line)
 
 
 def _print(found: Agreement) -> None:

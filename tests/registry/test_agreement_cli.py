@@ -174,3 +174,51 @@ def test_a_mandate_is_sealed_and_pinned_like_an_agreement(office: Office) -> Non
     assert "Law on State Inspection" in shown
     assert "before 2027-01-01T00:00:00Z" in shown
     assert "about persons: yes" in shown
+
+
+def test_one_text_for_many_consumers(office: Office) -> None:
+    """Each has an agreement of its own; sealed and pinned together, or none of them."""
+    pattern, listed = office.draft("MOF", "--id", "offices"), office.folder / "consumers"
+    listed.write_text("# offices\nLA/GOV/MOF/budget\nLA/GOV/MOH/reports\n\nLA/GOV/MOF/budget\n")
+    drafts, sealed = office.folder / "drafts", office.folder / "sealed"
+    made = office.run("group", str(pattern), "--consumers", str(listed), "-o", str(drafts))
+    assert made.exit_code == 0, made.output
+    files = sorted(drafts.iterdir())
+    assert [file.name for file in files] == ["offices-mof-budget.json", "offices-moh-reports.json"]
+    texts = [json.loads(file.read_text()) for file in files]
+    assert {**texts[0], "id": "", "consumer": ""} == {**texts[1], "id": "", "consumer": ""}
+
+    def seal(code: str, *each: Path) -> Result:
+        key = ["--certificate", f"{office.folder / code}.pem"]
+        key += ["--key", f"{office.folder / code}.key.pem", "-o", str(sealed)]
+        return office.run("seal", *map(str, each), *key)
+
+    def pin() -> Result:
+        to = ["--to", str(office.pinned), "--ca", str(office.folder / "pki/authorities.pem")]
+        return office.run("pin", *map(str, sorted(sealed.iterdir())), *to)
+
+    assert seal("MOF", *files).exit_code == 1  # of one of them it is no party
+    assert not sealed.exists()
+    assert seal("MPI", *files).exit_code == 0
+    assert seal("MOF", sealed / "offices-mof-budget.jws").exit_code == 0
+    refused = pin()
+    assert (refused.exit_code, list(office.pinned.iterdir())) == (1, [])
+    assert seal("MOH", sealed / "offices-moh-reports.jws").exit_code == 0
+    assert pin().exit_code == 0
+    assert len(list(office.pinned.iterdir())) == 2
+
+
+def test_a_list_of_consumers_is_read_strictly(office: Office) -> None:
+    """A line that is no application is named by its number; two that would be called the same are
+    refused."""
+    pattern, listed = office.draft("MOF", "--id", "x" * 60), office.folder / "consumers"
+    for text, told in (
+        ("LA/GOV/MOF/budget\nLA/GOV/MOF\n", "consumers:2"),
+        ("# none\n", "names 0 applications"),
+        ("LA/GOV/MOF/budget\nLA/GOV/MOH/budget\n", "shorter id"),
+    ):
+        listed.write_text(text)
+        words = ["group", str(pattern), "--consumers", str(listed), "-o", str(office.folder / "o")]
+        result = office.run(*words)
+        assert result.exit_code == 1
+        assert told in result.output

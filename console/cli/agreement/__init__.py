@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from console.cli.agreement.drafting import draft
+from console.cli.agreement.grouping import group
 from console.cli.agreement.mandate import mandate
 from console.cli.agreement.pinning import pin
 from console.cli.agreement.renewing import renew
@@ -19,5 +20,5 @@ def agreement() -> None:
     """Draft, seal, pin, renew and revoke agreements: the only thing that opens a door."""
 
 
-for _command in (mandate, draft, seal, pin, show, try_, renew, revoke, revoked):
+for _command in (mandate, draft, group, seal, pin, show, try_, renew, revoke, revoked):
     agreement.add_command(_command)

@@ -16,6 +16,13 @@ from exchange.problems import Code, Problem
 
 MAX_FILE_BYTES = 1 << 20
 FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+FILES = click.argument(
+    "files",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    nargs=-1,
+    required=True,
+    metavar="FILE...",
+)
 
 
 def tell(document: dict[str, Any]) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
+from cryptography import x509
 
-from console.cli.agreement.files import FILE, authorities, moment, read, tell, write
+from console.cli.agreement.files import FILES, authorities, moment, read, tell, write
 from console.cli.options import JSON
 from exchange.agreements import Agreement, open_agreement, open_revocation, read_agreement
 from exchange.problems import Code, Problem
@@ -16,7 +19,7 @@ from mediator.pinned_files import REVOCATION
 
 
 @click.command()
-@FILE
+@FILES
 @click.option(
     "--to",
     "folder",
@@ -31,42 +34,58 @@ from mediator.pinned_files import REVOCATION
     help="Authorities that the seals must chain to (PEM).",
 )
 @JSON
-def pin(file: Path, folder: Path, ca: Path, as_json: bool) -> None:
-    """Verify both seals of FILE and place it in FOLDER, where the provider's server obeys it."""
+def pin(files: tuple[Path, ...], folder: Path, ca: Path, as_json: bool) -> None:
+    """Verify both seals of FILE and place it in FOLDER, where the provider's server obeys it.
+
+    Of several files, nothing is placed unless all can be.
+    """
+    now, trusted = datetime.now(UTC), authorities(ca)
+    folder.mkdir(parents=True, exist_ok=True)
+    judged = [_judged(file, folder, trusted, now) for file in files]
+    for sealed, _, target in judged:
+        temporary = folder / f".{target.name}.tmp"
+        write(temporary, sealed)
+        os.replace(temporary, target)
+    if as_json:
+        reports = [_report(found, target) for _, found, target in judged]
+        tell(reports[0] if len(reports) == 1 else {"pinned": reports})
+        return
+    for _, found, target in judged:
+        click.echo(
+            f"{target}: in force for {found.consumer} {_period(found, now)}; "
+            "the server that reads this folder takes it within a second."
+        )
+
+
+def _judged(
+    file: Path, folder: Path, trusted: Sequence[x509.Certificate], now: datetime
+) -> tuple[bytes, Agreement, Path]:
+    """The bytes to place, what they say, and where they belong."""
     sealed = read(file)
-    now = datetime.now(UTC)
-    found = open_agreement(sealed, authorities(ca), now)
+    found = open_agreement(sealed, trusted, now)
     if found.valid_until <= now:
         raise Problem(
             Code.AGREEMENT_EXPIRED,
             where=str(file),
             detail=f"it ended at {moment(found.valid_until)}; nothing was pinned",
         )
-    folder.mkdir(parents=True, exist_ok=True)
     _refuse_revoked(folder, found)
     target = folder / f"{found.id}.jws"
     if _refuse_replacing(target, found) and found.valid_from > now:
         # What is in force stays until this one begins; servers then take this one.
         target = folder / f"{found.id}.{found.version}.jws"
         _refuse_replacing(target, found)
-    temporary = folder / f".{target.name}.tmp"
-    write(temporary, sealed)
-    os.replace(temporary, target)
-    if as_json:
-        tell(
-            {
-                "file": str(target),
-                "agreement": found.id,
-                "consumer": str(found.consumer),
-                "valid_from": moment(found.valid_from),
-                "valid_until": moment(found.valid_until),
-            }
-        )
-        return
-    click.echo(
-        f"{target}: in force for {found.consumer} {_period(found, now)}; "
-        "the server that reads this folder takes it within a second."
-    )
+    return sealed, found, target
+
+
+def _report(found: Agreement, target: Path) -> dict[str, Any]:
+    return {
+        "file": str(target),
+        "agreement": found.id,
+        "consumer": str(found.consumer),
+        "valid_from": moment(found.valid_from),
+        "valid_until": moment(found.valid_until),
+    }
 
 
 def _refuse_revoked(folder: Path, new: Agreement) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 import orjson
 import yaml
 
-from console.cli.agreement.files import FILE, certificates, moment, private_key, read, tell, write
+from console.cli.agreement.files import FILES, certificates, moment, private_key, read, tell, write
 from console.cli.options import JSON
 from exchange.agreements import read_agreement, seal_agreement
 from exchange.certificates import member_of
@@ -19,7 +20,7 @@ from serving.yaml_files import read_yaml
 
 
 @click.command()
-@FILE
+@FILES
 @click.option(
     "--certificate",
     type=click.Path(exists=True, path_type=Path),
@@ -36,33 +37,60 @@ from serving.yaml_files import read_yaml
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="Where to write."
 )
 @JSON
-def seal(file: Path, certificate: Path, key: Path, output: Path, as_json: bool) -> None:
-    """Seal FILE (JSON or YAML, or already sealed by the other party) with a member's seal key."""
-    document = read(file)
-    if file.suffix in (".yaml", ".yml"):
-        try:
-            document = orjson.dumps(read_yaml(document), default=_yaml_value)
-        except (yaml.YAMLError, TypeError) as error:
-            raise Problem(
-                Code.AGREEMENT_INVALID, where=str(file), detail=f"is not YAML: {error}"
-            ) from error
+def seal(
+    files: tuple[Path, ...], certificate: Path, key: Path, output: Path, as_json: bool
+) -> None:
+    """Seal FILE (JSON or YAML, or already sealed by the other party) with a member's seal key.
+
+    Of several files, OUTPUT is the folder to write to; nothing is written unless all can be sealed.
+    """
     leaf = certificates(certificate, "--certificate")[0]
-    sealed = seal_agreement(document, signing_key(private_key(key), leaf), leaf)
-    write(output, sealed)
-    found, seals = read_agreement(sealed)
-    missing = len({found.provider, found.consumer.member}) - len(seals)
+    signer = signing_key(private_key(key), leaf)
+    sealed = {file: seal_agreement(_document(file), signer, leaf) for file in files}
+    if len(files) > 1 or output.is_dir():
+        output.mkdir(parents=True, exist_ok=True)
+        targets = {file: output / f"{file.stem}.jws" for file in files}
+    else:
+        targets = dict.fromkeys(files, output)
+    reports = [_written(sealed[file], targets[file]) for file in files]
     if as_json:
-        parties = [str(member_of(certificate)) for certificate in seals]
-        tell({"file": str(output), "agreement": found.id, "sealed_by": parties})
+        tell(reports[0] if len(reports) == 1 else {"sealed": reports})
         return
-    click.echo(f"{output}: agreement {found.id}, sealed by {len(seals)}.")
-    if missing:
+    for report in reports:
+        parties = report["sealed_by"]
+        click.echo(f"{report['file']}: agreement {report['agreement']}, sealed by {len(parties)}.")
+    if any(report["missing"] for report in reports):
         click.echo("Next: the other party seals this file too: saphan agreement seal …")
     else:
         click.echo(
             "Next: the provider pins it: saphan agreement pin "
-            f"{output} --to FOLDER (setting `agreements` of its server)"
+            f"{reports[0]['file']} --to FOLDER (setting `agreements` of its server)"
         )
+
+
+def _written(sealed: bytes, target: Path) -> dict[str, Any]:
+    write(target, sealed)
+    found, seals = read_agreement(sealed)
+    parties = [str(member_of(each)) for each in seals]
+    needed = dict.fromkeys((str(found.provider), str(found.consumer.member)))
+    return {
+        "file": str(target),
+        "agreement": found.id,
+        "sealed_by": parties,
+        "missing": [party for party in needed if party not in parties],
+    }
+
+
+def _document(file: Path) -> bytes:
+    document = read(file)
+    if file.suffix not in (".yaml", ".yml"):
+        return document
+    try:
+        return orjson.dumps(read_yaml(document), default=_yaml_value)
+    except (yaml.YAMLError, TypeError) as error:
+        raise Problem(
+            Code.AGREEMENT_INVALID, where=str(file), detail=f"is not YAML: {error}"
+        ) from error
 
 
 def _yaml_value(value: object) -> str:

@@ -3,6 +3,7 @@
 Published files (for servers)::
 
     GET /metadata/{name}          TUF metadata; timestamp.json must be asked for anew each time
+    GET /log/{path}               the log's head, tiles, entries and proofs of states
     GET /targets/{path}           target files, named after their digest: cached for ever
 
 Directory (for people and machines; no key needed; lists: ?q= words, ?after=, ?limit=)::
@@ -87,6 +88,7 @@ class Api:
                 web.get("/healthz", self.health),
                 web.get("/metadata/{name:.+}", self.metadata),
                 web.get("/targets/{path:.+}", self.target),
+                web.get("/log/{path:.+}", self.log_file),
                 web.get("/api/v1/instance", self.instance),
                 web.get("/api/v1/members", self.members),
                 web.get("/api/v1/members/{id:.+}", self.member),
@@ -150,6 +152,12 @@ class Api:
         if self._following.done() and self._following.exception() is None:
             return
         self._follow_again = clock() + _FOLLOW_AGAIN_S
+
+    async def log_file(self, request: web.Request) -> web.StreamResponse:
+        """A file of the registry's log."""
+        path = request.rel_url.raw_path.removeprefix("/log/")
+        cache = _FOREVER if path.startswith("tile/") else "no-cache"
+        return _file(self._tree.log_file(path), cache)
 
     async def health(self, request: web.Request) -> web.Response:
         """Whether this registry's word is still good, and until when."""

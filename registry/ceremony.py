@@ -6,6 +6,7 @@
     offline/root-N.pem    keys of the root role        } take these away from this machine: each
     offline/targets-N.pem keys of the targets role     } to another person, or at least elsewhere
     offline/operator-api-key   the first API key of the operator
+    online/log.pem        signs the heads of the registry's own log, and stays there, too
     registry.db           the database, unless the settings name another
     online/snapshot.pem, online/timestamp.pem, online/standing.pem   stay beside the registry
     public/               the published tree
@@ -17,15 +18,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.signer import CryptoSigner
 
 from exchange.certificates import refuse_development
 from exchange.continuity import STANDING_ROLE
+from exchange.notes import VerifierKey
+from exchange.policy import parse_policy
 from exchange.problems import Code, Problem
 from exchange.registrations import (
     INSTANCE_TARGET,
@@ -35,9 +39,11 @@ from exchange.registrations import (
     is_schema_target,
     parse_instance,
 )
+from exchange.registry_log import origin
 from exchange.standing import format_standing
 from registry.directory import Directory
 from registry.following import Shown
+from registry.log import RegistryLog
 from registry.publish import (
     OWN_ROLE,
     RootKeys,
@@ -52,12 +58,14 @@ from registry.publish import (
 from registry.registrar import OnlineKeys, check_schema
 from registry.roles import Right
 from registry.settings import SETTINGS_FILE, RegistrySettings
-from registry.signers import key_set, new_signer, read_signer, write_signer
+from registry.signers import key_set, log_key_of, new_signer, read_signer, write_signer
 from registry.store import Publication, Store
 from registry.tree import Tree
+from registry.witnesses import Witnesses
 
 PUBLIC = "public"
 ANCHOR = "root.json"
+LOG_KEY = "online/log.pem"
 OPERATOR_KEY = "offline/operator-api-key"
 ROOT_VALIDITY = timedelta(days=5 * 365)
 TARGETS_VALIDITY = timedelta(days=365)
@@ -112,6 +120,8 @@ def open_registry(
     if directory.exists() and any(directory.iterdir()):
         raise Problem(Code.CONFLICT, where=str(directory), detail="the folder is not empty")
     refuse_development(instance.authorities, instance.environment)
+    log_key = new_signer()
+    instance = replace(instance, log=verifiers(instance.instance, [log_key_of(log_key)]))
     files = {INSTANCE_TARGET: format_instance(instance), **(schemas or {})}
     parse_instance(files[INSTANCE_TARGET])
     for path, data in (schemas or {}).items():
@@ -131,6 +141,7 @@ def open_registry(
     root_metadata = _first_root(keys, root.threshold, targets.threshold, at)
     publication = _first_publication(keys, instance.instance, files, settings, at)
     root_paths, targets_paths = _write_keys(directory, keys)
+    write_signer(directory / LOG_KEY, log_key)
     store = Store.create(settings.place(directory))
     try:
         with store.transaction():
@@ -139,7 +150,8 @@ def open_registry(
             store.publish(publication, at)
             api_key = store.add_api_key(Right.OPERATOR, None, "first operator", at)
             store.record(at, "ceremony", "open", instance.instance, {"root_keys": root.keys})
-        Shown(store, Tree(directory / PUBLIC), Directory()).follow(check=True)
+        tree = Tree(directory / PUBLIC, open_log(store, directory, settings))
+        Shown(store, tree, Directory()).follow(check=True)
     finally:
         store.close()
     _write_private(directory / OPERATOR_KEY, f"{api_key}\n".encode())
@@ -230,6 +242,44 @@ def online_keys(directory: Path) -> OnlineKeys:
         read_signer(directory / "online/timestamp.pem"),
         read_signer(directory / "online/standing.pem"),
     )
+
+
+def log_keys(directory: Path) -> list[Ed25519PrivateKey]:
+    """The keys of the log: ``online/log.pem``, and ``online/log-*.pem`` while they change.
+
+    Raises:
+        Problem: ``NotFound`` or ``InvalidDocument``.
+    """
+    further = sorted((directory / "online").glob("log-*.pem"))
+    return [log_key_of(read_signer(path)) for path in (directory / LOG_KEY, *further)]
+
+
+def verifiers(instance: str, keys: Iterable[Ed25519PrivateKey]) -> tuple[VerifierKey, ...]:
+    """What servers know of the log's keys."""
+    return tuple(VerifierKey.of(origin(instance), key.public_key()) for key in keys)
+
+
+def open_log(store: Store, directory: Path, settings: RegistrySettings) -> RegistryLog:
+    """The log of the registry in ``directory``, whose first state is in the database.
+
+    Raises:
+        Problem: as :func:`log_keys`; ``InvalidSettings`` or ``InvalidDocument`` for a policy.
+    """
+    witnesses = None
+    if settings.witnesses:
+        path = directory / settings.witnesses
+        try:
+            policy = parse_policy(path.read_bytes(), str(path))
+        except OSError as error:
+            raise Problem(
+                Code.INVALID_SETTINGS,
+                where="witnesses",
+                detail=f"{path} cannot be read: {error.strerror}",
+            ) from error
+        witnesses = Witnesses(policy, timeout_s=settings.witness_timeout_s)
+    instance = parse_instance(store.files(OWN_ROLE)[INSTANCE_TARGET])
+    name, keys = origin(instance.instance), log_keys(directory)
+    return RegistryLog(store, directory / PUBLIC, name, keys, instance.log, witnesses)
 
 
 def _settings_text(settings: RegistrySettings) -> str:

@@ -7,6 +7,8 @@ than what is shown is read and shown.
 Invariants:
 - nothing is shown before it is committed;
 - what is shown together was read in one transaction, so a state is shown whole;
+- the log is out, with the proof of the state, before the state is; witnesses are asked outside of
+  the transaction, for nobody shall wait for them;
 - a process that was killed between the two shows the rest at its next start, as any other
   process on the database does at once.
 """
@@ -45,8 +47,17 @@ class Shown:
         # Every publication stamps: one row tells whether there was one.
         if not check and self._store.version("timestamp") == self._versions.get("timestamp"):
             return False
+        while not self._follow(check):
+            pass  # another process published meanwhile
+        return True
+
+    def _follow(self, check: bool) -> bool:
+        proven = self._store.version("snapshot")
+        self._tree.write_log(proven or 0)
         with self._store.transaction():
             versions = self._store.versions()
+            if versions.get("snapshot") != proven:
+                return False
             changed = [
                 name for name, version in versions.items() if self._versions.get(name) != version
             ]

@@ -309,6 +309,7 @@ class Registrar:
     def renew(self, at: datetime) -> bool:
         """Sign snapshot and timestamp again if less than half of their validity is left."""
         timestamp, snapshot = self._timestamp(), self._snapshot()
+        self._tree.write_log(snapshot.version)
         terms = self._terms
         is_snapshot_due = is_due(snapshot, at, terms.snapshot_validity)
         if not is_snapshot_due and not is_due(timestamp, at, terms.timestamp_validity):

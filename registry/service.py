@@ -22,7 +22,7 @@ from aiohttp import web
 
 from exchange.problems import Code, Problem
 from registry.api import Api, not_http
-from registry.ceremony import PUBLIC, online_keys
+from registry.ceremony import PUBLIC, online_keys, open_log
 from registry.registrar import Registrar
 from registry.settings import RegistrySettings, read_settings
 from registry.store import Store
@@ -78,7 +78,8 @@ async def start(
     opened = contextlib.ExitStack()
     try:
         opened.enter_context(_alone(directory))
-        tree = Tree(directory / PUBLIC)
+        log_of = await asyncio.to_thread(open_log, store, directory, settings)
+        tree = Tree(directory / PUBLIC, log_of)
         registrar = Registrar(store, tree, online_keys(directory), settings.terms())
         await asyncio.to_thread(registrar.start, clock.now())
         api = Api(registrar, store, tree, clock)

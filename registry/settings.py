@@ -52,6 +52,15 @@ class RegistrySettings:
         default="",
     )
 
+    witnesses: str = setting(
+        "Trust policy (C2SP tlog-policy) with the witnesses that cosign the registry's log, each "
+        "with its address; a file, from this folder on.",
+        default="",
+    )
+    witness_timeout_s: int = setting(
+        "How long a witness may take to cosign.", default=10, low=1, high=120
+    )
+
     def place(self, directory: Path) -> Path | str:
         """Where the database of the registry in ``directory`` is."""
         return self.database or directory / DATABASE

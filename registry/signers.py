@@ -67,6 +67,13 @@ def read_signer(path: Path) -> CryptoSigner:
     return CryptoSigner(key)
 
 
+def log_key_of(signer: CryptoSigner) -> Ed25519PrivateKey:
+    """The key itself: checkpoints are signed notes, no TUF metadata."""
+    key = load_pem_private_key(signer.private_bytes, None)
+    assert isinstance(key, Ed25519PrivateKey)  # noqa: S101  # both makers of signers see to it
+    return key
+
+
 def read_signers(paths: Iterable[Path]) -> list[CryptoSigner]:
     """Read several private keys, in the order given."""
     return [read_signer(path) for path in paths]

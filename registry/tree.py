@@ -21,18 +21,24 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from exchange.problems import Problem
+from exchange.registry_log import FOLDER, proof_path
+from exchange.tiles import Tile
+from registry.log import RegistryLog
 from registry.store import Publication, Store
 
 KEEP = timedelta(days=1)
 TIMESTAMP = "timestamp.json"
+_STATE = re.compile(r"state/[1-9][0-9]{0,15}\.tlog-proof", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9'()+,\-.=~%]{1,900}", re.ASCII)
 
 
 class Tree:
     """The tree under ``directory``."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, log: RegistryLog | None = None) -> None:
         self._directory = directory
+        self._log = log
 
     def write_roots(self, roots: Mapping[int, bytes], *, check: bool = False) -> None:
         """Add root metadata, by version; idempotent."""
@@ -58,6 +64,18 @@ class Tree:
         if timestamp is not None:
             self._replace(self._directory / "metadata" / TIMESTAMP, timestamp[1])
 
+    def write_log(self, version: int) -> bool:
+        """Put out the log and the proof that it has the snapshot of this version; before that.
+
+        Returns whether enough witnesses cosigned it; if not, it is to be tried again.
+        """
+        if self._log is None:
+            return True
+        self._log.publish()
+        is_witnessed = self._log.cosign()
+        self._log.put_out_proof(version)
+        return is_witnessed
+
     def prune(self, store: Store) -> int:
         """Remove files that are neither published nor younger than :data:`KEEP`."""
         roles = store.roles()
@@ -65,10 +83,14 @@ class Tree:
         named.update(self._role("root", version) for version in store.roots())
         named.update(self._role(name, version) for name, (version, _) in roles.items())
         named.update(self._target(path, data) for path, data in store.files().items())
+        snapshot = roles.get("snapshot", (0, b""))[0]
+        named.add(self._directory / proof_path(snapshot))
         oldest = time.time() - KEEP.total_seconds()
         removed = 0
         for path in self._all_files():
-            if path not in named and path.stat().st_mtime < oldest:
+            if path in named or self._is_of_log(path):
+                continue
+            if path.stat().st_mtime < oldest:
                 path.unlink(missing_ok=True)
                 removed += 1
         return removed
@@ -77,6 +99,15 @@ class Tree:
         """The file that a client asks for as ``/metadata/{raw_name}``, if the name is sound."""
         name = quote(unquote(raw_name), "")
         return self._directory / "metadata" / name if _is_sound(name) else None
+
+    def log_file(self, path: str) -> Path | None:
+        """The file that a client asks for as ``/log/{path}``, if the path is sound."""
+        if path != "checkpoint" and not _STATE.fullmatch(path):
+            try:
+                Tile.parse(path)
+            except Problem:
+                return None
+        return self._directory.joinpath(FOLDER, *path.split("/"))
 
     def target_file(self, raw_path: str) -> Path | None:
         """The file that a client asks for as ``/targets/{raw_path}``, if the path is sound."""
@@ -102,6 +133,15 @@ class Tree:
         temporary = path.parent / f".{path.name[-100:]}.new"
         temporary.write_bytes(data)
         os.replace(temporary, path)
+
+    def _is_of_log(self, path: Path) -> bool:
+        """Whether it stays: the head, full tiles, and partial ones that have no full one yet."""
+        parts = path.relative_to(self._directory).parts
+        if parts[0] != FOLDER:
+            return False
+        if path.parent.suffix == ".p":
+            return not path.parent.with_suffix("").exists()
+        return parts[1] != "state"
 
     def _all_files(self) -> Iterable[Path]:
         return (path for path in self._directory.rglob("*") if path.is_file())

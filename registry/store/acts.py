@@ -1,7 +1,12 @@
-"""Acts: who did what, in the order in which it was done."""
+"""Acts: who did what, in the order in which it was done.
+
+Each act is an entry of the registry's log, in the transaction that records it. The entry commits to
+the whole row, which has a random salt in its detail for that (:mod:`exchange.registry_log`).
+"""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +15,9 @@ from typing import Any
 from sqlalchemy import Column, Table, Text, insert, select
 
 from exchange.documents import format_document, parse_document
-from registry.store.database import METADATA, WHOLE, Database
+from exchange.registry_log import act_digest, act_entry
+from registry.store.database import METADATA, WHOLE
+from registry.store.log import Log
 
 MAX_DETAIL_BYTES = 1 << 20
 ACTS = Table(
@@ -39,22 +46,27 @@ class ActRow:
     detail: Mapping[str, Any]
 
 
-class Acts(Database):
+class Acts(Log):
     """The acts of the store."""
 
     def record(
         self, at: datetime, actor: str, act: str, subject: str, detail: Mapping[str, Any]
     ) -> None:
-        """Record an act."""
-        self._run(
-            insert(ACTS).values(
-                at=at.isoformat(),
-                actor=actor,
-                act=act,
-                subject=subject,
-                detail=format_document(detail).decode(),
+        """Record an act, in the log, too."""
+        salted = {**detail, "salt": secrets.token_hex(16)}
+        with self.transaction():
+            recorded = self._run(
+                insert(ACTS).values(
+                    at=at.isoformat(),
+                    actor=actor,
+                    act=act,
+                    subject=subject,
+                    detail=format_document(salted).decode(),
+                )
             )
-        )
+            (number,) = recorded.inserted_primary_key or (0,)
+            digest = act_digest(at.isoformat(), actor, act, subject, salted)
+            self.append_log(act_entry(number, at.isoformat(), act, subject, digest))
 
     def acts(self, *, after: int = 0, limit: int = 100) -> list[ActRow]:
         """Recorded acts in their order, after the number ``after``."""

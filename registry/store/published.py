@@ -28,7 +28,9 @@ from sqlalchemy import (
     update,
 )
 
-from registry.store.database import METADATA, WHOLE, Database
+from exchange.registry_log import State
+from registry.store.database import METADATA, WHOLE
+from registry.store.log import Log
 
 ONLINE = frozenset({"snapshot", "timestamp"})
 
@@ -99,7 +101,7 @@ class Publication:
     files: Mapping[str, Mapping[str, bytes]]
 
 
-class Published(Database):
+class Published(Log):
     """The published part of the store."""
 
     def root(self) -> bytes:
@@ -171,6 +173,14 @@ class Published(Database):
             )
         for name, files in publication.files.items():
             self._put_files(name, files, snapshot)
+        if "snapshot" in publication.roles:
+            self._log_state(*publication.roles["snapshot"])
+
+    def _log_state(self, version: int, snapshot: bytes) -> None:
+        """A state is an entry of the log in the transaction that publishes it."""
+        targets, roots = self.role("targets"), self.roots()
+        if targets is not None and roots:
+            self.append_log(bytes(State.of(snapshot, version, targets[0], max(roots))))
 
     def _state(self, publication: Publication, at: datetime) -> int:
         signed = publication.roles.get("snapshot")

@@ -278,7 +278,7 @@ class Recorder:
         receipt = await self._write(
             Entry(
                 kind=Kind.SYSTEM,
-                side=Side.CONSUMER,
+                side=Side.SERVER,
                 at=self.clock.now(),
                 id=identifier,
                 client=client,

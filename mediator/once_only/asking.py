@@ -99,15 +99,24 @@ class Asking:
         return outcomes_of(ask, opened, schemas), field
 
     async def _exchange(self, call: Call, deadline: float) -> OpenedAnswer:
-        left_s = deadline - asyncio.get_running_loop().time()
-        if left_s <= 0:
-            raise Problem(
-                Code.PEER_TIMEOUT, where=str(call.service), detail="no time is left to ask it"
-            )
         with self.gate, self.places.holder() as held:
-            held.take(Bound(f"application {call.client}", self.bounds.share, "limits.share"))
-            held.take(self.bounds.calls_to(call.service))
+            try:
+                held.take(Bound(f"application {call.client}", self.bounds.share, "limits.share"))
+                held.take(self.bounds.calls_to(call.service))
+                left_s = _left(call, deadline)
+            except Problem as problem:
+                await self.consumer.recorder.refused_call(call, problem)
+                raise
             return await self.consumer.opened(call, left_s)
+
+
+def _left(call: Call, deadline: float) -> float:
+    left_s = deadline - asyncio.get_running_loop().time()
+    if left_s <= 0:
+        raise Problem(
+            Code.PEER_TIMEOUT, where=str(call.service), detail="no time is left to ask it"
+        )
+    return left_s
 
 
 def declined(answered: Answered, names: frozenset[str]) -> Answered:

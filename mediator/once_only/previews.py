@@ -7,9 +7,10 @@ gets the same answer, another one is refused. A restart forgets previews: nothin
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from exchange.identifiers import ApplicationId
@@ -23,11 +24,15 @@ MAX_EACH: Final = 1000
 
 @dataclass(slots=True)
 class Preview:
-    """What a person decides upon; ``declined`` is None until that was decided."""
+    """What a person decides upon; ``declined`` is None until that was decided and recorded.
+
+    Decisions on one preview come one after the other (``deciding``).
+    """
 
     answered: Answered
     until: float
     declined: frozenset[str] | None = None
+    deciding: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Previews:

@@ -269,18 +269,15 @@ class OnceOnly:
                 detail=f"each value that was shown is accepted or declined; see {odd[0][:163]}",
             )
         out = frozenset(name for name, said in decisions.items() if said == "decline")
-        if preview.declined is None:
-            preview.declined = out  # before the wait: of two decisions at once, one stands
-            try:
+        async with preview.deciding:
+            if preview.declined is None:
                 await self._record(preview.answered, out)
-            except BaseException:
-                preview.declined = None
-                raise
-            self._count(declined(preview.answered, out))
-        elif preview.declined != out:
-            raise Problem(
-                Code.CONFLICT, where="body#/decisions", detail="it was decided otherwise before"
-            )
+                preview.declined = out
+                self._count(declined(preview.answered, out))
+            elif preview.declined != out:
+                raise Problem(
+                    Code.CONFLICT, where="body#/decisions", detail="it was decided otherwise before"
+                )
         return json_reply(200, _decided(preview, out))
 
     def _found(self, request: ApiRequest) -> Preview:

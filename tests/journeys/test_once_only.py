@@ -277,23 +277,45 @@ def test_sources_are_listed(world: SourceWorld) -> None:
     assert world.call("GET", "/sources?elements=person.name").status == 422
 
 
+def asked_aside(world: SourceWorld, *elements: str) -> tuple[threading.Thread, list[Answer]]:
+    """An evidence request in a thread of its own, once all its sources are asked."""
+    found: list[Answer] = []
+    world.sources.released.clear()
+    asking = threading.Thread(target=lambda: found.append(world.ask(*elements)))
+    asking.start()
+    deadline = time.monotonic() + 20
+    while len(world.sources.seen) < len(elements):
+        assert time.monotonic() < deadline, world.sources.seen
+        time.sleep(0.01)
+    return asking, found
+
+
 def test_sources_are_asked_at_the_same_time(world: SourceWorld) -> None:
     """Every one is heard before any has answered."""
-    for register in ("persons", "certificates", "addresses"):
-        world.sources.script[register] = "held"
-    world.sources.released.clear()
-    found: list[Answer] = []
-    asking = threading.Thread(target=lambda: found.append(world.ask(*EVERYWHERE)))
-    asking.start()
+    world.sources.script |= dict.fromkeys(("persons", "certificates", "addresses"), "held")
     try:
-        deadline = time.monotonic() + 20
-        while len(world.sources.seen) < 3:
-            assert time.monotonic() < deadline, world.sources.seen
-            time.sleep(0.01)
+        asking, found = asked_aside(world, *EVERYWHERE)
     finally:
         world.sources.released.set()
-        asking.join(20)
+    asking.join(20)
     assert len(values(found[0])) == 3
+
+
+def test_bounds_of_calls_hold_for_each_source(world: SourceWorld) -> None:
+    """Where a service may have one call at a time, a second is refused here, recorded, and told as
+    what can be asked again soon; the other sources answer."""
+    world.sources.script["addresses"] = "held"
+    try:
+        asking, _ = asked_aside(world, "person.village")
+        answer = world.ask(*EVERYWHERE)
+    finally:
+        world.sources.released.set()
+    asking.join(20)
+    assert missing(answer) == {"person.village": "Unavailable"}
+    (told,) = answer.json["missing"]
+    assert (told["code"], told["retry_after_s"]) == (Code.OVERLOADED, 1)
+    (hit,) = hits(world, sources.PORTAL_SERVER, id=told["exchange"]["id"])
+    assert (hit.kind, hit.problem) == ("refusal", Code.OVERLOADED)
 
 
 class Form(HTMLParser):

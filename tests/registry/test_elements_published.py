@@ -160,6 +160,7 @@ async def test_elements_are_entered_by_command(world: World, tmp_path: Path) -> 
     changed = element(version=2, validity="P2D")
     file.write_text(yaml.safe_dump([changed], allow_unicode=True), "utf-8")
     assert (await run("--replace")).exit_code == 0
-    found = await world.call(lambda: world.operator.get("elements/project.title"))
-    assert found["version"] == 2
+    show = ["registry", "show", "project.title", "--registry", world.url]
+    shown = await world.call(lambda: CliRunner().invoke(main, show))
+    assert orjson.loads(shown.output)["version"] == 2
     assert (await world.call(lambda: world.operator.get("questions")))["items"] == []

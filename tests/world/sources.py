@@ -290,6 +290,7 @@ def agreement(service: ServiceId, fields: list[str], **changes: Any) -> dict[str
     }
 
 
+CALLS = [{"service": str(ADDRESSES), "concurrent": 1}]
 AGREEMENTS = (
     agreement(PERSONS, ["/name", "/birth_date", "/adult"]),
     agreement(CERTIFICATES, ["/items/*/number"]),
@@ -316,7 +317,7 @@ def source_world() -> Iterator[SourceWorld]:
                 for service in (PERSONS, CERTIFICATES, ADDRESSES)
             )
             world.add_server(ServerPlan(SOURCES_SERVER, members, bounds))
-            world.add_server(ServerPlan(PORTAL_SERVER, (portal,), bounds))
+            world.add_server(ServerPlan(PORTAL_SERVER, (portal,), {**bounds, "calls": CALLS}))
             for document in AGREEMENTS:
                 world.agree(document)
             world.publish({ELEMENTS_TARGET: format_document({"elements": ELEMENTS})})

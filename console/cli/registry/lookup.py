@@ -13,6 +13,7 @@ from console.cli.options import JSON
 from console.cli.registry.group import CLIENT, FILE, PATH, registry
 from console.cli.registry.shared import client_of, flat, table, tell
 from exchange.certificates import fingerprint_of, parse_certificates
+from exchange.elements import is_element_id
 from exchange.identifiers import MemberId, ServiceId
 
 _LISTS = ("members", "services", "schemas", "elements")
@@ -41,14 +42,16 @@ def list_(what: str, query: str | None, url: str, api_key: str, as_json: bool) -
 @CLIENT
 @JSON
 def show(identifier: str, openapi: bool, url: str, api_key: str, as_json: bool) -> None:
-    """Show the member or service IDENTIFIER."""
+    """Show the member, service or data element IDENTIFIER."""
     client = client_of(url, api_key)
     if identifier.count("/") == 4:
         path = f"services/{ServiceId.parse(identifier)}{'/openapi' if openapi else ''}"
+    elif is_element_id(identifier):
+        path = f"elements/{identifier}"
     else:
         path = f"members/{MemberId.parse(identifier)}"
     found = client.get(path)
-    if as_json or openapi or identifier.count("/") == 4:
+    if as_json or openapi or identifier.count("/") != 2:
         tell(found, as_json)
     else:
         tell(found, False, *_member_lines(found))

@@ -7,6 +7,7 @@ import click
 from benchmarks.evidence import evidence
 from benchmarks.journal import journal
 from benchmarks.once import once
+from benchmarks.registry import registry
 from benchmarks.roundtrip import roundtrip
 from benchmarks.search import search
 from benchmarks.transfer import transfer
@@ -22,6 +23,7 @@ bench.add_command(roundtrip)
 bench.add_command(journal)
 bench.add_command(workload)
 bench.add_command(transfer)
+bench.add_command(registry)
 bench.add_command(evidence)
 bench.add_command(search)
 bench.add_command(once)

@@ -1,8 +1,10 @@
 """`saphan bench journal`: what a durable record, a proof and a verification cost.
 
 Records are as on the message path: an entry of about 830 bytes and a sealed part with a body of
-1 KiB, encrypted under a key of its own, with publication and search index running. The baseline is
-a bare loop of `write` and `fdatasync` with the same bytes, one record or one group at a time.
+1 KiB, encrypted under a key of its own, with publication and search index running, garbage
+collection as in a server. The baseline is a bare loop of `write` and `fdatasync` with the same
+bytes, one record or one group at a time. What the index costs is measured in turns: the same with
+and without it.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import click
@@ -30,13 +33,15 @@ from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.sealed_parts import Head, SealedPart
 from exchange.tiles import Tile, subtree_reader
 from mediator.journal.keyring import KeyRing
-from mediator.journal.log import Journal
+from mediator.journal.log import Journal, JournalSettings
 from mediator.journal.segments import format_record
 from mediator.journal.verify import verify
 from serving.log.tiles import Edge
 from serving.randomness import random_bytes
+from serving.runtime import settle
 
 CONCURRENCY = (1, 16, 256)
+TURNS = 5
 TREE_SIZES = (10_000, 1_000_000)
 BODY_BYTES = 1024
 _MEMBER = MemberId("LA", "GOV", "MOF")
@@ -52,12 +57,24 @@ class Appends:
     concurrency: int
     per_second: float
     cpu_us: float
-    """Processor time of the whole process for one record, publication and index included."""
+    """Processor time for one record, publication and index included, in whatever process."""
     p50_ms: float
     p99_ms: float
     bare_per_second: float
     """The baseline: the same bytes in groups of `concurrency` by write and fdatasync."""
     ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class Indexing:
+    """What the search index costs at the highest concurrency; medians of turns."""
+
+    with_per_second: float
+    without_per_second: float
+    slower: float
+    """Time of an append with the index, of one without."""
+    cpu: float
+    """Processor time with the index, of that without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +102,7 @@ class Verification:
 @dataclass(frozen=True, slots=True)
 class Results:
     appends: list[Appends]
+    indexing: Indexing
     proofs: list[Proofs]
     verification: Verification
 
@@ -125,18 +143,22 @@ def _part() -> SealedPart:
 
 
 def _cpu_s() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
-async def _append(directory: Path, concurrency: int, seconds: float) -> tuple[float, float, Any]:
+async def _append(
+    directory: Path, concurrency: int, seconds: float, index: bool = True
+) -> tuple[float, float, Any]:
     journal = await Journal.open(
         directory,
         origin="bench.saphan.la/journal",
         signing_key=Ed25519PrivateKey.generate(),
         keyring=KeyRing(directory / "keys"),
+        settings=JournalSettings(index=index),
     )
     await journal.record(_entry(0), _MEMBER, _part())  # makes the month's key
+    settle()
     waits: list[float] = []
     number = 0
 
@@ -155,6 +177,25 @@ async def _append(directory: Path, concurrency: int, seconds: float) -> tuple[fl
     waits.sort()
     quantiles = (waits[count // 2] * 1e3, waits[count * 99 // 100] * 1e3)
     return count / elapsed, (_cpu_s() - cpu) / count * 1e6, quantiles
+
+
+def measure_indexing(directory: Path, concurrency: int, seconds: float) -> Indexing:
+    """Durable appends with and without the index, in turns."""
+    found: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
+    for turn in range(TURNS):
+        for index in (True, False) if turn % 2 else (False, True):
+            target = directory / f"turn-{turn}-{index}"
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                rate, cpu_us, _ = runner.run(_append(target, concurrency, seconds, index))
+            found[index].append((rate, cpu_us))
+            shutil.rmtree(target)
+    pairs = list(zip(found[True], found[False], strict=True))
+    return Indexing(
+        median(rate for rate, _ in found[True]),
+        median(rate for rate, _ in found[False]),
+        median(plain[0] / indexed[0] for indexed, plain in pairs),
+        median(indexed[1] / plain[1] for indexed, plain in pairs),
+    )
 
 
 def _bare(path: Path, group: int, seconds: float) -> float:
@@ -246,10 +287,13 @@ def run(json: bool, seconds: float = 4.0, directory: Path | None = None) -> Resu
         for concurrency in CONCURRENCY:
             _say(json, f"durable appends, concurrency {concurrency} …")
             appends.append(measure_appends(folder, concurrency, seconds))
+        _say(json, "appends with and without the index …")
+        indexing = measure_indexing(folder, CONCURRENCY[-1], seconds)
         _say(json, "verification …")
         verification = measure_verification(folder / f"journal-{CONCURRENCY[-1]}")
         _say(json, "proofs …")
-        results = Results(appends, [measure_proofs(size) for size in TREE_SIZES], verification)
+        proofs = [measure_proofs(size) for size in TREE_SIZES]
+        results = Results(appends, indexing, proofs, verification)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if json:
@@ -272,6 +316,12 @@ def _print(results: Results) -> None:
             f" {row.concurrency:11}  {row.per_second:9,.0f}  {row.cpu_us:6.1f}  {row.p50_ms:6.2f}"
             f"  {row.p99_ms:6.2f}  {row.bare_per_second:7,.0f}  {row.ratio:7.2f}"
         )
+    cost = results.indexing
+    click.echo(
+        f"search index, concurrency {CONCURRENCY[-1]}: {cost.with_per_second:,.0f}/s with, "
+        f"{cost.without_per_second:,.0f}/s without; an append takes {cost.slower:.2f} times as "
+        f"long, and {cost.cpu:.2f} times the processor time"
+    )
     click.echo("proofs, µs     prove inclusion  check  prove consistency  check")
     for proof in results.proofs:
         click.echo(

@@ -32,6 +32,8 @@ MIN_SALT_SIZE = 16
 MAX_SALT_SIZE = 64
 _MAX_HEAD = 1 << 20
 _LENGTH = struct.Struct(">I")
+_HEAD_MEMBERS = {"headers", "method", "status", "target"}
+_PART_MEMBERS = {"base", "head", "salt", "signature"}
 _PART_CONTEXT = b"saphan sealed part v2 "
 _INNER = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER = bytes(byte ^ 0x5C for byte in range(256))
@@ -84,29 +86,32 @@ def format_part(part: SealedPart) -> bytes:
         Problem: ``InvalidDocument`` when the head is over 1 MiB or cannot be written as JSON, or
             the salt is too short or too long.
     """
-    if not MIN_SALT_SIZE <= len(part.salt) <= MAX_SALT_SIZE:
+    document = _format_head(part)
+    size = _LENGTH.pack(len(document))
+    return b"".join((size, document, part.base, part.signature, part.body))
+
+
+def _format_head(part: SealedPart) -> bytes:
+    """The JSON in front of a sealed part."""
+    base, signature, (headers, method, target, status), _, salt = part
+    if not MIN_SALT_SIZE <= len(salt) <= MAX_SALT_SIZE:
         raise _refuse("salt", f"a salt has {MIN_SALT_SIZE} to {MAX_SALT_SIZE} bytes")
-    head: dict[str, Any] = {"headers": part.head.headers}
-    if part.head.method is not None:
-        head["method"] = part.head.method
-    if part.head.status is not None:
-        head["status"] = part.head.status
-    if part.head.target is not None:
-        head["target"] = part.head.target
+    head: dict[str, Any] = {"headers": headers}
+    if method is not None:
+        head["method"] = method
+    if status is not None:
+        head["status"] = status
+    if target is not None:
+        head["target"] = target
     try:
         document = orjson.dumps(
-            {
-                "base": len(part.base),
-                "head": head,
-                "salt": part.salt.hex(),
-                "signature": len(part.signature),
-            }
+            {"base": len(base), "head": head, "salt": salt.hex(), "signature": len(signature)}
         )
     except TypeError as error:
         raise _refuse("head", f"cannot be written: {error}") from error
     if len(document) > _MAX_HEAD:
         raise _refuse("head", f"a head of {len(document)} bytes")
-    return b"".join((_LENGTH.pack(len(document)), document, part.base, part.signature, part.body))
+    return document
 
 
 def _refuse(where: str, detail: str) -> Problem:
@@ -119,23 +124,28 @@ def _length(value: Any, where: str) -> int:
     return value
 
 
-def _head(value: Any) -> Head:
-    if type(value) is not dict or not value.keys() <= {"headers", "method", "status", "target"}:
-        raise _refuse("head", "not headers, method, status and target")
-    headers = value.get("headers")
-    if type(headers) is not list or not all(
-        type(pair) is list and len(pair) == 2 and type(pair[0]) is type(pair[1]) is str
-        for pair in headers
-    ):
+def _headers(value: Any) -> Headers:
+    if type(value) is not list or not {type(pair) for pair in value} <= {list}:
         raise _refuse("head", "headers are not pairs of strings")
+    pairs: list[list[Any]] = value
+    if not {len(pair) for pair in pairs} <= {2} or not {
+        type(text) for pair in pairs for text in pair
+    } <= {str}:
+        raise _refuse("head", "headers are not pairs of strings")
+    return tuple([(name, text) for name, text in pairs])
+
+
+def _head(value: Any) -> Head:
+    if type(value) is not dict or not value.keys() <= _HEAD_MEMBERS:
+        raise _refuse("head", "not headers, method, status and target")
     method, target, status = value.get("method"), value.get("target"), value.get("status")
     if not (
-        isinstance(method, str | None)
-        and isinstance(target, str | None)
+        (method is None or type(method) is str)
+        and (target is None or type(target) is str)
         and (status is None or type(status) is int)
     ):
         raise _refuse("head", "method, target or status of a wrong type")
-    return Head(tuple((name, text) for name, text in headers), method, target, status)
+    return Head(_headers(value.get("headers")), method, target, status)
 
 
 def parse_part(plaintext: bytes) -> SealedPart:
@@ -149,11 +159,12 @@ def parse_part(plaintext: bytes) -> SealedPart:
     (size,) = _LENGTH.unpack_from(plaintext)
     if size > _MAX_HEAD or 4 + size > len(plaintext):
         raise _refuse("length", "the head is longer than the part")
+    printed = plaintext[4 : 4 + size]
     try:
-        document = orjson.loads(plaintext[4 : 4 + size])
+        document = orjson.loads(printed)
     except orjson.JSONDecodeError as error:
         raise _refuse("head", "not JSON") from error
-    if type(document) is not dict or document.keys() != {"base", "head", "salt", "signature"}:
+    if type(document) is not dict or document.keys() != _PART_MEMBERS:
         raise _refuse("head", "not base, head, salt and signature")
     base_end = 4 + size + _length(document["base"], "base")
     body_start = base_end + _length(document["signature"], "signature")
@@ -163,14 +174,9 @@ def parse_part(plaintext: bytes) -> SealedPart:
         salt = bytes.fromhex(document["salt"])
     except (TypeError, ValueError) as error:
         raise _refuse("salt", "not hex") from error
-    part = SealedPart(
-        plaintext[4 + size : base_end],
-        plaintext[base_end:body_start],
-        _head(document["head"]),
-        plaintext[body_start:],
-        salt,
-    )
-    if format_part(part) != plaintext:
+    base, signature = plaintext[4 + size : base_end], plaintext[base_end:body_start]
+    part = SealedPart(base, signature, _head(document["head"]), plaintext[body_start:], salt)
+    if _format_head(part) != printed:  # the rest has one spelling only
         raise _refuse("head", "not in canonical form")
     return part
 

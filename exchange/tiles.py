@@ -145,14 +145,14 @@ def format_bundle(entries: Sequence[bytes]) -> bytes:
     Raises:
         Problem: ``InvalidDocument`` when an entry is longer than 65,535 bytes.
     """
-    parts: list[bytes] = []
-    for entry in entries:
-        if len(entry) > MAX_ENTRY_SIZE:
-            raise Problem(
-                Code.INVALID_DOCUMENT, where="entry", detail=f"an entry of {len(entry)} bytes"
-            )
-        parts.append(len(entry).to_bytes(2, "big"))
-        parts.append(entry)
+    lengths = [*map(len, entries)]
+    if max(lengths, default=0) > MAX_ENTRY_SIZE:
+        raise Problem(
+            Code.INVALID_DOCUMENT, where="entry", detail=f"an entry of {max(lengths)} bytes"
+        )
+    parts = [b""] * (2 * len(lengths))
+    parts[::2] = [length.to_bytes(2, "big") for length in lengths]
+    parts[1::2] = entries
     return b"".join(parts)
 
 

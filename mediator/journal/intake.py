@@ -3,7 +3,9 @@
 While a group is written, the next one fills. When many exchanges run at once, a group waits a
 moment for company (PostgreSQL's ``commit_delay`` with ``commit_siblings``), until half of them are
 in it: a commit costs a few hundred microseconds of processor whatever it holds. A lone exchange
-never waits.
+never waits. A group that is large enough to pay for its commit is handed over at once, so that the
+loop works while the disk does: hundreds that wait for the same commit would all come back in the
+same turn, and disk and loop would wait for each other in turns.
 
 Invariants:
 - a record is acknowledged only after its whole group was written and synced;
@@ -45,6 +47,8 @@ _PROBE = bytes(4096)
 _STRETCH = 1 << 20
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 KEPT_ENTRIES = 16_384
+_ENOUGH = 128
+"""Records that pay for a commit: no group waits for more of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +145,12 @@ class Intake:
         self.pending += 1
         self.pending_bytes += size
         if self._writing is None:
-            if self._scheduled is None:
+            company = len(group.waiters)
+            if company >= _ENOUGH:
+                self._hand_over()
+            elif self._scheduled is None:
                 self._schedule()
-            elif len(group.waiters) == self._wanted:
+            elif company == self._wanted:
                 self._scheduled.cancel()
                 self._scheduled = self._loop.call_soon(self._hand_over)
         return waiter
@@ -186,7 +193,9 @@ class Intake:
     def _written(self, group: _Group) -> None:
         self._writing = None
         self.pending_bytes -= group.size
-        if self.pending:
+        if self.pending >= _ENOUGH:
+            self._hand_over()
+        elif self.pending:
             self._schedule()
         elif self._drained is not None:
             self._drained.set()

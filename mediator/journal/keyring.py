@@ -38,7 +38,8 @@ BLOCK: Final = 1 << 24
 MAX_DAYS: Final = 36_500
 DEFAULT_DAYS: Final = 3650
 _BLOCKS: Final = LEAVES // BLOCK
-_HEIGHT: Final = 6
+_HEIGHT: Final = 8
+"""Of the leaves that are derived at once: a hash and a seventh each, where all are wanted."""
 _STRETCH: Final = 1 << _HEIGHT
 _INDEX_SUFFIX = ".index"
 _MONTH = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])", re.ASCII)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -33,6 +33,7 @@ from mediator.journal.anchors import AnchorStore
 from mediator.journal.index import FILE as INDEX_FILE
 from mediator.journal.index import IndexWriter
 from mediator.journal.index.feed import IndexFeed
+from mediator.journal.index.keeper import IndexKeeper
 from mediator.journal.intake import Committed, GroupLimits, Intake, logging_failed, renewed
 from mediator.journal.keyring import DEFAULT_DAYS, KeyRing, SealingKey
 from mediator.journal.publication import PublicationThread, Publisher
@@ -110,11 +111,10 @@ class JournalSettings:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """A record is durable: its index in the log, and the entry's bytes (the leaf)."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides a method of tuples that nobody needs here
     entry: bytes
 
 
@@ -129,7 +129,7 @@ class Journal:
         intake: Intake,
         publication: PublicationThread,
         anchors: AnchorStore,
-        index: IndexWriter | IndexFeed | None,
+        index: IndexKeeper | IndexFeed | None,
         closing: contextlib.ExitStack,
     ) -> None:
         self.directory = directory
@@ -416,18 +416,18 @@ class Journal:
         self._closed = True
         await self._intake.close()
         await asyncio.to_thread(self._publication.close)
-        if isinstance(self._index, IndexFeed):
+        if self._index is not None:
             await asyncio.to_thread(self._index.close)
         self._closing.close()
 
 
 def _index(
     directory: Path, origin: str, settings: JournalSettings
-) -> IndexWriter | IndexFeed | None:
+) -> IndexKeeper | IndexFeed | None:
     if not settings.index:
         return None
     if settings.index_database is None:
-        return IndexWriter(directory / INDEX_FILE)
+        return IndexKeeper(directory / INDEX_FILE)
     # Imported where it is wanted: it takes 0.2 s and 10 MB of every start.
     from mediator.journal.index.postgresql import PostgreSqlPlace
 

@@ -37,8 +37,8 @@ from exchange.problems import Code, Problem
 from exchange.tiles import WIDTH, Tile
 from mediator.journal import segments
 from mediator.journal.anchors import AnchorStore
-from mediator.journal.index import IndexWriter
 from mediator.journal.index.feed import IndexFeed
+from mediator.journal.index.keeper import IndexKeeper
 from mediator.journal.intake import KEPT_ENTRIES, Committed, Intake
 from mediator.journal.segments import Position
 from mediator.journal.signed import SignedStore
@@ -68,7 +68,7 @@ class Publisher:
         edge: Edge,
         position: Position,
         signed: bytes | None,
-        index: IndexWriter | IndexFeed | None,
+        index: IndexKeeper | IndexFeed | None,
         committed: deque[Committed] | None = None,
     ) -> None:
         self.position = position
@@ -119,7 +119,7 @@ class Publisher:
         """Have the search index take what was published: now, or when it is worth a transaction.
 
         Raises:
-            OSError, Problem: as :meth:`IndexWriter.add` and when a bundle cannot be read.
+            OSError, Problem: as :meth:`IndexKeeper.add` and when a bundle cannot be read.
         """
         index, waiting = self._index, self._unindexed
         if index is None:

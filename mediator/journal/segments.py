@@ -148,6 +148,9 @@ class _Window:
             return None
         rest = self.data[at:]
         wanted = min(max(size, _CHUNK), self._end - offset) - len(rest)
+        os.posix_fadvise(  # the disk reads the next chunk while this one is looked at
+            self._descriptor, offset + len(rest) + wanted, _CHUNK, os.POSIX_FADV_WILLNEED
+        )
         parts = [rest]
         place = offset + len(rest)
         while wanted > 0:
@@ -212,23 +215,27 @@ def _read_group(window: _Window, first: int, start: int, check: bool) -> Group |
     sealed: list[bytes] = []
     offsets: list[int] = []
     offset = start + _MARK.size
-    header_size, need = _RECORD.size, window.need
+    header_size, unpack = _RECORD.size, _RECORD.unpack_from
+    data, begun, end = window.data, window.start, len(window.data)
     for index in range(first, first + mark[1]):
-        at = need(offset, header_size)
-        if at is None:
-            return Broken(index, first, start, "the record is not whole")
-        crc, length, entry_length = _RECORD.unpack_from(window.data, at)
+        at = offset - begun
+        if at + header_size > end:
+            if window.need(offset, header_size) is None:
+                return Broken(index, first, start, "the record is not whole")
+            data, begun, end, at = window.data, window.start, len(window.data), 0
+        crc, length, entry_length = unpack(data, at)
         size = header_size + length
-        at = need(offset, size) if entry_length <= length <= MAX_RECORD_SIZE else None
-        if at is None:
-            return Broken(index, first, start, "the record is not whole")
-        data = window.data
-        if check and crc32(data[at + 4 : at + size]) != crc:
+        if at + size > end or entry_length > length:
+            if not entry_length <= length <= MAX_RECORD_SIZE or window.need(offset, size) is None:
+                return Broken(index, first, start, "the record is not whole")
+            data, begun, end, at = window.data, window.start, len(window.data), 0
+        behind = at + size
+        if check and crc32(data[at + 4 : behind]) != crc:
             return Broken(index, first, start, "the checksum of the record is wrong")
         body = at + header_size
         middle = body + entry_length
         entries.append(data[body:middle])
-        sealed.append(data[middle : at + size])
+        sealed.append(data[middle:behind])
         offsets.append(offset)
         offset += size
     return Group(first, entries, sealed, offsets, offset)

@@ -126,6 +126,15 @@ class TileFolder:
             return whole[: tile.width * HASH_SIZE]
         return format_bundle(parse_bundle(whole, WIDTH, str(tile))[: tile.width])
 
+    def expect(self, tile: Tile) -> None:
+        """Have the disk read a tile or bundle that is wanted soon; does not wait for it."""
+        with contextlib.suppress(OSError):
+            descriptor = os.open(self.directory / str(tile), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
+            finally:
+                os.close(descriptor)
+
     def subtrees(self, size: int) -> merkle.SubtreeReader:
         """Complete subtrees of the tree of ``size`` entries, for proofs."""
         return subtree_reader(size, self.read_tile)

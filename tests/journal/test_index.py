@@ -24,6 +24,7 @@ from mediator.journal.index import Cursor, IndexReader, IndexWriter, MonthTag, P
 from mediator.journal.index.postgresql import PostgreSqlPlace, origins
 from mediator.journal.index.sqlite import SqlitePlace
 from mediator.journal.index.store import Place
+from mediator.journal.index.tables import PART_BITS
 from mediator.journal.reader import JournalReader
 from serving.log.tiles import TileFolder
 from tests.journal.world import (
@@ -227,15 +228,14 @@ def test_a_hit_is_the_entry(readers: list[IndexReader]) -> None:
 
 def test_identifiers_are_found_in_every_part(databases: Databases) -> None:
     """A message id is found wherever in a large log it is."""
-    writer = IndexWriter(databases.place("o"))
-    data = format_entry(entry(0, id="other"))
-    for start in range(0, 70_000, 10_000):
-        writer.add(start, [data] * 10_000)
-    wanted = [70_000, 70_001]
-    writer.add(70_000, [format_entry(entry(1, id="wanted"))] * 2)
+    end = 3 << PART_BITS  # of the third part
+    writer = IndexWriter(databases.place("o"), end - 100)
+    writer.add(end - 100, [format_entry(entry(0, id="other"))] * 99)
+    wanted = [end - 1, end]
+    writer.add(end - 1, [format_entry(entry(1, id="wanted"))] * 2)
     writer.close()
     reader = databases.open("o")
-    assert reader.size == 70_002
+    assert reader.size == end + 1
     assert reader.of_message("wanted") == wanted
     assert [hit.index for hit in reader.search(Query(id="wanted"), 9)] == wanted[::-1]
     assert reader.of_message("missing") == []

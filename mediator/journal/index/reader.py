@@ -21,7 +21,16 @@ from mediator.journal.index.query import (
 )
 from mediator.journal.index.sqlite import open_file
 from mediator.journal.index.store import Away, Damaged, GaveUp, Store, StoreError
-from mediator.journal.index.tables import ENTRY, KEYS, SHAPE, checksum, to_time
+from mediator.journal.index.tables import (
+    ENTRY,
+    KEYS,
+    PART_BITS,
+    PART_SHIFT,
+    PLACE_MASK,
+    SHAPE,
+    checksum,
+    to_time,
+)
 from mediator.journal.index.writer import holds
 
 _UNION = 400
@@ -31,12 +40,13 @@ _SHAPES = 2000
 _ROWS = 500
 _ORDER = "ORDER BY at DESC, idx DESC"
 # Found first, so that no database looks for the text instead, which has no index.
-_FOUND = """found (text, place) AS MATERIALIZED (
-  SELECT w.text, (p.part << 15) + (k.key & 32767)
+_FOUND = f"""found (text, place) AS MATERIALIZED (
+  SELECT w.text, (p.part << {PART_BITS}) + (k.key & {PLACE_MASK})
   FROM wanted w CROSS JOIN parts p CROSS JOIN keys k
   WHERE p.latest >= w.since AND p.earliest < w.until
-  AND k.key BETWEEN (p.part << 47) + w.low AND (p.part << 47) + w.low + 32767
-)"""
+  AND k.key BETWEEN (p.part << {PART_BITS + PART_SHIFT}) + w.low
+  AND (p.part << {PART_BITS + PART_SHIFT}) + w.low + {PLACE_MASK}
+)"""  # noqa: S608
 _BY_KEY = "SELECT DISTINCT e.at, e.idx FROM found f CROSS JOIN entries e WHERE e.idx = f.place"
 _WANTED = "(CAST(? AS text), CAST(? AS bigint), CAST(? AS bigint), CAST(? AS bigint))"
 _ALWAYS = (-(2**62), 2**62)

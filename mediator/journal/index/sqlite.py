@@ -71,6 +71,9 @@ class SqliteStore:
         """See :class:`~mediator.journal.index.store.Store`."""
         connection = self._connection
         with self._failures(), transaction(connection):
+            (last,) = connection.execute("SELECT max(idx) FROM entries").fetchone()
+            if last is not None and last >= batch.first:
+                raise Away("another process added to it")
             connection.executemany(_INSERT_SHAPE, batch.shapes)
             _insert_all(connection, _INSERT_ENTRIES, batch.entries, len(ENTRY))
             _insert_all(connection, _INSERT_KEYS, batch.keys, 1)

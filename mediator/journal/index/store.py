@@ -39,7 +39,7 @@ class Store(Protocol):
         ...
 
     def load(self, batch: Batch) -> None:
-        """Add a batch, whole or not at all."""
+        """Add a batch, whole or not at all; ``Away`` when somebody else added to it meanwhile."""
         ...
 
     def give_up_after(self, seconds: float) -> None:

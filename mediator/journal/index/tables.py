@@ -4,9 +4,10 @@ What repeats from entry to entry (who, what, outcome, agreement, purpose) is one
 to which the rows of ``entries`` point: there are few shapes however many entries, so that any
 combination of such conditions is a choice of shapes, each of which lies in the order of time.
 
-Identifiers that never repeat, and subjects' tags, are found by a checksum within parts of 32,768
-entries, so that inserting stays local however large the log is; a look-up makes one probe a part,
-of those parts whose time it may be. Part, checksum and place in the part are one number.
+Identifiers that never repeat, and subjects' tags, are found by a checksum within parts of 131,072
+entries, so that inserting stays local however large the log is (the keys of a part are 4 MB); a
+look-up makes one probe a part, of those parts whose time it may be. Part, checksum and place in the
+part are one number.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from typing import Any, Final
 
 import orjson
 
-VERSION: Final = 3
-PART_BITS: Final = 15
+VERSION: Final = 4
+PART_BITS: Final = 17
 PLACE_MASK: Final = (1 << PART_BITS) - 1
 PART_SHIFT: Final = 32
 """Lifts an index without its place behind a CRC-32 and a place."""
@@ -82,8 +83,10 @@ def checksum(text: str) -> int:
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What entries add to the tables: rows of ``shapes`` that are new, of ``entries`` (value behind
-    value), sorted keys (one may be there twice), and the times of parts."""
+    value), sorted keys (one may be there twice), and the times of parts. ``first`` is the index of
+    the first entry."""
 
+    first: int
     shapes: list[tuple[Any, ...]]
     entries: list[Any]
     keys: list[int]
@@ -160,7 +163,7 @@ def batch_of(first: int, entries: Sequence[bytes], shapes: Shapes) -> Batch:
             keys.append(crc32(subject.encode()) << PART_BITS | part)
     new, shapes.new = shapes.new, []
     keys.sort()
-    return Batch(new, rows, keys, _parts(first, moments))
+    return Batch(first, new, rows, keys, _parts(first, moments))
 
 
 def _parts(first: int, moments: list[int]) -> dict[int, tuple[int, int]]:

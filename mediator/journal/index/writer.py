@@ -127,9 +127,13 @@ class IndexWriter:
         return self.open()
 
     def catch_up(
-        self, folder: TileFolder, size: int, progress: Progress = lambda what, done, total: None
+        self,
+        folder: TileFolder,
+        size: int,
+        progress: Progress = lambda what, done, total: None,
+        batch: int = _CATCH_UP,
     ) -> None:
-        """Add what is missing up to ``size`` from the entry bundles.
+        """Add what is missing up to ``size`` from the entry bundles, ``batch`` at once.
 
         Raises:
             OSError, Problem: as :meth:`add`, and when a bundle cannot be read.
@@ -147,7 +151,7 @@ class IndexWriter:
         while self.size < size:
             if self.size < oldest:  # of a pruned journal, what is left is indexed
                 self.size = self.first = oldest
-            end = min(self.size + _CATCH_UP, size)
+            end = min(self.size + batch, size)
             self.add(self.size, [entry for _, entry in folder.entries(self.size, end, size)])
             renewals += self.size != end
             if renewals > 1:

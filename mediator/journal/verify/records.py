@@ -166,39 +166,50 @@ class _Records:
             read.end = Position(group.next, self._unit.start.segment, group.end)
             if group.next <= size:
                 read.published = read.end
-            leaves = self._leaves(group)
-            for at, (entry, sealed) in enumerate(zip(group.entries, group.sealed, strict=True)):
-                self._check_record(group.first + at, entry, sealed, leaves[at])
+            self._check_group(group)
 
-    def _leaves(self, group: segments.Group) -> list[bytes | None]:
-        """The leaf hashes of a group's records; None where the tree has none or it is damaged."""
-        found: list[bytes | None] = []
-        index, size = group.first, self._unit.log.size
-        while index < group.next:
-            first = index - index % WIDTH
-            end = min(group.next, first + WIDTH)
+    def _check_group(self, group: segments.Group) -> None:
+        """Check the records of a group; they are hashed at once, compared one by one if need be."""
+        published = min(len(group.entries), max(0, self._unit.log.size - group.first))
+        self._read.counts.unpublished += len(group.entries) - published
+        hashes = [sha256(b"\x00" + entry).digest() for entry in group.entries[:published]]
+        leaves = self._leaves(group.first, group.first + published)
+        if leaves == b"".join(hashes):
+            wrong = set[int]()
+        else:
+            wrong = {
+                at
+                for at, found in enumerate(hashes)
+                if found != leaves[at * HASH_SIZE : (at + 1) * HASH_SIZE]
+            }
+        for index, entry, sealed in zip(
+            range(group.first, group.next), group.entries, group.sealed, strict=True
+        ):
+            if wrong and index - group.first in wrong:
+                self._findings.add(
+                    Code.JOURNAL_CORRUPT, self._file, index, "the entry is not the one in the tree"
+                )
+                continue
+            try:
+                _check_sealed(index, entry, sealed, self._keys, self._read.counts)
+            except Problem as problem:
+                where = problem.where if problem.where.startswith("keys/") else self._file
+                self._findings.of(problem, where, index)
+
+    def _leaves(self, first: int, end: int) -> bytes:
+        """The leaf hashes of published records; zeros where their tile is missing or damaged."""
+        found: list[bytes] = []
+        while first < end:
+            at = first % WIDTH
+            until = min(end, first - at + WIDTH)
             hashes = b""
-            if index < size:
-                with contextlib.suppress(Problem):  # the tree's own findings name it
-                    hashes = self._folder.read_tile(tile_at(0, index // WIDTH, size))
-            for at in range((index - first) * HASH_SIZE, (end - first) * HASH_SIZE, HASH_SIZE):
-                found.append(hashes[at : at + HASH_SIZE] or None)
-            index = end
-        return found
-
-    def _check_record(self, index: int, entry: bytes, sealed: bytes, leaf: bytes | None) -> None:
-        if index >= self._unit.log.size:
-            self._read.counts.unpublished += 1
-        elif sha256(b"\x00" + entry).digest() != leaf:
-            self._findings.add(
-                Code.JOURNAL_CORRUPT, self._file, index, "the entry is not the one in the tree"
-            )
-            return
-        try:
-            _check_sealed(index, entry, sealed, self._keys, self._read.counts)
-        except Problem as problem:
-            where = problem.where if problem.where.startswith("keys/") else self._file
-            self._findings.of(problem, where, index)
+            with contextlib.suppress(Problem):  # the tree's own findings name it
+                tile = tile_at(0, first // WIDTH, self._unit.log.size)
+                hashes = self._folder.read_tile(tile)
+            size = (until - first) * HASH_SIZE
+            found.append(hashes[at * HASH_SIZE : at * HASH_SIZE + size].ljust(size, b"\x00"))
+            first = until
+        return b"".join(found)
 
     def _groups(self) -> Iterator[segments.Group]:
         """The whole groups in order; what is broken is found and passed over."""
@@ -285,9 +296,11 @@ def _check_sealed(index: int, entry: bytes, ciphertext: bytes, keys: _Keys, coun
     try:
         document = orjson.loads(entry)
         named = document.get("sealed")
-        sealed = None if named is None else Sealed(**named)
-        if sealed is not None and not (type(sealed.key) is str and type(sealed.leaf) is int):
-            raise TypeError("key")
+        sealed = None
+        if named is not None:
+            sealed = Sealed(**named)
+            if type(sealed.key) is not str or type(sealed.leaf) is not int:
+                raise TypeError("key")
     except (orjson.JSONDecodeError, AttributeError, TypeError) as error:
         raise Problem(Code.JOURNAL_CORRUPT, detail="the entry is no entry") from error
     if sealed is None:

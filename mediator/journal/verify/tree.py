@@ -28,6 +28,7 @@ from serving.log.tiles import TileFolder
 
 UNIT_TILES = WIDTH
 """Tiles of leaves in a unit of work: 65,536 entries."""
+_AHEAD = 2  # so many bundles are read from the disk before they are looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,7 @@ class _Tiles:
         above: list[bytes] = []
         for index in range(first, end):
             tile, bundle = (tile_at(level, index, self._log.size) for level in (0, ENTRIES))
+            self._folder.expect(Tile(ENTRIES, index + _AHEAD))
             stored = self._read(tile)
             removed = self._was_removed(bundle)
             computed = stored if removed else self._leaf_hashes(bundle, row.commitments)

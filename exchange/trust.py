@@ -24,6 +24,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import TypeVar
 
+import orjson
 from cryptography import x509
 
 from exchange.certificates import (
@@ -33,6 +34,7 @@ from exchange.certificates import (
     judge_seal,
     refuse_development,
 )
+from exchange.code_lists import parse_code_list
 from exchange.continuity import (
     KeySet,
     Pin,
@@ -59,10 +61,13 @@ from exchange.registrations import (
     TimestampAuthority,
     format_instance,
     format_member,
+    is_code_list_target,
+    is_schema_target,
     parse_instance,
     parse_member,
 )
 from exchange.standing import NOTHING_AWAY, Standing
+from schemas import code_list_schema
 
 __all__ = [
     "AdmittedMember",
@@ -88,6 +93,7 @@ __all__ = [
     "read_delegations",
     "role_name",
     "schema_id",
+    "shared_schemas",
     "trusted_authorities",
 ]
 
@@ -376,6 +382,25 @@ def schema_id(data: bytes, path: str) -> str:
     if not isinstance(node.value, dict) or not isinstance(node.value.get("$id"), str):
         raise node.refuse("a shared schema needs an $id")
     return str(node.value["$id"])
+
+
+def shared_schemas(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The shared schemas among the registry's own files, and those of its code lists, by ``$id``.
+
+    Raises:
+        Problem: ``InvalidDocument`` for a file that is none.
+    """
+    found = {
+        schema_id(data, path): data
+        for path, data in sorted(files.items())
+        if is_schema_target(path)
+    }
+    for path, data in sorted(files.items()):
+        if is_code_list_target(path):
+            parse_code_list(data, path)
+            identifier, schema = code_list_schema(orjson.loads(data))
+            found[identifier] = schema
+    return found
 
 
 def _unknown(code: Code, key: object) -> Problem:

@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.signer import CryptoSigner
 
 from exchange.certificates import refuse_development
+from exchange.code_lists import parse_code_list
 from exchange.continuity import STANDING_ROLE
 from exchange.notes import VerifierKey
 from exchange.policy import parse_policy
@@ -36,6 +37,7 @@ from exchange.registrations import (
     STANDING_TARGET,
     InstanceRecord,
     format_instance,
+    is_code_list_target,
     is_schema_target,
     parse_instance,
 )
@@ -125,11 +127,16 @@ def open_registry(
     files = {INSTANCE_TARGET: format_instance(instance), **(schemas or {})}
     parse_instance(files[INSTANCE_TARGET])
     for path, data in (schemas or {}).items():
-        if not is_schema_target(path):
+        if is_code_list_target(path):
+            parse_code_list(data, path)
+        elif is_schema_target(path):
+            check_schema(data, path)
+        else:
             raise Problem(
-                Code.INVALID_DOCUMENT, where=path, detail="must be schemas/{name}.{major}.json"
+                Code.INVALID_DOCUMENT,
+                where=path,
+                detail="must be schemas/{name}.{major}.json or code-lists/{name}.json",
             )
-        check_schema(data, path)
     settings = settings or RegistrySettings()
     keys = _Keys(
         tuple(new_signer() for _ in range(root.keys)),

@@ -22,12 +22,13 @@ from exchange.registrations import (
     MemberRecord,
     ServiceRecord,
     format_member,
+    is_code_list_target,
     is_schema_target,
     member_target,
     parse_instance,
     parse_member,
 )
-from exchange.trust import schema_id
+from exchange.trust import schema_id, shared_schemas
 
 MAX_PAGE = 200
 
@@ -54,11 +55,13 @@ class Directory:
         """Take over the registry's own files: the instance and the shared schemas."""
         self.instance = parse_instance(files[INSTANCE_TARGET])
         paths = {
-            path: schema_id(data, path) for path, data in files.items() if is_schema_target(path)
+            path: schema_id(data, path)
+            for path, data in files.items()
+            if is_schema_target(path) or is_code_list_target(path)
         }
         self._own = files
         self._schema_paths = {identifier: path for path, identifier in paths.items()}
-        self.schemas = {identifier: files[path] for path, identifier in paths.items()}
+        self.schemas = shared_schemas(files)
         data = files.get(ELEMENTS_TARGET)
         self.elements = NO_ELEMENTS if data is None else parse_elements(data)
 

@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Final
 
 from exchange.agreements import Agreement, open_agreement
+from exchange.code_lists import parse_code_list
 from exchange.compatibility import Break, Way, compare_openapi, compare_schemas
 from exchange.consents import Consent, digest_of, open_consent
 from exchange.deprecation import is_over, read_deprecations
@@ -27,11 +28,12 @@ from exchange.registrations import (
     MEMBER_FILE,
     InstanceRecord,
     MemberRecord,
+    is_code_list_target,
     is_consent_file,
     is_consent_target,
     is_schema_target,
 )
-from exchange.trust import schema_id, trusted_authorities
+from exchange.trust import schema_id, shared_schemas, trusted_authorities
 
 MAX_TOLD: Final = 50
 _VERSION: Final = re.compile(r"(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})")
@@ -96,9 +98,9 @@ def judge_schemas(
         Problem: ``BreakingChange`` at the schema; ``InvalidDocument`` for a version that does not
             grow.
     """
-    before, after = _schemas(own), _schemas({**own, **changed})
+    before, after = shared_schemas(own), shared_schemas({**own, **changed})
     for path, data in changed.items():
-        if is_schema_target(path) and path in own:
+        if path in own:
             check_version(path, own[path], data)
     breaks = {
         identifier: found
@@ -109,14 +111,12 @@ def judge_schemas(
         return
     consents = _Consents({**own, **changed}, is_consent_target, instance, at)
     users = set(_users(breaks.keys(), members, instance, at))
+    paths = {schema_id(data, path): path for path, data in own.items() if _is_shared(path)}
+    steps = [(one, own[path], changed[path]) for one, path in paths.items() if path in changed]
     missing = {
-        one
-        for identifier in before
-        if before[identifier] != after[identifier]
-        for one in consents.missing(users, identifier, (before[identifier], after[identifier]))
+        member for of, old, new in steps for member in consents.missing(users, of, (old, new))
     }
-    first = next(iter(breaks))
-    path = next(path for path, data in own.items() if before.get(first) is data)
+    path = paths[next(iter(breaks))]
     told = [one for found in breaks.values() for one in found]
     remedy = "publish it as the next major version beside this one"
     _refuse(path, told, sorted(missing), consents.refused, remedy)
@@ -130,11 +130,11 @@ def judge_withdrawals(
     Raises:
         Problem: ``Conflict`` that names who refers to it.
     """
-    paths = [path for path in gone if is_schema_target(path)]
+    paths = [path for path in gone if _is_shared(path)]
     lost = {schema_id(own[path], path).encode(): path for path in paths}
     if not lost:
         return
-    kept = [item for item in own.items() if is_schema_target(item[0]) and item[0] not in paths]
+    kept = [item for item in own.items() if _is_shared(item[0]) and item[0] not in paths]
     for path, data in [*kept, *(item for _, files in members for item in files.items())]:
         for identifier, target in lost.items():
             if b'"' + identifier in data:
@@ -162,7 +162,12 @@ def check_version(path: str, before: bytes, after: bytes) -> None:
     Raises:
         Problem: ``InvalidDocument`` at ``x-saphan-version``.
     """
-    if before == after:
+    if before == after or not _is_shared(path):
+        return
+    if is_code_list_target(path):
+        listed, changed = parse_code_list(before, path), parse_code_list(after, path)
+        if changed.version <= listed.version:
+            raise invalid(path, "/version", "must be higher than the one that is published")
         return
     major = major_of(path)
     old, new = version_of(before, path, major), version_of(after, path, major)
@@ -225,8 +230,8 @@ def _has_ended(document: bytes, found: Break, at: datetime) -> bool:
     return announced is not None and is_over(announced, at)
 
 
-def _schemas(own: Files) -> dict[str, bytes]:
-    return {schema_id(data, path): data for path, data in own.items() if is_schema_target(path)}
+def _is_shared(path: str) -> bool:
+    return is_schema_target(path) or is_code_list_target(path)
 
 
 def _users(

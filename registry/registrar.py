@@ -26,6 +26,7 @@ from securesystemslib.signer import Signer
 from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
 
 from exchange.certificates import refuse_development
+from exchange.code_lists import parse_code_list
 from exchange.consents import open_consent
 from exchange.continuity import (
     KeySet,
@@ -45,6 +46,7 @@ from exchange.registrations import (
     INSTANCE_TARGET,
     MAX_SCHEMA_BYTES,
     InstanceRecord,
+    is_code_list_target,
     is_consent_target,
     is_schema_target,
     parse_instance,
@@ -289,7 +291,7 @@ class Registrar:
             raise Problem(
                 Code.CONFLICT,
                 where="targets#/signed/targets",
-                detail=f"only schemas and consents may be withdrawn; it lacks {min(lost)}",
+                detail=f"this file may not be withdrawn: {min(lost)}",
             )
         changed = _changed_files(current, new, files)
         for path, data in changed.items():
@@ -429,6 +431,8 @@ class Registrar:
             refuse_development(instance.authorities, instance.environment)
         elif is_schema_target(path):
             check_schema(data, path)
+        elif is_code_list_target(path):
+            parse_code_list(data, path)
         elif is_consent_target(path):
             open_consent(data, trusted_authorities(self._instance()), at, path)
         elif path == ELEMENTS_TARGET:
@@ -443,7 +447,8 @@ class Registrar:
             raise invalid(
                 path,
                 "",
-                "only instance.json, elements.json, schemas/ and consents/ are published this way",
+                "only instance.json, elements.json, schemas/, code-lists/ and consents/ are "
+                "published this way",
             )
 
     def _publish(
@@ -524,7 +529,7 @@ class Registrar:
 
 def may_go(path: str) -> bool:
     """Whether a file of the registry itself may be withdrawn."""
-    return is_schema_target(path) or is_consent_target(path)
+    return is_schema_target(path) or is_code_list_target(path) or is_consent_target(path)
 
 
 def check_schema(data: bytes, path: str) -> None:

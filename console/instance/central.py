@@ -34,7 +34,7 @@ from registry.client import RegistryClient
 from registry.member import Described, MemberFolder
 from registry.operator import sign_delegation
 from registry.signers import read_signers
-from schemas import load_all
+from schemas import targets
 from serving.clock import SystemClock
 
 log = structlog.get_logger("console.instance")
@@ -104,7 +104,7 @@ class Centre:
             tuple(authority.authorities),
             stampers,
         )
-        open_registry(self.registry, record, now, targets=TARGETS, schemas=shared_schemas())
+        open_registry(self.registry, record, now, targets=TARGETS, schemas=targets())
 
     async def serve_authority(self) -> Listening | None:
         """Answer for the authority: time-stamps, OCSP, its list; where the certificates say.
@@ -169,12 +169,3 @@ def _is_published(client: RegistryClient, described: Described) -> bool:
 def withdrawn(name: str, member: MemberId) -> dict[str, Any]:
     """The description of a member that has left: its name, with nothing behind it."""
     return {"member": str(member), "name": {"en": name, "lo": name}}
-
-
-def shared_schemas() -> dict[str, bytes]:
-    """The shared schemas by their target path."""
-    found = {}
-    for identifier, data in load_all().items():
-        name, _, major = identifier.rpartition("/")
-        found[f"schemas/{name.rpartition('/')[2]}.{major}.json"] = data
-    return found

@@ -6,13 +6,12 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
-import orjson
-
 import schemas
 from console.reference_world.calls import Left
 from console.reference_world.evidence import Proven, Verified
 from console.reference_world.refusals import Refused
 from console.reference_world.story import Agreements, Asked, Opened, Registered
+from exchange.code_lists import parse_code_list
 from exchange.problems import Text
 
 STORY = Text("The reference world of Saphan", "ໂລກຕົວຢ່າງຂອງ ສະພານ")
@@ -95,7 +94,7 @@ def tell_asked(asked: Asked) -> Iterator[str]:
         )
         yield f"  message {exchange.message_id}, trace {exchange.trace}"
         yield from (f"  {line}" for line in _entries(exchange.entries))
-    provinces, sectors = _code_list("province"), _code_list("sector_working_group")
+    provinces, sectors = _code_list("province"), _code_list("sector-working-group")
     rows: list[tuple[str, ...]] = []
     for row in asked.top:
         province, sector = provinces[row.province], sectors[row.sector]
@@ -182,8 +181,8 @@ def _entry(
 
 def _code_list(name: str) -> dict[str, Text]:
     """The names of the codes of a shared code list."""
-    found = orjson.loads(schemas.load("code-lists"))["$defs"][name]["x-enum-titles"]
-    return {code: Text(title["en"], title["lo"]) for code, title in found.items()}
+    found = parse_code_list(schemas.load_code_list(name), f"code-lists/{name}.json")
+    return {one.code: one.name for one in found.codes}
 
 
 def _money(amount: Decimal) -> str:

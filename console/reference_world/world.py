@@ -148,7 +148,7 @@ class World:
         )
         folder = self.directory / "registry"
         self._opened = open_registry(
-            folder, record, now, root=Quorum(3, 2), targets=Quorum(3, 2), schemas=_shared_schemas()
+            folder, record, now, root=Quorum(3, 2), targets=Quorum(3, 2), schemas=schemas.targets()
         )
         self._start_registry(port)
 
@@ -496,15 +496,6 @@ def _description(server: RunningServer, member: MemberPlan) -> dict[str, Any]:
             for service in member.services
         ],
     }
-
-
-def _shared_schemas() -> dict[str, bytes]:
-    """The shared schemas by their target path."""
-    found = {}
-    for identifier, data in schemas.load_all().items():
-        name, _, major = identifier.rpartition("/")
-        found[f"schemas/{name.rpartition('/')[2]}.{major}.json"] = data
-    return found
 
 
 def _port(address: str | None) -> int:

@@ -20,9 +20,8 @@ import orjson
 
 from exchange import patterns
 from exchange.schema_sets import LIST, MAP, ONE, Place, SchemaSet, escape
+from schemas import CODE_LIST
 
-CODE_LIST: Final = "x-saphan-code-list"
-"""What marks a schema whose values are the codes of a list, which grows."""
 ATOMS: Final = frozenset({"array", "boolean", "fraction", "integer", "null", "object", "string"})
 """The types, so that no two overlap; ``number`` is integers and fractions."""
 _SPLIT: Final = ("anyOf", "oneOf")

@@ -16,12 +16,12 @@ from exchange.registrations import (
     MERGERS_TARGET,
     STANDING_TARGET,
     InstanceRecord,
+    is_consent_target,
     is_own_target,
-    is_schema_target,
     parse_instance,
 )
 from exchange.standing import NOTHING_AWAY, Standing, parse_mergers, parse_standing
-from exchange.trust import schema_id
+from exchange.trust import shared_schemas
 from mediator.registry_copy.borders import untrusted
 
 
@@ -37,7 +37,7 @@ class Shared:
 
 def is_shared(path: str) -> bool:
     """Whether a target of the registry's own role is read by servers."""
-    return is_own_target(path)
+    return is_own_target(path) and not is_consent_target(path)
 
 
 def read_shared(files: Mapping[str, bytes]) -> Shared:
@@ -50,11 +50,7 @@ def read_shared(files: Mapping[str, bytes]) -> Shared:
         raise untrusted("targets", f"the registry publishes no {INSTANCE_TARGET}")
     return Shared(
         parse_instance(files[INSTANCE_TARGET]),
-        {
-            schema_id(data, path): data
-            for path, data in sorted(files.items())
-            if is_schema_target(path)
-        },
+        shared_schemas(files),
         parse_elements(files[ELEMENTS_TARGET]) if ELEMENTS_TARGET in files else NO_ELEMENTS,
         Standing(
             parse_standing(files[STANDING_TARGET]) if STANDING_TARGET in files else (),

@@ -192,7 +192,10 @@ def province(version: str, **members: Any) -> bytes:
 
 
 def publish(office: Office, **files: bytes) -> None:
-    paths = {name.replace("__", "/").replace("_", "."): data for name, data in files.items()}
+    paths = {
+        name.replace("code_lists", "code-lists").replace("__", "/").replace("_", "."): data
+        for name, data in files.items()
+    }
     signed_own = sign_files(office.own(), paths, office.targets_signers, NOW)
     office.registrar.publish_own(signed_own.targets, signed_own.files, OPERATOR, NOW)
 
@@ -268,3 +271,54 @@ def test_a_consent_names_its_step() -> None:
     with pytest.raises(Problem):
         open_consent(consent(BREAKING, OLD), authority(name="two").authorities, NOW)
     assert member_record(MPI).services
+
+
+# -- code lists ----------------------------------------------------------------------------------
+
+
+def code_list(version: str, *codes: str) -> bytes:
+    entries = [{"code": code, "name": {"en": code, "lo": "ລະຫັດ"}} for code in codes]
+    return orjson.dumps(
+        {
+            "$id": "https://schemas.saphan.la/code-lists/colour",
+            "version": version,
+            "title": {"en": "Colour", "lo": "ສີ"},
+            "source": "a test",
+            "codes": entries,
+        }
+    )
+
+
+def test_a_code_list_grows_and_never_shrinks(office: Office) -> None:
+    """New codes are published with a higher version; a code that a service uses stays."""
+    publish(office, code_lists__colour_json=code_list("1.0.0", "red"))
+    assert "/code-lists/colour" in "".join(office.registrar.directory.schemas)
+    same = refusal(office, code_lists__colour_json=code_list("1.0.0", "red", "blue"))
+    assert same.where == "code-lists/colour.json#/version"
+    publish(office, code_lists__colour_json=code_list("1.1.0", "red", "blue"))
+    schema = {"$ref": "https://schemas.saphan.la/code-lists/colour"}
+    after = document(
+        parameters=[{"name": "colour", "in": "query", "schema": schema}],
+    )
+    office.approve(office.submit(files={FILE: after, "agreement.mof.json": agreement()}))
+    problem = refusal(office, code_lists__colour_json=code_list("1.2.0", "blue"))
+    assert problem.code is Code.BREAKING_CHANGE
+    assert problem.where == "code-lists/colour.json#/enum"
+    assert '("red")' in str(problem.facts["breaks"])
+
+
+@pytest.mark.parametrize(
+    ("data", "pointer"),
+    [
+        (code_list("1.0.0", "red", "red"), "/codes/1/code"),
+        (code_list("1.0.0"), "/codes"),
+        (code_list("1", "red"), "/version"),
+        (code_list("1.0.0", "r d"), "/codes/0/code"),
+        (code_list("1.0.0", "red").replace(b"lists/colour", b"lists/color"), "/$id"),
+    ],
+)
+def test_a_code_list_that_is_none(office: Office, data: bytes, pointer: str) -> None:
+    """What is wrong in a code list is told at its place, and nothing is published."""
+    assert (
+        refusal(office, code_lists__colour_json=data).where == f"code-lists/colour.json#{pointer}"
+    )

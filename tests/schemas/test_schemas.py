@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 import schemas
+from exchange.code_lists import parse_code_list
 from exchange.contracts import Contract
 from exchange.problems import Problem
 from tests.exchange.reference_engine import reference
@@ -20,7 +21,8 @@ SHARED = schemas.load_all()
 DOCUMENTS = {name: orjson.loads(content) for name, content in SHARED.items()}
 HERE = Path(schemas.__file__).parent
 EXAMPLES = {file.stem: orjson.loads(file.read_bytes()) for file in HERE.glob("examples/*.json")}
-SHORT = {name.split("/")[-2]: name for name in SHARED}
+LISTS = {file.stem: orjson.loads(file.read_bytes()) for file in HERE.glob("code-lists/*.json")}
+SHORT = {name.split("/")[-2]: name for name in SHARED if "/code-lists/" not in name}
 JSON = (("content-type", "application/json"),)
 
 
@@ -61,11 +63,11 @@ def test_invalid_examples(name: str, example: dict[str, Any]) -> None:
 
 def test_every_schema_has_examples() -> None:
     """At least one of each kind; code lists and values are shown by those that use them."""
-    assert EXAMPLES.keys() == SHORT.keys() - {"code-lists", "values"}
+    assert EXAMPLES.keys() == SHORT.keys() - {"values"}
     assert all(found["valid"] and found["invalid"] for found in EXAMPLES.values())
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
+@pytest.mark.parametrize("name", SHORT.values())
 def test_metaschema_and_name(name: str) -> None:
     """Each is JSON Schema 2020-12 under its own $id, NAME/MAJOR."""
     document = DOCUMENTS[name]
@@ -127,27 +129,50 @@ ISO_3166_2_LA = "AT BK BL CH HO KH LM LP OU PH SL SV VI VT XA XE XI XS"
 
 def test_provinces_are_those_of_iso_3166() -> None:
     """ISO 3166-2:LA has one prefecture (LA-VT) and 17 provinces."""
-    lists = DOCUMENTS[SHORT["code-lists"]]["$defs"]
-    assert lists["province"]["enum"] == [f"LA-{code}" for code in ISO_3166_2_LA.split()]
+    codes = [one["code"] for one in LISTS["province"]["codes"]]
+    assert codes == [f"LA-{code}" for code in ISO_3166_2_LA.split()]
     shown = EXAMPLES["province"]["valid"]
-    assert [one["code"] for one in shown] == lists["province"]["enum"]
+    assert [one["code"] for one in shown] == codes
     assert [one["code"] for one in shown if one["category"] == "prefecture"] == ["LA-VT"]
+    names = {one["code"]: one["name"] for one in LISTS["province"]["codes"]}
     for one in shown:
-        assert lists["province"]["x-enum-titles"][one["code"]] == one["name"]
+        assert names[one["code"]] == one["name"]
 
 
 def test_ten_sector_working_groups() -> None:
     """The groups of the Round Table Process, shown by their examples."""
-    codes = DOCUMENTS[SHORT["code-lists"]]["$defs"]["sector_working_group"]["enum"]
+    codes = [one["code"] for one in LISTS["sector-working-group"]["codes"]]
     assert len(codes) == 10
     assert [one["code"] for one in EXAMPLES["sector-working-group"]["valid"]] == codes
 
 
 def test_sectors_and_purposes_agree() -> None:
     """A DAC purpose begins with a DAC sector of the list."""
-    lists = DOCUMENTS[SHORT["code-lists"]]["$defs"]
-    sectors = "|".join(lists["dac_sector"]["enum"])
-    assert lists["dac_purpose"]["pattern"] == f"^(?:{sectors})[0-9]{{2}}$"
+    sectors = "|".join(one["code"] for one in LISTS["dac-sector"]["codes"])
+    assert (
+        DOCUMENTS[SHORT["values"]]["$defs"]["dac_purpose"]["pattern"]
+        == f"^(?:{sectors})[0-9]{{2}}$"
+    )
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_code_lists(name: str) -> None:
+    """Each list can be published, names its source, and each code in both languages."""
+    content = schemas.load_code_list(name)
+    found = parse_code_list(content, f"code-lists/{name}.json")
+    assert (found.id, found.name) == (f"https://schemas.saphan.la/code-lists/{name}", name)
+    assert found.source
+    for one in found.codes:
+        assert one.name.en
+        assert is_lao(one.name.lo), one.code
+        assert "\u200b" not in one.name.lo
+
+
+def test_a_value_outside_of_its_list_breaks_the_list() -> None:
+    """The problem names the code list as the rule that is broken."""
+    problem = judge("province", EXAMPLES["province"]["valid"][0] | {"code": "LA-ZZ"})
+    assert problem is not None
+    assert problem.facts["rule"] == "https://schemas.saphan.la/code-lists/province#/enum"
 
 
 @pytest.mark.parametrize(

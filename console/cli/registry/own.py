@@ -11,7 +11,6 @@ from console.cli.registry.group import CLIENT, FILE, PATH, registry
 from console.cli.registry.shared import (
     authorities_in,
     client_of,
-    packaged_schemas,
     publish,
     tell,
     timestamp_authority,
@@ -26,6 +25,7 @@ from exchange.registrations import (
     is_schema_target,
     parse_instance,
 )
+from schemas import targets
 
 
 @registry.command("schema-publish")
@@ -51,7 +51,7 @@ def schema_publish(
 ) -> None:
     """Publish shared schemas (NAME.MAJOR.json), code lists (NAME.json) and consents to a change
     of a schema (consent.NAME.json)."""
-    chosen = packaged_schemas() if packaged else {}
+    chosen = targets() if packaged else {}
     chosen |= {_target(file): file.read_bytes() for file in files}
     if not chosen:
         raise click.UsageError("name files, or give --packaged")

@@ -14,13 +14,13 @@ from console.cli.registry.shared import (
     authorities_in,
     listen_at,
     now,
-    packaged_schemas,
     table,
     tell,
     timestamp_authority,
 )
 from exchange.problems import Text
 from exchange.registrations import Environment, InstanceRecord
+from schemas import targets
 
 
 @registry.command()
@@ -109,7 +109,7 @@ def init(
         now(),
         root=Quorum(root_keys, root_threshold),
         targets=Quorum(targets_keys, targets_threshold),
-        schemas=packaged_schemas() if schemas else {},
+        schemas=targets() if schemas else {},
         settings=RegistrySettings(
             timestamp_validity_s=timestamp_validity_s, approve_updates=approve_updates
         ),

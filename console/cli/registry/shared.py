@@ -43,17 +43,6 @@ def signers(paths: tuple[Path, ...], role: str) -> list[Any]:
     return list(read_signers(files))
 
 
-def packaged_schemas() -> dict[str, bytes]:
-    """The schemas of the package, by target path."""
-    import schemas
-
-    found = {}
-    for identifier, data in schemas.load_all().items():
-        name, _, major = identifier.removesuffix("/").rpartition("/")
-        found[f"schemas/{name.rpartition('/')[2]}.{major}.json"] = data
-    return found
-
-
 def authorities_in(paths: Iterable[Path]) -> tuple[Any, ...]:
     found = [
         certificate

@@ -192,6 +192,10 @@ class Line:
                     await _for_ever()
                 if not data:
                     return
+                if way is Way.DOWN and not crossing.passed[Way.UP]:
+                    # Nothing was asked since the fault was armed: what an older exchange left.
+                    await self._send(crossing, sink, data)
+                    continue
                 passed = crossing.passed[way]
                 crossing.passed[way] += len(data)
                 if self._strikes(way, passed, len(data)):

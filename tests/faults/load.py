@@ -73,14 +73,14 @@ class Load:
         """The calls that got what they asked for."""
         return [outcome for outcome in self.outcomes if outcome.status == 200]
 
-    def await_answers(self, more: int, within_s: float = 10.0) -> None:
+    def await_answers(self, more: int, within_s: float = 60.0) -> None:
         """Wait until so many more calls got what they asked for."""
         wanted, deadline = len(self.answered) + more, time.monotonic() + within_s
         while len(self.answered) < wanted:
             assert time.monotonic() < deadline, "the applications are not served"
             time.sleep(0.01)
 
-    def await_refusals(self, code: str, more: int, within_s: float = 20.0) -> None:
+    def await_refusals(self, code: str, more: int, within_s: float = 60.0) -> None:
         """Wait until so many more calls were refused with this code."""
 
         def refused() -> int:

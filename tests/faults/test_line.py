@@ -33,8 +33,8 @@ from tests.world import small
 from tests.world.backend import Backend
 from tests.world.small import Answer, SmallWorld, wait_published
 
-EXCHANGE_S = 3.0
-PATIENCE_S = 15.0
+EXCHANGE_S = 5.0
+PATIENCE_S = 30.0
 """The application's own time-out: more than its server may take, retries included."""
 LONG = 30_000
 _numbers = count(1)
@@ -116,7 +116,7 @@ def lined() -> Iterator[LinedWorld]:
     """Two servers and the line between them."""
     backend, line = Backend(), Line()
     backend.start()
-    limits = {"exchange_s": EXCHANGE_S, "first_byte_s": 1.0, "connect_s": 1.0}
+    limits = {"exchange_s": EXCHANGE_S, "first_byte_s": 2.0, "connect_s": 2.0}
     with tempfile.TemporaryDirectory(prefix="saphan-") as name:
         world = World(Path(name) / "world")
         try:

@@ -286,10 +286,10 @@ def exchange(
     connection: http.client.HTTPConnection
     if parts.scheme == "https":
         connection = http.client.HTTPSConnection(
-            parts.hostname or "", parts.port, timeout=20, context=context
+            parts.hostname or "", parts.port, timeout=60, context=context
         )
     else:
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=20)
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
     try:
         connection.request(method, target, body, dict(headers))
         response = connection.getresponse()
@@ -299,7 +299,7 @@ def exchange(
         connection.close()
 
 
-def wait_published(server: RunningServer, timeout_s: float = 10.0) -> None:
+def wait_published(server: RunningServer, timeout_s: float = 60.0) -> None:
     """Wait until the journal has published all that it holds."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:

@@ -47,6 +47,7 @@ from mediator.discovery import Peers
 from mediator.erasing import Eraser
 from mediator.evidence import Evidence, seals_of
 from mediator.gate import Gate
+from mediator.gossip import Gossip
 from mediator.govstack.registries import follow
 from mediator.handshakes import Handshakes, record_quietly
 from mediator.health import Health
@@ -85,6 +86,7 @@ from mediator.subject_indexing import SubjectIndexing
 from mediator.thinning import Store, Thinning
 from mediator.turns import Turns
 from mediator.view import RegistryView
+from mediator.witness.known import read_policy
 from mediator.witness.opening import Seeking, Witnessing, open_witnessing
 from mediator.witness.state import FILE as WITNESS_FILE
 from mediator.witness.state import WitnessState
@@ -103,6 +105,8 @@ BUSY_LINES = 8
 
 # Of the journal, the registry's copy, adapters and the administration, with room.
 OWN_FILES = 512
+GOSSIP_POLLS = 10
+"""Other servers are asked what the registry shows them at least once in so many polls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +196,7 @@ async def open_server(
         )
         base.background.start(watched.stamping.run())
         base.background.start(watched.witnessing.cosigning.run())
+        base.background.start(_gossip(base, watched.witnessing).run())
         stack.push_async_callback(watched.witnessing.cosigning.heard)
         if watched.revocations is not None:
             base.background.start(watched.revocations.run())
@@ -340,6 +345,9 @@ async def _open_view(settings: ServerSettings, clock: Clock) -> RegistryView:
         poll_s=registry.poll_s,
         grace_s=registry.grace_s,
         clock=clock,
+        mirrors=registry.mirrors,
+        policy=read_policy(registry.policy, "registry.policy") if registry.policy else None,
+        seen_by=str(settings.server),
     )
 
 
@@ -530,6 +538,7 @@ async def _witnessing(base: _Base) -> Witnessing:
         base.clock,
         memory,
         settings.limits.connect_s,
+        lambda: base.view.head_note,
     )
     witness, cosigning = witnessing.witness, witnessing.cosigning
     metrics.watch(
@@ -557,7 +566,20 @@ async def _witnessing(base: _Base) -> Witnessing:
         "Proofs of misbehaving logs that are kept here.",
         lambda: witness.kept.count,
     )
+    await base.view.report_to(witness.report)
     return witnessing
+
+
+def _gossip(base: _Base, witnessing: Witnessing) -> Gossip:
+    settings = base.settings
+    return Gossip(
+        base.view,
+        settings.server,
+        witnessing.line,
+        peers=settings.registry.gossip,
+        pause_s=GOSSIP_POLLS * settings.registry.poll_s,
+        timeout_s=settings.witnesses.timeout_s,
+    )
 
 
 def _revocations(base: _Base) -> Revocations | None:

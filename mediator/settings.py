@@ -46,6 +46,20 @@ class RegistrySettings:
 
     url: str = setting("base URL of the registry")
     root: Path = setting("file with the registry's TUF root metadata, the trust anchor")
+    mirrors: tuple[str, ...] = setting(
+        "further base URLs of the same files, asked in turn when one fails", default=()
+    )
+    policy: Path | None = setting(
+        "trust policy (C2SP tlog-policy): whose cosignatures on the registry's log are demanded, "
+        "whatever the registry says of it",
+        default=None,
+    )
+    gossip: int = setting(
+        "so many other servers, chosen by chance, are asked what the registry shows them; 0: none",
+        default=3,
+        low=0,
+        high=16,
+    )
     poll_s: float = setting("seconds between two polls", default=30.0, low=0.2, high=3600)
     grace_s: float = setting(
         "seconds for which an expired copy is still used, with an alarm",

@@ -20,23 +20,28 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import structlog
 
+from exchange.checkpoint import Checkpoint
+from exchange.policy import Policy
 from exchange.problems import Code, Problem
 from exchange.trust import RegistryState
 from mediator.registry_copy import RegistryCopy
+from mediator.registry_copy.log import FollowedLog
 from mediator.registry_fetcher import RegistryFetcher
+from mediator.witness.misbehaviour import Misbehaviour
 from serving.clock import Clock, SystemClock
 
 POLL_S = 30.0
 GRACE_S = 24 * 3600.0
 _JITTER = 0.1
 
+Report = Callable[[Misbehaviour], Awaitable[None]]
 log = structlog.get_logger(__name__)
 
 
@@ -62,6 +67,10 @@ class RegistryView:
         self._state: RegistryState | None = None
         self._usable_until = 0.0
         self._told: frozenset[str] = frozenset()
+        self._waiting: list[Misbehaviour] = []
+        self._report: Report | None = None
+        self.news = asyncio.Event()
+        """Set, and replaced, when another head of the registry's log was accepted."""
         self.problem: Problem | None = None
         """Why the last attempt to reach the registry failed; nothing when it did not."""
 
@@ -76,6 +85,9 @@ class RegistryView:
         grace_s: float = GRACE_S,
         clock: Clock | None = None,
         context: ssl.SSLContext | None = None,
+        mirrors: Sequence[str] = (),
+        policy: Policy | None = None,
+        seen_by: str = "",
     ) -> RegistryView:
         """Take up the copy on disk; without one, or with one that is too old, ask the registry.
 
@@ -85,13 +97,24 @@ class RegistryView:
             cache_dir: this server's own folder for the copy; made if it is not there.
             grace_s: for how long exchanges go on after the registry's last word has expired.
             context: TLS settings for an https registry; the system's when absent.
+            mirrors: further addresses of the same files.
+            policy: whose cosignatures on the registry's log are demanded.
+            seen_by: who tells when the registry contradicts itself.
 
         Raises:
             Problem: as :meth:`refresh`, when there is no copy and the registry gives none;
                 ``InvalidDocument`` when the record of the copy on disk is damaged.
         """
         fetcher = RegistryFetcher(context=context)
-        copy = RegistryCopy(cache_dir, url, root_bytes, fetcher, timedelta(seconds=grace_s))
+        copy = RegistryCopy(
+            cache_dir,
+            url,
+            root_bytes,
+            fetcher,
+            timedelta(seconds=grace_s),
+            mirrors=mirrors,
+            log=FollowedLog(fetcher, policy, seen_by),
+        )
         view = cls(copy, fetcher, poll_s=poll_s, grace_s=grace_s, clock=clock or SystemClock())
         try:
             await view._in_thread_load()
@@ -123,6 +146,46 @@ class RegistryView:
         raise self._outdated()
 
     @property
+    def head(self) -> Checkpoint | None:
+        """The head of the registry's log that was accepted last."""
+        seen = self._copy.seen_log
+        return None if seen is None else seen.checkpoint
+
+    @property
+    def head_note(self) -> bytes | None:
+        """The same as it was signed and cosigned."""
+        seen = self._copy.seen_log
+        return None if seen is None else seen.note
+
+    async def compare(self, note: bytes) -> bool:
+        """Compare a head that a peer accepted; tells whether it is newer than the own one.
+
+        Raises:
+            Problem: ``InvalidNote``, ``LogContradicted`` (it is reported), ``RegistryUnreachable``.
+        """
+        async with self._one_at_a_time:
+            try:
+                return await self._in_thread(lambda at: self._copy.compare(note, at))
+            finally:
+                await self._tell()
+
+    def try_next(self) -> None:
+        """Ask another address of the registry first from now on."""
+        self._copy.try_next()
+
+    async def report_to(self, report: Report) -> None:
+        """Whom to give what convicts the registry, also what was found already."""
+        self._report = report
+        await self._tell()
+
+    async def _tell(self) -> None:
+        self._waiting += self._copy.take_found()
+        if self._report is not None:
+            waiting, self._waiting = self._waiting, []
+            for found in waiting:
+                await self._report(found)
+
+    @property
     def _is_outdated(self) -> bool:
         return self._clock.unix() >= self._usable_until
 
@@ -139,6 +202,7 @@ class RegistryView:
                 ``OutdatedGlobalConf`` or ``InternalError``; the last good state stays in force.
         """
         async with self._one_at_a_time:
+            before = self._copy.seen_log
             try:
                 changed = await self._in_thread(self._copy.synchronise)
             except Problem as problem:
@@ -146,6 +210,11 @@ class RegistryView:
                 await self._in_thread(self._copy.review)
                 self._take()
                 raise
+            finally:
+                await self._tell()
+                if self._copy.seen_log is not before:
+                    self.news.set()
+                    self.news = asyncio.Event()
             self.problem = None
             self._take()
             return changed
@@ -193,6 +262,8 @@ class RegistryView:
         facts = {"problem": str(problem), "age_s": round(self.age_s), "version": self._version}
         if left_s <= 0:
             log.error("registry_state_outdated", **facts)
+        elif problem.code is Code.LOG_CONTRADICTED:
+            log.error("registry_contradicted", stops_in_s=round(left_s), **facts)
         elif left_s < self._grace_s:
             log.warning("registry_state_in_grace", stops_in_s=round(left_s), **facts)
         else:

@@ -18,6 +18,7 @@ from mediator.registry_copy.log import FollowedLog
 from mediator.registry_copy.log_growth import SeenLog
 from mediator.registry_copy.tuf_client import TufClient
 from mediator.registry_fetcher import RegistryFetcher
+from mediator.witness.misbehaviour import Misbehaviour
 
 # What is told when no address gives a good answer: the gravest.
 _GRAVITY = {Code.LOG_CONTRADICTED: 3, Code.ROLLBACK_DETECTED: 2, Code.REGISTRY_UNREACHABLE: 0}
@@ -63,6 +64,32 @@ class RegistryCopy:
         """When the registry was last asked and answered well."""
         return self._accepted.checked_at
 
+    def compare(self, note: bytes, at: datetime) -> bool:
+        """Compare a head of the registry's log that a peer accepted; whether it is newer than ours.
+
+        Raises:
+            Problem: ``InvalidNote``, ``LogContradicted``, or as :meth:`synchronise`.
+        """
+        accepted = self._accepted
+        if accepted.log is None or accepted.shared is None:
+            return False
+        keys = accepted.shared.instance.log
+        with disk(self._folder.directory), tuf_problems():
+            return self._log.compare(self._url, accepted.log, note, keys, at)
+
+    def try_next(self) -> None:
+        """Ask another address first from now on."""
+        self._turn = (self._turn + 1) % len(self._urls)
+
+    def take_found(self) -> list[Misbehaviour]:
+        """What convicts the registry and was not taken yet."""
+        found, self._log.found[:] = list(self._log.found), []
+        return found
+
+    @property
+    def _url(self) -> str:
+        return self._urls[self._turn].rstrip("/")
+
     @property
     def seen_log(self) -> SeenLog | None:
         """What was accepted of the registry's log."""
@@ -103,15 +130,15 @@ class RegistryCopy:
         problems: list[Problem] = []
         for _ in self._urls:
             try:
-                changed = self._synchronise(self._urls[self._turn], at)
+                changed = self._synchronise(self._url, at)
             except Problem as problem:
                 if problem.code is Code.INTERNAL_ERROR:
                     raise  # our disk: another address is no help
                 problems.append(problem)
-                self._turn = (self._turn + 1) % len(self._urls)
+                self.try_next()
                 continue
             if self._accepted.unfinished:
-                self._turn = (self._turn + 1) % len(self._urls)
+                self.try_next()
             return changed
         raise max(problems, key=lambda problem: _GRAVITY.get(problem.code, 1))
 

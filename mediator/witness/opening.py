@@ -77,6 +77,8 @@ class Witnessing:
     own: ServerId
     keys: tuple[VerifierKey, VerifierKey]
     """Of the log and of the witness."""
+    line: Callable[[Asked], line.WitnessLine]
+    """Makes the way to a witness."""
 
     def health(self) -> dict[str, Any]:
         """What ``/healthz`` tells."""
@@ -131,6 +133,7 @@ def open_witnessing(
     clock: Clock,
     memory: WitnessState,
     connect_s: float,
+    accepted: Callable[[], bytes | None],
 ) -> Witnessing:
     """Put the parts together.
 
@@ -138,6 +141,7 @@ def open_witnessing(
         keys: that sign the own log's checkpoints, and cosign others'.
         context: of the calling end of the link between servers.
         memory: what was cosigned before.
+        accepted: the head of the registry's log that this server accepted.
     """
     trusted = line.trusting(settings.ca)
 
@@ -159,7 +163,8 @@ def open_witnessing(
         kept,
         clock,
         record,
+        accepted,
     )
     verifier = VerifierKey.of(origin_of(own), log_key.public_key())
     cosigning = Cosigning(journal, verifier, settings, seeking, to, witness.report, clock, str(own))
-    return Witnessing(witness, cosigning, state, own, (verifier, witness.key))
+    return Witnessing(witness, cosigning, state, own, (verifier, witness.key), to)

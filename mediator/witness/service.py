@@ -65,9 +65,11 @@ class Witness:
         kept: Misbehaviours,
         clock: Clock,
         on_misbehaviour: OnMisbehaviour | None = None,
+        accepted: Callable[[], bytes | None] = lambda: None,
     ) -> None:
         """Args:
         name: of the key.
+        accepted: the head of the registry's log that this server accepted, which it tells of, too.
         logs: the logs that are witnessed now.
         on_misbehaviour: is told of each new proof, once it is kept.
         """
@@ -81,6 +83,7 @@ class Witness:
         self._logs = logs
         self._clock = clock
         self._on_misbehaviour = on_misbehaviour
+        self._accepted = accepted
         self._behind: dict[str, int] = {}
         self._inside = 0
 
@@ -134,6 +137,9 @@ class Witness:
         return text_reply(self._cosignature(submission.note, at).encode())
 
     async def _show(self, hashed: str) -> Reply:
+        accepted = self._accepted()
+        if accepted is not None and origin_hash(accepted.split(b"\n")[0].decode()) == hashed:
+            return text_reply(accepted)
         for origin in self._logs():
             if origin_hash(origin) == hashed:
                 try:

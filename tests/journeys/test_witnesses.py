@@ -181,3 +181,19 @@ def _witnesses(runner: CliRunner, settings: str, *more: str) -> str:
     done = runner.invoke(main, ["mediator", "witnesses", settings, *more])
     assert done.exit_code == 0
     return done.stdout
+
+
+def test_servers_tell_each_other_which_registry_they_see(shared_world: SmallWorld) -> None:
+    """The head of the registry's log that a server accepted is read as witnesses' heads are, and
+    both servers accepted one that the registry's own key signed."""
+    registry = small.exchange(shared_world.world.registry_url, "GET", "/log/checkpoint", {})
+    text = registry.body.decode().rpartition("\n\n")[0]
+    name = text.partition("\n")[0]
+    assert name == "LA/registry"
+    hashed = hashlib.sha256(name.encode()).hexdigest()
+    shown = _link(shared_world.mof, shared_world.mpi, "GET", f"/witness/{hashed}/checkpoint")
+    assert shown.status == 200
+    note = parse_note(shown.body)
+    assert note.text.startswith(f"{name}\n")
+    accepted = json.loads((shared_world.mpi.journal.parent / "registry/accepted.json").read_text())
+    assert accepted["log"]["note"].encode() == shown.body

@@ -18,9 +18,12 @@ from tuf.api.metadata import Targets
 
 from certs.authority import DevelopmentAuthority, create_development_pki
 from certs.issue import Issued
-from exchange.agreements import seal_agreement
+from exchange.agreements import format_agreement, parse_agreement
+from exchange.agreements.seal import SEAL_TYPE
 from exchange.continuity import role_name
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
+from exchange.jws import format_jws
+from exchange.jws import sign as sign_jws
 from exchange.keys import signing_key
 from exchange.problems import Text
 from exchange.registrations import (
@@ -35,7 +38,15 @@ from exchange.registrations import (
     member_target,
     openapi_file,
 )
-from registry.ceremony import PUBLIC, TARGETS_VALIDITY, Opened, Quorum, online_keys, open_registry
+from registry.ceremony import (
+    PUBLIC,
+    TARGETS_VALIDITY,
+    Opened,
+    Quorum,
+    online_keys,
+    open_log,
+    open_registry,
+)
 from registry.member import KEY_FILE, ROLE_VALIDITY, Described, MemberFolder
 from registry.publish import OWN_ROLE, member_role, next_targets, read, sign
 from registry.registrar import Registrar
@@ -75,9 +86,9 @@ def generate(directory: Path, members: int) -> Generated:
     seals = [authority.issue_seal(member, at=at) for member in ids]
     folder = MemberFolder.create(directory / "member", ids[0])
     store = Store(read_settings(path).place(path))
-    registrar = Registrar(
-        store, Tree(path / PUBLIC), online_keys(path), read_settings(path).terms()
-    )
+    settings = read_settings(path)
+    tree = Tree(path / PUBLIC, open_log(store, path, settings))
+    registrar = Registrar(store, tree, online_keys(path), settings.terms())
     registrar.start(at)
     described: Described | None = None
     for start in range(0, members, _BATCH):
@@ -197,12 +208,12 @@ def agreement(
 
 def sealed(document: Mapping[str, object], *parties: Issued) -> bytes:
     """The agreement with the seals of both parties."""
-    data = orjson.dumps(document)
+    payload, seals = format_agreement(parse_agreement(orjson.dumps(document))), []
     for issued in parties:
         assert issued.private_key is not None
         key = signing_key(issued.private_key, issued.certificate)
-        data = seal_agreement(data, key, issued.certificate)
-    return data
+        seals.append(sign_jws(payload, key, issued.certificate, SEAL_TYPE))
+    return format_jws(payload, seals)
 
 
 def _contents(

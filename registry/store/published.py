@@ -209,11 +209,22 @@ class Published(Log):
                 .where(FILES.c.role == role, FILES.c.path == path, FILES.c.until.is_(None))
                 .values(until=snapshot)
             )
-        for path in {path for path, digest in new.items() if present.get(path) != digest}:
-            digest = new[path]
-            if not self._rows(select(BLOBS.c.digest).where(BLOBS.c.digest == digest)):
-                self._run(insert(BLOBS).values(digest=digest, data=files[path]))
-            self._run(insert(FILES).values(path=path, role=role, digest=digest, since=snapshot))
+        added = [path for path, digest in new.items() if present.get(path) != digest]
+        if not added:
+            return
+        blobs = {new[path]: files[path] for path in added}
+        wanted = BLOBS.c.digest.in_(sorted(blobs))
+        for row in self._rows(select(BLOBS.c.digest).where(wanted)):
+            del blobs[row.digest]  # kept once, however many states and roles hold it
+        if blobs:
+            self._run(insert(BLOBS), [{"digest": key, "data": blobs[key]} for key in blobs])
+        self._run(
+            insert(FILES),
+            [
+                {"path": path, "role": role, "digest": new[path], "since": snapshot}
+                for path in added
+            ],
+        )
 
     # ----------------------------------------------------------------------------- earlier states
 

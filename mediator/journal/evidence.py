@@ -116,6 +116,14 @@ class EvidenceReader(EvidenceFile):
         ((last,),) = self._rows("SELECT COALESCE(MAX(entry), -1) FROM statements")
         return int(last)
 
+    def certificates(self) -> Iterator[tuple[str, bytes]]:
+        """All certificates that are kept: the fingerprint under which, and the DER."""
+        last = ""
+        query = "SELECT fingerprint, der FROM certificates WHERE fingerprint > ?"
+        while rows := self._rows(f"{query} ORDER BY fingerprint LIMIT 64", last):
+            yield from ((fingerprint, der) for fingerprint, der in rows)
+            last = rows[-1][0]
+
     def statements(self) -> Iterator[Statement]:
         """All that is kept, certificate by certificate, oldest first."""
         last: tuple[str, float, str] = ("", 0.0, "")

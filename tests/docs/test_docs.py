@@ -72,7 +72,10 @@ def _paths(document: Path) -> Iterator[str]:
 _NAMED_TEST = re.compile(r"`(?:(tests/[\w/]+\.py)::)?(test_\w+)`")
 
 
-@pytest.mark.parametrize(("page", "default"), [("docs/x-road.md", "tests/journeys/test_x_road.py")])
+@pytest.mark.parametrize(
+    ("page", "default"),
+    [("docs/x-road.md", "tests/journeys/test_x_road.py"), ("docs/auditors.md", "")],
+)
 def test_every_test_that_a_page_names_is_there(page: str, default: str) -> None:
     """A rule that is said to be held by a test is held by one: its file defines that function."""
     named = _NAMED_TEST.findall((ROOT / page).read_text(encoding="utf-8"))

@@ -178,6 +178,9 @@ async def evidence(tmp_path: Path) -> Path:
 CHANGES: dict[str, tuple[str, Sequence[str]]] = {
     "the document": ("UPDATE documents SET der = x'3000'", ["was changed"]),
     "which entry": ("UPDATE statements SET entry = 1", ["does not commit"]),
+    "a certificate": ("UPDATE certificates SET der = x'3000'", ["certificate", "certificate"]),
+    "its status": ("UPDATE statements SET status = 'revoked'", ["it says good"]),
+    "when it came": ("UPDATE statements SET fetched_at = 4e9", ["is not good"]),
     "nothing": ("SELECT 1", []),
 }
 

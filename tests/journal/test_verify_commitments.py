@@ -10,23 +10,28 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import psycopg
+import psycopg.sql
 import pytest
+from click.testing import CliRunner
 
 from certs.responder import respond as answer_ocsp
+from console.cli.main import main
 from exchange.entries import Entry, Kind, Side
 from exchange.problems import Code
 from exchange.revocation import Finding as Answer
 from exchange.revocation import check_ocsp, format_ocsp_request
 from exchange.subject_index import EVENT as SUBJECTS
-from mediator.journal import anchors, evidence, subject_tree
+from mediator.journal import anchors, evidence, index, subject_tree
 from mediator.journal.anchors import AnchorStore
 from mediator.journal.evidence import EvidenceStore
 from mediator.journal.log import JournalSettings
 from mediator.journal.verify import log_key, verify
+from mediator.journal.verify.derived import verify_index
 from serving.log.tiles import TileFolder
 from tests.certs.pki import AT, issuer_of, seal
 from tests.journal.test_times import OURS, token
-from tests.journal.world import MPI, STILL, entry, journal_in, until, write
+from tests.journal.world import MPI, ORIGIN, STILL, entry, journal_in, until, write
 
 DAY = timedelta(days=1)
 CERTIFICATE = seal().certificate
@@ -85,7 +90,7 @@ async def test_an_answer_that_was_taken_away_is_found(tmp_path: Path) -> None:
     take_away(tmp_path, answers[0])
     assert found(tmp_path) == [(Code.JOURNAL_CORRUPT, evidence.FILE, 0)]
     (tmp_path / evidence.FILE).unlink()
-    assert found(tmp_path) == [(Code.JOURNAL_CORRUPT, evidence.FILE, index) for index in (0, 1)]
+    assert found(tmp_path) == [(Code.JOURNAL_CORRUPT, evidence.FILE, at) for at in (0, 1)]
     key = log_key(tmp_path)
     published = shutil.copytree(tmp_path / "log", tmp_path / "published")
     assert verify(published, key=key).good  # of the log alone nothing else is asked
@@ -110,7 +115,7 @@ async def test_what_was_thinned_out_is_no_finding(tmp_path: Path) -> None:
     take_away(tmp_path, answers[3])
     assert found(tmp_path) == [(Code.JOURNAL_CORRUPT, evidence.FILE, 3)]
     take_away(tmp_path, answers[2])
-    assert [index for _, _, index in found(tmp_path)] == [0, 1, 2, 3]
+    assert [at for _, _, at in found(tmp_path)] == [0, 1, 2, 3]
 
 
 async def test_an_archive_s_older_copy_lacks_the_newest_answers(tmp_path: Path) -> None:
@@ -234,3 +239,69 @@ async def test_commitments_to_subjects_follow_one_another(tmp_path: Path) -> Non
             await journal.record(system(SUBJECTS, datetime.now(UTC), subjects=made), MPI)
     (finding,) = verify(tmp_path).findings
     assert (finding.code, finding.index) == (Code.INVALID_PROOF, 11)
+
+
+# -------------------------------------------------------------------------------------- derived
+
+
+ROWS = {
+    "taken away": "DELETE FROM entries WHERE idx = 3",
+    "of another time": "UPDATE entries SET at = at + 1 WHERE idx = 3",
+    "of another message": "UPDATE entries SET id = 'another' WHERE idx = 3",
+    "of another shape": "UPDATE entries SET shape = shape + 1 WHERE idx = 3",
+    "another outcome": "UPDATE shapes SET problem = 'AccessDenied'",
+}
+
+
+@pytest.mark.parametrize("what", ROWS)
+async def test_a_row_of_the_search_index_that_was_changed_is_found(
+    tmp_path: Path, what: str
+) -> None:
+    """An entry must not be hidden from searches; the entry is named."""
+    await write(tmp_path, range(6), settings=STILL)
+    assert derived(tmp_path) == (6, [])
+    change(tmp_path, index.FILE, ROWS[what])
+    assert (index.FILE, 3) in derived(tmp_path)[1]
+
+
+async def test_a_search_index_that_is_no_index_is_found(tmp_path: Path) -> None:
+    """It is derived: it may be missing, and may not be damaged."""
+    await write(tmp_path, range(6), settings=STILL)
+    (tmp_path / index.FILE).write_bytes(b"no database" * 1000)
+    assert derived(tmp_path) == (0, [(index.FILE, None)])
+    result = CliRunner().invoke(main, ["audit", "verify", str(tmp_path), "--processes", "1"])
+    assert result.exit_code == 1
+    assert index.FILE in result.output
+    (tmp_path / index.FILE).unlink()
+    assert derived(tmp_path) == (0, [])
+
+
+@pytest.mark.needs_postgresql
+async def test_a_row_in_postgresql_that_was_changed_is_found(
+    tmp_path: Path, postgresql_url: str
+) -> None:
+    """The same of an index that servers share."""
+    url = postgresql_url.replace("+psycopg", "")
+    settings = JournalSettings(publish_interval_s=1000, index_database=url)
+    await write(tmp_path, range(6), settings=settings)
+    assert derived(tmp_path, url) == (6, [])
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SET search_path TO DEFAULT")
+        tables = connection.execute(
+            "SELECT table_schema, table_name FROM information_schema.columns"
+            " WHERE column_name = 'request_id' AND table_schema NOT LIKE 'pg%'"
+        ).fetchall()
+        for schema, table in tables:
+            connection.execute(
+                psycopg.sql.SQL("UPDATE {} SET id = 'another' WHERE idx = 3").format(
+                    psycopg.sql.Identifier(schema, table)
+                )
+            )
+    assert derived(tmp_path, url) == (6, [(index.FILE, 3)])
+
+
+def derived(folder: Path, database: str | None = None) -> tuple[int, list[tuple[str, int | None]]]:
+    """How many rows were compared, and what is wrong."""
+    size = verify(folder).size
+    checked = verify_index(folder, folder / "log", ORIGIN, size, database)
+    return checked.compared, [(one.file, one.index) for one in checked.findings]

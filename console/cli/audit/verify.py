@@ -14,7 +14,7 @@ import click
 from cryptography import x509
 
 from console.cli.audit.evidence import read_authorities
-from console.cli.audit.options import AS_JSON, PASSPHRASE_FILE
+from console.cli.audit.options import AS_JSON, INDEX_DATABASE, PASSPHRASE_FILE
 from console.cli.audit.printing import Progress, print_json
 from console.cli.audit.verdicts import described, export_verdict, journal_verdict, print_verdict
 from exchange.notes import VerifierKey
@@ -27,6 +27,7 @@ from mediator.journal.verify import Finding, Verdict, log_key
 from mediator.journal.verify import verify as verify_journal
 from mediator.journal.verify.accounts import KEYS
 from mediator.journal.verify.anchors import Anchored, verify_anchors
+from mediator.journal.verify.derived import Indexed, verify_index
 from mediator.journal.verify.state import Kept
 from mediator.journal.verify.times import Stamped, verify_evidence, verify_times
 from mediator.journal.verify.workers import usable_processes
@@ -75,6 +76,7 @@ from mediator.journal.verify.workers import usable_processes
     is_flag=True,
     help="Keys were left out of this copy on purpose: do not take them for destroyed.",
 )
+@INDEX_DATABASE
 @AS_JSON
 def verify(
     paths: tuple[Path, ...],
@@ -87,6 +89,7 @@ def verify(
     processes: int | None,
     passphrase_file: Path | None,
     some_keys: bool,
+    database: str | None,
     as_json: bool,
 ) -> None:
     """Verify journals, archives, published logs and exports, with nothing but the files.
@@ -105,6 +108,7 @@ def verify(
         authorities,
         passphrase_file,
         some_keys,
+        database,
         None if state is None else Kept(state),
     )
     verdicts: list[dict[str, Any]] = []
@@ -135,6 +139,7 @@ class _Asked:
     authorities: tuple[x509.Certificate, ...]
     passphrase_file: Path | None
     some_keys: bool
+    database: str | None
     kept: Kept | None
 
 
@@ -179,8 +184,12 @@ def _verify_one(folder: Path, key: VerifierKey | None, asked: _Asked) -> dict[st
             anchored = _anchors(folder, verdict, before, asked, progress)
             stamped = _times(folder, before, asked, progress)
             number, wrong = _evidence(folder, verdict)
-            verdict = dataclasses.replace(verdict, findings=(*verdict.findings, *wrong))
+            indexed = _index(folder, verdict, asked.database)
+            verdict = dataclasses.replace(
+                verdict, findings=(*verdict.findings, *wrong, *indexed.findings)
+            )
             found = journal_verdict(verdict, anchored, stamped, number)
+        found["indexed"] = indexed.compared
         if kept is not None and verdict.reached is not None and found["good"]:
             kept.note(vkey, verdict.reached)
     finally:  # interrupted at the keyboard, too
@@ -200,6 +209,11 @@ def _times(folder: Path, before: int, asked: _Asked, progress: Progress) -> Stam
         )
     except Problem:
         return Stamped(0, 0, 0, None, ())  # the anchors cannot be read: that is told of them
+
+
+def _index(folder: Path, verdict: Verdict, database: str | None) -> Indexed:
+    log = folder if (folder / "checkpoint").exists() else folder / "log"
+    return verify_index(folder, log, verdict.origin, verdict.size, database)
 
 
 def _evidence(folder: Path, verdict: Verdict) -> tuple[int, tuple[Finding, ...]]:

@@ -19,11 +19,15 @@ from exchange.problems import Problem
 from mediator.journal.holdings import Holdings
 from mediator.journal.index.sqlite import SqlitePlace
 from mediator.journal.index.store import Damaged, Place, Store, StoreError
-from mediator.journal.index.tables import Shapes, batch_of, to_milliseconds
+from mediator.journal.index.tables import KEYS, SHAPE, Shapes, batch_of, to_milliseconds
 from serving.log.tiles import TileFolder
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 _CATCH_UP = 4096
+_WHOLE = (
+    f"SELECT at, {', '.join((*KEYS, *SHAPE))} FROM entries JOIN shapes ON shapes.number = shape "  # noqa: S608
+    "WHERE idx = ?"
+)
 log = structlog.get_logger("mediator.journal.index")
 
 
@@ -182,15 +186,12 @@ class IndexWriter:
 
 
 def holds(store: Store, index: int, entry: bytes) -> bool:
-    """Whether this entry is known under this index: not so in an index of another log.
+    """Whether this entry is known under this index, as it is: not so in an index of another log.
 
     Raises:
         StoreError: when the index cannot be read.
     """
     document = orjson.loads(entry)
-    rows = store.execute(
-        "SELECT at, id, request_id, trace, subject FROM entries WHERE idx = ?", (index,)
-    )
     at = to_milliseconds(datetime.fromisoformat(document["at"]))
-    names = ("id", "request_id", "trace", "subject")
-    return rows == [(at, *(document.get(name) for name in names))]
+    expected = (at, *(document.get(name) for name in (*KEYS, *SHAPE)))
+    return [tuple(row) for row in store.execute(_WHOLE, (index,))] == [expected]

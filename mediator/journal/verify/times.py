@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from exchange.entries import parse_entry
 from exchange.problems import Code, Problem
+from exchange.revocation import Kind, check_crl, check_ocsp
 from exchange.timestamps import Timestamp, check_token, check_whole
 from mediator.journal.anchors import FILE, Anchor, AnchorReader
 from mediator.journal.evidence import EVENT, EvidenceReader, Statement
@@ -186,16 +187,37 @@ def verify_evidence(journal: Path, log: Path, size: int) -> tuple[int, tuple[Fin
     try:
         folder, number = TileFolder(log), 0
         findings: list[Finding] = []
+        for fingerprint, der in reader.certificates():
+            if sha256(der).hexdigest() != fingerprint and len(findings) < MAX_FINDINGS:
+                detail = f"the certificate {fingerprint[:16]}… was changed"
+                findings.append(Finding(Code.JOURNAL_CORRUPT, EVIDENCE_FILE, None, detail))
         for statement in reader.statements():
             number += 1
-            detail = _wrong(statement, folder, size)
-            if detail is not None and len(findings) < MAX_FINDINGS:
+            fault = _wrong(statement, folder, size) or _misread(statement, reader)
+            if fault is not None and len(findings) < MAX_FINDINGS:
                 findings.append(
-                    Finding(Code.JOURNAL_CORRUPT, EVIDENCE_FILE, statement.entry, detail)
+                    Finding(Code.JOURNAL_CORRUPT, EVIDENCE_FILE, statement.entry, fault)
                 )
         return number, tuple(findings)
     finally:
         reader.close()
+
+
+def _misread(statement: Statement, reader: EvidenceReader) -> str | None:
+    """Whether what stands beside a document is not what it says."""
+    with contextlib.suppress(ValueError):  # the certificate's own finding names it
+        chain = reader.chain(statement.certificate)
+        if len(chain) < 2:
+            return None
+        check = check_ocsp if statement.kind is Kind.OCSP else check_crl
+        at = datetime.fromtimestamp(statement.fetched_at, UTC)
+        try:
+            says = check(statement.der, chain[0], chain[1], at).status
+        except Problem as problem:
+            return f"what was said of {statement.certificate[:16]}… is not good: {problem.detail}"
+        if says is not statement.status:
+            return f"it says {says} of {statement.certificate[:16]}…, not {statement.status}"
+    return None
 
 
 def _wrong(statement: Statement, folder: TileFolder, size: int) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -14,6 +14,7 @@ from exchange.documents import parse_document
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
 from registry.operator import OwnRole, SignedOwn
+from registry.orders import Order, Proposal, format_order, format_proposal
 from registry.submissions import Submission, decode, encode, format_submission, parse_submission
 
 MAX_ANSWER_BYTES = 64 << 20
@@ -68,9 +69,22 @@ class RegistryClient:
             if after in {None, before}:
                 return items
 
-    def submit(self, submission: Submission) -> Any:
-        """Hand in a submission."""
-        return self._call("POST", "submissions", format_submission(submission))
+    def submit(self, submission: Submission, *, replaces: int | None = None) -> Any:
+        """Hand in a submission; ``replaces`` is one of somebody else that waits."""
+        query = "" if replaces is None else f"?replaces={replaces}"
+        return self._call("POST", f"submissions{query}", format_submission(submission))
+
+    def order(self, order: Order) -> Any:
+        """Order to disable, enable, delete or merge."""
+        return self._call("POST", "orders", format_order(order))
+
+    def propose(self, proposal: Proposal) -> Any:
+        """Propose a file of the registry's own role."""
+        return self._call("POST", "proposals", format_proposal(proposal))
+
+    def body(self, number: int) -> bytes:
+        """What was handed in."""
+        return orjson.dumps(self.get(f"submissions/{number}/body"))
 
     def submission(self, number: int) -> Submission:
         """What a member sent."""
@@ -100,19 +114,37 @@ class RegistryClient:
         """Publish the registry's own files."""
         return self._call("POST", "own", orjson.dumps(_signed_own(signed)))
 
-    def approve(self, number: int, signed: SignedOwn | None) -> Any:
-        """Approve a submission, with signed metadata where it takes any."""
+    def approve(self, number: int, signed: SignedOwn | None, *, seen: str | None = None) -> Any:
+        """Approve a request, with signed metadata where it takes any.
+
+        Args:
+            seen: the digest of the changes that the approver looked at; others are refused.
+        """
         body = {} if signed is None else _signed_own(signed)
-        return self._call("POST", f"submissions/{number}/approve", orjson.dumps(body))
+        fields = {} if seen is None else {"If-Match": f'"{seen}"'}
+        return self._call("POST", f"submissions/{number}/approve", orjson.dumps(body), fields)
 
     def decline(self, number: int, reason: str) -> Any:
         """Decline a submission."""
         body = orjson.dumps({"reason": reason})
         return self._call("POST", f"submissions/{number}/decline", body)
 
-    def add_key(self, right: str, label: str, member: MemberId | None = None) -> str:
+    def withdraw(self, number: int, reason: str) -> Any:
+        """Take a request back."""
+        body = orjson.dumps({"reason": reason})
+        return self._call("POST", f"submissions/{number}/withdraw", body)
+
+    def add_key(
+        self,
+        right: str,
+        label: str,
+        member: MemberId | None = None,
+        scope: Sequence[str] = (),
+    ) -> str:
         """Make an API key."""
-        body: dict[str, str] = {"right": right, "label": label}
+        body: dict[str, Any] = {"right": right, "label": label}
+        if scope:
+            body["scope"] = list(scope)
         if member is not None:
             body["member"] = str(member)
         return str(self._call("POST", "keys", orjson.dumps(body))["key"])
@@ -121,8 +153,16 @@ class RegistryClient:
         """Revoke an API key."""
         return self._call("DELETE", f"keys/{quote(identifier, '')}")
 
-    def _call(self, method: str, path: str, body: bytes | None = None) -> Any:
-        headers = {"Content-Type": "application/json"} if body is not None else {}
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        fields: Mapping[str, str] | None = None,
+    ) -> Any:
+        headers = dict(fields or {})
+        if body is not None:
+            headers["Content-Type"] = "application/json"
         if self._api_key:
             headers["Authorization"] = f"Bearer {self._api_key}"
         status, answer = self._exchange(method, f"/api/v1/{path}", body, headers)

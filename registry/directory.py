@@ -28,6 +28,7 @@ from exchange.registrations import (
     parse_instance,
     parse_member,
 )
+from exchange.standing import Disabled, Identifier, Standing
 from exchange.trust import schema_id, shared_schemas
 
 MAX_PAGE = 200
@@ -50,6 +51,7 @@ class Directory:
     _schema_paths: dict[str, str] = field(default_factory=dict)
     _own: Mapping[str, bytes] = field(default_factory=dict)
     _members: dict[MemberId, _Listed] = field(default_factory=dict)
+    standing: tuple[Disabled, ...] = ()
 
     def load_own(self, files: Mapping[str, bytes]) -> None:
         """Take over the registry's own files: the instance and the shared schemas."""
@@ -79,6 +81,31 @@ class Directory:
         for listed in self._members.values():
             yield listed.record, listed.files
 
+    def things(self) -> set[Identifier]:
+        """Everything that is registered."""
+        found: set[Identifier] = set(self._members)
+        for listed in self._members.values():
+            record = listed.record
+            for items in (record.servers, record.applications, record.services):
+                found.update(item.id for item in items)
+        return found
+
+    def disabled(self) -> list[dict[str, Any]]:
+        """What the registry has switched off, each with its reason."""
+        return [
+            {
+                "kind": one.kind,
+                "id": str(one.id),
+                "since": one.since.isoformat(),
+                "reason": _texts(one.reason),
+            }
+            for one in self.standing
+        ]
+
+    def _disabled(self, identifier: Identifier) -> dict[str, Any]:
+        one = Standing(self.standing).of(identifier)
+        return {} if one is None else {"disabled": _texts(one.reason)}
+
     def member(self, member: MemberId) -> dict[str, Any]:
         """A member's document, with the version of its role and how often its keys changed.
 
@@ -93,6 +120,7 @@ class Directory:
             "version": listed.version,
             "key_changes": self._key_changes(member),
             "document": document,
+            **self._disabled(member),
         }
 
     def members(self, query: str, after: str, limit: int) -> dict[str, Any]:
@@ -209,6 +237,7 @@ class Directory:
             "title": _texts(service.title),
             "member": {"id": str(service.id.member), "name": _texts(listed.record.name)},
             "openapi": service.openapi is not None,
+            **self._disabled(service.id),
         }
 
 

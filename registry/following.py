@@ -17,9 +17,10 @@ from __future__ import annotations
 
 from tuf.api.metadata import Targets
 
-from exchange.continuity import read_delegations, role_name
+from exchange.continuity import STANDING_ROLE, read_delegations, role_name
 from exchange.identifiers import MemberId
-from exchange.registrations import INSTANCE_TARGET, parse_instance
+from exchange.registrations import INSTANCE_TARGET, STANDING_TARGET, parse_instance
+from exchange.standing import parse_standing
 from registry.directory import Directory
 from registry.publish import OWN_ROLE, read
 from registry.store import Publication, Store
@@ -90,6 +91,8 @@ class Shown:
         if role is None:
             return
         self._tree.write(Publication({name: role}, {name: files}), check=check)
+        if name == STANDING_ROLE:
+            self._directory.standing = parse_standing(files[STANDING_TARGET])
         member = self._members.get(name)
         if member is not None:
             self._directory.put(member, role[0], files)

@@ -24,9 +24,13 @@ from exchange.continuity import (
     root_keys,
 )
 from exchange.problems import Code, Problem
+from exchange.registrations import MERGERS_TARGET
 from registry.ceremony import TARGETS_VALIDITY
+from registry.effects import mergers_after
+from registry.lifecycle import Kind
+from registry.orders import parse_order, parse_proposal
 from registry.publish import judge_root, next_targets, read, sign
-from registry.submissions import Submission
+from registry.submissions import Submission, parse_submission
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,44 @@ def sign_delegation(
         expires=at + TARGETS_VALIDITY,
         files=files,
         members={member: submission.keys},
+    )
+    return SignedOwn(_sign(own, new, signers), files)
+
+
+def sign_request(
+    own: OwnRole,
+    kind: Kind,
+    body: bytes,
+    submitted_at: datetime,
+    signers: Sequence[Signer],
+    root_signers: Sequence[Signer],
+    at: datetime,
+) -> SignedOwn:
+    """Sign what approving a request changes in the registry's own role.
+
+    Args:
+        body: what was handed in.
+        submitted_at: when; a merger bears this time.
+
+    Raises:
+        Problem: as :func:`sign_delegation`.
+    """
+    if kind.is_submission:
+        return sign_delegation(own, parse_submission(body), signers, root_signers, at)
+    if kind is Kind.OWN:
+        proposal = parse_proposal(body)
+        return sign_files(own, {proposal.path: proposal.data}, signers, at)
+    order = parse_order(body)
+    moment = submitted_at.replace(microsecond=0)
+    files = {}
+    if kind is Kind.MERGE:
+        files[MERGERS_TARGET] = mergers_after(order, own.files, moment)
+    new = next_targets(
+        read(Targets, own.targets, "targets"),
+        own.instance,
+        expires=at + TARGETS_VALIDITY,
+        files=files,
+        gone=[order.member],
     )
     return SignedOwn(_sign(own, new, signers), files)
 

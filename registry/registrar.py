@@ -29,12 +29,13 @@ from exchange.certificates import refuse_development
 from exchange.code_lists import parse_code_list
 from exchange.consents import open_consent
 from exchange.continuity import (
-    KeySet,
+    STANDING_ROLE,
     Pin,
     check_continuity,
     continuity_target,
     parse_statements,
     read_delegations,
+    read_standing_keys,
     role_name,
     root_keys,
 )
@@ -45,14 +46,19 @@ from exchange.registrations import (
     ELEMENTS_TARGET,
     INSTANCE_TARGET,
     MAX_SCHEMA_BYTES,
+    STANDING_TARGET,
     InstanceRecord,
     is_code_list_target,
     is_consent_target,
     is_schema_target,
     parse_instance,
 )
+from exchange.standing import Disabled, format_standing, parse_standing
+from exchange.standing import Standing as AllAway
 from exchange.trust import schema_id, trusted_authorities
+from registry.changes import digest_of
 from registry.directory import Directory
+from registry.effects import Effect, OwnChange, effect_of_order, effect_of_proposal
 from registry.evolution import (
     judge_schemas,
     judge_services,
@@ -61,7 +67,9 @@ from registry.evolution import (
     version_of,
 )
 from registry.following import Shown
-from registry.lifecycle import Act, Kind
+from registry.lifecycle import Act, Kind, Needed, State, next_state
+from registry.lifecycle import Policy as Approvals
+from registry.notices import notice_text
 from registry.once_only import (
     Documents,
     Meter,
@@ -73,18 +81,20 @@ from registry.once_only import (
     services_of,
     told,
 )
+from registry.orders import Order, Proposal, parse_order, parse_proposal
 from registry.publish import (
     OWN_ROLE,
     check_file,
     is_due,
     judge_targets,
+    member_role,
     next_snapshot,
     next_timestamp,
     read,
     sign,
 )
-from registry.roles import Caller, Operation
-from registry.store import Publication, Store, SubmissionRow
+from registry.roles import Caller, Operation, Right
+from registry.store import NewRequest, Publication, RequestRow, Store
 from registry.submissions import (
     Judged,
     Standing,
@@ -94,6 +104,7 @@ from registry.submissions import (
 )
 from registry.tree import Tree
 
+Identity = tuple[frozenset[tuple[str, str, str]], int]
 Roles = dict[str, tuple[int, bytes]]
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -110,12 +121,12 @@ class OnlineKeys:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How long online metadata is valid, whether updates wait for approval, and what becomes of
+    """How long online metadata is valid, how many must approve what, and what becomes of
     services that ask people for registered facts."""
 
     timestamp_validity: timedelta
     snapshot_validity: timedelta
-    approve_updates: bool
+    approval: Approvals
     once_only: Policy = Policy.WARN
 
 
@@ -163,31 +174,75 @@ class Registrar:
     # ------------------------------------------------------------------------------- members
 
     @_act
-    def submit(self, body: bytes, caller: Caller, at: datetime) -> SubmissionRow:
-        """Take in a submission; publishes it at once when updates need no approval.
+    def submit(
+        self, body: bytes, caller: Caller, at: datetime, replaces: int | None = None
+    ) -> RequestRow:
+        """Take in a submission; publishes it at once when nobody needs to approve.
+
+        Args:
+            replaces: the member's open submission by somebody else that this one replaces.
 
         Raises:
-            Problem: ``NotAuthorised``, or as :func:`registry.submissions.judge_submission`.
+            Problem: ``NotAuthorised``; ``Conflict`` when a submission of somebody else waits; or
+                as :func:`registry.submissions.judge_submission`.
         """
         submission = parse_submission(body)
         caller.require(Operation.SUBMIT)
         caller.check_member(submission.member, "submission#/member")
         judged = self._judge(submission, at)
         caller.check_changes(judged.changes)
-        with self._store.transaction():
-            number = self._store.add_submission(
-                submission.member,
-                judged.kind,
-                judged.role.version,
-                body,
-                submission.note,
-                at,
-                caller.id,
-            )
-            self._record(at, caller, "submit", submission.member, number, judged)
-        if judged.kind is Kind.UPDATE and not self._terms.approve_updates:
-            return self._approve(number, judged, {}, {}, caller, at)
-        return self._store.submission(number)
+        member = submission.member
+        request = NewRequest(
+            judged.kind,
+            member,
+            str(member),
+            body,
+            judged.changes,
+            submission.note,
+            judged.role.version,
+        )
+        for row in self._open_of(request):
+            if row.submitted_by != caller.id and row.id != replaces:
+                raise Problem(
+                    Code.CONFLICT,
+                    where="query.replaces",
+                    detail=f"request {row.id} of {row.submitted_by} waits; look at it, and name it "
+                    f"to replace it (saphan registry submit --replace {row.id})",
+                    facts={"open": row.id, "submitted_by": row.submitted_by},
+                )
+        return self._take_in(request, self._effect_of(judged), caller, at)
+
+    @_act
+    def order(self, body: bytes, caller: Caller, at: datetime) -> RequestRow:
+        """Take in an order to disable, enable, delete or merge.
+
+        Raises:
+            Problem: ``NotAuthorised``; ``InvalidDocument``; ``Conflict`` when it does not fit what
+                is published.
+        """
+        order = parse_order(body)
+        caller.require(Operation.ORDER)
+        effect = self._effect_of_order(order, at)
+        request = NewRequest(
+            order.kind, order.member, str(order.thing), body, effect.changes, order.reason.en
+        )
+        return self._take_in(request, effect, caller, at)
+
+    @_act
+    def propose(self, body: bytes, caller: Caller, at: datetime) -> RequestRow:
+        """Take in a proposal for the registry's own role.
+
+        Raises:
+            Problem: ``NotAuthorised``; ``InvalidDocument``; ``Conflict`` when it is published
+                already.
+        """
+        proposal = parse_proposal(body)
+        caller.require(Operation.PROPOSE)
+        effect = self._effect_of_proposal(proposal, at)
+        request = NewRequest(
+            Kind.OWN, caller.member, proposal.path, body, effect.changes, proposal.note
+        )
+        return self._take_in(request, effect, caller, at)
 
     @_act
     def approve(
@@ -197,55 +252,98 @@ class Registrar:
         files: Mapping[str, bytes],
         caller: Caller,
         at: datetime,
-    ) -> SubmissionRow:
-        """Approve a submission and publish it.
+        expected: str | None = None,
+    ) -> RequestRow:
+        """Approve a request; publishes it when enough people have.
 
         Args:
-            targets: the next top-level targets metadata, which delegates to the member's keys,
-                signed by enough targets keys; for a first registration or a change of keys.
-            files: for a change of keys: the member's statements by their target path.
+            targets: with the last approval of what the offline keys must sign: the next top-level
+                targets metadata, signed by enough targets keys.
+            files: what that metadata names anew, by target path.
+            expected: the digest of the changes that the approver has seen, when told.
 
         Raises:
-            Problem: ``NotAuthorised``; ``NotFound``; ``Conflict`` when the submission is not open,
-                or ``targets`` is missing, not due, stale, or says more than this approval; and
-                as :func:`registry.submissions.judge_submission`.
+            Problem: ``NotAuthorised``; ``NotFound``; ``Conflict`` when the request is not open,
+                changes something else by now, or ``targets`` is missing, not due, stale, or says
+                more than this approval; and as :func:`registry.submissions.judge_submission`.
         """
         caller.require(Operation.APPROVE)
-        row = self._store.submission(number)
-        judged = self._judge(parse_submission(row.body), at)
-        if judged.kind.needs_delegation is (targets is None):
+        row = self._store.request(number)
+        next_state(row.state, Act.APPROVE)
+        effect = self._effect(row, at)
+        if expected is not None and expected != effect.seen:
             raise Problem(
                 Code.CONFLICT,
-                where=f"submissions/{number}",
-                detail="a first registration or a change of keys needs metadata signed by the "
-                "targets keys (saphan registry approve --keys), an update takes none",
-                facts={"kind": judged.kind.value},
+                where="If-Match",
+                detail="what it changes is another thing by now: something else was published "
+                "meanwhile; look at it again",
+                facts={"seen": expected, "now": effect.seen},
+                status=412,
             )
-        roles: Roles = {}
-        own: dict[str, bytes] = {}
-        if targets is not None:
-            roles, own = self._judge_delegation(judged, targets, files, at)
-        return self._approve(number, judged, roles, own, caller, at)
+        needed = self._terms.approval.needed(effect.changes)
+        agreed = row.deliberation.after(Act.APPROVE, by=caller.id, needed=needed, seen=effect.seen)
+        if agreed.lacks(needed, effect.seen):
+            with self._store.transaction():
+                self._move(row, Act.APPROVE, caller, at, needed=needed, seen=effect.seen)
+            return self._store.request(number)
+        own = self._judge_own_change(row, effect, targets, files, at)
+        return self._carry_out(row, effect, own, caller, at, needed)
 
     @_act
-    def decline(self, number: int, reason: str, caller: Caller, at: datetime) -> SubmissionRow:
-        """Decline a submission.
+    def decline(self, number: int, reason: str, caller: Caller, at: datetime) -> RequestRow:
+        """Decline a request.
 
         Raises:
             Problem: ``NotAuthorised``, ``NotFound``, or ``Conflict`` when it is not open.
         """
         caller.require(Operation.APPROVE)
         with self._store.transaction():
-            self._store.decide(number, Act.DECLINE, at, caller.id, reason)
-            row = self._store.submission(number)
-            self._store.record(
-                at,
-                caller.id,
-                "decline",
-                str(row.member),
-                {"submission": number, "reason": reason},
-            )
-        return row
+            self._move(self._store.request(number), Act.DECLINE, caller, at, reason)
+        return self._store.request(number)
+
+    @_act
+    def withdraw(self, number: int, reason: str, caller: Caller, at: datetime) -> RequestRow:
+        """Take a request back: its member's administrator may, and who handed it in.
+
+        Raises:
+            Problem: ``NotAuthorised``, ``NotFound``, or ``Conflict`` when it is not open.
+        """
+        row = self._store.request(number)
+        if row.submitted_by != caller.id:
+            caller.require(Operation.WITHDRAW)
+            if caller.right is not Right.ADMINISTRATOR or not caller.concerns(row.member):
+                raise Problem(
+                    Code.NOT_AUTHORISED,
+                    where="Authorization",
+                    detail="who handed it in withdraws it, or the member's administrator; "
+                    "the registry declines",
+                    status=403,
+                )
+        with self._store.transaction():
+            self._move(self._store.request(number), Act.WITHDRAW, caller, at, reason)
+        return self._store.request(number)
+
+    def look(self, number: int, at: datetime) -> dict[str, Any]:
+        """A request as things are now: what it changes, the digest of that (``seen``), how many
+        must still approve it (``lacking``), what stands in its way, and warnings."""
+        row = self._store.request(number)
+        found: dict[str, Any] = {
+            "seen": digest_of(row.changes), "lacking": 0, "obstacle": None, "warnings": []
+        }  # fmt: skip
+        if row.kind.is_submission:
+            found["warnings"] = self.advice(number, at)
+        if row.state is not State.SUBMITTED:
+            return found
+        try:
+            effect = self._effect(row, at)
+        except Problem as problem:
+            return found | {"obstacle": str(problem), "lacking": 1}
+        needed = self._terms.approval.needed(effect.changes)
+        return found | {
+            "seen": effect.seen,
+            "lacking": row.deliberation.lacks(needed, effect.seen),
+            "changes": [change.describe() for change in effect.changes],
+        }
 
     def advice(self, number: int, at: datetime) -> list[dict[str, Any]]:
         """What a submission's services ask people for although another organisation gives it.
@@ -253,7 +351,7 @@ class Registrar:
         Raises:
             Problem: ``NotFound``.
         """
-        submission = parse_submission(self._store.submission(number).body)
+        submission = self._submission(number)
         published = self._store.files(role_name(submission.member))
         found = self._questions(services_of(submission, published), at)
         return [told(one) for one in found if one.problem is not None]
@@ -317,10 +415,14 @@ class Registrar:
         if not is_snapshot_due and not is_due(timestamp, at, terms.timestamp_validity):
             return False
         if is_snapshot_due:
-            self._publish({}, {}, at)
+            self._renew_all(at)
         else:
             self._stamp({}, {}, snapshot.version, at)
         return True
+
+    def _renew_all(self, at: datetime) -> None:
+        signed, files = self._sign_away(self._away(), at)
+        self._publish({STANDING_ROLE: signed}, {STANDING_ROLE: files}, at)
 
     def prune(self) -> int:
         """Remove files that nobody can be asking for any more."""
@@ -341,26 +443,207 @@ class Registrar:
 
     # ------------------------------------------------------------------------------- in detail
 
-    def _approve(
+    def _take_in(
+        self, request: NewRequest, effect: Effect, caller: Caller, at: datetime
+    ) -> RequestRow:
+        needed = self._terms.approval.needed(effect.changes)
+        with self._store.transaction():
+            replaced = self._open_of(request)
+            number = self._store.add_request(request, at, caller.id)
+            for row in replaced:
+                self._notify(row, Act.REPLACE, "", at)
+            self._store.record(
+                at, caller.id, "submit", request.subject, _told(number, request.kind, effect)
+            )
+        row = self._store.request(number)
+        if needed is Needed.NONE:
+            return self._carry_out(row, effect, {}, caller, at, needed)
+        return row
+
+    def _open_of(self, request: NewRequest) -> list[RequestRow]:
+        if not request.kind.is_submission:
+            return []
+        return self._store.requests(
+            state=State.SUBMITTED,
+            member=request.member,
+            kinds=[kind for kind in Kind if kind.is_submission],
+        )
+
+    def _carry_out(
         self,
-        number: int,
-        judged: Judged,
-        roles: Roles,
+        row: RequestRow,
+        effect: Effect,
         own: Mapping[str, bytes],
         caller: Caller,
         at: datetime,
-    ) -> SubmissionRow:
-        member = judged.submission.member
-        name = role_name(member)
-        all_roles = {**roles, name: (judged.role.version, judged.submission.role)}
-        all_files: dict[str, Mapping[str, bytes]] = {name: judged.files}
+        needed: Needed,
+    ) -> RequestRow:
+        """Publish what a request brings; ``own`` is signed targets metadata and its files."""
+        roles, files = dict(effect.roles), dict(effect.files)
         if own:
-            all_files[OWN_ROLE] = self._store.files(OWN_ROLE) | dict(own)
+            new = read(Targets, own[OWN_ROLE], OWN_ROLE)
+            known = self._store.files(OWN_ROLE)
+            roles[OWN_ROLE] = (new.version, own[OWN_ROLE])
+            files[OWN_ROLE] = known | {k: v for k, v in own.items() if k != OWN_ROLE}
+        if effect.away is not None:
+            roles[STANDING_ROLE], files[STANDING_ROLE] = self._sign_away(effect.away, at)
         with self._store.transaction():
-            self._store.decide(number, Act.PUBLISH, at, caller.id, "")
-            self._record(at, caller, "approve", member, number, judged)
-            self._publish(all_roles, all_files, at)
-        return self._store.submission(number)
+            if needed is not Needed.NONE:
+                self._store.decide(
+                    row.id, Act.APPROVE, at, caller.id, needed=needed, seen=effect.seen
+                )
+            self._move(row, Act.PUBLISH, caller, at, needed=needed, seen=effect.seen, effect=effect)
+            self._revoke_undone(row, caller, at)
+            self._publish(roles, files, at)
+        return self._store.request(row.id)
+
+    def _move(
+        self,
+        row: RequestRow,
+        act: Act,
+        caller: Caller,
+        at: datetime,
+        reason: str = "",
+        *,
+        needed: Needed = Needed.ONE,
+        seen: str = "",
+        effect: Effect | None = None,
+    ) -> None:
+        """One act on a request, recorded and told; within a transaction."""
+        self._store.decide(row.id, act, at, caller.id, reason, needed=needed, seen=seen)
+        detail: dict[str, Any] = {"submission": row.id, "kind": row.kind.value}
+        if effect is not None:
+            detail = _told(row.id, row.kind, effect)
+        if reason:
+            detail["reason"] = reason
+        word = "approve" if act is Act.PUBLISH else act.value
+        self._store.record(at, caller.id, word, row.subject, detail)
+        self._notify(row, act, reason, at)
+
+    def _notify(self, row: RequestRow, act: Act, reason: str, at: datetime) -> None:
+        if row.member is not None:
+            text = notice_text(row.id, row.kind, row.subject, act, reason)
+            self._store.notify(row.member, row.id, act.value, text.en, text.lo, at)
+
+    def _revoke_undone(self, row: RequestRow, caller: Caller, at: datetime) -> None:
+        """An approved request whose effect is taken back is revoked: a disabling by an enabling,
+        a registration by a deletion or a merger."""
+        undone = {
+            Kind.ENABLE: {Kind.DISABLE},
+            Kind.DELETE: {Kind.FIRST},
+            Kind.MERGE: {Kind.FIRST},
+        }.get(row.kind)
+        if undone is None:
+            return
+        for other in self._store.requests(
+            state=State.APPROVED, member=row.member, kinds=undone, limit=10_000
+        ):
+            if other.subject == row.subject:
+                self._move(other, Act.REVOKE, caller, at, f"by request {row.id}")
+
+    # ------------------------------------------------------------------------ effects of requests
+
+    def _effect(self, row: RequestRow, at: datetime) -> Effect:
+        """What a request brings, as things are now."""
+        if row.kind.is_submission:
+            return self._effect_of(self._judge(parse_submission(row.body), at))
+        if row.kind is Kind.OWN:
+            return self._effect_of_proposal(parse_proposal(row.body), at)
+        return self._effect_of_order(
+            parse_order(row.body), datetime.fromisoformat(row.submitted_at)
+        )
+
+    def _effect_of(self, judged: Judged) -> Effect:
+        submission = judged.submission
+        name = role_name(submission.member)
+        own = None
+        if judged.kind.needs_delegation:
+            free = {continuity_target(submission.member)} if judged.kind is Kind.KEYS else set()
+            own = OwnChange({submission.member: submission.keys}, free=frozenset(free))
+        return Effect(
+            judged.changes,
+            {name: (judged.role.version, submission.role)},
+            {name: judged.files},
+            own,
+            record={
+                "version": judged.role.version,
+                "keys": [key.keyid for key in submission.keys.keys],
+            },
+        )
+
+    def _effect_of_proposal(self, proposal: Proposal, at: datetime) -> Effect:
+        published = self._store.files(OWN_ROLE)
+        self._judge_own_file(proposal.path, proposal.data, at)
+        changed = {proposal.path: proposal.data}
+        judge_schemas(changed, published, self.directory.records(), self._instance(), at)
+        return effect_of_proposal(proposal, published)
+
+    def _effect_of_order(self, order: Order, at: datetime) -> Effect:
+        own = self._store.files(OWN_ROLE)
+        things = self.directory.things()
+        return effect_of_order(order, things, AllAway(self._away()), own, _whole_second(at))
+
+    def _judge_own_change(
+        self,
+        row: RequestRow,
+        effect: Effect,
+        targets: bytes | None,
+        files: Mapping[str, bytes],
+        at: datetime,
+    ) -> dict[str, bytes]:
+        """The signed targets metadata and its files, when they say what the effect says."""
+        change = effect.own
+        if (change is None) is not (targets is None):
+            raise Problem(
+                Code.CONFLICT,
+                where=f"submissions/{row.id}",
+                detail="what changes the registry's own role needs metadata signed by the targets "
+                "keys (saphan registry approve --keys); anything else takes none",
+                facts={"kind": row.kind.value},
+            )
+        if change is None or targets is None:
+            return {}
+        instance, current = self._instance(), self._targets()
+        new = judge_targets(targets, self._root(), current, instance.instance, at)
+        wanted = _delegated(current, instance)
+        wanted |= {member: keys.identity for member, keys in change.delegated.items()}
+        wanted = {member: keys for member, keys in wanted.items() if member not in change.gone}
+        changed = _changed_files(current, new, files)
+        fixed = {path: data for path, data in changed.items() if path not in change.free}
+        if _delegated(new, instance) != wanted or fixed != change.files or _gone(current, new):
+            raise Problem(
+                Code.CONFLICT,
+                where="targets#/signed",
+                detail=f"it must say what request {row.id} says, and change nothing else",
+            )
+        for member, keys in change.delegated.items() if row.kind is Kind.KEYS else ():
+            path = continuity_target(member)
+            statements = parse_statements(changed[path], member) if path in changed else ()
+            check_continuity(
+                member, self._standing(member).pin, keys, statements, root_keys(self._root())
+            )
+        return {**changed, OWN_ROLE: targets}
+
+    def _away(self) -> tuple[Disabled, ...]:
+        data = self._store.files(STANDING_ROLE).get(STANDING_TARGET)
+        return () if data is None else parse_standing(data)
+
+    def _sign_away(
+        self, disabled: tuple[Disabled, ...], at: datetime
+    ) -> tuple[tuple[int, bytes], dict[str, bytes]]:
+        """The next version of the online role that takes away."""
+        files = {STANDING_TARGET: format_standing(disabled)}
+        version = self._role(STANDING_ROLE)[0] + 1
+        role = member_role(files, version=version, expires=at + self._terms.snapshot_validity)
+        return (version, sign(role, [self._keys.standing])), files
+
+    def _submission(self, number: int) -> Submission:
+        row = self._store.request(number)
+        if not row.kind.is_submission:
+            raise Problem(
+                Code.NOT_FOUND, where=f"submissions/{number}", detail="it is no member's role"
+            )
+        return parse_submission(row.body)
 
     def _judge(self, submission: Submission, at: datetime) -> Judged:
         judged = judge_submission(
@@ -389,39 +672,6 @@ class Registrar:
 
     def _questions(self, services: Documents, at: datetime) -> Iterator[Question]:
         return questions(services, self.directory.elements, self.directory.schemas, at)
-
-    def _judge_delegation(
-        self, judged: Judged, targets: bytes, files: Mapping[str, bytes], at: datetime
-    ) -> tuple[Roles, dict[str, bytes]]:
-        submission, instance = judged.submission, self._instance()
-        current = self._targets()
-        new = judge_targets(targets, self._root(), current, instance.instance, at)
-        wanted = _delegated(current, instance)
-        wanted[submission.member] = submission.keys.identity
-        changed = _changed_files(current, new, files)
-        statements_path = continuity_target(submission.member)
-        allowed = {statements_path} if judged.kind is Kind.KEYS else set()
-        if _delegated(new, instance) != wanted or changed.keys() - allowed or _gone(current, new):
-            raise Problem(
-                Code.CONFLICT,
-                where="targets#/signed",
-                detail=f"it must delegate to the submitted keys of {submission.member} and change "
-                "nothing else",
-            )
-        if judged.kind is Kind.KEYS:
-            statements = (
-                parse_statements(changed[statements_path], submission.member)
-                if statements_path in changed
-                else ()
-            )
-            check_continuity(
-                submission.member,
-                self._standing(submission.member).pin,
-                submission.keys,
-                statements,
-                root_keys(self._root()),
-            )
-        return {OWN_ROLE: (new.version, targets)}, changed
 
     def _judge_own_file(self, path: str, data: bytes, at: datetime) -> None:
         if path == INSTANCE_TARGET:
@@ -476,28 +726,12 @@ class Registrar:
         signed = (timestamp.version, sign(timestamp, [self._keys.timestamp]))
         self._store.publish(Publication({**roles, "timestamp": signed}, files), at)
 
-    def _record(
-        self,
-        at: datetime,
-        caller: Caller,
-        act: str,
-        member: MemberId,
-        number: int,
-        judged: Judged,
-    ) -> None:
-        detail = {
-            "submission": number,
-            "kind": judged.kind.value,
-            "version": judged.role.version,
-            "keys": [key.keyid for key in judged.submission.keys.keys],
-            "changes": [str(change) for change in judged.changes],
-        }
-        self._store.record(at, caller.id, act, str(member), detail)
-
     def _standing(self, member: MemberId) -> Standing:
         keys = read_delegations(self._targets(), self._instance().instance).get(member)
         if keys is None:
-            return Standing()
+            # Of a member that was deleted, clients still know the version of its role.
+            past = self._store.role(role_name(member))
+            return Standing(version=0 if past is None else past[0])
         statements = self._store.files(OWN_ROLE).get(continuity_target(member))
         number = 0 if statements is None else parse_statements(statements, member)[-1].number
         name = role_name(member)
@@ -547,11 +781,26 @@ def check_schema(data: bytes, path: str) -> None:
         raise invalid(path, pointer, error.message[:200]) from error
 
 
-def _delegated(
-    targets: Targets, instance: InstanceRecord
-) -> dict[MemberId, tuple[frozenset[tuple[str, str, str]], int]]:
-    delegations: dict[MemberId, KeySet] = read_delegations(targets, instance.instance)
-    return {member: keys.identity for member, keys in delegations.items()}
+def _delegated(targets: Targets, instance: InstanceRecord) -> dict[MemberId | None, Identity]:
+    """Whose role is delegated to which keys; under nothing, the keys of the online role."""
+    found: dict[MemberId | None, Identity] = {
+        member: keys.identity
+        for member, keys in read_delegations(targets, instance.instance).items()
+    }
+    standing = read_standing_keys(targets)
+    if standing is not None:
+        found[None] = standing.identity
+    return found
+
+
+def _told(number: int, kind: Kind, effect: Effect) -> dict[str, Any]:
+    """What the record of an act says of a request."""
+    changes = [str(change) for change in effect.changes]
+    return {"submission": number, "kind": kind.value, "changes": changes, **effect.record}
+
+
+def _whole_second(moment: datetime) -> datetime:
+    return moment.replace(microsecond=0)
 
 
 def _changed_files(current: Targets, new: Targets, files: Mapping[str, bytes]) -> dict[str, bytes]:

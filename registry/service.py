@@ -25,6 +25,7 @@ from registry.api import Api, not_http
 from registry.ceremony import PUBLIC, online_keys, open_log
 from registry.registrar import Registrar
 from registry.settings import RegistrySettings, read_settings
+from registry.sign_in import SignIn
 from registry.store import Store
 from registry.tree import Tree
 from serving.clock import Clock, SystemClock
@@ -82,7 +83,10 @@ async def start(
         tree = Tree(directory / PUBLIC, log_of)
         registrar = Registrar(store, tree, online_keys(directory), settings.terms())
         await asyncio.to_thread(registrar.start, clock.now())
-        api = Api(registrar, store, tree, clock)
+        sign_in = None
+        if settings.sign_in is not None:
+            sign_in = SignIn(settings.sign_in, clock.unix)
+        api = Api(registrar, store, tree, clock, sign_in)
         runner = Runner(api.application(), not_http, shutdown_timeout=settings.stop_within_s)
         await runner.setup()
         try:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from registry.lifecycle import parse_policy
 from registry.once_only import Policy
 from registry.registrar import Terms
+from registry.sign_in import SignInSettings
 from serving.settings import read, setting
 
 SETTINGS_FILE = "registry.yaml"
@@ -30,9 +33,14 @@ class RegistrySettings:
         low=20,
         high=90 * 86400,
     )
-    approve_updates: bool = setting(
-        "Whether an update that a member signed with its known keys waits for approval.",
-        default=True,
+    approval: Mapping[str, str] = setting(
+        "How many people must approve which kind of change: none, one or two, by `default` and by "
+        "kinds such as `change server`; two are two others than who handed it in. What the offline "
+        "keys sign needs one at least; disabling needs none unless you say so.",
+        default_factory=dict,
+    )
+    sign_in: SignInSettings | None = setting(
+        "Sign-in with OpenID Connect besides API keys.", default=None
     )
     once_only: Policy = setting(
         "What becomes of a service that asks people for a data element that another organisation "
@@ -70,7 +78,7 @@ class RegistrySettings:
         return Terms(
             timedelta(seconds=self.timestamp_validity_s),
             timedelta(seconds=self.snapshot_validity_s),
-            self.approve_updates,
+            parse_policy(self.approval, f"{SETTINGS_FILE}.approval"),
             self.once_only,
         )
 

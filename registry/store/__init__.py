@@ -22,12 +22,20 @@ from registry.store.database import Database
 from registry.store.log import Log, LogCheckpoint
 from registry.store.migrations import migrate, version_of
 from registry.store.published import Publication, Published
-from registry.store.submissions import SubmissionRow, Submissions
+from registry.store.requests import NewRequest, NoticeRow, RequestRow, Requests
 
-__all__ = ["ActRow", "LogCheckpoint", "Publication", "Store", "SubmissionRow"]
+__all__ = [
+    "ActRow",
+    "LogCheckpoint",
+    "NewRequest",
+    "NoticeRow",
+    "Publication",
+    "RequestRow",
+    "Store",
+]
 
 
-class Store(Published, Submissions, Acts, ApiKeys, Log):
+class Store(Published, Requests, Acts, ApiKeys, Log):
     """The registry's database at ``place``: a file, or the address of a PostgreSQL database.
 
     Made by :meth:`create`; the constructor opens it and brings its tables up to date.

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Collection
 from datetime import datetime
 from hmac import compare_digest
+from typing import Any
 
 from sqlalchemy import Column, LargeBinary, Table, Text, delete, insert, select, update
 
+from exchange.documents import format_document, parse_document
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
 from registry.roles import Caller, Right
@@ -31,14 +34,23 @@ API_KEYS = Table(
     Column("digest", LargeBinary, nullable=False),
     Column("created_at", Text, nullable=False),
     Column("revoked_at", Text),
+    Column("scope", Text, nullable=False, server_default="[]"),
     sqlite_strict=True,
 )
+MAX_SCOPE_BYTES = 64 << 10
 
 
 class ApiKeys(Database):
     """The API keys and the facts of the store."""
 
-    def add_api_key(self, right: Right, member: MemberId | None, label: str, at: datetime) -> str:
+    def add_api_key(
+        self,
+        right: Right,
+        member: MemberId | None,
+        label: str,
+        at: datetime,
+        scope: Collection[str] = (),
+    ) -> str:
         """Make an API key and return it; only its digest is kept, so it is shown this once.
 
         Raises:
@@ -50,6 +62,12 @@ class ApiKeys(Database):
                 where="member",
                 detail="a key of a member's right, and no other, names its member",
             )
+        if (right is Right.SERVICE_OWNER) is not bool(scope):
+            raise Problem(
+                Code.INVALID_REQUEST,
+                where="scope",
+                detail="a service owner's key, and no other, names its applications and services",
+            )
         identifier, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
         self._run(
             insert(API_KEYS).values(
@@ -59,6 +77,7 @@ class ApiKeys(Database):
                 label=label,
                 digest=_key_digest(secret),
                 created_at=at.isoformat(),
+                scope=format_document(sorted(scope)).decode(),
             )
         )
         return f"saphan-{identifier}-{secret}"
@@ -82,9 +101,9 @@ class ApiKeys(Database):
             raise Problem(Code.NOT_AUTHORISED, where="Authorization", detail="unknown API key")
         row = rows[0]
         member = None if row.member is None else MemberId.parse(row.member)
-        return Caller(row.id, Right(row.right), member, row.label)
+        return Caller(row.id, Right(row.right), member, row.label, frozenset(_scope(row.scope)))
 
-    def api_keys(self) -> list[dict[str, str | None]]:
+    def api_keys(self) -> list[dict[str, Any]]:
         """All API keys, without their secrets."""
         shown = [column for column in API_KEYS.c if column.name != "digest"]
         rows = self._rows(select(*shown).order_by(API_KEYS.c.created_at, API_KEYS.c.id))
@@ -109,6 +128,11 @@ class ApiKeys(Database):
         with self.transaction():
             self._run(delete(FACTS).where(FACTS.c.name == name))
             self._run(insert(FACTS).values(name=name, value=value))
+
+
+def _scope(text: str) -> list[str]:
+    names: list[str] = parse_document(text.encode(), MAX_SCOPE_BYTES, "scope").value
+    return names
 
 
 def _key_digest(secret: str) -> bytes:

@@ -22,7 +22,7 @@ from exchange.registrations import (
     format_member,
 )
 from registry.ceremony import PUBLIC, Quorum, online_keys, open_registry
-from registry.lifecycle import Kind, State
+from registry.lifecycle import Kind, Needed, Policy, State
 from registry.member import KEY_FILE, MemberFolder
 from registry.operator import OwnRole, SignedOwn, sign_delegation, sign_files
 from registry.publish import next_targets, read, sign
@@ -30,7 +30,7 @@ from registry.registrar import OWN_ROLE, Registrar, Terms
 from registry.roles import Caller, Right
 from registry.settings import DATABASE, RegistrySettings, read_settings
 from registry.signers import key_set, new_signer, read_signers
-from registry.store import Store
+from registry.store import NewRequest, Store
 from registry.submissions import format_submission, parse_submission
 from registry.tree import Tree
 from tests.registry.simulator import (
@@ -46,7 +46,7 @@ from tests.registry.simulator import (
 from tests.registry.world import described
 
 OPERATOR = Caller("op", Right.OPERATOR, None, "")
-TERMS = Terms(timedelta(hours=1), timedelta(days=7), True)
+TERMS = Terms(timedelta(hours=1), timedelta(days=7), Policy())
 
 
 class Office:
@@ -85,12 +85,12 @@ class Office:
         return self.registrar.submit(format_submission(submission), OPERATOR, NOW).id
 
     def delegate(self, number: int) -> SignedOwn:
-        submission = parse_submission(self.store.submission(number).body)
+        submission = parse_submission(self.store.request(number).body)
         return sign_delegation(self.own(), submission, self.targets_signers, [], NOW)
 
     def approve(self, number: int) -> None:
         signed = None
-        if self.store.submission(number).kind.needs_delegation:
+        if self.store.request(number).kind.needs_delegation:
             signed = self.delegate(number)
         self.registrar.approve(
             number,
@@ -166,7 +166,7 @@ def test_what_servers_would_leave_out_is_not_let_in(
         code_of(lambda: office.registrar.submit(format_submission(submission), OPERATOR, NOW))
         is code
     )
-    assert office.store.submissions() == []
+    assert office.store.requests() == []
 
 
 @pytest.mark.parametrize(
@@ -204,10 +204,11 @@ def test_what_was_right_when_submitted_is_judged_again_at_approval(office: Offic
     """An older open update cannot overtake a newer published one."""
     office.approve(office.submit())
     number = office.submit()
-    stale = office.store.submission(number)
+    stale = office.store.request(number)
     office.approve(number)
     with office.store.transaction():
-        again = office.store.add_submission(MPI, Kind.UPDATE, 2, stale.body, "", NOW, "op")
+        request = NewRequest(Kind.UPDATE, MPI, str(MPI), stale.body, stale.changes, version=2)
+        again = office.store.add_request(request, NOW, "op")
     assert code_of(lambda: office.approve(again)) is Code.ROLLBACK_DETECTED
 
 
@@ -324,7 +325,7 @@ def test_an_approval_says_what_was_submitted_and_no_more(
         code_of(lambda: office.registrar.approve(number, signed, {}, OPERATOR, NOW))
         is Code.CONFLICT
     )
-    assert office.store.submission(number).state is State.SUBMITTED
+    assert office.store.request(number).state is State.SUBMITTED
     assert office.registrar.directory.counts()["members"] == 0
 
 
@@ -388,11 +389,11 @@ def test_a_schema_is_there_for_those_who_refer_to_it(office: Office) -> None:
 
 def test_without_approval_of_updates_they_are_published_at_once(tmp_path: Path) -> None:
     """The setting spares known keys the wait; a first registration waits all the same."""
-    office = Office(tmp_path, replace(TERMS, approve_updates=False))
+    office = Office(tmp_path, replace(TERMS, approval=Policy(Needed.NONE)))
     number = office.submit()
-    assert office.store.submission(number).state is State.SUBMITTED
+    assert office.store.request(number).state is State.SUBMITTED
     office.approve(number)
-    assert office.store.submission(office.submit()).state is State.APPROVED
+    assert office.store.request(office.submit()).state is State.APPROVED
     office.store.close()
 
 

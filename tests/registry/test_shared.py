@@ -130,7 +130,7 @@ def pair(
         one,
         replace(instance_record(), authorities=tuple(pki.authorities)),
         datetime.now(UTC),
-        settings=RegistrySettings(database=database, approve_updates=False),
+        settings=RegistrySettings(database=database, approval={"default": "none"}),
     )
     for part in ("online", "registry.yaml", "root.json"):  # all that a second one needs
         source = one / part

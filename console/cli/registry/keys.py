@@ -13,16 +13,29 @@ from registry.roles import Right
 
 @registry.command("key-add")
 @click.argument("right", type=click.Choice([str(item) for item in Right]))
-@click.option("--member", "member_text", help="Whose key it is (right member).")
+@click.option("--member", "member_text", help="Whose key it is, for the rights of members.")
+@click.option(
+    "--of",
+    "scope",
+    multiple=True,
+    metavar="IDENTIFIER",
+    help="An application or service of a service owner; may be given again.",
+)
 @click.option("--label", default="", help="A note on who holds it.")
 @CLIENT
 @JSON
 def key_add(
-    right: str, member_text: str | None, label: str, url: str, api_key: str, as_json: bool
+    right: str,
+    member_text: str | None,
+    scope: tuple[str, ...],
+    label: str,
+    url: str,
+    api_key: str,
+    as_json: bool,
 ) -> None:
     """Make an API key of a RIGHT; it is shown this once."""
     member = MemberId.parse(member_text, "--member") if member_text else None
-    key = client_of(url, api_key).add_key(right, label, member)
+    key = client_of(url, api_key).add_key(right, label, member, scope)
     tell({"key": key}, as_json, key)
 
 

@@ -55,11 +55,20 @@ def member_rotate(directory: Path, url: str, api_key: str, as_json: bool) -> Non
 @registry.command()
 @click.argument("directory", type=PATH)
 @click.argument("description", type=FILE)
+@click.option(
+    "--replace", "replaces", type=int, help="Replace this request, which somebody else handed in."
+)
 @click.option("--note", default="", help="A word to whoever approves.")
 @CLIENT
 @JSON
 def submit(
-    directory: Path, description: Path, note: str, url: str, api_key: str, as_json: bool
+    directory: Path,
+    description: Path,
+    replaces: int | None,
+    note: str,
+    url: str,
+    api_key: str,
+    as_json: bool,
 ) -> None:
     """Describe the member of DIRECTORY by DESCRIPTION (YAML), sign it and hand it in."""
     from registry.member import MemberFolder, describe
@@ -68,7 +77,7 @@ def submit(
     client = client_of(url, api_key)
     described = describe(description)
     published = client.published_version(folder.member)
-    result = client.submit(folder.sign(described, published, now(), note))
+    result = client.submit(folder.sign(described, published, now(), note), replaces=replaces)
     if result["state"] == "submitted":
         keys = "" if result["kind"] == Kind.UPDATE else " --keys DIR/offline"
         after = f"Next, the operator: saphan registry approve {result['id']}{keys} --api-key KEY"

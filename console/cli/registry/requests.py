@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
 from console.cli.options import JSON
 from console.cli.registry.group import CLIENT, PATH, registry
 from console.cli.registry.shared import client_of, now, signers, table, tell
-from registry.lifecycle import State
+from exchange.problems import Code, Problem
+from registry.lifecycle import Kind, State
 
 
 @registry.command()
@@ -22,9 +25,9 @@ from registry.lifecycle import State
 @CLIENT
 @JSON
 def requests(state: str | None, member: str | None, url: str, api_key: str, as_json: bool) -> None:
-    """List submissions."""
+    """List requests: of members, of the operator, for the registry's own files."""
     items = client_of(url, api_key).pages("submissions", state=state, member=member)
-    table(items, as_json, ("id", "member", "kind", "state", "version", "submitted_at", "reason"))
+    table(items, as_json, ("id", "kind", "subject", "state", "submitted_at", "reason"))
 
 
 @registry.command()
@@ -34,8 +37,8 @@ def requests(state: str | None, member: str | None, url: str, api_key: str, as_j
     type=PATH,
     multiple=True,
     metavar="PATH",
-    help="Targets keys: files, or a folder with targets-*.pem. Needed for a first "
-    "registration and a change of keys.",
+    help="Targets keys: files, or a folder with targets-*.pem. Needed for what changes the "
+    "registry's own role: a first registration, new keys, a proposal, a deletion, a merger.",
 )
 @click.option(
     "--root-keys",
@@ -54,22 +57,32 @@ def approve(
     api_key: str,
     as_json: bool,
 ) -> None:
-    """Approve submission NUMBER and publish it."""
-    from registry.operator import sign_delegation
+    """Approve request NUMBER; it is published when enough people have."""
+    from registry.operator import sign_request
 
     client = client_of(url, api_key)
     row = client.get(f"submissions/{number}")
+    if not as_json:
+        tell_changes(row)
+    if row["obstacle"]:
+        raise Problem(Code.CONFLICT, where=f"submissions/{number}", detail=row["obstacle"])
     signed = None
-    if row["needs_delegation"]:
-        signed = sign_delegation(
+    if row["needs_delegation"] and row["lacking"] <= 1:
+        signed = sign_request(
             client.own(),
-            client.submission(number),
+            Kind(row["kind"]),
+            client.body(number),
+            datetime.fromisoformat(row["submitted_at"]),
             signers(keys, "targets"),
             signers(root_keys, "root"),
             now(),
         )
-    result = client.approve(number, signed)
-    tell(result, as_json, f"Approved: {result['member']} version {result['version']}.")
+    result = client.approve(number, signed, seen=row["seen"])
+    if result["state"] == State.SUBMITTED:
+        after = f"Your approval counts; {result['lacking']} more must approve request {number}."
+    else:
+        after = f"Approved and published: request {number}, {row['kind']} of {row['subject']}."
+    tell(result, as_json, after)
 
 
 @registry.command()
@@ -78,9 +91,9 @@ def approve(
 @CLIENT
 @JSON
 def decline(number: int, reason: str, url: str, api_key: str, as_json: bool) -> None:
-    """Decline submission NUMBER."""
+    """Decline request NUMBER."""
     result = client_of(url, api_key).decline(number, reason)
-    tell(result, as_json, f"Declined: {result['member']} version {result['version']}.")
+    tell(result, as_json, f"Declined: request {number}, {result['kind']} of {result['subject']}.")
 
 
 @registry.command()
@@ -90,3 +103,56 @@ def acts(url: str, api_key: str, as_json: bool) -> None:
     """List what was done in the registry, and with which API key."""
     items = client_of(url, api_key).pages("acts")
     table(items, as_json, ("number", "at", "actor", "act", "subject"))
+
+
+@registry.command("request")
+@click.argument("number", type=int)
+@CLIENT
+@JSON
+def show_request(number: int, url: str, api_key: str, as_json: bool) -> None:
+    """Show request NUMBER: what it changes, who approved it, what it still needs."""
+    row = client_of(url, api_key).get(f"submissions/{number}")
+    if as_json:
+        tell(row, True)
+        return
+    tell_changes(row)
+    lacking = f", {row['lacking']} more must approve" if row["state"] == State.SUBMITTED else ""
+    by = f", approved by {', '.join(row['approvals'])}" if row["approvals"] else ""
+    click.echo(f"{row['state']}{lacking}{by}{': ' + row['reason'] if row['reason'] else ''}")
+    for line in filter(None, (row["note"], row["obstacle"])):
+        click.echo(f"  {line}")
+
+
+@registry.command()
+@click.argument("number", type=int)
+@click.option("--reason", required=True, help="Why; it is recorded.")
+@CLIENT
+@JSON
+def withdraw(number: int, reason: str, url: str, api_key: str, as_json: bool) -> None:
+    """Take back request NUMBER of your own or of your member."""
+    result = client_of(url, api_key).withdraw(number, reason)
+    tell(result, as_json, f"Withdrawn: request {number}, {result['kind']} of {result['subject']}.")
+
+
+@registry.command()
+@click.option("--member", help="Only those of this member.")
+@CLIENT
+@JSON
+def notices(member: str | None, url: str, api_key: str, as_json: bool) -> None:
+    """List what members were told of their requests."""
+    items = client_of(url, api_key).pages("notices", member=member)
+    if as_json:
+        tell(items, True)
+        return
+    for item in items:
+        click.echo(f"{item['at'][:16]}  {item['text']['en']}\n{'':18}{item['text']['lo']}")
+    if not items:
+        click.echo("Nothing here.")
+
+
+def tell_changes(row: dict[str, Any]) -> None:
+    """What a request changes, a line each."""
+    click.echo(f"Request {row['id']} by {row['submitted_by']}: {row['kind']} of {row['subject']}")
+    for change in row["changes"]:
+        detail = f": {change['detail']}" if change["detail"] else ""
+        click.echo(f"  {change['kind']} {change['subject']}{detail}")

@@ -69,10 +69,12 @@ from schemas import targets
     help="Seconds for which servers may believe that nothing is newer.",
 )
 @click.option(
-    "--approve-updates/--no-approve-updates",
-    default=True,
-    show_default=True,
-    help="Whether a member's updates wait for approval.",
+    "--approval",
+    "approvals",
+    multiple=True,
+    metavar="CHANGE=NUMBER",
+    help="How many must approve which kind of change: default=one, 'change server=two', "
+    "default=none; may be given again.",
 )
 @JSON
 def init(
@@ -89,7 +91,7 @@ def init(
     targets_threshold: int,
     schemas: bool,
     timestamp_validity_s: int,
-    approve_updates: bool,
+    approvals: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Open a new registry in DIRECTORY: keys, first metadata, database."""
@@ -111,7 +113,7 @@ def init(
         targets=Quorum(targets_keys, targets_threshold),
         schemas=targets() if schemas else {},
         settings=RegistrySettings(
-            timestamp_validity_s=timestamp_validity_s, approve_updates=approve_updates
+            timestamp_validity_s=timestamp_validity_s, approval=_approvals(approvals)
         ),
     )
     result = {
@@ -176,3 +178,11 @@ def show_settings(as_json: bool) -> None:
         for name, default, text in settings_table(RegistrySettings)
     ]
     table(rows, as_json, ("name", "default", "help"))
+
+
+def _approvals(texts: tuple[str, ...]) -> dict[str, str]:
+    from registry.lifecycle import parse_policy
+
+    pairs = dict(text.partition("=")[::2] for text in texts)
+    parse_policy(pairs, "--approval")
+    return pairs

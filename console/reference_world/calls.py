@@ -83,10 +83,21 @@ def call(
     return send(server.url("https"), f"/r1/{service}{path}", headers, context)
 
 
+def ask_evidence(world: World, client: ApplicationId, request: Any) -> Answer:
+    """One evidence request of an application in mode http at its own server."""
+    headers = {"X-Road-Client": str(client), "Content-Type": "application/json"}
+    url = world.server_of(client.member).url("http")
+    return send(url, "/once-only/evidence", headers, body=json.dumps(request).encode())
+
+
 def send(
-    url: str, target: str, headers: dict[str, str], context: ssl.SSLContext | None = None
+    url: str,
+    target: str,
+    headers: dict[str, str],
+    context: ssl.SSLContext | None = None,
+    body: bytes | None = None,
 ) -> Answer:
-    """One GET on a connection of its own.
+    """One GET, or a POST of ``body``, on a connection of its own.
 
     Raises:
         Problem: ``InternalError`` when there is no answer.
@@ -99,9 +110,9 @@ def send(
     )
     started = time.perf_counter()
     try:
-        connection.request("GET", target, headers=headers)
+        connection.request("GET" if body is None else "POST", target, body, headers)
         response = connection.getresponse()
-        body = response.read()
+        answer = response.read()
     except (OSError, http.client.HTTPException) as error:
         raise Problem(
             Code.INTERNAL_ERROR, where=f"{url}{target}", detail=f"no answer: {error}"
@@ -110,7 +121,7 @@ def send(
         connection.close()
     took_ms = (time.perf_counter() - started) * 1000
     fields = {name.lower(): value for name, value in response.getheaders()}
-    return Answer(response.status, fields, body, round(took_ms, 1))
+    return Answer(response.status, fields, answer, round(took_ms, 1))
 
 
 def entries_of(servers: Sequence[RunningServer], message_id: str) -> tuple[Left, ...]:

@@ -77,6 +77,37 @@ _ENTERPRISE_FIELDS = (
 )  # fmt: skip
 
 
+LEGAL_BASIS = "ກົດໝາຍວ່າດ້ວຍວິສາຫະກິດ (Law on enterprises)"
+ENTERPRISE = "la-enterprise:0100001"
+_ELEMENTS = (
+    ("enterprise.name", "Registered name", "ຊື່ວິສາຫະກິດ", "/name/lo"),
+    ("enterprise.status", "Whether it is active", "ສະຖານະ", "/status"),
+    ("enterprise.tax-number", "Tax number", "ເລກປະຈຳຕົວຜູ້ເສຍອາກອນ", "/tax_number"),
+)
+
+
+def elements() -> list[dict[str, Any]]:
+    """Facts about enterprises that nobody needs to be asked for: the register gives them."""
+    return [
+        {
+            "id": identifier,
+            "version": 1,
+            "name": {"en": english, "lo": lao},
+            "definition": {"en": f"{english}, as registered", "lo": f"{lao}ຕາມທະບຽນວິສາຫະກິດ"},
+            "schema": {"type": "string"},
+            "subject": ENTERPRISE.partition(":")[0],
+            "source": {
+                "service": str(ENTERPRISES),
+                "path": "/enterprises/{subject}",
+                "pointer": pointer,
+            },
+            "legal_basis": {"en": "Law on enterprises", "lo": "ກົດໝາຍວ່າດ້ວຍວິສາຫະກິດ"},
+            "validity": "P1D",
+        }
+        for identifier, english, lao, pointer in _ELEMENTS
+    ]
+
+
 INSPECTION = ApplicationId.parse(f"{SIA}/inspection")
 
 # What the mappings take from the environment, as addresses within the folder of the databases.

@@ -16,11 +16,20 @@ from decimal import Decimal
 from typing import Any
 
 from console.reference_world import data, laos
-from console.reference_world.calls import Answer, Left, call, entries_of, require
+from console.reference_world.calls import (
+    Answer,
+    Left,
+    ask_evidence,
+    call,
+    entries_of,
+    require,
+)
 from console.reference_world.world import World
 from exchange.certificates import fingerprint_of
+from exchange.documents import format_document
 from exchange.identifiers import ServiceId
 from exchange.problems import Text
+from exchange.registrations import ELEMENTS_TARGET
 from schemas import load_all
 
 ROWS_SHOWN = 10
@@ -100,6 +109,7 @@ def register(world: World) -> Registered:
     laos.write_databases(folder)
     for plan in laos.plans(folder):
         world.add_server(plan)
+    world.publish({ELEMENTS_TARGET: format_document({"elements": laos.elements()})})
     world.launch()
     members = tuple(
         Member(str(member.id), member.name, str(server.plan.id))
@@ -224,6 +234,18 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Fact:
+    """A data element that its source gave instead of the enterprise."""
+
+    element: str
+    value: str
+    source: str
+    at: str
+    valid_until: str
+    exchange: str
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """Step 4: the table that MOF wanted, and the two exchanges behind it."""
 
@@ -233,6 +255,7 @@ class Asked:
     rows: tuple[Row, ...]
     oda_usd: Decimal
     ingo_usd: Decimal
+    facts: tuple[Fact, ...]
 
     @property
     def top(self) -> tuple[Row, ...]:
@@ -241,7 +264,8 @@ class Asked:
 
 
 def ask(world: World) -> Asked:
-    """MOF asks MPI and MOFA, once each, and merges what both say."""
+    """MOF asks MPI and MOFA, once each, and merges what both say; of an enterprise it asks the
+    register instead of the enterprise."""
     asked = [_summary(world, service) for service in (laos.DISBURSEMENTS, laos.INGO_PROJECTS)]
     exchanges = tuple(_exchanged(world, service, answer) for service, answer in asked)
     oda, ingo = (_amounts(service, answer) for service, answer in asked)
@@ -256,6 +280,37 @@ def ask(world: World) -> Asked:
         rows,
         sum((row.oda_usd for row in rows), Decimal(0)),
         sum((row.ingo_usd for row in rows), Decimal(0)),
+        _facts(world),
+    )
+
+
+def _facts(world: World) -> tuple[Fact, ...]:
+    """What the enterprise register says of an enterprise, asked for by an evidence request."""
+    wanted = [one["id"] for one in laos.elements()]
+    answer = ask_evidence(
+        world,
+        laos.BUDGET,
+        {
+            "subject": laos.ENTERPRISE,
+            "elements": wanted,
+            "purpose": laos.REVENUE,
+            "request": {"kind": "statutory", "legal_basis": laos.LEGAL_BASIS},
+        },
+    )
+    where = "evidence of an enterprise"
+    require(answer.status == 200, where, f"status {answer.status}: {answer.body[:300]!r}")
+    given = answer.document["values"]
+    require([one["element"] for one in given] == wanted, where, f"{answer.document['missing']}")
+    return tuple(
+        Fact(
+            one["element"],
+            one["value"],
+            one["source"],
+            one["at"],
+            one["valid_until"],
+            one["exchange"]["id"],
+        )
+        for one in given
     )
 
 

@@ -111,6 +111,11 @@ def tell_asked(asked: Asked) -> Iterator[str]:
     rows.append(("Total · ລວມ", _money(asked.oda_usd), _money(asked.ingo_usd), _money(total)))
     yield ""
     yield from _table(_COLUMNS, rows, numbers=3)
+    yield ""
+    yield "No enterprise is asked for what is registered · ບໍ່ຖາມວິສາຫະກິດໃນສິ່ງທີ່ຂຶ້ນທະບຽນແລ້ວ"
+    for fact in asked.facts:
+        yield f"  {fact.element}: {fact.value}"
+        yield f"    {fact.source}, {fact.at}, holds until {fact.valid_until[:10]}"
 
 
 def tell_refused(refused: Sequence[Refused]) -> Iterator[str]:

@@ -207,6 +207,8 @@ def test_the_table_is_what_the_legacy_registers_hold(told: dict[str, Any], tmp_p
     assert Decimal(asked["oda_usd"]) == Decimal(oda) / 100
     assert Decimal(asked["ingo_usd"]) == ingo
     assert sum(Decimal(row["oda_usd"]) for row in asked["rows"]) == Decimal(asked["oda_usd"])
+    facts = {one["element"]: one["source"] for one in asked["facts"]}
+    assert facts == {one["id"]: str(laos.ENTERPRISES) for one in laos.elements()}
 
 
 def test_each_exchange_left_four_entries(told: dict[str, Any]) -> None:

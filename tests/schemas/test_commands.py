@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 from click.testing import CliRunner, Result
 
+import schemas
 from console.cli.main import main
+from tests.exchange.reference_engine import reference
 
 
 def written(folder: Path, name: str, value: Any) -> Path:
@@ -53,3 +56,89 @@ def test_a_schema_may_refer_to_the_shared_ones(tmp_path: Path) -> None:
     file = written(tmp_path, "b.json", {"$ref": "https://example.la/own/1"})
     assert saphan("check", file, file).exit_code == 1
     assert saphan("check", file, file, "--with", own).exit_code == 0
+
+
+# -- faults --------------------------------------------------------------------------------------
+
+
+def rules_of(folder: Path, value: Any) -> list[str]:
+    found = saphan("lint", written(folder, "x.json", value), "--json")
+    listed = orjson.loads(found.output)["findings"]
+    assert found.exit_code == (1 if listed else 0)
+    return [f"{one['rule']} {one['pointer']}".strip() for one in listed]
+
+
+NAMED = {"title": "A", "x-title-lo": "ກ", "description": "b", "x-description-lo": "ຂ"}
+
+
+@pytest.mark.parametrize(
+    ("part", "rule"),
+    [
+        ({}, "title"),
+        ({"title": "A"}, "title-lo"),
+        (NAMED | {"x-description-lo": ""}, "description-lo"),
+        (NAMED | {"type": "string"}, "string-unbounded"),
+        (NAMED | {"type": "string", "pattern": "^a"}, "string-unbounded"),
+        (NAMED | {"type": "string", "maxLength": 9, "format": "phone"}, "format-unknown"),
+        (NAMED | {"type": "array"}, "array-unbounded"),
+        (NAMED | {"type": "integer", "minimum": 0}, "number-unbounded"),
+        (NAMED | {"type": "object", "properties": {}}, "object-open"),
+        (NAMED | {"enum": ["a"]}, "enum-titles"),
+    ],
+)
+def test_lint_finds_each_fault(tmp_path: Path, part: dict[str, Any], rule: str) -> None:
+    """Each fault is told at its place, with a remedy in both languages."""
+    found = rules_of(tmp_path, NAMED | {"properties": {"a": part}})
+    assert rule in {one.partition(" ")[0] for one in found}
+    assert all(" /properties/a" in one for one in found)
+
+
+def test_lint_finds_names_and_dates(tmp_path: Path) -> None:
+    """A name is lower case with underscores; one that speaks of a date has a format."""
+    text = NAMED | {"type": "string", "maxLength": 10}
+    found = rules_of(tmp_path, NAMED | {"properties": {"firstName": text, "birth_date": text}})
+    assert found == ["name /properties/firstName", "format-missing /properties/birth_date"]
+
+
+def test_lint_of_a_service(tmp_path: Path) -> None:
+    """Operations say what they do in both languages, and what they answer."""
+    answer = {"200": {"content": {"application/json": {}}}}
+    paths = {"/workingGroups": {"get": {"responses": answer}}}
+    found = rules_of(tmp_path, {"openapi": "3.1.0", "paths": paths})
+    at = "/paths/~1workingGroups"
+    assert found == [
+        f"path-name {at}",
+        f"operation-id {at}/get",
+        f"summary {at}/get",
+        f"summary-lo {at}/get",
+        f"answer-schema {at}/get/responses/200/content/application~1json",
+    ]
+
+
+# -- test data -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "file",
+    sorted(Path(schemas.__file__).parent.glob("*.schema.json")),
+    ids=lambda file: file.name.partition(".")[0],
+)
+def test_every_shared_schema_has_test_data(file: Path) -> None:
+    """Generated records keep the schema; the same seed gives the same ones."""
+    found = saphan("data", file, "--count", 20, "--seed", 7)
+    assert found.exit_code == 0, found.output
+    records = [orjson.loads(line) for line in found.output.splitlines()]
+    engine = reference({"$ref": orjson.loads(file.read_bytes())["$id"]}, schemas.load_all())
+    assert len(records) == 20
+    assert all(engine.is_valid(record) for record in records)
+    assert saphan("data", file, "--count", 20, "--seed", 7).output == found.output
+
+
+def test_an_example_of_a_part(tmp_path: Path) -> None:
+    """One definition can be shown alone; a schema that nothing keeps is a clear problem."""
+    values = Path(schemas.__file__).parent / "values.schema.json"
+    assert isinstance(
+        orjson.loads(saphan("example", values, "--part", "/$defs/amount").output), str
+    )
+    file = written(tmp_path, "x.json", {"type": "string", "not": {}})
+    assert "no instance was found" in saphan("example", file).output

@@ -1,0 +1,1 @@
+"""Tools for those who write schemas: faults that lead to trouble later, and test data."""

@@ -10,6 +10,7 @@ import click
 import orjson
 
 from console.cli.agreement.files import moment, purposes, tell, write
+from console.cli.agreement.options import IDENTIFIER, OUTPUT, VALIDITY
 from console.cli.options import JSON
 from exchange.agreements import LIMIT_NAMES, MAX_QUOTA, Asked, parse_agreement
 from exchange.identifiers import ApplicationId, ServiceId
@@ -34,13 +35,7 @@ _NO_PURPOSE = " Calls need not name a purpose."
 )
 @click.option("--purpose", help="Purpose code that calls must name: national-budget; none if none.")
 @click.option("--legal-basis", help="The law or decree behind the purpose.")
-@click.option(
-    "--days",
-    type=click.IntRange(1, 36_500),
-    default=365,
-    show_default=True,
-    help="Validity from now.",
-)
+@VALIDITY
 @click.option("--per-day", type=click.IntRange(1, MAX_QUOTA), help="Calls a day (UTC).")
 @click.option("--per-second", type=click.IntRange(1, MAX_QUOTA), help="Calls a second.")
 @click.option(
@@ -54,10 +49,8 @@ _NO_PURPOSE = " Calls need not name a purpose."
     is_flag=True,
     help="Each call must say whom or what it is about (Exchange-Subject).",
 )
-@click.option("--id", "identifier", help="Name; made from the parties if not given.")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, help="Where to write."
-)
+@IDENTIFIER
+@OUTPUT
 @JSON
 def draft(
     consumer: str,

@@ -12,6 +12,7 @@ import click
 import orjson
 
 from console.cli.agreement.files import moment, purposes, tell, write
+from console.cli.agreement.options import IDENTIFIER, OUTPUT, VALIDITY
 from console.cli.options import JSON
 from exchange.agreements import Agreement, Kind, parse_agreement
 from exchange.agreements.mandate import CONTENT, FIELDS
@@ -41,17 +42,9 @@ _TIME: Final = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"])
 @click.option("--hidden", is_flag=True, help="Sees what orders hide.")
 @click.option("--usage-only", is_flag=True, help="Only who used a person's records, for a portal.")
 @click.option("--purpose", help="Purpose code that each question must name; none if none.")
-@click.option(
-    "--days",
-    type=click.IntRange(1, 36_500),
-    default=365,
-    show_default=True,
-    help="Validity from now.",
-)
-@click.option("--id", "identifier", help="Name; made from the parties if not given.")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, help="Where to write."
-)
+@VALIDITY
+@IDENTIFIER
+@OUTPUT
 @JSON
 def mandate(
     auditor: str,

@@ -10,23 +10,16 @@ import click
 import orjson
 
 from console.cli.agreement.files import FILE, moment, read, tell, write
+from console.cli.agreement.options import OUTPUT, validity
 from console.cli.options import JSON
 from exchange.agreements import format_agreement, parse_agreement, read_agreement
 
 
 @click.command()
 @FILE
-@click.option(
-    "--days",
-    type=click.IntRange(1, 36_500),
-    default=365,
-    show_default=True,
-    help="Validity of the new version.",
-)
+@validity("Validity of the new version.")
 @click.option("--now", "at_once", is_flag=True, help="Begins now; else where the old one ends.")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, help="Where to write."
-)
+@OUTPUT
 @JSON
 def renew(file: Path, days: int, at_once: bool, output: Path, as_json: bool) -> None:
     """Write the next version of the agreement of FILE to OUTPUT, to be read, edited and sealed.

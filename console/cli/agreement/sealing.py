@@ -11,6 +11,7 @@ import orjson
 import yaml
 
 from console.cli.agreement.files import FILES, certificates, moment, private_key, read, tell, write
+from console.cli.agreement.options import OUTPUT
 from console.cli.options import JSON
 from exchange.agreements import read_agreement, seal_agreement
 from exchange.certificates import member_of
@@ -33,9 +34,7 @@ from serving.yaml_files import read_yaml
     required=True,
     help="Its private key (PEM).",
 )
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, help="Where to write."
-)
+@OUTPUT
 @JSON
 def seal(
     files: tuple[Path, ...], certificate: Path, key: Path, output: Path, as_json: bool

@@ -6,7 +6,6 @@ import asyncio
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,13 @@ from console.auditing.asking import Auditor, Found, NotAnswered, Outcome, Told
 from console.auditing.complete import Complete, prove_complete
 from console.auditing.crossing import Owed, must_show, owed
 from console.cli.audit.mandates import (
+    Question,
     Way,
     all_proven,
     asked_rows,
     asking,
     open_auditor,
-    period,
     print_asked,
-    read_mandates,
     subject_given,
 )
 from console.cli.audit.printing import plain, print_json
@@ -104,17 +102,7 @@ class Asked:
     "committed to.",
 )
 def ask(
-    mandates: tuple[Path, ...],
-    via: str,
-    cert: Path | None,
-    key: Path | None,
-    ca: Path | None,
-    registry: str,
-    root: Path,
-    purpose: str | None,
-    since: datetime | None,
-    until: datetime | None,
-    limit: int,
+    question: Question,
     subject: str | None,
     client: str | None,
     service: str | None,
@@ -154,13 +142,12 @@ def ask(
         "purpose": for_purpose,
     }
     conditions = {name: value for name, value in given.items() if value is not None}
-    way = Way(via, cert, key, ca, registry, root, purpose)
     about = subject_given(subject) if subject is not None else None
-    query = conditions | period(since, until)
+    query = conditions | question.period
     if prove_complete and (conditions or about is None):
         raise click.UsageError("--prove-complete is about a --subject and a period alone.")
-    wanted = Wanted(query, about, limit, evidence, prove_complete)
-    asked = asyncio.run(_ask(way, read_mandates(mandates), wanted))
+    wanted = Wanted(query, about, question.limit, evidence, prove_complete)
+    asked = asyncio.run(_ask(question.way, question.mandates, wanted))
     all_of_it = not conditions and about is None
     if as_json:
         print_json(

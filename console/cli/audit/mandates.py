@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 import click
 
@@ -23,7 +25,6 @@ from mediator.view import RegistryView
 MAX_FILE_BYTES: Final = 1 << 20
 MAX_RUNS: Final = 20
 _FILE: Final = click.Path(exists=True, path_type=Path)
-_Command = TypeVar("_Command", bound=Callable[..., None])
 
 
 class Way(NamedTuple):
@@ -38,8 +39,42 @@ class Way(NamedTuple):
     purpose: str | None
 
 
-def asking(command: _Command) -> _Command:
-    """The options by which mandates, the own server and the registry are named."""
+class Question(NamedTuple):
+    """Who is asked, how they are reached, and of which time; see :func:`asking`."""
+
+    mandates: list[Agreement]
+    way: Way
+    period: dict[str, str]
+    limit: int
+
+
+def asking(command: Callable[..., None]) -> Callable[..., None]:
+    """The options by which mandates, the own server and the registry are named; what they say is
+    the command's first argument.
+
+    Raises:
+        Problem: as :func:`read_mandates`, when the command is run.
+    """
+
+    @functools.wraps(command)
+    def asked(
+        *,
+        mandates: tuple[Path, ...],
+        via: str,
+        cert: Path | None,
+        key: Path | None,
+        ca: Path | None,
+        registry: str,
+        root: Path,
+        purpose: str | None,
+        since: datetime | None,
+        until: datetime | None,
+        limit: int,
+        **more: Any,
+    ) -> None:
+        way = Way(via, cert, key, ca, registry, root, purpose)
+        command(Question(read_mandates(mandates), way, _period(since, until), limit), **more)
+
     options = (
         click.option(
             "--mandate",
@@ -75,8 +110,8 @@ def asking(command: _Command) -> _Command:
         AS_JSON,
     )
     for option in reversed(options):
-        command = option(command)
-    return command
+        asked = option(asked)
+    return asked
 
 
 def read_mandates(paths: Iterable[Path]) -> list[Agreement]:
@@ -159,7 +194,7 @@ def all_proven(told: Iterable[Told]) -> bool:
     return all(one.outcome is Outcome.PROVEN for one in told)
 
 
-def period(since: Any, until: Any) -> dict[str, str]:
+def _period(since: datetime | None, until: datetime | None) -> dict[str, str]:
     """The conditions of a period."""
     given = {"since": since, "until": until}
     return {name: format_time(moment) for name, moment in given.items() if moment is not None}

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import click
 
 from console.auditing.asking import Found, Told
 from console.cli.audit.mandates import (
-    Way,
+    Question,
     all_proven,
     asked_rows,
     asking,
     open_auditor,
-    period,
     print_asked,
-    read_mandates,
     subject_given,
 )
 from console.cli.audit.printing import plain, print_json
-from exchange.agreements import Agreement
 from exchange.auditing import USAGE, told
 from exchange.identifiers import ApplicationId
 from exchange.problems import Problem, Text
@@ -41,17 +36,7 @@ Names = dict[str, Text]
     "what stands in a command).",
 )
 def usage(
-    mandates: tuple[Path, ...],
-    via: str,
-    cert: Path | None,
-    key: Path | None,
-    ca: Path | None,
-    registry: str,
-    root: Path,
-    purpose: str | None,
-    since: datetime | None,
-    until: datetime | None,
-    limit: int,
+    question: Question,
     subject: str,
     as_json: bool,
 ) -> None:
@@ -60,10 +45,7 @@ def usage(
     Each use is proven against the key of its log in the registry. Exit code 1 when somebody did
     not answer or could not be proven.
     """
-    way = Way(via, cert, key, ca, registry, root, purpose)
-    said, names = asyncio.run(
-        _ask(way, read_mandates(mandates), subject_given(subject), period(since, until), limit)
-    )
+    said, names = asyncio.run(_ask(question, subject_given(subject)))
     found = sorted(
         (each for one in said for each in one.found),
         key=lambda one: str(told(one.hit).get("at")),
@@ -81,11 +63,11 @@ def usage(
         sys.exit(1)
 
 
-async def _ask(
-    way: Way, mandates: list[Agreement], subject: str, query: dict[str, str], limit: int
-) -> tuple[list[Told], Names]:
-    async with open_auditor(way) as auditor:
-        said = await auditor.ask(mandates, USAGE, "", query, subject, limit)
+async def _ask(question: Question, subject: str) -> tuple[list[Told], Names]:
+    async with open_auditor(question.way) as auditor:
+        said = await auditor.ask(
+            question.mandates, USAGE, "", question.period, subject, question.limit
+        )
         found = [each for one in said for each in one.found]
         return said, _names(auditor.state, found)
 

@@ -7,7 +7,9 @@ import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from errno import EFBIG
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -41,12 +43,16 @@ def list_files(folder: Path | None) -> Listing:
     """What lies in the folder; nothing when there is none.
 
     Raises:
-        OSError: when it cannot be read.
+        OSError: when it cannot be read, or holds more than :data:`MAX_FILES` files; which of them
+            count is then not for this server to choose.
     """
     if folder is None or not folder.is_dir():
         return ()
     listing = []
-    for file in sorted(folder.glob("*.jws"))[:MAX_FILES]:
+    files = sorted(islice(folder.glob("*.jws"), MAX_FILES + 1))
+    if len(files) > MAX_FILES:
+        raise OSError(EFBIG, f"more than {MAX_FILES} files", str(folder))
+    for file in files:
         try:
             stat = file.stat()
         except FileNotFoundError:

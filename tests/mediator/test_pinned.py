@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from exchange.agreements import parse_agreement
 from exchange.identifiers import ServiceId
 from exchange.problems import Code, Problem
-from mediator import pinned
+from mediator import pinned, pinned_files
 from mediator.background import background_tasks
 from mediator.pinned import PinnedAgreements
 from serving.clock import SystemClock
@@ -70,3 +70,18 @@ def test_grants_that_open_nothing_are_told() -> None:
         *["agreement a, LA/GOV/MPI/oda-mis/projects"] * 2,
         "agreement a, LA/GOV/MPI/oda-mis/others",
     ]
+
+
+def test_no_file_is_left_out_silently(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with more files than are read might hold a revocation among the rest: it is refused
+    as a whole, and what was read before stays."""
+    monkeypatch.setattr(pinned_files, "MAX_FILES", 3)
+    for number in range(3):
+        (tmp_path / f"a-{number}.jws").write_bytes(b"{}")
+    agreements = PinnedAgreements(tmp_path, [], SystemClock())
+    agreements.load(())
+    assert len(agreements.rejected) == 3
+    (tmp_path / "a.revocation.jws").write_bytes(b"{}")
+    with pytest.raises(OSError, match="more than 3 files"):
+        agreements.load(())
+    assert len(agreements.rejected) == 3

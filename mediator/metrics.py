@@ -166,6 +166,12 @@ class Metrics:
             ("fate",),
             registry=self.registry,
         )
+        self._evidence = Counter(
+            "saphan_evidence_elements",
+            "Data elements of evidence requests: given, or the reason why not.",
+            ("outcome",),
+            registry=self.registry,
+        )
         self._repeats = Counter(
             "saphan_attempts_repeated",
             "Whether a further attempt was allowed after one that brought no answer.",
@@ -256,6 +262,10 @@ class Metrics:
     def reported(self, problem: Problem) -> None:
         """Count a broken contract that was let through."""
         self._reported.labels(problem.code.value).inc()
+
+    def evidence(self, outcome: str) -> None:
+        """Count a data element of an evidence request: given, or why not."""
+        self._evidence.labels(outcome).inc()
 
     def missed(self, fate: str) -> None:
         """Count an attempt that brought no answer."""

@@ -23,7 +23,7 @@ from exchange.elements import (
     compile_schemas,
     parse_elements,
 )
-from exchange.identifiers import ServiceId
+from exchange.identifiers import MemberId, ServiceId
 from exchange.problems import Code, Problem
 from exchange.projection import Projection
 from exchange.reach import idle_parts
@@ -148,6 +148,33 @@ def services_of(
         (service, files.get(service.openapi_target or ""))
         for service in (() if record is None else record.services)
     ]
+
+
+def lost_sources(
+    member: MemberId, services: Documents, dictionary: Dictionary, schemas: Mapping[str, bytes]
+) -> Iterator[dict[str, Any]]:
+    """The elements of which a member is the source, and which these services could not give any
+    more; as :func:`told`."""
+    documents = {one.id: document for one, document in services if document is not None}
+    contracts: dict[ServiceId, Contract] = {}
+    for number, element in enumerate(dictionary.elements):
+        source = element.source
+        if source.service.member != member:
+            continue
+        where = f"{ELEMENTS_TARGET}#/elements/{number}/source"
+        try:
+            _check_source(element, documents, schemas, contracts, where)
+        except Problem as problem:
+            yield {
+                "service": str(source.service),
+                "element": element.id,
+                "method": "GET",
+                "path": source.path,
+                "place": problem.where,
+                "code": problem.code.value,
+                "source": str(source.service),
+                "detail": f"is the source of {element.id}: {problem.detail}",
+            }
 
 
 def refuse_new_questions(found: Iterable[Question], published: Iterable[Question]) -> None:

@@ -76,6 +76,7 @@ from registry.once_only import (
     Policy,
     Question,
     judge_elements,
+    lost_sources,
     questions,
     refuse_new_questions,
     services_of,
@@ -346,15 +347,17 @@ class Registrar:
         }
 
     def advice(self, number: int, at: datetime) -> list[dict[str, Any]]:
-        """What a submission's services ask people for although another organisation gives it.
+        """What a submission's services ask people for although another organisation gives it, and
+        the elements that they gave and could not give any more.
 
         Raises:
             Problem: ``NotFound``.
         """
-        submission = self._submission(number)
-        published = self._store.files(role_name(submission.member))
-        found = self._questions(services_of(submission, published), at)
-        return [told(one) for one in found if one.problem is not None]
+        submission, directory = self._submission(number), self.directory
+        services = services_of(submission, self._store.files(role_name(submission.member)))
+        asked = [told(one) for one in self._questions(services, at) if one.problem is not None]
+        lost = lost_sources(submission.member, services, directory.elements, directory.schemas)
+        return [*asked, *lost]
 
     def still_asked(self, at: datetime) -> list[dict[str, Any]]:
         """What published services ask people for that is registered: whether they may or not."""

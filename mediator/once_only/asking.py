@@ -23,7 +23,7 @@ from mediator.gate import Gate
 from mediator.metrics import Metrics
 from mediator.once_only.answers import Schemas, none_of, outcomes_of, refused
 from mediator.once_only.asks import Ask, asks_of, call_of, target_of
-from mediator.once_only.values import Answered, Missing, Outcome, Wanted
+from mediator.once_only.values import Answered, Given, Missing, Outcome, Wanted
 from mediator.places import Bound, Places
 from mediator.stages import Call, OpenedAnswer
 from mediator.terms import CallBounds
@@ -57,6 +57,8 @@ class Asking:
             ]
         found = {one.element.id: one for task in tasks for one in task.result()}
         outcomes = tuple(found[element.id] for element in wanted.elements)
+        for one in outcomes:
+            self.metrics.evidence("given" if isinstance(one, Given) else one.reason.value)
         return Answered(wanted, self.clock.now(), outcomes)
 
     async def _ask(

@@ -138,6 +138,10 @@ def test_one_source_that_fails_spoils_no_other(
     world.sources.script |= script
     answer = world.ask(*EVERYWHERE)
     assert missing(answer) == {"school.certificate": reason}
+    metrics = exchange(
+        world.world.servers[sources.PORTAL_SERVER].url("admin"), "GET", "/metrics", {}
+    )
+    assert f'saphan_evidence_elements_total{{outcome="{reason}"}}'.encode() in metrics.body
     assert values(answer).keys() == {"person.name", "person.village"}
     (told,) = answer.json["missing"]
     assert told["exchange"]["id"]

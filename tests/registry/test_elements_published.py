@@ -17,7 +17,7 @@ from exchange.problems import Code, Problem
 from exchange.registrations import ELEMENTS_TARGET, openapi_file
 from registry.once_only import Policy
 from registry.operator import sign_files
-from tests.registry.simulator import MPI, NOW, member_record
+from tests.registry.simulator import MPI, NOW, member_record, openapi_document
 from tests.registry.test_registrar import OPERATOR, TERMS, Office
 from tests.registry.world import World
 
@@ -122,6 +122,16 @@ def test_whoever_asks_for_what_others_give_is_warned(office: Office) -> None:
     assert office.registrar.still_asked(NOW) == []
     office.approve(number)
     assert [one["service"] for one in office.registrar.still_asked(NOW)] == [SERVICE]
+
+
+def test_a_source_that_goes_is_told(office: Office) -> None:
+    """Who approves sees that an element would be left without its source."""
+    publish(office, element())
+    file = openapi_file(member_record(MPI).services[0].id)
+    number = office.submit(files={file: openapi_document("/elsewhere")})
+    (warning,) = office.registrar.advice(number, NOW)
+    assert warning["element"] == "project.title"
+    assert warning["place"] == "elements.json#/elements/0/source/path"
 
 
 def test_by_setting_a_new_question_is_refused(tmp_path: Path) -> None:

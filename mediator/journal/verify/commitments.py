@@ -42,7 +42,7 @@ from mediator.journal.holdings import Holdings
 from mediator.journal.verify.findings import Findings, Progress
 from serving.log.tiles import TileFolder
 
-_SYSTEM: Final = b'"kind":"system"'
+_SYSTEM: Final = b'"side":"server"'
 _MARKS: Final = tuple(
     f'"event":"{event}"'.encode() for event in (ERASURE, REVOCATION, SUBJECTS, TIME_STAMP)
 )

@@ -109,7 +109,7 @@ def generate(directory: Path, members: int) -> Generated:
         own = next_targets(current, "LA", expires=at + TARGETS_VALIDITY, members=keys)
         roles[OWN_ROLE] = (own.version, sign(own, read_signers(opened.targets_keys)))
         with registrar.acting():
-            registrar._publish(roles, files, at)
+            registrar.publish_roles(roles, files, at)
     store.close()
     assert described is not None
     return Generated(path, members, opened, authority, folder, described)

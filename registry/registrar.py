@@ -427,6 +427,12 @@ class Registrar:
         signed, files = self._sign_away(self._away(), at)
         self._publish({STANDING_ROLE: signed}, {STANDING_ROLE: files}, at)
 
+    def publish_roles(
+        self, roles: Roles, files: Mapping[str, Mapping[str, bytes]], at: datetime
+    ) -> None:
+        """Publish roles that were judged elsewhere; within :meth:`acting`."""
+        self._publish(roles, files, at)
+
     def prune(self) -> int:
         """Remove files that nobody can be asking for any more."""
         return self._tree.prune(self._store)

@@ -15,6 +15,7 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import structlog
@@ -126,6 +127,21 @@ def _alone(directory: Path) -> Iterator[None]:
         ) from error
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def opened_alone(directory: Path, at: datetime) -> Iterator[tuple[Registrar, Store]]:
+    """The registry in ``directory`` for acts of its operator, while no process serves it.
+
+    Raises:
+        Problem: as :func:`start`.
+    """
+    settings = read_settings(directory)
+    with contextlib.closing(Store(settings.place(directory))) as store, _alone(directory):
+        tree = Tree(directory / PUBLIC, open_log(store, directory, settings))
+        registrar = Registrar(store, tree, online_keys(directory), settings.terms())
+        registrar.start(at)
+        yield registrar, store
 
 
 async def serve(

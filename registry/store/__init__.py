@@ -15,10 +15,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sqlalchemy import insert
+
 from exchange.problems import Code, Problem
 from registry.store.acts import ActRow, Acts
 from registry.store.api_keys import ApiKeys
-from registry.store.database import Database
+from registry.store.database import METADATA, Database
 from registry.store.log import Log, LogCheckpoint
 from registry.store.migrations import migrate, version_of
 from registry.store.published import Publication, Published
@@ -75,6 +77,19 @@ class Store(Published, Requests, Acts, ApiKeys, Log):
             store.close()
             raise
         return store
+
+    def migrate(self) -> str:
+        """The version of the tables, which opening brought up to date."""
+        with self._failures(), self._engine.connect() as connection:
+            return version_of(connection) or ""
+
+    def take_all(self, source: Store) -> None:
+        """Fill this new database with everything of another; within its :meth:`reading`."""
+        with self.transaction():
+            for table in METADATA.sorted_tables:
+                for rows in source._batches(table):
+                    self._run(insert(table), rows)
+            self._continue_numbers()
 
     def _migrate(self, *, is_new: bool) -> None:
         with self._failures(), self._engine.connect() as connection:

@@ -32,9 +32,12 @@ from sqlalchemy import (
     Integer,
     MetaData,
     Select,
+    Table,
     create_engine,
     event,
+    func,
     make_url,
+    select,
 )
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
@@ -50,6 +53,7 @@ WAIT_S = 30
 STATEMENT_S = 120
 _WRITERS = 0x5A_91_0C_05  # the advisory lock that every writing transaction takes
 _POOL = 5
+_ROWS = 200  # of a table that is copied, in memory at a time
 
 
 class Database:
@@ -105,6 +109,39 @@ class Database:
                 connection.exec_driver_sql("COMMIT")
         finally:
             self._lock.release()
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """What is read in this thread is of one moment, while others write."""
+        with self._failures(), self._engine.connect() as connection:
+            how = "ISOLATION LEVEL REPEATABLE READ READ ONLY" if self.is_shared else "DEFERRED"
+            connection.exec_driver_sql(f"BEGIN {how}")
+            self._mine.connection = connection
+            try:
+                yield
+            finally:
+                self._mine.connection = None
+                self._roll_back(connection)
+
+    def _batches(self, table: Table) -> Iterator[list[dict[str, Any]]]:
+        """All rows of a table, some at a time; within :meth:`reading`."""
+        held = self._held
+        assert held is not None  # noqa: S101  # within a reading
+        with self._failures():
+            query = select(table).execution_options(yield_per=_ROWS)
+            for rows in held.execute(query).partitions():
+                yield [dict(row._mapping) for row in rows]
+
+    def _continue_numbers(self) -> None:
+        """New rows are numbered after those that were put in with their numbers."""
+        if not self.is_shared:
+            return  # SQLite does so by itself
+        for table in METADATA.sorted_tables:
+            column = table.autoincrement_column
+            if column is not None:
+                sequence = func.pg_get_serial_sequence(table.name, column.name)
+                most = select(func.coalesce(func.max(column), 0) + 1).scalar_subquery()
+                self._rows(select(func.setval(sequence, most, False)))
 
     @property
     def _held(self) -> Connection | None:

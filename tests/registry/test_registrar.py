@@ -21,7 +21,7 @@ from exchange.registrations import (
     format_instance,
     format_member,
 )
-from registry.ceremony import PUBLIC, Quorum, online_keys, open_registry
+from registry.ceremony import PUBLIC, Quorum, online_keys, open_log, open_registry
 from registry.lifecycle import Kind, Needed, Policy, State
 from registry.member import KEY_FILE, MemberFolder
 from registry.operator import OwnRole, SignedOwn, sign_delegation, sign_files
@@ -57,8 +57,10 @@ class Office:
         if not self.directory.exists():
             settings = RegistrySettings(database=database)
             open_registry(self.directory, instance_record(), NOW, settings=settings)
-        self.store = Store(read_settings(self.directory).place(self.directory))
-        self.tree = Tree(self.directory / PUBLIC)
+        settings = read_settings(self.directory)
+        self.store = Store(settings.place(self.directory))
+        log = open_log(self.store, self.directory, settings)
+        self.tree = Tree(self.directory / PUBLIC, log)
         self.registrar = Registrar(self.store, self.tree, online_keys(self.directory), terms)
         self.registrar.start(NOW)
         self.targets_signers = read_signers(sorted(self.directory.glob("offline/targets-*.pem")))

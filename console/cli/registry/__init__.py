@@ -5,7 +5,17 @@ element-publish), the *member*
 (member-init, submit, member-rotate) and everybody (list, show, verify).
 """
 
-from console.cli.registry import elements, keys, lookup, member, orders, own, requests, running
+from console.cli.registry import (
+    elements,
+    keys,
+    lookup,
+    member,
+    orders,
+    own,
+    requests,
+    restoring,
+    running,
+)
 from console.cli.registry.group import registry
 
 __all__ = [
@@ -17,5 +27,6 @@ __all__ = [
     "own",
     "registry",
     "requests",
+    "restoring",
     "running",
 ]

@@ -293,7 +293,8 @@ def _settings_text(settings: RegistrySettings) -> str:
     lines = ["# Settings of this registry; `saphan registry settings` explains each."]
     for field in dataclasses.fields(settings):
         # JSON is YAML, also for addresses with signs of their own.
-        lines.append(f"{field.name}: {json.dumps(getattr(settings, field.name))}")
+        value = json.dumps(getattr(settings, field.name), default=dataclasses.asdict)
+        lines.append(f"{field.name}: {value}")
     return "\n".join(lines) + "\n"
 
 

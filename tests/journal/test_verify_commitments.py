@@ -27,7 +27,9 @@ from mediator.journal.anchors import AnchorStore
 from mediator.journal.evidence import EvidenceStore
 from mediator.journal.log import JournalSettings
 from mediator.journal.verify import log_key, verify
+from mediator.journal.verify.commitments import CONTRADICTED, PROOFS
 from mediator.journal.verify.derived import verify_index
+from mediator.witness.misbehaviour import Misbehaviour, Misbehaviours, Misdeed
 from serving.log.tiles import TileFolder
 from tests.certs.pki import AT, issuer_of, seal
 from tests.journal.test_times import OURS, token
@@ -239,6 +241,31 @@ async def test_commitments_to_subjects_follow_one_another(tmp_path: Path) -> Non
             await journal.record(system(SUBJECTS, datetime.now(UTC), subjects=made), MPI)
     (finding,) = verify(tmp_path).findings
     assert (finding.code, finding.index) == (Code.INVALID_PROOF, 11)
+
+
+# --------------------------------------------------------------------------------- misbehaviour
+
+
+async def test_a_proof_of_misbehaviour_that_was_changed_is_found(tmp_path: Path) -> None:
+    """Or taken away; a copy that leaves the folder out is as it was meant to be."""
+    shown = Misbehaviour(
+        Misdeed.ROLLBACK, "log", (), f"{AT:%FT%TZ}", "us", "peer", b"known", b"shown", 0
+    )
+    folder = tmp_path / "journal"
+    path = folder / PROOFS / shown.name
+    assert Misbehaviours(path.parent).keep(shown)
+    async with journal_in(folder, STILL) as journal:
+        await journal.record(system(CONTRADICTED, AT, evidence=shown.digest), MPI)
+    assert found(folder) == []
+    expected = [(Code.JOURNAL_CORRUPT, "misbehaviour/", 0)]
+    path.write_bytes(path.read_bytes().replace(b"peer", b"poor"))
+    assert found(folder) == expected
+    path.unlink()
+    assert found(folder) == expected
+    path.parent.rmdir()
+    assert found(folder) == expected
+    (folder / "journal.lock").unlink()
+    assert found(folder) == []
 
 
 # -------------------------------------------------------------------------------------- derived

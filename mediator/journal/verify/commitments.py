@@ -5,6 +5,8 @@
 - ``event: time-stamp``: a token in ``anchors.sqlite``;
 - ``event: subject-index``: the index of subjects of a part of the log, which is made here from the
   entries of that part; the server's own file of it is held against that;
+- ``event: log contradicted``: a proof of what another log did, in ``misbehaviour/``; a copy without that
+  folder has none;
 - ``event: erasure``: what the keys forgot, which accounts for sealed parts that nobody can open;
   ``erasures.json`` repeats these entries and no others.
 
@@ -39,12 +41,17 @@ from mediator.journal.evidence import EVENT as REVOCATION
 from mediator.journal.evidence import FILE as EVIDENCE
 from mediator.journal.evidence import KEEP_ALL, SOON, EvidenceReader
 from mediator.journal.holdings import Holdings
+from mediator.journal.recovery import LOCK
 from mediator.journal.verify.findings import Findings, Progress
 from serving.log.tiles import TileFolder
 
+CONTRADICTED: Final = "log contradicted"
+"""The event of the entries that commit to a witness's proofs."""
+PROOFS: Final = "misbehaviour"
 _SYSTEM: Final = b'"side":"server"'
 _MARKS: Final = tuple(
-    f'"event":"{event}"'.encode() for event in (ERASURE, REVOCATION, SUBJECTS, TIME_STAMP)
+    f'"event":"{event}"'.encode()
+    for event in (ERASURE, REVOCATION, SUBJECTS, TIME_STAMP, CONTRADICTED)
 )
 
 
@@ -121,6 +128,7 @@ class Commitments:
         self._missing: dict[str, _Missing] = {}
         self._tokens: dict[str, int] = {}
         self._subjects_end: int | None = None
+        self._proofs: set[str] | None = None
         self._evidence: EvidenceReader | None = None
         if log != directory:
             try:
@@ -153,6 +161,8 @@ class Commitments:
                 self._check_evidence(index, entry.at, entry.certificate, entry.evidence)
             elif entry.event == TIME_STAMP and entry.evidence:
                 self._tokens[entry.evidence] = index
+            elif entry.event == CONTRADICTED and entry.evidence:
+                self._check_proof(index, entry.evidence)
             elif entry.event == SUBJECTS and entry.subjects is not None:
                 self._check_subjects(index, entry.subjects)
 
@@ -202,6 +212,30 @@ class Commitments:
             ((_, entry),) = self._folder.entries(self._size - 1, self._size, self._size)
             return parse_entry(entry).at
         return datetime.min.replace(tzinfo=UTC)
+
+    # --- misbehaviour/ -----------------------------------------------------------------------
+
+    def _check_proof(self, index: int, digest: str) -> None:
+        folder = self._directory / PROOFS
+        if self._in_archive or not (folder.is_dir() or (self._directory / LOCK).exists()):
+            return
+        if self._proofs is None:
+            try:
+                files = sorted(folder.glob("*.json"))
+                self._proofs = {sha256(path.read_bytes()).hexdigest() for path in files}
+            except OSError as error:
+                self._proofs = set()
+                detail = f"cannot be read: {error.strerror}"
+                self._findings.add(Code.JOURNAL_CORRUPT, f"{PROOFS}/", index, detail)
+                return
+        if digest not in self._proofs:
+            self._findings.add(
+                Code.JOURNAL_CORRUPT,
+                f"{PROOFS}/",
+                index,
+                "the proof of what another log did, to which the entry commits, is missing or was "
+                "changed",
+            )
 
     # --- erasures.json -----------------------------------------------------------------------
 

@@ -5,8 +5,8 @@
 - ``event: time-stamp``: a token in ``anchors.sqlite``;
 - ``event: subject-index``: the index of subjects of a part of the log, which is made here from the
   entries of that part; the server's own file of it is held against that;
-- ``event: log contradicted``: a proof of what another log did, in ``misbehaviour/``; a copy without that
-  folder has none;
+- ``event: log contradicted``: a proof of what another log did, in ``misbehaviour/``; a copy without
+  that folder has none;
 - ``event: erasure``: what the keys forgot, which accounts for sealed parts that nobody can open;
   ``erasures.json`` repeats these entries and no others.
 

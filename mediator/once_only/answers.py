@@ -1,7 +1,7 @@
 """Answers: what came back from a source, judged for each element that was asked for.
 
 Invariants: a value is given only if there was exactly one record, it has the value, and the value
-keeps the schema of its element; whatever else came is a reason.
+keeps the schema of its element and is short; whatever else came is a reason.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from mediator.once_only.values import Exchanged, Given, Missing, Outcome
 from mediator.stages import Call, OpenedAnswer
 
 MAX_ANSWER_BYTES: Final = 1 << 20
+MAX_VALUE_BYTES: Final = 64 << 10
 RETRY_AFTER_S: Final = 30
 _NO_RECORD: Final = frozenset({404, 410})
 Schemas = Mapping[str, CompiledSchema]
@@ -108,13 +109,12 @@ def _outcome(
         return Missing(element, Reason.AMBIGUOUS, detail, exchange=exchange)
     if not records or records[0] is None:
         return Missing(element, Reason.NOT_FOUND, exchange=exchange)
-    if not schema.is_valid(records[0]):
-        return Missing(
-            element,
-            Reason.UNAVAILABLE,
-            f"the source's value is no {element.id}",
-            Code.RESPONSE_SCHEMA_VIOLATION.value,
-            RETRY_AFTER_S,
-            exchange,
-        )
-    return Given(element, records[0], at, exchange)
+    value = records[0]
+    size = len(orjson.dumps(value))
+    if size > MAX_VALUE_BYTES:
+        detail, code = f"a value of {size} bytes is too long", Code.RESPONSE_TOO_LARGE
+    elif not schema.is_valid(value):
+        detail, code = f"the source's value is no {element.id}", Code.RESPONSE_SCHEMA_VIOLATION
+    else:
+        return Given(element, value, at, exchange, size)
+    return Missing(element, Reason.UNAVAILABLE, detail, code.value, RETRY_AFTER_S, exchange)

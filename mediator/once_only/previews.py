@@ -1,8 +1,9 @@
 """Previews: values that a person sees before they are passed on, kept in memory for a while.
 
-Invariants: at most :data:`MAX_KEPT` of all applications and :data:`MAX_EACH` of one, for
-:data:`KEPT_S`; only the application that asked finds its own; a decision stands: the same one again
-gets the same answer, another one is refused. A restart forgets previews: nothing was passed on.
+Invariants: at most :data:`MAX_KEPT` of all applications and :data:`MAX_EACH` of one, with values of
+:data:`MAX_BYTES` together, for :data:`KEPT_S`; only the application that asked finds its own; a
+decision stands: the same one again gets the same answer, another one is refused. A restart forgets
+previews: nothing was passed on.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from mediator.once_only.values import Answered
 KEPT_S: Final = 900.0
 MAX_KEPT: Final = 2000
 MAX_EACH: Final = 1000
+MAX_BYTES: Final = 32 << 20
 
 
 @dataclass(slots=True)
@@ -34,6 +36,11 @@ class Preview:
     declined: frozenset[str] | None = None
     deciding: asyncio.Lock = field(default_factory=asyncio.Lock)
 
+    @property
+    def size(self) -> int:
+        """The bytes of its values."""
+        return sum(one.size for one in self.answered.given)
+
 
 class Previews:
     """All open previews of this server, the oldest first."""
@@ -42,8 +49,9 @@ class Previews:
         self._now = monotonic
         self._kept: OrderedDict[str, Preview] = OrderedDict()
         self._each: dict[ApplicationId, int] = {}
+        self._bytes = 0
 
-    def check_room(self, client: ApplicationId) -> None:
+    def check_room(self, client: ApplicationId, size: int = 0) -> None:
         """Raises: Problem ``ServerOverloaded`` or ``QuotaExceeded`` when one more is too many."""
         self._forget()
         if self._each.get(client, 0) >= MAX_EACH:
@@ -53,18 +61,25 @@ class Previews:
                 detail=f"{client} has {MAX_EACH} previews that wait for a decision",
                 facts={"retry_after_s": 60},
             )
-        if len(self._kept) >= MAX_KEPT:
+        if len(self._kept) >= MAX_KEPT or self._bytes + size > MAX_BYTES:
             raise Problem(
                 Code.OVERLOADED,
                 where="preview",
-                detail=f"{MAX_KEPT} previews wait for a decision",
+                detail=f"{len(self._kept)} previews of {self._bytes} bytes wait for a decision",
                 facts={"retry_after_s": 60},
             )
 
     def put(self, answered: Answered) -> Preview:
-        """Keep what waits for a decision; see :meth:`check_room`."""
+        """Keep what waits for a decision.
+
+        Raises:
+            Problem: as :meth:`check_room`.
+        """
         client = answered.wanted.client
-        preview = self._kept[answered.wanted.id] = Preview(answered, self._now() + KEPT_S)
+        preview = Preview(answered, self._now() + KEPT_S)
+        self.check_room(client, preview.size)
+        self._kept[answered.wanted.id] = preview
+        self._bytes += preview.size
         self._each[client] = self._each.get(client, 0) + 1
         return preview
 
@@ -91,6 +106,7 @@ class Previews:
             if oldest.until > now:
                 return
             del self._kept[identifier]
+            self._bytes -= oldest.size
             client = oldest.answered.wanted.client
             left = self._each[client] - 1
             if left:

@@ -37,12 +37,14 @@ class Exchanged:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A value with where it is from; ``at`` is when its source signed the answer."""
+    """A value with where it is from; ``at`` is when its source signed the answer, ``size`` the
+    bytes of its JSON."""
 
     element: Element
     value: Any
     at: datetime
     exchange: Exchanged
+    size: int
 
     @property
     def valid_until(self) -> datetime:

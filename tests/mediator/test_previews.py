@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import cast
 
 import pytest
 
+from exchange.elements import Element
 from exchange.identifiers import ApplicationId
 from exchange.problems import Code, Problem
 from mediator.once_only import previews
 from mediator.once_only.previews import KEPT_S, Previews
-from mediator.once_only.values import Answered, Wanted
+from mediator.once_only.values import Answered, Exchanged, Given, Wanted
 
 PORTAL, OFFICE = ApplicationId.parse("LA/GOV/DGC/portal"), ApplicationId.parse("LA/GOV/DGC/office")
 
@@ -62,3 +65,22 @@ def test_one_application_does_not_take_the_place_of_all(monkeypatch: pytest.Monk
     time.now = KEPT_S
     kept.check_room(PORTAL)
     kept.check_room(OFFICE)
+
+
+def test_values_that_wait_have_a_bound_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would exceed it is refused, however few they are; what has ended makes room again."""
+    monkeypatch.setattr(previews, "MAX_BYTES", 100)
+    time = Time()
+    kept = Previews(time)
+    element = cast(Element, None)
+    at, exchange = datetime(2026, 11, 22, tzinfo=UTC), Exchanged("1", "2")
+    for identifier, size, fits in (("a", 60, True), ("b", 60, False), ("c", 40, True)):
+        one = replace(answered(identifier), outcomes=(Given(element, "x", at, exchange, size),))
+        if fits:
+            kept.put(one)
+        else:
+            with pytest.raises(Problem) as caught:
+                kept.put(one)
+            assert caught.value.code is Code.OVERLOADED
+    time.now = KEPT_S
+    kept.check_room(PORTAL, 100)

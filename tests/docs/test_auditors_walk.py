@@ -65,7 +65,7 @@ def localised(
     assert answer.status == 200, answer.body
     published(audited_world)
     (tmp_path / "mandates").mkdir()
-    for path in mandates_of(audited_world, "all-of-mpi", "all-of-mof"):
+    for path in mandates_of(audited_world, "walk-mpi", "walk-mof"):
         shutil.copy(path, tmp_path / "mandates")
     shutil.copy(audited_world.world.anchor, tmp_path / "root.json")
     monkeypatch.chdir(tmp_path)
@@ -83,7 +83,7 @@ def test_the_auditors_commands_lead_from_a_question_to_a_proof(localised: list[s
     asking, proving, completing, using = localised
     _, who = [run(command) for command in commands(asking)]
     proof = [run(command) for command in commands(proving)]
-    Path("mandates/all-of-mof.jws").unlink()  # a server of several members does not prove it
+    Path("mandates/walk-mof.jws").unlink()  # a server of several members does not prove it
     (complete,) = [run(command) for command in commands(completing)]
     (usage,) = [run(command) for command in commands(using)]
     message = MESSAGE.search("".join(localised))

@@ -87,9 +87,9 @@ def audited_world() -> Iterator[SmallWorld]:
         mandate("portal", subjects=True),
         mandate("portal-mof", provider=small.MOF, subjects=True),
         mandate("inspector", subjects=True, hidden=True),
-        mandate("all-of-mpi", fields=["*", "content"], subjects=True, hidden=True),
+        mandate("walk-mpi", fields=["*", "content"], subjects=True, hidden=True),
         mandate(
-            "all-of-mof", provider=small.MOF, fields=["*", "content"], subjects=True, hidden=True
+            "walk-mof", provider=small.MOF, fields=["*", "content"], subjects=True, hidden=True
         ),
     )
     with world_of(agreements) as built:

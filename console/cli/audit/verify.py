@@ -213,6 +213,8 @@ def _times(folder: Path, before: int, asked: _Asked, progress: Progress) -> Stam
 
 def _index(folder: Path, verdict: Verdict, database: str | None) -> Indexed:
     log = folder if (folder / "checkpoint").exists() else folder / "log"
+    if not verdict.good:
+        return Indexed(0, ())  # entries that are damaged say nothing of their rows
     return verify_index(folder, log, verdict.origin, verdict.size, database)
 
 

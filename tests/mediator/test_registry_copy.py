@@ -103,6 +103,41 @@ def test_everything_published_is_in_the_state(copy: RegistryCopy) -> None:
     assert state.expires == NOW + timedelta(hours=1)
 
 
+def test_the_dictionary_of_elements_is_followed_and_kept(
+    registry: SimulatedRegistry, copy: RegistryCopy, folder: Path
+) -> None:
+    """New elements are there with the next state, and after a restart; a dictionary that is none
+    leaves the last good state in force."""
+    assert copy.state is not None
+    assert copy.state.elements.elements == ()
+    text = {"en": "Title", "lo": "ຊື່"}
+    element = {
+        "id": "project.title",
+        "version": 1,
+        "name": text,
+        "definition": text,
+        "schema": {"type": "string"},
+        "subject": "la-project",
+        "source": {
+            "service": "LA/GOV/MPI/oda-mis/projects",
+            "path": "/projects?code={subject}",
+            "pointer": "/title",
+        },
+        "legal_basis": text,
+        "validity": "P1D",
+    }
+    registry.own_files["elements.json"] = json.dumps({"elements": [element]}).encode()
+    registry.publish()
+    assert copy.synchronise(registry.now)
+    for one in (copy, copy_of(registry, folder)):
+        assert one.state is not None
+        assert one.state.elements.find("project.title").subject == "la-project"
+    registry.own_files["elements.json"] = b'{"elements": [{}]}'
+    registry.publish()
+    assert refusal(copy, registry) is Code.INVALID_DOCUMENT
+    assert copy.state.elements.get("project.title") is not None
+
+
 def test_nothing_new_costs_two_requests_and_no_parsing(
     registry: SimulatedRegistry, copy: RegistryCopy
 ) -> None:

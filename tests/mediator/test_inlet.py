@@ -97,6 +97,7 @@ async def test_an_application_in_mode_http_comes_from_its_networks_only(
         places=Places(),
         bounds=call_bounds(LimitSettings(), ()),
         pages=Pages({}),
+        once_only=cast(Any, None),
     )
     reply = await inlet.handle(cast(Request, Came(remote, tls)))
     assert reply.status == (200 if welcome else 403)

@@ -36,7 +36,16 @@ from exchange.problems import Code, Problem
 from registry.acts_api import Acts
 from registry.directory import Directory
 from registry.registrar import Registrar
-from registry.replying import file_answer, json_answer, not_http, problems, search_of
+from registry.replying import (
+    bad_query,
+    file_answer,
+    json_answer,
+    not_http,
+    problems,
+    search_of,
+    whole_number,
+)
+from registry.search import Kind
 from registry.sign_in import SignIn
 from registry.store import Store
 from registry.submissions import MAX_SUBMISSION_BYTES
@@ -48,6 +57,12 @@ T = TypeVar("T")
 __all__ = ["Api", "not_http"]
 _FOLLOW_S = 3.0
 _FOLLOW_AGAIN_S = 5.0
+MAX_START = 10_000
+_PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
 _FOREVER = "public, max-age=31536000, immutable"
 
 DOCUMENT = Path(__file__).with_name("openapi.yaml")
@@ -84,12 +99,15 @@ class Api:
                 web.get("/metadata/{name:.+}", self.metadata),
                 web.get("/targets/{path:.+}", self.target),
                 web.get("/log/{path:.+}", self.log_file),
+                web.get("/pages/{path:.+}", self.page),
+                web.get("/", self.first_page),
                 web.get("/api/v1/instance", self.instance),
                 web.get("/api/v1/members", self.members),
                 web.get("/api/v1/members/{id:.+}", self.member),
                 web.get("/api/v1/services", self.services),
                 web.get("/api/v1/services/{id:.+}", self.service),
                 web.get("/api/v1/schemas", self.schemas),
+                web.get("/api/v1/search", self.search),
                 web.get("/api/v1/elements", self.elements),
                 web.get("/api/v1/elements/{id}", self.element),
                 web.get("/api/v1/questions", self.questions),
@@ -143,6 +161,19 @@ class Api:
         path = request.rel_url.raw_path.removeprefix("/log/")
         cache = _FOREVER if path.startswith("tile/") else "no-cache"
         return file_answer(self._tree.log_file(path), cache)
+
+    async def first_page(self, request: web.Request) -> web.Response:
+        """Lead to the directory's pages."""
+        raise web.HTTPFound("/pages/lo/index.html")
+
+    async def page(self, request: web.Request) -> web.StreamResponse:
+        """A page of the directory for people."""
+        path = self._tree.page_file(request.rel_url.raw_path.removeprefix("/pages/"))
+        answer = file_answer(path, "no-cache")
+        if answer.status == 200:
+            answer.content_type, answer.charset = "text/html", "utf-8"
+            answer.headers.update(_PAGE_HEADERS)
+        return answer
 
     async def health(self, request: web.Request) -> web.Response:
         """Whether this registry's word is still good, and until when."""
@@ -202,6 +233,18 @@ class Api:
     async def schemas(self, request: web.Request) -> web.Response:
         """All shared schemas."""
         return json_answer(self._directory.schema_list())
+
+    async def search(self, request: web.Request) -> web.Response:
+        """A page of all that holds the words asked for, the best first."""
+        query, after, limit = search_of(request)
+        named = request.query.getall("kind", [])
+        if unknown := set(named) - set(Kind):
+            raise bad_query("kind", f"{min(unknown)[:40]!r} is none of {', '.join(Kind)}")
+        start = whole_number(after, "after") if after else 0
+        if start > MAX_START:
+            raise bad_query("after", f"must be {MAX_START} at most; ask for more words")
+        kinds = frozenset(map(Kind, named)) or frozenset(Kind)
+        return json_answer(self._directory.search(query, kinds, start, limit))
 
     async def elements(self, request: web.Request) -> web.Response:
         """A page of data elements."""

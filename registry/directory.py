@@ -30,15 +30,11 @@ from exchange.registrations import (
 )
 from exchange.standing import Disabled, Identifier, Standing
 from exchange.trust import schema_id, shared_schemas
+from registry.pages import Listed, Listing
+from registry.search import Entry, Kind, SearchIndex
+from schemas import CODE_LIST
 
 MAX_PAGE = 200
-
-
-@dataclass(frozen=True, slots=True)
-class _Listed:
-    record: MemberRecord
-    version: int
-    files: Mapping[str, bytes]
 
 
 @dataclass(slots=True)
@@ -50,8 +46,9 @@ class Directory:
     elements: Dictionary = NO_ELEMENTS
     _schema_paths: dict[str, str] = field(default_factory=dict)
     _own: Mapping[str, bytes] = field(default_factory=dict)
-    _members: dict[MemberId, _Listed] = field(default_factory=dict)
+    _members: dict[MemberId, Listed] = field(default_factory=dict)
     standing: tuple[Disabled, ...] = ()
+    _index: SearchIndex = field(default_factory=SearchIndex)
 
     def load_own(self, files: Mapping[str, bytes]) -> None:
         """Take over the registry's own files: the instance and the shared schemas."""
@@ -66,20 +63,29 @@ class Directory:
         self.schemas = shared_schemas(files)
         data = files.get(ELEMENTS_TARGET)
         self.elements = NO_ELEMENTS if data is None else parse_elements(data)
+        self._index.put("", self._own_entries())
 
     def put(self, member: MemberId, version: int, files: Mapping[str, bytes]) -> None:
         """Take over a member's published files."""
         record = parse_member(files[member_target(member)], member)
-        self._members[member] = _Listed(record, version, files)
+        self._members[member] = Listed(version, record, files)
+        self._index.put(str(member), _entries(record))
 
     def forget(self, member: MemberId) -> None:
         """Drop a member that is not delegated to any more."""
         self._members.pop(member, None)
+        self._index.forget(str(member))
 
     def records(self) -> Iterator[tuple[MemberRecord, Mapping[str, bytes]]]:
         """Every member's record, with its published files."""
         for listed in self._members.values():
             yield listed.record, listed.files
+
+    def listing(self) -> Listing | None:
+        """All that pages show, as it is now; None before anything is loaded."""
+        if self.instance is None:
+            return None
+        return Listing(self.instance, self._own, self.elements, tuple(self._members.values()))
 
     def things(self) -> set[Identifier]:
         """Everything that is registered."""
@@ -125,6 +131,7 @@ class Directory:
 
     def members(self, query: str, after: str, limit: int) -> dict[str, Any]:
         """A page of members whose id or name holds every word of ``query``."""
+        wanted = self._wanted(query, Kind.MEMBER)
         found = (
             {
                 "id": str(member),
@@ -133,17 +140,18 @@ class Directory:
                 "services": len(listed.record.services),
             }
             for member, listed in sorted(self._members.items())
-            if _matches(query, str(member), listed.record.name)
+            if wanted is None or str(member) in wanted
         )
         return _page(list(found), after, limit)
 
     def services(self, query: str, after: str, limit: int) -> dict[str, Any]:
         """A page of services whose id, title or member's name holds every word of ``query``."""
+        wanted = self._wanted(query, Kind.SERVICE)
         found = [
             self._describe(service, listed)
             for _, listed in sorted(self._members.items())
             for service in sorted(listed.record.services, key=lambda item: item.id)
-            if _matches(query, str(service.id), service.title, listed.record.name)
+            if wanted is None or str(service.id) in wanted
         ]
         return _page(found, after, limit)
 
@@ -189,10 +197,9 @@ class Directory:
 
     def element_list(self, query: str, after: str, limit: int) -> dict[str, Any]:
         """A page of elements whose id, name, definition or source holds every word of ``query``."""
+        wanted = self._wanted(query, Kind.ELEMENT)
         found = [
-            describe(one)
-            for one in self.elements.elements
-            if _matches(query, f"{one.id} {one.source.service}", one.name, one.definition)
+            describe(one) for one in self.elements.elements if wanted is None or one.id in wanted
         ]
         return _page(found, after, limit)
 
@@ -210,12 +217,39 @@ class Directory:
             )
         return {"items": items, "next": None}
 
+    def search(self, query: str, kinds: frozenset[Kind], start: int, limit: int) -> dict[str, Any]:
+        """A page of all that holds every word of ``query``, the best first."""
+        found, total = self._index.search(query, kinds, start, limit)
+        items = [{"kind": one.kind, "id": one.id, "title": _texts(one.title)} for one in found]
+        end = start + len(items)
+        return {"items": items, "total": total, "next": str(end) if end < total else None}
+
+    def _wanted(self, query: str, kind: Kind) -> set[str] | None:
+        """The ids that a query means; None for all."""
+        if not query.strip():
+            return None
+        return {one.id for one in self._index.matching(query, frozenset({kind}))}
+
+    def _own_entries(self) -> Iterator[Entry]:
+        for identifier, data in self.schemas.items():
+            value = parse_document(data, len(data), identifier).value
+            listed = CODE_LIST in value
+            names = value.get("x-enum-titles", {}).values() if listed else ()
+            words = [str(value.get(key, "")) for key in ("description", "x-description-lo")]
+            words += [*value.get("properties", ()), *(f"{n['en']} {n['lo']}" for n in names)]
+            title = Text(str(value.get("title", "")), str(value.get("x-title-lo", "")))
+            kind = Kind.CODE_LIST if listed else Kind.SCHEMA
+            yield Entry(kind, identifier, title, " ".join(words))
+        for one in self.elements.elements:
+            words = [str(one.source.service), one.definition.en, one.definition.lo]
+            yield Entry(Kind.ELEMENT, one.id, one.name, " ".join(words))
+
     def counts(self) -> dict[str, int]:
         """How much is published."""
         services = sum(len(listed.record.services) for listed in self._members.values())
         return {"members": len(self._members), "services": services, "schemas": len(self.schemas)}
 
-    def _of(self, member: MemberId) -> list[_Listed]:
+    def _of(self, member: MemberId) -> list[Listed]:
         listed = self._members.get(member)
         return [] if listed is None else [listed]
 
@@ -223,14 +257,14 @@ class Directory:
         data = self._own.get(continuity_target(member))
         return 0 if data is None else parse_statements(data, member)[-1].number
 
-    def _find(self, service: ServiceId) -> tuple[ServiceRecord, _Listed]:
+    def _find(self, service: ServiceId) -> tuple[ServiceRecord, Listed]:
         listed = self._members.get(service.member)
         for record in () if listed is None else listed.record.services:
             if record.id == service and listed is not None:
                 return record, listed
         raise _unknown(Code.UNKNOWN_SERVICE, service)
 
-    def _describe(self, service: ServiceRecord, listed: _Listed) -> dict[str, Any]:
+    def _describe(self, service: ServiceRecord, listed: Listed) -> dict[str, Any]:
         return {
             "id": str(service.id),
             "type": service.type.value,
@@ -241,11 +275,11 @@ class Directory:
         }
 
 
-def _matches(query: str, identifier: str, *texts: Text) -> bool:
-    if not query:
-        return True
-    haystack = " ".join([identifier, *(f"{text.en} {text.lo}" for text in texts)]).casefold()
-    return all(word in haystack for word in query.casefold().split())
+def _entries(record: MemberRecord) -> Iterator[Entry]:
+    yield Entry(Kind.MEMBER, str(record.member), record.name)
+    whose = f"{record.name.en} {record.name.lo}"
+    for service in record.services:
+        yield Entry(Kind.SERVICE, str(service.id), service.title, whose)
 
 
 def _page(items: list[dict[str, Any]], after: str, limit: int) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from aiohttp import web
 from exchange.problems import Code, Problem
 from registry.api import Api, not_http
 from registry.ceremony import PUBLIC, online_keys, open_log
+from registry.pages import Site
 from registry.registrar import Registrar
 from registry.settings import RegistrySettings, read_settings
 from registry.sign_in import SignIn
@@ -34,6 +35,7 @@ from serving.runner import Runner
 
 LOCK_FILE = "registry.lock"
 _PRUNE_EVERY = 3600
+_PAGES_EVERY_S = 2.0
 _FOLLOW_EVERY_S = 1.0
 
 log = structlog.get_logger(__name__)
@@ -107,9 +109,10 @@ async def start(
     address = runner.addresses[0]
     renewing = asyncio.create_task(_renew(api, registrar, settings, clock), name="renew")
     following = asyncio.create_task(_follow(api, registrar, store.is_shared), name="follow")
+    pages = asyncio.create_task(_make_pages(api, registrar, Site(directory / PUBLIC)), name="pages")
     url = f"http://{address[0]}:{address[1]}"
     log.info("registry_listens", url=url, directory=str(directory))
-    return RunningRegistry(url, registrar, runner, (renewing, following), store, opened)
+    return RunningRegistry(url, registrar, runner, (renewing, following, pages), store, opened)
 
 
 @contextlib.contextmanager
@@ -173,6 +176,25 @@ async def _follow(api: Api, registrar: Registrar, is_shared: bool) -> None:
             if not is_away:
                 log.warning("registry_cannot_follow", why=str(error))
             is_away = True
+
+
+async def _make_pages(api: Api, registrar: Registrar, site: Site) -> None:
+    """Make the pages for people of what changed, beside everything else."""
+    failed = False
+    try:
+        while True:
+            try:
+                listing = await api.act(registrar.directory.listing)
+                if listing is not None:
+                    await asyncio.to_thread(site.update, listing)
+                failed = False
+            except Exception as error:
+                if not failed:
+                    log.warning("registry_cannot_make_pages", why=str(error))
+                failed = True
+            await asyncio.sleep(_PAGES_EVERY_S)
+    finally:
+        site.stop()
 
 
 async def _renew(api: Api, registrar: Registrar, settings: RegistrySettings, clock: Clock) -> None:

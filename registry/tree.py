@@ -25,6 +25,8 @@ from exchange.problems import Problem
 from exchange.registry_log import FOLDER, proof_path
 from exchange.tiles import Tile
 from registry.log import RegistryLog
+from registry.pages import FOLDER as PAGES
+from registry.pages import page_path
 from registry.store import Publication, Store
 
 KEEP = timedelta(days=1)
@@ -88,7 +90,7 @@ class Tree:
         oldest = time.time() - KEEP.total_seconds()
         removed = 0
         for path in self._all_files():
-            if path in named or self._is_of_log(path):
+            if path in named or self._stays(path):
                 continue
             if path.stat().st_mtime < oldest:
                 path.unlink(missing_ok=True)
@@ -108,6 +110,11 @@ class Tree:
             except Problem:
                 return None
         return self._directory.joinpath(FOLDER, *path.split("/"))
+
+    def page_file(self, raw_path: str) -> Path | None:
+        """The file that a reader asks for as ``/pages/{raw_path}``, if the path is sound."""
+        path = page_path(raw_path)
+        return None if path is None else self._directory / path
 
     def target_file(self, raw_path: str) -> Path | None:
         """The file that a client asks for as ``/targets/{raw_path}``, if the path is sound."""
@@ -134,9 +141,11 @@ class Tree:
         temporary.write_bytes(data)
         os.replace(temporary, path)
 
-    def _is_of_log(self, path: Path) -> bool:
-        """Whether it stays: the head, full tiles, and partial ones that have no full one yet."""
+    def _stays(self, path: Path) -> bool:
+        """Whether it stays: pages, the head, full tiles, and partial ones without a full one."""
         parts = path.relative_to(self._directory).parts
+        if parts[0] == PAGES:
+            return True
         if parts[0] != FOLDER:
             return False
         if path.parent.suffix == ".p":

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import click
 
@@ -16,6 +17,7 @@ from exchange.certificates import fingerprint_of, parse_certificates
 from exchange.elements import is_element_id
 from exchange.identifiers import MemberId, ServiceId
 
+_KINDS = ("member", "service", "element", "schema", "code-list")
 _LISTS = ("members", "services", "schemas", "elements")
 
 
@@ -34,6 +36,29 @@ def list_(what: str, query: str | None, url: str, api_key: str, as_json: bool) -
     items = client.pages(what, q=query)
     title = "title" if what == "services" else "name"
     table(flat(items, title), as_json, ("id", title), items)
+
+
+@registry.command()
+@click.argument("words", nargs=-1, required=True)
+@click.option("--kind", "kinds", type=click.Choice(_KINDS), multiple=True, help="Only these.")
+@click.option("--limit", type=click.IntRange(1, 200), default=20, show_default=True)
+@CLIENT
+@JSON
+def search(
+    words: tuple[str, ...],
+    kinds: tuple[str, ...],
+    limit: int,
+    url: str,
+    api_key: str,
+    as_json: bool,
+) -> None:
+    """Find members, services, elements, schemas and code lists by parts of words, Lao or English.
+
+    The best come first; what has a word in its name is better than what has it elsewhere.
+    """
+    query = urlencode([("q", " ".join(words)), ("limit", limit), *(("kind", k) for k in kinds)])
+    found = client_of(url, api_key).get(f"search?{query}")
+    table(flat(found["items"], "title"), as_json, ("kind", "id", "title"), found["items"])
 
 
 @registry.command()

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import orjson
 
+from exchange.continuity import role_name
 from exchange.documents import parse_document
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
@@ -98,6 +99,25 @@ class RegistryClient:
             if problem.code is Code.UNKNOWN_MEMBER:
                 return 0
             raise
+
+    def role(self, member: MemberId, version: int) -> bytes:
+        """A published version of a member's role."""
+        return self._file(f"/metadata/{version}.{quote(role_name(member), '')}.json")
+
+    def target(self, path: str, digest: str) -> bytes:
+        """A published file by its path and SHA-256."""
+        folder, _, name = path.rpartition("/")
+        return self._file(f"/targets/{folder}/{digest}.{name}")
+
+    def _file(self, path: str) -> bytes:
+        status, data = self._exchange("GET", path, None, {})
+        if status != 200:
+            raise Problem(
+                Code.REGISTRY_UNREACHABLE,
+                where=self._parts.netloc,
+                detail=f"it shows no {path} (HTTP status {status})",
+            )
+        return data
 
     def own(self) -> OwnRole:
         """The registry's own role, to sign its next version."""

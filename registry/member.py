@@ -19,12 +19,14 @@ The description is YAML; files are named relative to it::
     services:
       - {id: LA/GOV/MPI/oda-mis/projects, title: {en: …, lo: …}, openapi: projects.json}
     agreements: [agreement.mof-mpi-2026.json]
+    pinned: {folder: agreements, authorities: authorities.pem, agreements: [agreement.jws]}
     consents: [consent.mof.json]        # of consumers, to a breaking change
 
-A server that keeps its exactly-once book together with other servers of the member says so with
-``shares: NAME``, the same name at each of them. Of a certificate file the first certificate is
-taken; a new one is proven with its key, which lies beside it (``seal.key.pem`` or ``seal.key``
-beside ``seal.pem``). OpenAPI files may be JSON or YAML.
+``pinned`` is for ``saphan apply``, which keeps the folder of the member's server as described; the
+registry is not told. A server that keeps its exactly-once book together with other servers of the
+member says so with ``shares: NAME``, the same name at each of them. Of a certificate file the first
+certificate is taken; a new one is proven with its key, which lies beside it (``seal.key.pem`` or
+``seal.key`` beside ``seal.pem``). OpenAPI files may be JSON or YAML.
 """
 
 from __future__ import annotations
@@ -197,14 +199,22 @@ def describe(path: Path) -> Described:
         Problem: ``NotFound`` for a missing file, ``InvalidDocument`` with the place for anything
             that the registry would refuse in ``member.json``.
     """
+    return describe_value(read_description(path), path.name, path.parent)
+
+
+def read_description(path: Path) -> object:
+    """The YAML of a description.
+
+    Raises:
+        Problem: ``NotFound``, or ``InvalidDocument`` when it is too long or not YAML.
+    """
     data = _read(path, path.name)
     if len(data) > MAX_DESCRIPTION_BYTES:
         raise invalid(path.name, "", "longer than 1 MiB")
     try:
-        value = read_yaml(data)
+        return read_yaml(data)
     except yaml.YAMLError as error:
         raise invalid(path.name, "", f"not YAML: {error}") from error
-    return describe_value(value, path.name, path.parent)
 
 
 def describe_value(value: object, where: str, folder: Path) -> Described:
@@ -212,7 +222,15 @@ def describe_value(value: object, where: str, folder: Path) -> Described:
     fields = Node(value, where, "").members(
         frozenset({"member", "name"}),
         frozenset(
-            {"seal_certificates", "servers", "applications", "services", "agreements", "consents"}
+            {
+                "seal_certificates",
+                "servers",
+                "applications",
+                "services",
+                "agreements",
+                "consents",
+                "pinned",
+            }
         ),
     )
     member = MemberId.parse(fields["member"].text(2048), f"{where}#/member")

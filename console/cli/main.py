@@ -26,6 +26,11 @@ COMMANDS = {
     "mediator": ("console.cli.mediator", "mediator", "Run a security server."),
     "registry": ("console.cli.registry", "registry", "Run the registry, register and approve."),
     "schema": ("console.cli.schema", "schema", "Compare, check and try schemas and services."),
+    "apply": (
+        "console.cli.apply",
+        "apply",
+        "Bring a member to what a file describes; the difference first.",
+    ),
     "agreement": (
         "console.cli.agreement",
         "agreement",

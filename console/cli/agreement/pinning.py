@@ -41,7 +41,7 @@ def pin(files: tuple[Path, ...], folder: Path, ca: Path, as_json: bool) -> None:
     """
     now, trusted = datetime.now(UTC), authorities(ca)
     folder.mkdir(parents=True, exist_ok=True)
-    judged = [_judged(file, folder, trusted, now) for file in files]
+    judged = [judge_pin(file, folder, trusted, now) for file in files]
     for sealed, _, target in judged:
         temporary = folder / f".{target.name}.tmp"
         write(temporary, sealed)
@@ -57,7 +57,7 @@ def pin(files: tuple[Path, ...], folder: Path, ca: Path, as_json: bool) -> None:
         )
 
 
-def _judged(
+def judge_pin(
     file: Path, folder: Path, trusted: Sequence[x509.Certificate], now: datetime
 ) -> tuple[bytes, Agreement, Path]:
     """The bytes to place, what they say, and where they belong."""

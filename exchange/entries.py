@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeVar
 
 import orjson
@@ -162,9 +163,15 @@ class Entry(NamedTuple):
 
 def format_time(at: datetime) -> str:
     """RFC 3339 in UTC to the millisecond, such as ``2026-11-21T08:30:00.125Z``."""
-    if at.tzinfo is not UTC:
-        at = _EPOCH + (at - _EPOCH)
-    return f"{at.isoformat(timespec='milliseconds')[:23]}Z"
+    since = at - _EPOCH
+    second = _second(since.days * 86_400 + since.seconds)
+    return f"{second}.{since.microseconds // 1000:03d}Z"
+
+
+@lru_cache(maxsize=16)
+def _second(since: int) -> str:
+    """A second as text: many entries fall into one."""
+    return (_EPOCH + timedelta(seconds=since)).isoformat()[:19]
 
 
 def format_entry(entry: Entry) -> bytes:

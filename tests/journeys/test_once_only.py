@@ -281,6 +281,19 @@ def test_sources_are_listed(world: SourceWorld) -> None:
     assert world.call("GET", "/sources?elements=person.name").status == 422
 
 
+def test_of_a_provider_on_the_same_server_it_is_known_what_is_allowed(world: SourceWorld) -> None:
+    """Its agreements are here: told before anything is asked, and so it is when it is asked."""
+    here = {"client": str(PERSONS.application), "server": sources.SOURCES_SERVER}
+    listed = world.call("GET", "/sources", **here).json["items"]
+    allowed = {one["id"]: one["allowed"] for one in listed}
+    assert allowed["person.village"] is True
+    assert allowed["school.certificate"] is False
+    wanted = ("person.village", "school.certificate")
+    answer = world.call("POST", "/evidence", sources.request(*wanted), **here)
+    assert values(answer) == {"person.village": "ໂພນໄຊ"}
+    assert missing(answer) == {"school.certificate": "NotAllowed"}
+
+
 def asked_aside(world: SourceWorld, *elements: str) -> tuple[threading.Thread, list[Answer]]:
     """An evidence request in a thread of its own, once all its sources are asked."""
     found: list[Answer] = []

@@ -211,14 +211,20 @@ class SourceWorld:
         return self.world.servers[PORTAL_SERVER].url("http")
 
     def call(
-        self, method: str, path: str, body: Any = None, client: str | None = str(PORTAL)
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        client: str | None = str(PORTAL),
+        server: ServerId = PORTAL_SERVER,
     ) -> Answer:
         """A request below /once-only, as an application makes it."""
+        url = self.world.servers[server].url("http")
         headers = {"Content-Type": "application/json"}
         if client is not None:
             headers["X-Road-Client"] = client
         data = None if body is None else json.dumps(body).encode()
-        return exchange(self.url, method, f"/once-only{path}", headers, data)
+        return exchange(url, method, f"/once-only{path}", headers, data)
 
     def ask(self, *elements: str, **changes: Any) -> Answer:
         """An evidence request."""
@@ -295,6 +301,7 @@ AGREEMENTS = (
     agreement(PERSONS, ["/name", "/birth_date", "/adult"]),
     agreement(CERTIFICATES, ["/items/*/number"]),
     agreement(ADDRESSES, ["/village"]),
+    agreement(ADDRESSES, ["/village"], id="moha-mps", consumer=str(PERSONS.application)),
 )
 
 

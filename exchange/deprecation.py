@@ -39,10 +39,10 @@ class Deprecation:
     reason: Text
 
     def fields(self) -> tuple[tuple[str, str], ...]:
-        """The header fields of an answer to a caller."""
-        found = [("Deprecation", f"@{int(self.since.timestamp())}")]
+        """The header fields of an answer to a caller, with lower-case names."""
+        found = [("deprecation", f"@{int(self.since.timestamp())}")]
         if self.until is not None:
-            found.append(("Sunset", format_datetime(self.until, usegmt=True)))
+            found.append(("sunset", format_datetime(self.until, usegmt=True)))
         return tuple(found)
 
     def as_json(self) -> dict[str, Any]:

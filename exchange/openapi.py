@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from exchange import paths
+from exchange.deprecation import deprecation_of, service_deprecation
 from exchange.marks import Mark, marks_of
 from exchange.operations import Body, Content, Operation, is_json
 from exchange.parameters import KINDS, Parameter, acceptor
@@ -319,10 +320,17 @@ class Reader:
             responses={int(s): body for s, body in responses.items() if s.isdigit()},
             response_ranges={int(s[0]): body for s, body in responses.items() if s[1:] == "XX"},
             default_response=responses.get("default"),
+            notices=self._notices(draft),
             counts=any(
                 content.marks for body in responses.values() for content in body.types.values()
             ),
         )
+
+    def _notices(self, draft: Draft) -> tuple[tuple[str, str], ...]:
+        found = deprecation_of(draft.node, "", draft.place.pointer) or service_deprecation(
+            self._document
+        )
+        return () if found is None else found.fields()
 
     def _compiled(self, declared: Declared) -> Parameter:
         place, node = declared.place, declared.node

@@ -117,6 +117,8 @@ class Operation:
     default_response: Body | None
     counts: bool = False
     """Whether anything in an answer is to be counted; see :meth:`marks`."""
+    notices: Headers = ()
+    """The fields of an answer that tell of its end; see :mod:`exchange.deprecation`."""
 
     def check_request(self, match: Match, query: str, headers: Headers, body: bytes | None) -> None:
         """Judge a request of this operation.

@@ -29,8 +29,10 @@ from mediator.refusals import field, not_done, unsigned
 from mediator.revocation import Statuses
 from mediator.signers import signer_of
 from mediator.stages import (
+    NO_NOTICES,
     Answered,
     Call,
+    Notices,
     OpenedAnswer,
     RecordedCall,
     Routed,
@@ -72,7 +74,8 @@ class Consumer:
         Raises:
             Problem: whatever stopped it; it is recorded already, except ``LoggingFailed``.
         """
-        return reply_of(await self.opened(call))
+        routed = await self._routed(call)
+        return reply_of(await self.ask(routed), routed.notices)
 
     async def opened(self, call: Call, within_s: float | None = None) -> OpenedAnswer:
         """Make the call and return its proven answer; ``within_s`` is the caller's own bound.
@@ -80,12 +83,14 @@ class Consumer:
         Raises:
             Problem: as :meth:`exchange`.
         """
+        return await self.ask(await self._routed(call), within_s)
+
+    async def _routed(self, call: Call) -> Routed:
         await self.turns.next()
         try:
-            routed = await self.find(call)
+            return await self.find(call)
         except Exception as error:
             raise await self._refused(call, error) from None
-        return await self.ask(routed, within_s)
 
     async def find(self, call: Call) -> Routed:
         """The provider's servers and the endpoint.
@@ -122,11 +127,12 @@ class Consumer:
                 where="path",
                 detail=f"no security server hosts {call.service.application}",
             )
-        endpoint = ""
+        endpoint, notices = "", NO_NOTICES
         contract = None if asks_server else await self.contracts.get(state, call.service)
         if contract is not None:
             match = contract.find(call.method, call.path)
             endpoint = match.operation.template
+            notices = match.operation.notices
             check = partial(match.operation.check_request, match, call.query, call.headers)
             if isinstance(call.body, Spooled):
                 reads = match.operation.reads_request(call.headers)
@@ -135,7 +141,7 @@ class Consumer:
                 )
             else:
                 check(call.body)
-        return Routed(call, tuple(servers), endpoint)
+        return Routed(call, tuple(servers), endpoint, notices)
 
     async def ask(self, routed: Routed, within_s: float | None = None) -> OpenedAnswer:
         """Attempt the call at one server of the provider after the other, until one answers.
@@ -267,14 +273,14 @@ class Consumer:
         return OpenedAnswer(answered, opened)
 
 
-def reply_of(opened: OpenedAnswer) -> Reply:
-    """The answer as the application gets it."""
+def reply_of(opened: OpenedAnswer, notices: Notices = NO_NOTICES) -> Reply:
+    """The answer as the application gets it; ``notices`` only where it has none of its own."""
     answered = opened.answered
-    return Reply(
-        answered.head.status,
-        tuple([field for field in answered.head.headers if field[0] not in _NOT_ANSWERED]),
-        answered.body,
-    )
+    fields = [field for field in answered.head.headers if field[0] not in _NOT_ANSWERED]
+    if notices:
+        told = {name for name, _ in fields}
+        fields += [notice for notice in notices if notice[0] not in told]
+    return Reply(answered.head.status, tuple(fields), answered.body)
 
 
 def _problem_of(error: Exception, call: Call) -> Problem:

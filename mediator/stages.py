@@ -10,7 +10,7 @@ Released → SealedReply → RecordedReply.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from exchange.agreements import Agreement, Grant
 from exchange.contracts import Match
@@ -54,12 +54,20 @@ class Call(NamedTuple):
     subject: str = ""
 
 
+Notices: TypeAlias = tuple[tuple[str, str], ...]
+NO_NOTICES: Notices = ()
+
+
 class Routed(NamedTuple):
-    """A call whose provider is known; ``endpoint`` is the template when the contract is known."""
+    """A call whose provider is known; ``endpoint`` is the template when the contract is known.
+
+    ``notices`` are the fields that tell the caller that the operation is to go.
+    """
 
     call: Call
     servers: tuple[ServerRecord, ...]
     endpoint: str
+    notices: Notices = NO_NOTICES
 
 
 class SealedCall(NamedTuple):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from exchange.continuity import continuity_target, parse_statements
+from exchange.deprecation import deprecation_of, read_deprecations
 from exchange.documents import parse_document
 from exchange.elements import NO_ELEMENTS, Dictionary, describe, parse_elements
 from exchange.identifiers import MemberId, ServiceId
@@ -162,7 +163,18 @@ class Directory:
             Problem: ``UnknownService``.
         """
         record, listed = self._find(service)
-        return self._describe(record, listed)
+        return self._describe(record, listed) | self._deprecated(record, listed)
+
+    @staticmethod
+    def _deprecated(record: ServiceRecord, listed: Listed) -> dict[str, Any]:
+        """The operations that are to go, with what is said of them."""
+        path = record.openapi_target
+        found = {} if path is None else read_deprecations(listed.files[path])
+        told = [
+            {"method": method, "path": template, **one.as_json()}
+            for (method, template), one in found.items()
+        ]
+        return {"deprecated": told} if told else {}
 
     def openapi(self, service: ServiceId) -> bytes:
         """The OpenAPI document of a service.
@@ -213,6 +225,8 @@ class Directory:
                     "id": identifier,
                     "title": {"en": value.get("title", ""), "lo": value.get("x-title-lo", "")},
                     "path": self._schema_paths[identifier],
+                    "version": value.get("x-saphan-version"),
+                    **_deprecated_schema(value),
                 }
             )
         return {"items": items, "next": None}
@@ -273,6 +287,11 @@ class Directory:
             "openapi": service.openapi is not None,
             **self._disabled(service.id),
         }
+
+
+def _deprecated_schema(value: Mapping[str, Any]) -> dict[str, Any]:
+    found = deprecation_of(value, "", "")
+    return {} if found is None else {"deprecated": found.as_json()}
 
 
 def _entries(record: MemberRecord) -> Iterator[Entry]:

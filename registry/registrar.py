@@ -39,6 +39,7 @@ from exchange.continuity import (
     role_name,
     root_keys,
 )
+from exchange.deprecation import deprecation_of
 from exchange.documents import invalid, parse_document
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
@@ -783,6 +784,7 @@ def check_schema(data: bytes, path: str) -> None:
     """
     schema_id(data, path)
     version_of(data, path, major_of(path))
+    deprecation_of(parse_document(data, MAX_SCHEMA_BYTES, path).value, path, "")
     try:
         Draft202012Validator.check_schema(parse_document(data, MAX_SCHEMA_BYTES, path).value)
     except SchemaError as error:

@@ -24,6 +24,19 @@ def test_a_record_crosses_and_is_in_both_journals(shared_world: SmallWorld) -> N
         assert {hit.request_id for hit in hits} == {answer.headers["x-road-request-id"]}
 
 
+def test_callers_of_an_operation_that_is_to_go_are_told(shared_world: SmallWorld) -> None:
+    """Their own server adds Deprecation (RFC 9745) and Sunset (RFC 8594), by the contract alone;
+    callers of other operations hear nothing."""
+    record = b'{"code":"P-1","title_en":"Rural roads","title_lo":"\xe0\xba\x81","amount":1}'
+    answer = shared_world.call(
+        "/projects", method="POST", body=record, headers={"Content-Type": "application/json"}
+    )
+    assert answer.status == 201, answer.body
+    assert answer.headers["deprecation"] == "@1767225600"
+    assert answer.headers["sunset"] == "Wed, 30 Jun 2027 00:00:00 GMT"
+    assert "deprecation" not in shared_world.call().headers
+
+
 def test_whom_it_is_about_is_signed_and_carried_and_stands_nowhere_in_clear(
     shared_world: SmallWorld,
 ) -> None:

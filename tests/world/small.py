@@ -90,6 +90,11 @@ OPENAPI = {
         "/projects": {
             "post": {
                 "operationId": "add",
+                "x-saphan-deprecated": {
+                    "since": "2026-01-01",
+                    "until": "2027-06-30",
+                    "reason": {"en": "Projects are closed instead", "lo": "ໃຊ້ການປິດໂຄງການແທນ"},
+                },
                 "requestBody": {"required": True, "content": _JSON},
                 "responses": {"201": _OK},
             }

@@ -63,6 +63,7 @@ class Acts:
             web.get("/api/v1/notices", self.notices),
             web.get("/api/v1/own", self.own),
             web.post("/api/v1/own", self.publish_own),
+            web.post("/api/v1/root", self.publish_root),
             web.get("/api/v1/acts", self.acts),
             web.get("/api/v1/keys", self.keys),
             web.post("/api/v1/keys", self.add_key),
@@ -208,6 +209,19 @@ class Acts:
         files = {path: decode(node) for path, node in fields["files"].entries(1000)}
         version = await self.act(
             lambda: self._registrar.publish_own(targets, files, caller, self._clock.now())
+        )
+        return json_answer({"version": version}, 201)
+
+    async def publish_root(self, request: web.Request) -> web.Response:
+        """Publish the next root, and the targets under its keys."""
+        caller = await self._caller(request)
+        fields = (await read_body(request, "publication")).members(
+            frozenset({"root"}), frozenset({"targets"})
+        )
+        root, targets = decode(fields["root"]), fields.get("targets")
+        signed = None if targets is None else decode(targets)
+        version = await self.act(
+            lambda: self._registrar.publish_root(root, signed, caller, self._clock.now())
         )
         return json_answer({"version": version}, 201)
 

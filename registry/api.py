@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -35,6 +36,7 @@ from exchange.identifiers import MemberId, ServiceId
 from exchange.problems import Code, Problem
 from registry.acts_api import Acts
 from registry.directory import Directory
+from registry.publish import WARN_BEFORE
 from registry.registrar import Registrar
 from registry.replying import (
     bad_query,
@@ -180,9 +182,11 @@ class Api:
         now = self._clock.now()
         expiries = await self.act(self._registrar.expiries)
         expired = sorted(name for name, end in expiries.items() if end <= now)
+        soon = [n for n, end in expiries.items() if end - now < WARN_BEFORE.get(n, timedelta(0))]
         body = {
             "status": "failing" if expired else "ok",
             "expired": expired,
+            "ends_soon": sorted(soon),
             "expires": {name: end.isoformat() for name, end in expiries.items()},
             **self._directory.counts(),
         }

@@ -60,7 +60,14 @@ from registry.publish import (
 from registry.registrar import OnlineKeys, check_schema
 from registry.roles import Right
 from registry.settings import SETTINGS_FILE, RegistrySettings
-from registry.signers import key_set, log_key_of, new_signer, read_signer, write_signer
+from registry.signers import (
+    key_set,
+    log_key_of,
+    new_signer,
+    read_signer,
+    read_signers,
+    write_signer,
+)
 from registry.store import Publication, Store
 from registry.tree import Tree
 from registry.witnesses import Witnesses
@@ -239,15 +246,19 @@ def _write_keys(directory: Path, keys: _Keys) -> tuple[tuple[Path, ...], tuple[P
 
 
 def online_keys(directory: Path) -> OnlineKeys:
-    """The online keys of the registry in ``directory``.
+    """The online keys of the registry in ``directory``; ``online/snapshot-2.pem`` and the like
+    are those of the next root.
 
     Raises:
         Problem: ``NotFound`` or ``InvalidDocument``.
     """
+    online = directory / "online"
+    further = sorted([*online.glob("snapshot-*.pem"), *online.glob("timestamp-*.pem")])
     return OnlineKeys(
-        read_signer(directory / "online/snapshot.pem"),
-        read_signer(directory / "online/timestamp.pem"),
-        read_signer(directory / "online/standing.pem"),
+        read_signer(online / "snapshot.pem"),
+        read_signer(online / "timestamp.pem"),
+        read_signer(online / "standing.pem"),
+        tuple(read_signers(further)),
     )
 
 

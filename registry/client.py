@@ -134,6 +134,11 @@ class RegistryClient:
         """Publish the registry's own files."""
         return self._call("POST", "own", orjson.dumps(_signed_own(signed)))
 
+    def publish_root(self, root: bytes, targets: bytes | None = None) -> Any:
+        """Publish the next root, and the targets under its keys."""
+        body = {"root": encode(root)} | ({} if targets is None else {"targets": encode(targets)})
+        return self._call("POST", "root", orjson.dumps(body))
+
     def approve(self, number: int, signed: SignedOwn | None, *, seen: str | None = None) -> Any:
         """Approve a request, with signed metadata where it takes any.
 

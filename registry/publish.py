@@ -48,6 +48,8 @@ from exchange.registrations import MAX_OPENAPI_BYTES
 
 OWN_ROLE = "targets"
 """The registry's own role: the top-level targets."""
+WARN_BEFORE = {"root": timedelta(days=90), "targets": timedelta(days=30)}
+"""From so long before its end on a role that only people can sign again is told of."""
 MAX_METADATA_BYTES = 5_000_000
 MAX_VERSION = 1 << 53
 MAX_MEMBER_FILES_BYTES = 32 << 20
@@ -179,6 +181,39 @@ def judge_root(data: bytes) -> Root:
     root, metadata = _decode(Root, data, "root")
     _verify(root, "root", metadata)
     return root
+
+
+def judge_next_root(data: bytes, current: bytes, at: datetime) -> Root:
+    """The root after ``current``, signed by enough keys of both.
+
+    Raises:
+        Problem: ``InvalidDocument``; ``UntrustedMetadata`` for missing signatures; ``Conflict``
+            when it does not follow the published version.
+    """
+    before = judge_root(current)
+    root, metadata = _decode(Root, data, "root")
+    if root.version != before.version + 1:
+        raise Problem(
+            Code.CONFLICT,
+            where="root#/signed/version",
+            detail=f"must be {before.version + 1}, the one after the published; draft it again",
+            facts={"version": root.version, "published": before.version},
+        )
+    _verify(before, "root", metadata)
+    _verify(root, "root", metadata)
+    if not root.consistent_snapshot:
+        raise _invalid("root#/signed/consistent_snapshot", "must be true")
+    _check_expiry(root, at, "root")
+    return root
+
+
+def is_signed(data: bytes, root: Root, role: str) -> bool:
+    """Whether a top-level role's file carries enough signatures of a root's keys."""
+    try:
+        _verify(root, role, Metadata[Any].from_bytes(data))
+    except (RepositoryError, Problem):
+        return False
+    return True
 
 
 def judge_targets(

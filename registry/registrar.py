@@ -88,6 +88,8 @@ from registry.publish import (
     OWN_ROLE,
     check_file,
     is_due,
+    is_signed,
+    judge_next_root,
     judge_targets,
     member_role,
     next_snapshot,
@@ -119,6 +121,26 @@ class OnlineKeys:
     snapshot: Signer
     timestamp: Signer
     standing: Signer
+    further: tuple[Signer, ...] = ()
+    """Keys that a coming root will name, or that a past one named."""
+
+    def of(self, role: str, root: Root) -> Signer:
+        """The key that a root lets sign a role.
+
+        Raises:
+            Problem: ``NotFound`` when it does not lie here.
+        """
+        keyids = root.roles[role].keyids
+        for signer in (self.snapshot, self.timestamp, *self.further):
+            if signer.public_key.keyid in keyids:
+                return signer
+        raise Problem(
+            Code.NOT_FOUND,
+            where=f"online/{role}.pem",
+            detail=f"the root names another key for {role}; put it beside as online/{role}-2.pem "
+            "and start the registry again",
+            facts={"keyids": sorted(keyids)},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,10 +432,55 @@ class Registrar:
         return int(new.version)
 
     @_act
+    def publish_root(self, root: bytes, targets: bytes | None, caller: Caller, at: datetime) -> int:
+        """Publish the next root; returns its version.
+
+        Args:
+            targets: the next top-level targets, which say the same, signed by the targets keys that
+                the new root names; when those that are published do not carry enough of them.
+
+        Raises:
+            Problem: ``NotAuthorised``; ``UntrustedMetadata``; ``InvalidDocument``; ``Conflict``
+                when it does not follow the published root, or ``targets`` are missing or say
+                anything new; ``NotFound`` when an online key that it names does not lie here.
+        """
+        caller.require(Operation.PUBLISH)
+        new, current = judge_next_root(root, self._store.root(), at), self._targets()
+        for role in ("snapshot", "timestamp"):
+            self._keys.of(role, new)
+        roles: Roles = {}
+        if targets is not None:
+            judged = judge_targets(targets, new, current, self._instance().instance, at)
+            if (judged.targets, judged.delegations) != (current.targets, current.delegations):
+                raise Problem(
+                    Code.CONFLICT,
+                    where="targets#/signed",
+                    detail="must say what is published, under the new keys, and nothing else",
+                )
+            roles[OWN_ROLE] = (judged.version, targets)
+        elif not is_signed(self.targets_bytes(), new, OWN_ROLE):
+            raise Problem(
+                Code.CONFLICT,
+                where="targets",
+                detail="the root names other targets keys: sign the targets with them, too "
+                "(saphan registry ceremony targets)",
+            )
+        self._store.record(at, caller.id, "publish root", "root", {"version": new.version})
+        self._store.put_root(new.version, root)
+        self._publish(roles, {}, at)
+        return int(new.version)
+
+    def put_out_log(self) -> bool:
+        """Put out the acts since the last state, and ask witnesses again that did not answer.
+
+        Returns whether enough of them cosigned.
+        """
+        return self._tree.write_log(self._snapshot().version)
+
+    @_act
     def renew(self, at: datetime) -> bool:
         """Sign snapshot and timestamp again if less than half of their validity is left."""
         timestamp, snapshot = self._timestamp(), self._snapshot()
-        self._tree.write_log(snapshot.version)
         terms = self._terms
         is_snapshot_due = is_due(snapshot, at, terms.snapshot_validity)
         if not is_snapshot_due and not is_due(timestamp, at, terms.timestamp_validity):
@@ -720,7 +787,7 @@ class Registrar:
             {name: version for name, (version, _) in roles.items()},
             expires=at + self._terms.snapshot_validity,
         )
-        signed = (snapshot.version, sign(snapshot, [self._keys.snapshot]))
+        signed = (snapshot.version, sign(snapshot, [self._keys.of("snapshot", self._root())]))
         self._stamp({**roles, "snapshot": signed}, files, snapshot.version, at)
 
     def _stamp(
@@ -733,7 +800,7 @@ class Registrar:
         timestamp = next_timestamp(
             self._timestamp(), snapshot_version, expires=at + self._terms.timestamp_validity
         )
-        signed = (timestamp.version, sign(timestamp, [self._keys.timestamp]))
+        signed = (timestamp.version, sign(timestamp, [self._keys.of("timestamp", self._root())]))
         self._store.publish(Publication({**roles, "timestamp": signed}, files), at)
 
     def _standing(self, member: MemberId) -> Standing:

@@ -15,7 +15,7 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import structlog
@@ -25,6 +25,7 @@ from exchange.problems import Code, Problem
 from registry.api import Api, not_http
 from registry.ceremony import PUBLIC, online_keys, open_log
 from registry.pages import Site
+from registry.publish import WARN_BEFORE
 from registry.registrar import Registrar
 from registry.settings import RegistrySettings, read_settings
 from registry.sign_in import SignIn
@@ -207,6 +208,11 @@ async def _renew(api: Api, registrar: Registrar, settings: RegistrySettings, clo
         try:
             if await api.act(lambda: registrar.renew(clock.now())):
                 log.info("registry_renewed")
+            if not await api.act(registrar.put_out_log):
+                log.warning("registry_log_not_witnessed")
+            for role, end in (await api.act(registrar.expiries)).items():
+                if end - clock.now() < WARN_BEFORE.get(role, timedelta(0)):
+                    log.warning("registry_role_ends", role=role, ends=end.isoformat())
             if rounds % max(1, int(_PRUNE_EVERY / pause)) == 0:
                 await api.act(registrar.prune)
         except Exception:

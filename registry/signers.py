@@ -11,9 +11,15 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from securesystemslib.signer import CryptoSigner, Signer
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+from securesystemslib.signer import CryptoSigner, Signer, SSlibKey
 
 from exchange.continuity import KeySet
 from exchange.problems import Code, Problem
@@ -65,6 +71,34 @@ def read_signer(path: Path) -> CryptoSigner:
     if not isinstance(key, Ed25519PrivateKey):
         raise Problem(Code.INVALID_DOCUMENT, where=str(path), detail="not an Ed25519 key")
     return CryptoSigner(key)
+
+
+def public_pem(signer: CryptoSigner) -> bytes:
+    """The public half (SubjectPublicKeyInfo, PEM)."""
+    key = log_key_of(signer).public_key()
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def read_public(path: Path) -> SSlibKey:
+    """Read a public key, as :func:`public_pem` writes it.
+
+    Raises:
+        Problem: ``NotFound`` when there is no such file, ``InvalidDocument`` when it is no Ed25519
+            key.
+    """
+    try:
+        key = load_pem_public_key(path.read_bytes())
+    except OSError as error:
+        raise Problem(
+            Code.NOT_FOUND, where=str(path), detail=f"the key cannot be read: {error.strerror}"
+        ) from error
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise Problem(
+            Code.INVALID_DOCUMENT, where=str(path), detail="not a public key in PEM"
+        ) from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise Problem(Code.INVALID_DOCUMENT, where=str(path), detail="not an Ed25519 key")
+    return SSlibKey.from_crypto(key)
 
 
 def log_key_of(signer: CryptoSigner) -> Ed25519PrivateKey:

@@ -1,11 +1,12 @@
 """`saphan registry`: run the registry, register a member, approve, publish, look up.
 
 Three people use it: the *operator* (init, serve, key-add, approve, schema-publish,
-element-publish), the *member*
+element-publish, ceremony), the *member*
 (member-init, submit, member-rotate) and everybody (list, show, verify).
 """
 
 from console.cli.registry import (
+    ceremony,
     elements,
     keys,
     lookup,
@@ -19,6 +20,7 @@ from console.cli.registry import (
 from console.cli.registry.group import registry
 
 __all__ = [
+    "ceremony",
     "elements",
     "keys",
     "lookup",

@@ -1,0 +1,191 @@
+"""Every key of the registry is changed while a server follows it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from securesystemslib.signer import CryptoSigner, Key
+
+from exchange.problems import Code, Problem
+from exchange.registrations import INSTANCE_TARGET, format_instance, parse_instance
+from mediator.view import RegistryView
+from registry import service
+from registry.ceremony import log_keys, verifiers
+from registry.operator import sign_files
+from registry.publish import judge_root
+from registry.rotation import (
+    Changes,
+    draft_root,
+    is_complete,
+    protocol,
+    sign_root,
+    sign_targets_again,
+)
+from registry.signers import new_signer, write_signer
+from tests.registry.simulator import MOF, MPI
+from tests.registry.world import World
+
+DAY = timedelta(days=1)
+
+
+@asynccontextmanager
+async def follower(world: World, folder: Path) -> AsyncIterator[RegistryView]:
+    view = await RegistryView.open(world.url, world.anchor, folder, clock=world.clock)
+    try:
+        yield view
+    finally:
+        await view.close()
+
+
+async def drafted(
+    world: World,
+    add: Mapping[str, Sequence[Key]],
+    remove: Mapping[str, Sequence[str]],
+    signers: Sequence[CryptoSigner],
+) -> tuple[bytes, bytes]:
+    """The present root, and the next one signed by each of ``signers`` on its own machine."""
+    current = (await world.call(world.operator.own)).root
+    expires = world.clock.now() + 365 * DAY
+    draft = draft_root(current, Changes(add, remove, {}), expires)
+    for signer in signers:
+        assert not is_complete(draft, current)
+        draft = sign_root(draft, current, [signer])
+    return current, draft
+
+
+def keyid(signer: CryptoSigner) -> str:
+    return str(signer.public_key.keyid)
+
+
+async def test_root_keys_change_one_by_one(world: World, tmp_path: Path) -> None:
+    """A root key goes and another comes; both old and new root must be signed by enough."""
+    await world.register(MPI)
+    old, new = world.root_signers, new_signer()
+    async with follower(world, tmp_path / "member") as view:
+        add, remove = {"root": [new.public_key]}, {"root": [keyid(old[0])]}
+        current, draft = await drafted(world, add, remove, old[1:2])
+        told = "\n".join(protocol(draft, current))
+        assert f"{keyid(new)[:16]}  NEW" in told
+        assert f"{keyid(old[0])[:16]}  GOES" in told
+        assert "signed by 1 of 2 (old root)" in told
+        with pytest.raises(Problem) as caught:
+            await world.call(lambda: world.operator.publish_root(draft))
+        assert caught.value.code is Code.UNTRUSTED_METADATA
+        whole = sign_root(draft, current, [new, old[2]])
+        assert is_complete(whole, current)
+        assert (await world.call(lambda: world.operator.publish_root(whole)))["version"] == 2
+        await world.register(MOF)
+        await view.refresh()
+        assert MOF in view.state.members
+        await world.restart()
+        assert not await view.refresh()
+
+
+async def test_targets_keys_change_with_the_targets_under_the_new_ones(
+    world: World, tmp_path: Path
+) -> None:
+    """Without targets under its keys such a root is refused; with them servers go on."""
+    await world.register(MPI)
+    old, fresh = world.targets_signers, [new_signer(), new_signer()]
+    async with follower(world, tmp_path / "member") as view:
+        _, draft = await drafted(
+            world,
+            {"targets": [one.public_key for one in fresh]},
+            {"targets": [keyid(one) for one in old]},
+            world.root_signers[:2],
+        )
+        with pytest.raises(Problem) as caught:
+            await world.call(lambda: world.operator.publish_root(draft))
+        assert caught.value.code is Code.CONFLICT
+        own = await world.call(world.operator.own)
+        expires = world.clock.now() + 365 * DAY
+        targets = sign_targets_again(draft, own.targets, "LA", fresh, expires)
+        await world.call(lambda: world.operator.publish_root(draft, targets))
+        assert await view.refresh()
+        assert MPI in view.state.members
+
+
+@pytest.mark.parametrize("role", ["snapshot", "timestamp"])
+async def test_online_keys_change(world: World, tmp_path: Path, role: str) -> None:
+    """The new key lies beside the registry before the root names it; the old one ends with it."""
+    await world.register(MPI)
+    new = new_signer()
+    async with follower(world, tmp_path / "member") as view:
+        online = world.directory / "online"
+        before = (await world.call(world.operator.own)).root
+        old = judge_root(before).roles[role].keyids
+        _, draft = await drafted(
+            world, {role: [new.public_key]}, {role: old}, world.root_signers[:2]
+        )
+        with pytest.raises(Problem) as caught:
+            await world.call(lambda: world.operator.publish_root(draft))
+        assert caught.value.code is Code.NOT_FOUND
+        write_signer(online / f"{role}-2.pem", new)
+        await world.restart()
+        await world.call(lambda: world.operator.publish_root(draft))
+        assert await view.refresh()
+        await world.register(MOF)
+        assert await view.refresh()
+        assert MOF in view.state.members
+
+
+async def test_the_log_key_changes(world: World, tmp_path: Path) -> None:
+    """Both keys sign while the instance names both; then the new one alone."""
+    await world.register(MPI)
+    async with follower(world, tmp_path / "member") as view:
+        online = world.directory / "online"
+        write_signer(online / "log-2.pem", new_signer())
+        await world.restart()
+
+        async def publish(keys: Sequence[Any]) -> None:
+            own = await world.call(world.operator.own)
+            record = replace(parse_instance(own.files[INSTANCE_TARGET]), log=verifiers("LA", keys))
+            files = {INSTANCE_TARGET: format_instance(record)}
+            signed = sign_files(own, files, world.targets_signers, world.clock.now())
+            await world.call(lambda: world.operator.publish_own(signed))
+
+        both = await asyncio.to_thread(log_keys, world.directory)
+        await publish(both)
+        assert await view.refresh()
+        await publish(both[1:])
+        assert await view.refresh()
+        port = int(world.url.rpartition(":")[2])
+        await world.running.stop()
+        (online / "log.pem").unlink()
+        (online / "log-2.pem").rename(online / "log.pem")
+        world.running = await service.start(world.directory, port=port, clock=world.clock)
+        await world.register(MOF)
+        assert await view.refresh()
+        assert MOF in view.state.members
+        assert view.head_note is not None
+        assert view.head_note.decode().count("— LA/registry") == 1
+
+
+async def test_a_root_that_says_anything_unfit_is_refused(world: World) -> None:
+    """Wrong version, keys that are not there, thresholds that nobody can meet."""
+    current = (await world.call(world.operator.own)).root
+    expires = world.clock.now() + 365 * DAY
+    for changes, code in (
+        (Changes({}, {"root": ["0" * 64]}, {}), Code.NOT_FOUND),
+        (Changes({}, {}, {"root": 4}), Code.INVALID_SETTINGS),
+        (Changes({}, {}, {"snapshots": 1}), Code.NOT_FOUND),
+    ):
+        with pytest.raises(Problem) as caught:
+            draft_root(current, changes, expires)
+        assert caught.value.code is code
+    draft = draft_root(current, Changes({}, {}, {}), expires)
+    with pytest.raises(Problem) as caught:
+        sign_root(draft, current, [new_signer()])
+    assert caught.value.code is Code.NOT_AUTHORISED
+    signed = sign_root(draft, current, world.root_signers)
+    await world.call(lambda: world.operator.publish_root(signed))
+    with pytest.raises(Problem) as caught:
+        await world.call(lambda: world.operator.publish_root(signed))
+    assert caught.value.code is Code.CONFLICT

@@ -186,7 +186,7 @@ class RegistryLog:
         if size < head.size or (out is not None and out.size > max(size, head.size)):
             raise _forked(
                 f"{out.size if out else head.size} entries are published, the database has {size}: "
-                "was an old copy of it put back? (saphan registry restore-log)"
+                "was an old copy of it put back? (saphan registry restore)"
             )
 
     def _out(self) -> Checkpoint | None:

@@ -137,11 +137,12 @@ def _follow(pipe: Connection, folder: Path, url: str, root: bytes) -> None:
     registry_fetcher._Timed.readinto = counted  # type: ignore[method-assign]
     fetcher, copy = None, None
     while pipe.recv() is not None:
+        begun = time.process_time()
         if fetcher is None or copy is None:
             fetcher = registry_fetcher.RegistryFetcher()
             copy = RegistryCopy(folder, url, root, fetcher, GRACE)
             copy.load(datetime.now(UTC))
-        before, begun = (fetcher.requests, received), time.process_time()
+        before = (fetcher.requests, received)
         copy.synchronise(datetime.now(UTC))
         took = time.process_time() - begun
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

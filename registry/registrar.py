@@ -176,6 +176,7 @@ class Registrar:
         self.directory = Directory()
         self._shown = Shown(store, tree, self.directory)
         self._meter = Meter()
+        self._decoded: Targets | None = None
 
     def start(self, at: datetime) -> None:
         """Show what is published, and renew what is due."""
@@ -189,10 +190,17 @@ class Registrar:
     @contextmanager
     def acting(self) -> Iterator[None]:
         """An act: judged and written in one transaction, against what is published then by
-        whichever process; what it publishes is shown after it."""
-        with self._store.transaction():
-            self.follow()
+        whichever process; what it publishes is shown after it. One within another is part of it."""
+        if self._store.is_in_transaction:
             yield
+            return
+        try:
+            with self._store.transaction():
+                self.follow()
+                yield
+        except BaseException:
+            self._decoded = None  # it may be of a version that was never published
+            raise
         self.follow()
 
     # ------------------------------------------------------------------------------- members
@@ -826,7 +834,11 @@ class Registrar:
         return read(Root, self._store.root(), "root")
 
     def _targets(self) -> Targets:
-        return read(Targets, self._role(OWN_ROLE)[1], OWN_ROLE)
+        """Decoded once a version: with many members that takes longer than the rest of an act."""
+        version = self._store.version(OWN_ROLE)
+        if self._decoded is None or self._decoded.version != version:
+            self._decoded = read(Targets, self._role(OWN_ROLE)[1], OWN_ROLE)
+        return self._decoded
 
     def _snapshot(self) -> Snapshot:
         return read(Snapshot, self._role("snapshot")[1], "snapshot")

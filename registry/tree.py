@@ -1,7 +1,8 @@
 """The published tree: what the database says is published, as files that any web server can serve.
 
 ``metadata/{version}.{role}.json``, ``metadata/timestamp.json`` and, under consistent snapshots
-(TUF 1.0.34 section 6.2), ``targets/{folder}/{sha256}.{name}``.
+(TUF 1.0.34 section 6.2), ``targets/{folder}/{sha256}.{name}``. Beside long metadata lies the same
+compressed, ``….json.gz``, for servers of files that send it to who takes gzip.
 
 Invariants:
 - a file appears in one rename, and what names it appears later: targets, roles, snapshot, and
@@ -12,6 +13,7 @@ Invariants:
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import re
@@ -31,6 +33,7 @@ from registry.store import Publication, Store
 
 KEEP = timedelta(days=1)
 TIMESTAMP = "timestamp.json"
+_WORTH_COMPRESSING = 1400  # bytes: less goes in one packet anyhow
 _STATE = re.compile(r"state/[1-9][0-9]{0,15}\.tlog-proof", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9'()+,\-.=~%]{1,900}", re.ASCII)
 
@@ -60,9 +63,9 @@ class Tree:
             for path, data in files.items():
                 self._put(self._target(path, data), data, check=check)
         for name, (version, metadata) in roles.items():
-            self._put(self._role(name, version), metadata, check=check)
+            self._put_role(name, version, metadata, check=check)
         if snapshot is not None:
-            self._put(self._role("snapshot", snapshot[0]), snapshot[1], check=check)
+            self._put_role("snapshot", *snapshot, check=check)
         if timestamp is not None:
             self._replace(self._directory / "metadata" / TIMESTAMP, timestamp[1])
 
@@ -83,7 +86,9 @@ class Tree:
         roles = store.roles()
         named = {self._directory / "metadata" / TIMESTAMP}
         named.update(self._role("root", version) for version in store.roots())
-        named.update(self._role(name, version) for name, (version, _) in roles.items())
+        for name, (version, _) in roles.items():
+            path = self._role(name, version)
+            named.update((path, _compressed(path)))
         named.update(self._target(path, data) for path, data in store.files().items())
         snapshot = roles.get("snapshot", (0, b""))[0]
         named.add(self._directory / proof_path(snapshot))
@@ -131,6 +136,13 @@ class Tree:
         prefixed = f"{hashlib.sha256(data).hexdigest()}.{name}"
         return self._directory.joinpath("targets", *folder.split("/"), prefixed)
 
+    def _put_role(self, name: str, version: int, metadata: bytes, *, check: bool) -> None:
+        """Metadata, and the same compressed: what is sent to who takes gzip."""
+        path = self._role(name, version)
+        if len(metadata) > _WORTH_COMPRESSING:
+            self._put(_compressed(path), gzip.compress(metadata, mtime=0), check=check)
+        self._put(path, metadata, check=check)
+
     def _put(self, path: Path, data: bytes, *, check: bool = False) -> None:
         if not path.exists() or (check and path.read_bytes() != data):
             self._replace(path, data)
@@ -154,6 +166,11 @@ class Tree:
 
     def _all_files(self) -> Iterable[Path]:
         return (path for path in self._directory.rglob("*") if path.is_file())
+
+
+def _compressed(path: Path) -> Path:
+    # The name under which aiohttp and nginx (gzip_static) look for it.
+    return path.with_name(f"{path.name}.gz")
 
 
 def _is_sound(name: str) -> bool:

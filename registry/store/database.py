@@ -74,6 +74,11 @@ class Database:
         """Whether other processes may write to it."""
         return self._engine.dialect.name == "postgresql"
 
+    @property
+    def is_in_transaction(self) -> bool:
+        """Whether this thread is within :meth:`transaction` or :meth:`reading`."""
+        return self._held is not None
+
     def close(self) -> None:
         """Close all connections; idempotent."""
         self._engine.dispose()

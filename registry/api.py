@@ -88,6 +88,7 @@ class Api:
         self._store = store
         self._following: asyncio.Task[bool] | None = None
         self._follow_again = 0.0
+        self._is_away = False
         self._document = orjson.dumps(read_yaml(DOCUMENT.read_bytes()))
 
     def application(self) -> web.Application:
@@ -132,7 +133,10 @@ class Api:
         path = self._tree.metadata_file(name)
         # Another process may be ahead: a client that was there must not be told an older state
         # here. The next root is not waited for: every poll asks for it, and it is seldom there.
-        if name == TIMESTAMP or (_is_missing(path) and not name.endswith(".root.json")):
+        if name == TIMESTAMP:
+            if not await self._follow():
+                raise Problem(Code.OVERLOADED, where=name, detail="other acts are under way")
+        elif _is_missing(path) and not name.endswith(".root.json"):
             await self._follow()
         return file_answer(path, "no-cache" if name == TIMESTAMP else _FOREVER)
 
@@ -143,26 +147,38 @@ class Api:
             await self._follow()
         return file_answer(path, _FOREVER)
 
-    async def _follow(self) -> None:
-        """Show what other processes on the database published; if it is away, what is here stays.
+    async def _follow(self) -> bool:
+        """Show what other processes on the database have published until now.
 
-        Waits briefly: one question is under way at a time, and after a failure none for a while.
+        One question is under way at a time. Returns whether what is here may be told: it is the
+        newest, or the database is away, and after that it is not asked for a while. It may not when
+        no answer came in time: somebody may have been told more already.
         """
         clock = asyncio.get_running_loop().time
         if not self._store.is_shared or clock() < self._follow_again:
-            return
+            return True
+        until, earlier = clock() + _FOLLOW_S, self._following
+        if earlier is not None and not earlier.done():  # it may have asked too early
+            await asyncio.wait({earlier}, timeout=_FOLLOW_S)
         if self._following is None or self._following.done():
             self._following = asyncio.create_task(self.act(self._registrar.follow))
-        await asyncio.wait({self._following}, timeout=_FOLLOW_S)
-        if self._following.done() and self._following.exception() is None:
-            return
-        self._follow_again = clock() + _FOLLOW_AGAIN_S
+        asked = self._following
+        await asyncio.wait({asked}, timeout=max(0.0, until - clock()))
+        if asked is earlier or not asked.done():
+            return self._is_away
+        self._is_away = asked.exception() is not None
+        if self._is_away:
+            self._follow_again = clock() + _FOLLOW_AGAIN_S
+        return True
 
     async def log_file(self, request: web.Request) -> web.StreamResponse:
         """A file of the registry's log."""
         path = request.rel_url.raw_path.removeprefix("/log/")
         cache = _FOREVER if path.startswith("tile/") else "no-cache"
-        return file_answer(self._tree.log_file(path), cache)
+        file = self._tree.log_file(path)
+        if _is_missing(file):
+            await self._follow()
+        return file_answer(file, cache)
 
     async def first_page(self, request: web.Request) -> web.Response:
         """Lead to the directory's pages."""

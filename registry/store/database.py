@@ -220,7 +220,13 @@ def _engine(place: Path | str) -> Engine:
     engine = create_engine(
         _url(place),
         isolation_level="AUTOCOMMIT",
-        connect_args={"connect_timeout": CONNECT_S, "application_name": "saphan registry"},
+        connect_args={
+            "connect_timeout": CONNECT_S,
+            "application_name": "saphan registry",
+            # A server that is gone without a word is noticed.
+            "keepalives_idle": 10,
+            "tcp_user_timeout": WAIT_S * 1000,
+        },
         pool_pre_ping=True,  # the server may have been started anew
         **pool,
     )

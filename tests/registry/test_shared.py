@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
@@ -61,9 +62,14 @@ class Process:
         self._process.stdout.close()
 
     def metadata(self, name: str) -> Any:
-        """What this process serves, decoded."""
-        with urlopen(f"{self.url}/metadata/{name}", timeout=30) as answer:  # noqa: S310
-            return json.load(answer)["signed"]
+        """What this process serves, decoded; asked again while it does not know what is newest."""
+        while True:
+            try:
+                with urlopen(f"{self.url}/metadata/{name}", timeout=30) as answer:  # noqa: S310
+                    return json.load(answer)["signed"]
+            except HTTPError as error:
+                if error.code != 503:
+                    raise
 
     def state(self) -> tuple[int, int, dict[str, int]]:
         """Versions of timestamp, snapshot and roles as a client finds them, each of them there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -444,12 +445,22 @@ def test_damaged_files_are_written_again_at_the_next_start(office: Office, tmp_p
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_long_metadata_is_published_compressed_too(office: Office) -> None:
+    """What a server of files sends to who takes gzip is the same bytes, and as durable a name."""
+    office.approve(office.submit())
+    metadata = office.directory / PUBLIC / "metadata"
+    compressed = sorted(metadata.glob("*.gz"))
+    assert "2.targets.json.gz" in {path.name for path in compressed}
+    for path in compressed:
+        assert gzip.decompress(path.read_bytes()) == path.with_suffix("").read_bytes()
+
+
 def test_old_files_are_removed_after_a_day(office: Office) -> None:
     """A client half-way through is served; after a day only what is published is left."""
     office.approve(office.submit())
     office.approve(office.submit(member_record(MPI, name="Other")))
     assert office.registrar.prune() == 0
-    for path in (office.directory / PUBLIC).rglob("*.json"):
+    for path in (office.directory / PUBLIC / "metadata").iterdir():
         os.utime(path, (0, 0))
     assert office.registrar.prune() > 0
     names = sorted(path.name for path in (office.directory / PUBLIC / "metadata").iterdir())
@@ -458,6 +469,7 @@ def test_old_files_are_removed_after_a_day(office: Office) -> None:
         "1.standing.json",
         "2.LA~GOV~MPI.json",
         "2.targets.json",
+        "2.targets.json.gz",
         "3.snapshot.json",
         "timestamp.json",
     ]

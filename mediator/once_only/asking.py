@@ -87,6 +87,7 @@ class Asking:
             contract = await self.consumer.contracts.get(state, ask.service)
             call = call_of(wanted, number, target_of(ask, contract), room)
             opened = await self._exchange(call, deadline)
+            outcomes, refusal = outcomes_of(ask, opened, schemas), refused(opened)
         except Problem as problem:
             self.metrics.refused("consumer", problem, started)
             return none_of(ask, problem, call), ""
@@ -94,11 +95,9 @@ class Asking:
             log.exception("ask_failed", service=str(ask.service), exc_info=error)
             return none_of(ask, replies.internal(), call), ""
         self.metrics.done("consumer", opened.answered.head.status, started)
-        refusal = refused(opened)
-        field = ""
         if refusal is not None and refusal.code is Code.FIELD_NOT_RELEASED:
-            field = str(refusal.facts.get("field", ""))
-        return outcomes_of(ask, opened, schemas), field
+            return outcomes, str(refusal.facts.get("field", ""))
+        return outcomes, ""
 
     async def _exchange(self, call: Call, deadline: float) -> OpenedAnswer:
         with self.gate, self.places.holder() as held:

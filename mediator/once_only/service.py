@@ -8,7 +8,7 @@ source answered is recorded as its exchange, and a decision of a person as an en
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from importlib.resources import files
@@ -17,10 +17,17 @@ from typing import Any, Final
 import structlog
 
 from exchange.documents import format_document
-from exchange.elements import Dictionary, Element, compile_schemas, identifier_of
+from exchange.elements import (
+    MAX_ELEMENTS,
+    Dictionary,
+    Element,
+    compile_schemas,
+    identifier_of,
+)
 from exchange.evidence_requests import Basis, Explicit, Statutory, format_basis
 from exchange.identifiers import ApplicationId
 from exchange.problems import Code, Problem, Side, Text
+from exchange.schema_sets import CompiledSchema
 from exchange.trust import RegistryState
 from mediator import xroad
 from mediator.counting import Counting
@@ -50,10 +57,7 @@ log = structlog.get_logger("mediator.once_only")
 
 @dataclass(slots=True)
 class OnceOnly:
-    """Answers the requests below :data:`BASE`.
-
-    ``schemas`` judge the values of the dictionary in force, compiled when it is new.
-    """
+    """Answers the requests below :data:`BASE`; built once by mediator/listening.py."""
 
     entrance: xroad.Entrance
     asking: Asking
@@ -66,8 +70,9 @@ class OnceOnly:
     _previews: Previews = field(init=False)
     _api: Api = field(init=False)
     _inside: int = 0
-    _compiled: tuple[Dictionary, Schemas] | None = None
-    _compiling: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _compiled: dict[str, tuple[Element, Mapping[str, bytes], CompiledSchema]] = field(
+        default_factory=dict
+    )
 
     def __post_init__(self) -> None:
         self._previews = Previews(self.clock.monotonic)
@@ -179,11 +184,12 @@ class OnceOnly:
     # --- evidence ----------------------------------------------------------------------------
 
     async def _evidence(self, request: ApiRequest) -> Reply:
-        wanted = self._wanted(request)
+        state = self.state()
+        wanted = self._wanted(request, state.elements)
         preview = request.json.get("preview", False)
         if preview:
             self._previews.check_room(wanted.client)
-        schemas = await self._schemas()
+        schemas = await self._schemas(state, wanted.elements)
         answered = await self.asking(wanted, schemas, request.room)
         if preview and answered.given:
             self._previews.put(answered)
@@ -191,8 +197,8 @@ class OnceOnly:
         self._count(answered)
         return json_reply(200, telling.evidence(answered, "given"))
 
-    def _wanted(self, request: ApiRequest) -> Wanted:
-        body, dictionary = request.json, self.state().elements
+    def _wanted(self, request: ApiRequest, dictionary: Dictionary) -> Wanted:
+        body = request.json
         scheme, identifier = identifier_of(body["subject"], "body#/subject")
         if identifier in (".", ".."):
             raise Problem(Code.INVALID_REQUEST, where="body#/subject", detail="names nobody")
@@ -239,14 +245,25 @@ class OnceOnly:
             )
         return Explicit(at, said["reference"])
 
-    async def _schemas(self) -> Schemas:
-        """What judges values; compiled once for each dictionary, in a thread."""
-        state = self.state()
-        async with self._compiling:
-            if self._compiled is None or self._compiled[0] is not state.elements:
-                compiled = await asyncio.to_thread(compile_schemas, state.elements, state.schemas)
-                self._compiled = (state.elements, compiled)
-            return self._compiled[1]
+    async def _schemas(self, state: RegistryState, elements: tuple[Element, ...]) -> Schemas:
+        """What judges the values of these; compiled when an element or a schema is new, so that
+        one which does not compile is the trouble of who asks for it."""
+        known = self._compiled
+        found = {
+            one.id: compiled[2]
+            for one in elements
+            if (compiled := known.get(one.id)) is not None
+            and compiled[0] == one
+            and compiled[1] == state.schemas
+        }
+        missing = tuple(one for one in elements if one.id not in found)
+        if missing:
+            made = await asyncio.to_thread(compile_schemas, Dictionary(missing), state.schemas)
+            if len(known) > MAX_ELEMENTS:
+                known.clear()
+            known |= {one.id: (one, state.schemas, made[one.id]) for one in missing}
+            found |= made
+        return found
 
     # --- previews ----------------------------------------------------------------------------
 

@@ -283,6 +283,20 @@ class RegistryState:
         """Raises: Problem ``UnknownMember``, or why the registry took it away."""
         return self._find(self.members, member, Code.UNKNOWN_MEMBER)
 
+    def provider_of(self, service: ServiceId) -> MemberRecord:
+        """Raises: Problem ``UnknownMember``, or why the registry took the service away, with its
+        successor where it has one."""
+        record = self.members.get(service.member)
+        if record is None:
+            self.standing.check(service)
+            merger = self.standing.merger_of(service)
+            raise (
+                _unknown(Code.UNKNOWN_MEMBER, service.member)
+                if merger is None
+                else (merger.problem(service))
+            )
+        return record
+
     def application(self, application: ApplicationId) -> ApplicationRecord:
         """Raises: Problem ``UnknownApplication``, or why the registry took it away."""
         return self._find(self._applications, application, Code.UNKNOWN_APPLICATION)

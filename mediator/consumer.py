@@ -96,12 +96,14 @@ class Consumer:
         """The provider's servers and the endpoint.
 
         Raises:
-            Problem: ``OutdatedGlobalConf``, ``UnknownMember``, ``UnknownApplication``,
+            Problem: ``OutdatedGlobalConf``, ``DisabledByRegistry``, ``MemberMerged``,
+                ``UnknownMember``, ``UnknownApplication``,
                 ``UnknownService``, ``InvalidSecurityServer``, ``UnknownEndpoint``, or what the
                 contract says of the request.
         """
         state = self.state()
-        state.member(call.service.member)
+        state.standing.check(call.client)
+        state.provider_of(call.service)
         audits = call.service.application_code == AUDITING
         asks_server = audits or metaservices.is_asked(call.service, call.method)
         if not audits:

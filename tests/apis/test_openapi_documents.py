@@ -45,7 +45,7 @@ OF_A_SERVER = {
     "directory": ("http", "/govstack"),
     "once-only": ("http", "/once-only"),
 }
-DOCUMENTS = (*OF_A_SERVER, "configuration")
+DOCUMENTS = (*OF_A_SERVER, "configuration", "registry")
 # Requests that fit the schema and are refused all the same: what no schema can say.
 REFUSED_BY_DESIGN = {
     "createIMconf": "an instance is made once, and as the domain and instance that it is",
@@ -80,6 +80,9 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningInstan
 @pytest.fixture
 def base(request: pytest.FixtureRequest, name: str) -> str:
     """Where an API is."""
+    if name == "registry":
+        registry: SmallWorld = request.getfixturevalue("world")
+        return f"{registry.world.registry_url}/api/v1"
     if name not in OF_A_SERVER:
         running: RunningInstance = request.getfixturevalue("instance")
         return running.url
@@ -173,6 +176,28 @@ def test_whatever_is_asked_with_the_right_scope(
 
         ask(operation, mode, FEW, check)
     assert tried >= REFUSED_BY_DESIGN.keys()
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+@pytest.mark.parametrize("name", ["registry"])
+def test_whatever_is_asked_of_the_registry(
+    world: SmallWorld, base: str, name: str, mode: GenerationMode
+) -> None:
+    """As of the other APIs, by its operator and by nobody; whom nobody knows acts in nothing."""
+    key = (world.world.directory / "registry/offline/operator-api-key").read_text().strip()
+    tried = set()
+    for operation in operations(base):
+        call = operation.definition.raw
+
+        def check(case: Any, call: Any = call) -> None:
+            tried.add(call["operationId"])
+            case.call_and_validate(checks=KEPT, headers={"Authorization": f"Bearer {key}"})
+            without = case.call_and_validate(checks=KEPT)
+            if call.get("security") != [] and without.status_code != 404:
+                assert without.status_code in (400, 401, 405, 422)
+
+        ask(operation, mode, FEW, check)
+    assert {"submit", "order", "propose", "approve", "addKey"} <= tried
 
 
 @pytest.mark.parametrize("name", ["configuration"])

@@ -1,0 +1,96 @@
+"""What the registry takes away, as callers meet it: real servers, a real registry."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from exchange.problems import Text
+from exchange.standing import Identifier
+from registry.client import RegistryClient
+from registry.lifecycle import Kind
+from registry.operator import sign_request
+from registry.orders import Order
+from registry.signers import read_signers
+from tests.world import small
+from tests.world.fixtures import small_world
+from tests.world.small import Answer, SmallWorld
+
+WHY = Text("It leaks", "ມັນຮົ່ວໄຫຼ")
+DEADLINE_S = 60
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[SmallWorld]:
+    with small_world() as built:
+        yield built
+
+
+def registry_of(world: SmallWorld) -> RegistryClient:
+    """The operator at the world's registry."""
+    key = (world.world.directory / "registry/offline/operator-api-key").read_text().strip()
+    return RegistryClient(world.world.registry_url, key)
+
+
+def carry_out(world: SmallWorld, order: Order) -> None:
+    """Order and approve, with the targets keys where they are needed."""
+    client = registry_of(world)
+    row = client.order(order)
+    if row["state"] == "approved":
+        return
+    signed = None
+    if row["needs_delegation"]:
+        keys = sorted((world.world.directory / "registry/offline").glob("targets-*.pem"))
+        signed = sign_request(
+            client.own(),
+            Kind(row["kind"]),
+            client.body(row["id"]),
+            datetime.fromisoformat(row["submitted_at"]),
+            read_signers(keys),
+            [],
+            datetime.now(UTC),
+        )
+    assert client.approve(row["id"], signed, seen=row["seen"])["state"] == "approved"
+
+
+def facts_of(answer: Answer) -> Any:
+    """The facts of a problem."""
+    return answer.json["facts"]
+
+
+def call_until(world: SmallWorld, code: str) -> Answer:
+    """The answer once the servers have polled: of this code, or good when there is none."""
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
+        answer = world.call("/projects/P-1")
+        if (answer.code if answer.status != 200 else "") == code:
+            return answer
+        time.sleep(0.1)  # between two looks
+    raise AssertionError(f"no answer of the code {code!r}: {answer.status} {answer.body!r}")
+
+
+def test_calls_read_what_was_taken_away_and_why(world: SmallWorld) -> None:
+    """A service, the caller's own application, the provider; all is well when enabled again. A call
+    to a merged member is answered with 410 and where to turn."""
+    things: tuple[Identifier, ...] = (small.PROJECTS, small.BUDGET, small.MPI)
+    for thing in things:
+        call_until(world, "")
+        carry_out(world, Order(Kind.DISABLE, thing, WHY))
+        answer = call_until(world, "DisabledByRegistry")
+        assert answer.status == 503
+        assert facts_of(answer)["id"] == str(thing)
+        assert facts_of(answer)["reason_lo"] == WHY.lo
+        carry_out(world, Order(Kind.ENABLE, thing, WHY))
+    call_until(world, "")
+    carry_out(world, Order(Kind.MERGE, small.MPI, Text("Decree 5", "ດຳລັດ 5"), small.MOF))
+    answer = call_until(world, "MemberMerged")
+    facts = facts_of(answer)
+    assert (answer.status, facts["id"], facts["successor"]) == (
+        410,
+        str(small.PROJECTS),
+        "LA/GOV/MOF",
+    )

@@ -41,7 +41,13 @@ def list_(what: str, query: str | None, url: str, api_key: str, as_json: bool) -
 @registry.command()
 @click.argument("words", nargs=-1, required=True)
 @click.option("--kind", "kinds", type=click.Choice(_KINDS), multiple=True, help="Only these.")
-@click.option("--limit", type=click.IntRange(1, 200), default=20, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 200),
+    default=20,
+    show_default=True,
+    help="How many.",
+)
 @CLIENT
 @JSON
 def search(

@@ -81,15 +81,23 @@ class Tree:
         self._log.put_out_proof(version)
         return is_witnessed
 
+    def present(self, store: Store) -> set[Path]:
+        """The files of what is published now, but for the log."""
+        named = {self._directory / "metadata" / TIMESTAMP}
+        named.update(self._role("root", version) for version in store.roots())
+        named.update(
+            self._role(name, version)
+            for name, (version, _) in store.roles().items()
+            if name != "timestamp"
+        )
+        named.update(self._target(path, data) for path, data in store.files().items())
+        return named
+
     def prune(self, store: Store) -> int:
         """Remove files that are neither published nor younger than :data:`KEEP`."""
         roles = store.roles()
-        named = {self._directory / "metadata" / TIMESTAMP}
-        named.update(self._role("root", version) for version in store.roots())
-        for name, (version, _) in roles.items():
-            path = self._role(name, version)
-            named.update((path, _compressed(path)))
-        named.update(self._target(path, data) for path, data in store.files().items())
+        named = self.present(store)
+        named |= {_compressed(path) for path in named}
         snapshot = roles.get("snapshot", (0, b""))[0]
         named.add(self._directory / proof_path(snapshot))
         oldest = time.time() - KEEP.total_seconds()

@@ -20,6 +20,7 @@ from mediator.settings import ServerSettings
 from mediator.terms import doubtful_waits
 from serving import logs, runtime
 from serving.backends import Backend
+from serving.clock import SystemClock
 from serving.settings import read, table
 
 SETTINGS = click.argument("settings", type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -47,6 +48,35 @@ def serve_command(settings: Path) -> None:
     loaded = read(ServerSettings, settings)
     logs.configure(loaded.log_level)
     runtime.run(lambda stop: serve(loaded, make_adapter, stop))
+
+
+@mediator.command("seed")
+@SETTINGS
+@click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@JSON
+def seed_command(settings: Path, bundle: Path, as_json: bool) -> None:
+    """Take the registry's state out of BUNDLE (saphan registry bundle), without a network.
+
+    Everything is verified as if it had been downloaded. The server must not run.
+    """
+    from mediator.seeding import seed
+
+    loaded = read(ServerSettings, settings)
+    state = seed(loaded, bundle, SystemClock().now())
+    found = {
+        "version": state.version,
+        "members": len(state.members),
+        "expires": state.expires.isoformat(),
+        "complaints": [str(problem) for problem in state.complaints],
+    }
+    if as_json:
+        click.echo(orjson.dumps(found).decode())
+        return
+    click.echo(f"State {state.version} of the registry, {len(state.members)} members.")
+    click.echo(f"Good until {state.expires:%FT%TZ}, and the grace time.")
+    for problem in state.complaints:
+        click.echo(f"  ! {problem}")
+    click.echo(f"Next: saphan mediator serve {settings}")
 
 
 @mediator.command("check")

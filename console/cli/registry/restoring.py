@@ -150,3 +150,27 @@ def _opened(directory: Path) -> Iterator[tuple[Store, str]]:
         yield store, store.name
     finally:
         store.close()
+
+
+@registry.command()
+@click.argument("directory", type=PATH)
+@click.argument("file", type=PATH)
+@JSON
+def bundle(directory: Path, file: Path, as_json: bool) -> None:
+    """Put what the registry in DIRECTORY publishes into one FILE, for servers' first start."""
+    from registry.bundle import write_bundle
+    from registry.ceremony import PUBLIC
+    from registry.tree import Tree
+
+    public = directory / PUBLIC
+    with _opened(directory) as (store, _):
+        files = write_bundle(store, Tree(public), public, file)
+        snapshot = store.version("snapshot")
+    size = file.stat().st_size
+    tell(
+        {"file": str(file), "files": files, "bytes": size, "snapshot": snapshot},
+        as_json,
+        f"{file} holds state {snapshot} in {files} files, {size} bytes.",
+        "It is as good as its timestamp: take it to servers soon. Nothing in it is secret.",
+        f"Next, at a server: saphan mediator seed SETTINGS {file.name}",
+    )

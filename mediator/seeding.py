@@ -1,0 +1,46 @@
+"""A server's first copy of the registry out of a bundle, without a network."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from exchange.trust import RegistryState
+from mediator.own_keys import read_file
+from mediator.registry_copy import RegistryCopy
+from mediator.registry_copy.bundle import Bundle, BundleFetcher
+from mediator.registry_copy.log import FollowedLog
+from mediator.settings import ServerSettings
+from mediator.witness.known import read_policy
+
+
+def seed(settings: ServerSettings, path: Path, at: datetime) -> RegistryState:
+    """Take the registry's state out of the bundle at ``path``, verified like a download.
+
+    A copy that is there already goes on from where it is; an older bundle is refused then.
+
+    Raises:
+        Problem: ``InvalidDocument`` for what is no bundle; as
+            :meth:`mediator.registry_copy.RegistryCopy.synchronise`.
+    """
+    registry = settings.registry
+    bundle = Bundle(path)
+    try:
+        fetcher = BundleFetcher(bundle, registry.url)
+        policy = read_policy(registry.policy, "registry.policy") if registry.policy else None
+        copy = RegistryCopy(
+            settings.directory / "registry",
+            registry.url,
+            read_file(registry.root, "registry.root"),
+            fetcher,
+            timedelta(seconds=registry.grace_s),
+            log=FollowedLog(fetcher, policy, str(settings.server)),
+        )
+        settings.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        copy.load(at)
+        copy.synchronise(at)
+    finally:
+        bundle.close()
+    state = copy.state
+    assert state is not None  # noqa: S101  # it was synchronised
+    return state

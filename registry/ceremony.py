@@ -45,6 +45,7 @@ from exchange.registry_log import origin
 from exchange.standing import format_standing
 from registry.directory import Directory
 from registry.following import Shown
+from registry.judging import check_schema
 from registry.log import RegistryLog
 from registry.publish import (
     OWN_ROLE,
@@ -57,7 +58,7 @@ from registry.publish import (
     next_timestamp,
     sign,
 )
-from registry.registrar import OnlineKeys, check_schema
+from registry.publishing import OnlineKeys
 from registry.roles import Right
 from registry.settings import SETTINGS_FILE, RegistrySettings
 from registry.signers import (

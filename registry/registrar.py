@@ -15,143 +15,54 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
-from securesystemslib.signer import Signer
-from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
+from tuf.api.metadata import Targets
 
-from exchange.certificates import refuse_development
-from exchange.code_lists import parse_code_list
-from exchange.consents import open_consent
 from exchange.continuity import (
     STANDING_ROLE,
-    Pin,
-    check_continuity,
-    continuity_target,
-    parse_statements,
-    read_delegations,
-    read_standing_keys,
     role_name,
-    root_keys,
 )
-from exchange.deprecation import deprecation_of
-from exchange.documents import invalid, parse_document
-from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
-from exchange.registrations import (
-    ELEMENTS_TARGET,
-    INSTANCE_TARGET,
-    MAX_SCHEMA_BYTES,
-    STANDING_TARGET,
-    InstanceRecord,
-    is_code_list_target,
-    is_consent_target,
-    is_schema_target,
-    parse_instance,
-)
-from exchange.standing import Disabled, format_standing, parse_standing
-from exchange.standing import Standing as AllAway
-from exchange.trust import schema_id, trusted_authorities
 from registry.changes import digest_of
 from registry.directory import Directory
-from registry.effects import Effect, OwnChange, effect_of_order, effect_of_proposal
+from registry.effects import Effect
 from registry.evolution import (
     judge_schemas,
-    judge_services,
     judge_withdrawals,
-    major_of,
-    version_of,
 )
 from registry.following import Shown
+from registry.judging import Judging, changed_files, delegated, gone_targets, may_go
 from registry.lifecycle import Act, Kind, Needed, State, next_state
-from registry.lifecycle import Policy as Approvals
 from registry.notices import notice_text
 from registry.once_only import (
-    Documents,
     Meter,
-    Policy,
-    Question,
-    judge_elements,
     lost_sources,
-    questions,
-    refuse_new_questions,
     services_of,
     told,
 )
-from registry.orders import Order, Proposal, parse_order, parse_proposal
+from registry.orders import parse_order, parse_proposal
 from registry.publish import (
     OWN_ROLE,
-    check_file,
     is_due,
     is_signed,
     judge_next_root,
     judge_targets,
-    member_role,
-    next_snapshot,
-    next_timestamp,
     read,
-    sign,
 )
+from registry.publishing import OnlineKeys, Publishing, Terms
 from registry.roles import Caller, Operation, Right
-from registry.store import NewRequest, Publication, RequestRow, Store
+from registry.store import NewRequest, RequestRow, Store
 from registry.submissions import (
-    Judged,
-    Standing,
-    Submission,
-    judge_submission,
     parse_submission,
 )
 from registry.tree import Tree
 
-Identity = tuple[frozenset[tuple[str, str, str]], int]
 Roles = dict[str, tuple[int, bytes]]
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class OnlineKeys:
-    """The keys that lie beside the running registry."""
-
-    snapshot: Signer
-    timestamp: Signer
-    standing: Signer
-    further: tuple[Signer, ...] = ()
-    """Keys that a coming root will name, or that a past one named."""
-
-    def of(self, role: str, root: Root) -> Signer:
-        """The key that a root lets sign a role.
-
-        Raises:
-            Problem: ``NotFound`` when it does not lie here.
-        """
-        keyids = root.roles[role].keyids
-        for signer in (self.snapshot, self.timestamp, *self.further):
-            if signer.public_key.keyid in keyids:
-                return signer
-        raise Problem(
-            Code.NOT_FOUND,
-            where=f"online/{role}.pem",
-            detail=f"the root names another key for {role}; put it beside as online/{role}-2.pem "
-            "and start the registry again",
-            facts={"keyids": sorted(keyids)},
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """How long online metadata is valid, how many must approve what, and what becomes of
-    services that ask people for registered facts."""
-
-    timestamp_validity: timedelta
-    snapshot_validity: timedelta
-    approval: Approvals
-    once_only: Policy = Policy.WARN
 
 
 def _act(method: Callable[Concatenate[Registrar, P], T]) -> Callable[Concatenate[Registrar, P], T]:
@@ -165,7 +76,7 @@ def _act(method: Callable[Concatenate[Registrar, P], T]) -> Callable[Concatenate
     return run
 
 
-class Registrar:
+class Registrar(Judging, Publishing):
     """The acts of one registry."""
 
     def __init__(self, store: Store, tree: Tree, keys: OnlineKeys, terms: Terms) -> None:
@@ -176,7 +87,7 @@ class Registrar:
         self.directory = Directory()
         self._shown = Shown(store, tree, self.directory)
         self._meter = Meter()
-        self._decoded: Targets | None = None
+        self._decoded = None
 
     def start(self, at: datetime) -> None:
         """Show what is published, and renew what is due."""
@@ -413,19 +324,19 @@ class Registrar:
         caller.require(Operation.PUBLISH)
         current = self._targets()
         new = judge_targets(targets, self._root(), current, self._instance().instance, at)
-        if _delegated(new, self._instance()) != _delegated(current, self._instance()):
+        if delegated(new, self._instance()) != delegated(current, self._instance()):
             raise Problem(
                 Code.CONFLICT,
                 where="targets#/signed/delegations",
                 detail="a delegation changes only by approving a submission",
             )
-        if lost := {path for path in _gone(current, new) if not may_go(path)}:
+        if lost := {path for path in gone_targets(current, new) if not may_go(path)}:
             raise Problem(
                 Code.CONFLICT,
                 where="targets#/signed/targets",
                 detail=f"this file may not be withdrawn: {min(lost)}",
             )
-        changed = _changed_files(current, new, files)
+        changed = changed_files(current, new, files)
         for path, data in changed.items():
             self._judge_own_file(path, data, at)
         published = self._store.files(OWN_ROLE)
@@ -498,10 +409,6 @@ class Registrar:
         else:
             self._stamp({}, {}, snapshot.version, at)
         return True
-
-    def _renew_all(self, at: datetime) -> None:
-        signed, files = self._sign_away(self._away(), at)
-        self._publish({STANDING_ROLE: signed}, {STANDING_ROLE: files}, at)
 
     def publish_roles(
         self, roles: Roles, files: Mapping[str, Mapping[str, bytes]], at: datetime
@@ -626,284 +533,8 @@ class Registrar:
             if other.subject == row.subject:
                 self._move(other, Act.REVOKE, caller, at, f"by request {row.id}")
 
-    # ------------------------------------------------------------------------ effects of requests
-
-    def _effect(self, row: RequestRow, at: datetime) -> Effect:
-        """What a request brings, as things are now."""
-        if row.kind.is_submission:
-            return self._effect_of(self._judge(parse_submission(row.body), at))
-        if row.kind is Kind.OWN:
-            return self._effect_of_proposal(parse_proposal(row.body), at)
-        return self._effect_of_order(
-            parse_order(row.body), datetime.fromisoformat(row.submitted_at)
-        )
-
-    def _effect_of(self, judged: Judged) -> Effect:
-        submission = judged.submission
-        name = role_name(submission.member)
-        own = None
-        if judged.kind.needs_delegation:
-            free = {continuity_target(submission.member)} if judged.kind is Kind.KEYS else set()
-            own = OwnChange({submission.member: submission.keys}, free=frozenset(free))
-        return Effect(
-            judged.changes,
-            {name: (judged.role.version, submission.role)},
-            {name: judged.files},
-            own,
-            record={
-                "version": judged.role.version,
-                "keys": [key.keyid for key in submission.keys.keys],
-            },
-        )
-
-    def _effect_of_proposal(self, proposal: Proposal, at: datetime) -> Effect:
-        published = self._store.files(OWN_ROLE)
-        self._judge_own_file(proposal.path, proposal.data, at)
-        changed = {proposal.path: proposal.data}
-        judge_schemas(changed, published, self.directory.records(), self._instance(), at)
-        return effect_of_proposal(proposal, published)
-
-    def _effect_of_order(self, order: Order, at: datetime) -> Effect:
-        own = self._store.files(OWN_ROLE)
-        things = self.directory.things()
-        return effect_of_order(order, things, AllAway(self._away()), own, _whole_second(at))
-
-    def _judge_own_change(
-        self,
-        row: RequestRow,
-        effect: Effect,
-        targets: bytes | None,
-        files: Mapping[str, bytes],
-        at: datetime,
-    ) -> dict[str, bytes]:
-        """The signed targets metadata and its files, when they say what the effect says."""
-        change = effect.own
-        if (change is None) is not (targets is None):
-            raise Problem(
-                Code.CONFLICT,
-                where=f"submissions/{row.id}",
-                detail="what changes the registry's own role needs metadata signed by the targets "
-                "keys (saphan registry approve --keys); anything else takes none",
-                facts={"kind": row.kind.value},
-            )
-        if change is None or targets is None:
-            return {}
-        instance, current = self._instance(), self._targets()
-        new = judge_targets(targets, self._root(), current, instance.instance, at)
-        wanted = _delegated(current, instance)
-        wanted |= {member: keys.identity for member, keys in change.delegated.items()}
-        wanted = {member: keys for member, keys in wanted.items() if member not in change.gone}
-        changed = _changed_files(current, new, files)
-        fixed = {path: data for path, data in changed.items() if path not in change.free}
-        if _delegated(new, instance) != wanted or fixed != change.files or _gone(current, new):
-            raise Problem(
-                Code.CONFLICT,
-                where="targets#/signed",
-                detail=f"it must say what request {row.id} says, and change nothing else",
-            )
-        for member, keys in change.delegated.items() if row.kind is Kind.KEYS else ():
-            path = continuity_target(member)
-            statements = parse_statements(changed[path], member) if path in changed else ()
-            check_continuity(
-                member, self._standing(member).pin, keys, statements, root_keys(self._root())
-            )
-        return {**changed, OWN_ROLE: targets}
-
-    def _away(self) -> tuple[Disabled, ...]:
-        data = self._store.files(STANDING_ROLE).get(STANDING_TARGET)
-        return () if data is None else parse_standing(data)
-
-    def _sign_away(
-        self, disabled: tuple[Disabled, ...], at: datetime
-    ) -> tuple[tuple[int, bytes], dict[str, bytes]]:
-        """The next version of the online role that takes away."""
-        files = {STANDING_TARGET: format_standing(disabled)}
-        version = self._role(STANDING_ROLE)[0] + 1
-        role = member_role(files, version=version, expires=at + self._terms.snapshot_validity)
-        return (version, sign(role, [self._keys.standing])), files
-
-    def _submission(self, number: int) -> Submission:
-        row = self._store.request(number)
-        if not row.kind.is_submission:
-            raise Problem(
-                Code.NOT_FOUND, where=f"submissions/{number}", detail="it is no member's role"
-            )
-        return parse_submission(row.body)
-
-    def _judge(self, submission: Submission, at: datetime) -> Judged:
-        judged = judge_submission(
-            submission,
-            self._standing(submission.member),
-            self._instance(),
-            self.directory.schemas,
-            root_keys(self._root()),
-            at,
-        )
-        judge_services(
-            judged.record,
-            judged.files,
-            self._store.files(role_name(submission.member)),
-            self.directory.schemas,
-            self._instance(),
-            at,
-        )
-        if self._terms.once_only is Policy.REFUSE:
-            services = [
-                (one, judged.files.get(one.openapi_target or "")) for one in judged.record.services
-            ]
-            published = self.directory.documents(submission.member)
-            refuse_new_questions(self._questions(services, at), self._questions(published, at))
-        return judged
-
-    def _questions(self, services: Documents, at: datetime) -> Iterator[Question]:
-        return questions(services, self.directory.elements, self.directory.schemas, at)
-
-    def _judge_own_file(self, path: str, data: bytes, at: datetime) -> None:
-        if path == INSTANCE_TARGET:
-            instance, known = parse_instance(data), self._instance()
-            if (instance.instance, instance.environment) != (known.instance, known.environment):
-                raise invalid(path, "", "an instance keeps its code and its environment")
-            refuse_development(instance.authorities, instance.environment)
-        elif is_schema_target(path):
-            check_schema(data, path)
-        elif is_code_list_target(path):
-            parse_code_list(data, path)
-        elif is_consent_target(path):
-            open_consent(data, trusted_authorities(self._instance()), at, path)
-        elif path == ELEMENTS_TARGET:
-            directory = self.directory
-            documents = {
-                service.id: document
-                for service, document in directory.documents()
-                if document is not None
-            }
-            judge_elements(data, directory.elements, documents, directory.schemas)
-        else:
-            raise invalid(
-                path,
-                "",
-                "only instance.json, elements.json, schemas/, code-lists/ and consents/ are "
-                "published this way",
-            )
-
-    def _publish(
-        self, roles: Roles, files: Mapping[str, Mapping[str, bytes]], at: datetime
-    ) -> None:
-        """Sign a snapshot of the new versions, and a timestamp; within a transaction."""
-        snapshot = next_snapshot(
-            self._snapshot(),
-            {name: version for name, (version, _) in roles.items()},
-            expires=at + self._terms.snapshot_validity,
-        )
-        signed = (snapshot.version, sign(snapshot, [self._keys.of("snapshot", self._root())]))
-        self._stamp({**roles, "snapshot": signed}, files, snapshot.version, at)
-
-    def _stamp(
-        self,
-        roles: Roles,
-        files: Mapping[str, Mapping[str, bytes]],
-        snapshot_version: int,
-        at: datetime,
-    ) -> None:
-        timestamp = next_timestamp(
-            self._timestamp(), snapshot_version, expires=at + self._terms.timestamp_validity
-        )
-        signed = (timestamp.version, sign(timestamp, [self._keys.of("timestamp", self._root())]))
-        self._store.publish(Publication({**roles, "timestamp": signed}, files), at)
-
-    def _standing(self, member: MemberId) -> Standing:
-        keys = read_delegations(self._targets(), self._instance().instance).get(member)
-        if keys is None:
-            # Of a member that was deleted, clients still know the version of its role.
-            past = self._store.role(role_name(member))
-            return Standing(version=0 if past is None else past[0])
-        statements = self._store.files(OWN_ROLE).get(continuity_target(member))
-        number = 0 if statements is None else parse_statements(statements, member)[-1].number
-        name = role_name(member)
-        published = self._store.role(name)
-        version = 0 if published is None else published[0]
-        return Standing(Pin(keys, number), version, self._store.files(name))
-
-    def _role(self, name: str) -> tuple[int, bytes]:
-        published = self._store.role(name)
-        if published is None:
-            raise Problem(Code.NOT_FOUND, where=name, detail="the registry has no such role")
-        return published
-
-    def _root(self) -> Root:
-        return read(Root, self._store.root(), "root")
-
-    def _targets(self) -> Targets:
-        """Decoded once a version: with many members that takes longer than the rest of an act."""
-        version = self._store.version(OWN_ROLE)
-        if self._decoded is None or self._decoded.version != version:
-            self._decoded = read(Targets, self._role(OWN_ROLE)[1], OWN_ROLE)
-        return self._decoded
-
-    def _snapshot(self) -> Snapshot:
-        return read(Snapshot, self._role("snapshot")[1], "snapshot")
-
-    def _timestamp(self) -> Timestamp:
-        return read(Timestamp, self._role("timestamp")[1], "timestamp")
-
-    def _instance(self) -> InstanceRecord:
-        return parse_instance(self._store.files(OWN_ROLE)[INSTANCE_TARGET])
-
-
-def may_go(path: str) -> bool:
-    """Whether a file of the registry itself may be withdrawn."""
-    return is_schema_target(path) or is_code_list_target(path) or is_consent_target(path)
-
-
-def check_schema(data: bytes, path: str) -> None:
-    """Refuse what is not a JSON Schema (2020-12) with an ``$id``.
-
-    Raises:
-        Problem: ``InvalidDocument`` with the place.
-    """
-    schema_id(data, path)
-    version_of(data, path, major_of(path))
-    deprecation_of(parse_document(data, MAX_SCHEMA_BYTES, path).value, path, "")
-    try:
-        Draft202012Validator.check_schema(parse_document(data, MAX_SCHEMA_BYTES, path).value)
-    except SchemaError as error:
-        pointer = "".join(f"/{part}" for part in error.absolute_path)
-        raise invalid(path, pointer, error.message[:200]) from error
-
-
-def _delegated(targets: Targets, instance: InstanceRecord) -> dict[MemberId | None, Identity]:
-    """Whose role is delegated to which keys; under nothing, the keys of the online role."""
-    found: dict[MemberId | None, Identity] = {
-        member: keys.identity
-        for member, keys in read_delegations(targets, instance.instance).items()
-    }
-    standing = read_standing_keys(targets)
-    if standing is not None:
-        found[None] = standing.identity
-    return found
-
 
 def _told(number: int, kind: Kind, effect: Effect) -> dict[str, Any]:
     """What the record of an act says of a request."""
     changes = [str(change) for change in effect.changes]
     return {"submission": number, "kind": kind.value, "changes": changes, **effect.record}
-
-
-def _whole_second(moment: datetime) -> datetime:
-    return moment.replace(microsecond=0)
-
-
-def _changed_files(current: Targets, new: Targets, files: Mapping[str, bytes]) -> dict[str, bytes]:
-    changed = {}
-    for path, file in new.targets.items():
-        if current.targets.get(path) == file:
-            continue
-        if path not in files:
-            raise invalid("files", "", f"lacks {path}, which the metadata names anew")
-        check_file(file, files[path])
-        changed[path] = files[path]
-    return changed
-
-
-def _gone(current: Targets, new: Targets) -> set[str]:
-    return set(current.targets) - set(new.targets)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from registry.lifecycle import parse_policy
 from registry.once_only import Policy
-from registry.registrar import Terms
+from registry.publishing import Terms
 from registry.sign_in import SignInSettings
 from serving.settings import read, setting
 

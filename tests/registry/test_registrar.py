@@ -26,8 +26,9 @@ from registry.ceremony import PUBLIC, Quorum, online_keys, open_log, open_regist
 from registry.lifecycle import Kind, Needed, Policy, State
 from registry.member import KEY_FILE, MemberFolder
 from registry.operator import OwnRole, SignedOwn, sign_delegation, sign_files
-from registry.publish import next_targets, read, sign
-from registry.registrar import OWN_ROLE, Registrar, Terms
+from registry.publish import OWN_ROLE, next_targets, read, sign
+from registry.publishing import Terms
+from registry.registrar import Registrar
 from registry.roles import Caller, Right
 from registry.settings import DATABASE, RegistrySettings, read_settings
 from registry.signers import key_set, new_signer, read_signers

@@ -1,0 +1,282 @@
+"""What becomes of a request, and whether it may: the rules, held against what is published now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
+from tuf.api.metadata import Targets
+
+from exchange.certificates import refuse_development
+from exchange.code_lists import parse_code_list
+from exchange.consents import open_consent
+from exchange.continuity import (
+    check_continuity,
+    continuity_target,
+    parse_statements,
+    read_delegations,
+    read_standing_keys,
+    role_name,
+    root_keys,
+)
+from exchange.deprecation import deprecation_of
+from exchange.documents import invalid, parse_document
+from exchange.identifiers import MemberId
+from exchange.problems import Code, Problem
+from exchange.registrations import (
+    ELEMENTS_TARGET,
+    INSTANCE_TARGET,
+    MAX_SCHEMA_BYTES,
+    InstanceRecord,
+    is_code_list_target,
+    is_consent_target,
+    is_schema_target,
+    parse_instance,
+)
+from exchange.standing import Standing as AllAway
+from exchange.trust import schema_id, trusted_authorities
+from registry.directory import Directory
+from registry.effects import Effect, OwnChange, effect_of_order, effect_of_proposal
+from registry.evolution import (
+    judge_schemas,
+    judge_services,
+    major_of,
+    version_of,
+)
+from registry.lifecycle import Kind
+from registry.once_only import (
+    Documents,
+    Policy,
+    Question,
+    judge_elements,
+    questions,
+    refuse_new_questions,
+)
+from registry.orders import Order, Proposal, parse_order, parse_proposal
+from registry.present import Present
+from registry.publish import (
+    OWN_ROLE,
+    check_file,
+    judge_targets,
+)
+from registry.publishing import Terms
+from registry.store import RequestRow
+from registry.submissions import (
+    Judged,
+    Submission,
+    judge_submission,
+    parse_submission,
+)
+
+Identity = tuple[frozenset[tuple[str, str, str]], int]
+
+
+class Judging(Present):
+    """The judging part of :class:`registry.registrar.Registrar`."""
+
+    _terms: Terms
+    directory: Directory
+
+    def _effect(self, row: RequestRow, at: datetime) -> Effect:
+        """What a request brings, as things are now."""
+        if row.kind.is_submission:
+            return self._effect_of(self._judge(parse_submission(row.body), at))
+        if row.kind is Kind.OWN:
+            return self._effect_of_proposal(parse_proposal(row.body), at)
+        return self._effect_of_order(
+            parse_order(row.body), datetime.fromisoformat(row.submitted_at)
+        )
+
+    def _effect_of(self, judged: Judged) -> Effect:
+        submission = judged.submission
+        name = role_name(submission.member)
+        own = None
+        if judged.kind.needs_delegation:
+            free = {continuity_target(submission.member)} if judged.kind is Kind.KEYS else set()
+            own = OwnChange({submission.member: submission.keys}, free=frozenset(free))
+        return Effect(
+            judged.changes,
+            {name: (judged.role.version, submission.role)},
+            {name: judged.files},
+            own,
+            record={
+                "version": judged.role.version,
+                "keys": [key.keyid for key in submission.keys.keys],
+            },
+        )
+
+    def _effect_of_proposal(self, proposal: Proposal, at: datetime) -> Effect:
+        published = self._store.files(OWN_ROLE)
+        self._judge_own_file(proposal.path, proposal.data, at)
+        changed = {proposal.path: proposal.data}
+        judge_schemas(changed, published, self.directory.records(), self._instance(), at)
+        return effect_of_proposal(proposal, published)
+
+    def _effect_of_order(self, order: Order, at: datetime) -> Effect:
+        own = self._store.files(OWN_ROLE)
+        things = self.directory.things()
+        return effect_of_order(order, things, AllAway(self._away()), own, _whole_second(at))
+
+    def _judge_own_change(
+        self,
+        row: RequestRow,
+        effect: Effect,
+        targets: bytes | None,
+        files: Mapping[str, bytes],
+        at: datetime,
+    ) -> dict[str, bytes]:
+        """The signed targets metadata and its files, when they say what the effect says."""
+        change = effect.own
+        if (change is None) is not (targets is None):
+            raise Problem(
+                Code.CONFLICT,
+                where=f"submissions/{row.id}",
+                detail="what changes the registry's own role needs metadata signed by the targets "
+                "keys (saphan registry approve --keys); anything else takes none",
+                facts={"kind": row.kind.value},
+            )
+        if change is None or targets is None:
+            return {}
+        instance, current = self._instance(), self._targets()
+        new = judge_targets(targets, self._root(), current, instance.instance, at)
+        wanted = delegated(current, instance)
+        wanted |= {member: keys.identity for member, keys in change.delegated.items()}
+        wanted = {member: keys for member, keys in wanted.items() if member not in change.gone}
+        changed = changed_files(current, new, files)
+        fixed = {path: data for path, data in changed.items() if path not in change.free}
+        if (
+            delegated(new, instance) != wanted
+            or fixed != change.files
+            or gone_targets(current, new)
+        ):
+            raise Problem(
+                Code.CONFLICT,
+                where="targets#/signed",
+                detail=f"it must say what request {row.id} says, and change nothing else",
+            )
+        for member, keys in change.delegated.items() if row.kind is Kind.KEYS else ():
+            path = continuity_target(member)
+            statements = parse_statements(changed[path], member) if path in changed else ()
+            check_continuity(
+                member, self._standing(member).pin, keys, statements, root_keys(self._root())
+            )
+        return {**changed, OWN_ROLE: targets}
+
+    def _submission(self, number: int) -> Submission:
+        row = self._store.request(number)
+        if not row.kind.is_submission:
+            raise Problem(
+                Code.NOT_FOUND, where=f"submissions/{number}", detail="it is no member's role"
+            )
+        return parse_submission(row.body)
+
+    def _judge(self, submission: Submission, at: datetime) -> Judged:
+        judged = judge_submission(
+            submission,
+            self._standing(submission.member),
+            self._instance(),
+            self.directory.schemas,
+            root_keys(self._root()),
+            at,
+        )
+        judge_services(
+            judged.record,
+            judged.files,
+            self._store.files(role_name(submission.member)),
+            self.directory.schemas,
+            self._instance(),
+            at,
+        )
+        if self._terms.once_only is Policy.REFUSE:
+            services = [
+                (one, judged.files.get(one.openapi_target or "")) for one in judged.record.services
+            ]
+            published = self.directory.documents(submission.member)
+            refuse_new_questions(self._questions(services, at), self._questions(published, at))
+        return judged
+
+    def _questions(self, services: Documents, at: datetime) -> Iterator[Question]:
+        return questions(services, self.directory.elements, self.directory.schemas, at)
+
+    def _judge_own_file(self, path: str, data: bytes, at: datetime) -> None:
+        if path == INSTANCE_TARGET:
+            instance, known = parse_instance(data), self._instance()
+            if (instance.instance, instance.environment) != (known.instance, known.environment):
+                raise invalid(path, "", "an instance keeps its code and its environment")
+            refuse_development(instance.authorities, instance.environment)
+        elif is_schema_target(path):
+            check_schema(data, path)
+        elif is_code_list_target(path):
+            parse_code_list(data, path)
+        elif is_consent_target(path):
+            open_consent(data, trusted_authorities(self._instance()), at, path)
+        elif path == ELEMENTS_TARGET:
+            directory = self.directory
+            documents = {
+                service.id: document
+                for service, document in directory.documents()
+                if document is not None
+            }
+            judge_elements(data, directory.elements, documents, directory.schemas)
+        else:
+            raise invalid(
+                path,
+                "",
+                "only instance.json, elements.json, schemas/, code-lists/ and consents/ are "
+                "published this way",
+            )
+
+
+def may_go(path: str) -> bool:
+    """Whether a file of the registry itself may be withdrawn."""
+    return is_schema_target(path) or is_code_list_target(path) or is_consent_target(path)
+
+
+def check_schema(data: bytes, path: str) -> None:
+    """Refuse what is not a JSON Schema (2020-12) with an ``$id``.
+
+    Raises:
+        Problem: ``InvalidDocument`` with the place.
+    """
+    schema_id(data, path)
+    version_of(data, path, major_of(path))
+    deprecation_of(parse_document(data, MAX_SCHEMA_BYTES, path).value, path, "")
+    try:
+        Draft202012Validator.check_schema(parse_document(data, MAX_SCHEMA_BYTES, path).value)
+    except SchemaError as error:
+        pointer = "".join(f"/{part}" for part in error.absolute_path)
+        raise invalid(path, pointer, error.message[:200]) from error
+
+
+def delegated(targets: Targets, instance: InstanceRecord) -> dict[MemberId | None, Identity]:
+    """Whose role is delegated to which keys; under nothing, the keys of the online role."""
+    found: dict[MemberId | None, Identity] = {
+        member: keys.identity
+        for member, keys in read_delegations(targets, instance.instance).items()
+    }
+    standing = read_standing_keys(targets)
+    if standing is not None:
+        found[None] = standing.identity
+    return found
+
+
+def _whole_second(moment: datetime) -> datetime:
+    return moment.replace(microsecond=0)
+
+
+def changed_files(current: Targets, new: Targets, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    changed = {}
+    for path, file in new.targets.items():
+        if current.targets.get(path) == file:
+            continue
+        if path not in files:
+            raise invalid("files", "", f"lacks {path}, which the metadata names anew")
+        check_file(file, files[path])
+        changed[path] = files[path]
+    return changed
+
+
+def gone_targets(current: Targets, new: Targets) -> set[str]:
+    return set(current.targets) - set(new.targets)

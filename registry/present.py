@@ -1,0 +1,80 @@
+"""What is published now, read from the store: roles, the instance, how a member stands."""
+
+from __future__ import annotations
+
+from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
+
+from exchange.continuity import (
+    STANDING_ROLE,
+    Pin,
+    continuity_target,
+    parse_statements,
+    read_delegations,
+    role_name,
+)
+from exchange.identifiers import MemberId
+from exchange.problems import Code, Problem
+from exchange.registrations import (
+    INSTANCE_TARGET,
+    STANDING_TARGET,
+    InstanceRecord,
+    parse_instance,
+)
+from exchange.standing import Disabled, parse_standing
+from registry.publish import (
+    OWN_ROLE,
+    read,
+)
+from registry.store import Store
+from registry.submissions import (
+    Standing,
+)
+
+
+class Present:
+    """The reading part of :class:`registry.registrar.Registrar`."""
+
+    _store: Store
+    _decoded: Targets | None
+
+    def _away(self) -> tuple[Disabled, ...]:
+        data = self._store.files(STANDING_ROLE).get(STANDING_TARGET)
+        return () if data is None else parse_standing(data)
+
+    def _standing(self, member: MemberId) -> Standing:
+        keys = read_delegations(self._targets(), self._instance().instance).get(member)
+        if keys is None:
+            # Of a member that was deleted, clients still know the version of its role.
+            past = self._store.role(role_name(member))
+            return Standing(version=0 if past is None else past[0])
+        statements = self._store.files(OWN_ROLE).get(continuity_target(member))
+        number = 0 if statements is None else parse_statements(statements, member)[-1].number
+        name = role_name(member)
+        published = self._store.role(name)
+        version = 0 if published is None else published[0]
+        return Standing(Pin(keys, number), version, self._store.files(name))
+
+    def _role(self, name: str) -> tuple[int, bytes]:
+        published = self._store.role(name)
+        if published is None:
+            raise Problem(Code.NOT_FOUND, where=name, detail="the registry has no such role")
+        return published
+
+    def _root(self) -> Root:
+        return read(Root, self._store.root(), "root")
+
+    def _targets(self) -> Targets:
+        """Decoded once a version: with many members that takes longer than the rest of an act."""
+        version = self._store.version(OWN_ROLE)
+        if self._decoded is None or self._decoded.version != version:
+            self._decoded = read(Targets, self._role(OWN_ROLE)[1], OWN_ROLE)
+        return self._decoded
+
+    def _snapshot(self) -> Snapshot:
+        return read(Snapshot, self._role("snapshot")[1], "snapshot")
+
+    def _timestamp(self) -> Timestamp:
+        return read(Timestamp, self._role("timestamp")[1], "timestamp")
+
+    def _instance(self) -> InstanceRecord:
+        return parse_instance(self._store.files(OWN_ROLE)[INSTANCE_TARGET])

@@ -1,0 +1,118 @@
+"""Publishing: the online keys sign what is new, and what must be signed again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from securesystemslib.signer import Signer
+from tuf.api.metadata import Root
+
+from exchange.continuity import (
+    STANDING_ROLE,
+)
+from exchange.problems import Code, Problem
+from exchange.registrations import (
+    STANDING_TARGET,
+)
+from exchange.standing import Disabled, format_standing
+from registry.lifecycle import Policy as Approvals
+from registry.once_only import (
+    Policy,
+)
+from registry.present import Present
+from registry.publish import (
+    member_role,
+    next_snapshot,
+    next_timestamp,
+    sign,
+)
+from registry.store import Publication
+
+Roles = dict[str, tuple[int, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class OnlineKeys:
+    """The keys that lie beside the running registry."""
+
+    snapshot: Signer
+    timestamp: Signer
+    standing: Signer
+    further: tuple[Signer, ...] = ()
+    """Keys that a coming root will name, or that a past one named."""
+
+    def of(self, role: str, root: Root) -> Signer:
+        """The key that a root lets sign a role.
+
+        Raises:
+            Problem: ``NotFound`` when it does not lie here.
+        """
+        keyids = root.roles[role].keyids
+        for signer in (self.snapshot, self.timestamp, *self.further):
+            if signer.public_key.keyid in keyids:
+                return signer
+        raise Problem(
+            Code.NOT_FOUND,
+            where=f"online/{role}.pem",
+            detail=f"the root names another key for {role}; put it beside as online/{role}-2.pem "
+            "and start the registry again",
+            facts={"keyids": sorted(keyids)},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How long online metadata is valid, how many must approve what, and what becomes of
+    services that ask people for registered facts."""
+
+    timestamp_validity: timedelta
+    snapshot_validity: timedelta
+    approval: Approvals
+    once_only: Policy = Policy.WARN
+
+
+class Publishing(Present):
+    """The publishing part of :class:`registry.registrar.Registrar`; within a transaction."""
+
+    _keys: OnlineKeys
+    _terms: Terms
+
+    def _renew_all(self, at: datetime) -> None:
+        signed, files = self._sign_away(self._away(), at)
+        self._publish({STANDING_ROLE: signed}, {STANDING_ROLE: files}, at)
+
+    def _sign_away(
+        self, disabled: tuple[Disabled, ...], at: datetime
+    ) -> tuple[tuple[int, bytes], dict[str, bytes]]:
+        """The next version of the online role that takes away."""
+        files = {STANDING_TARGET: format_standing(disabled)}
+        version = self._role(STANDING_ROLE)[0] + 1
+        role = member_role(files, version=version, expires=at + self._terms.snapshot_validity)
+        return (version, sign(role, [self._keys.standing])), files
+
+    def _publish(
+        self, roles: Roles, files: Mapping[str, Mapping[str, bytes]], at: datetime
+    ) -> None:
+        """Sign a snapshot of the new versions, and a timestamp; within a transaction."""
+        snapshot = next_snapshot(
+            self._snapshot(),
+            {name: version for name, (version, _) in roles.items()},
+            expires=at + self._terms.snapshot_validity,
+        )
+        signed = (snapshot.version, sign(snapshot, [self._keys.of("snapshot", self._root())]))
+        self._stamp({**roles, "snapshot": signed}, files, snapshot.version, at)
+
+    def _stamp(
+        self,
+        roles: Roles,
+        files: Mapping[str, Mapping[str, bytes]],
+        snapshot_version: int,
+        at: datetime,
+    ) -> None:
+        timestamp = next_timestamp(
+            self._timestamp(), snapshot_version, expires=at + self._terms.timestamp_validity
+        )
+        signed = (timestamp.version, sign(timestamp, [self._keys.of("timestamp", self._root())]))
+        self._store.publish(Publication({**roles, "timestamp": signed}, files), at)

@@ -15,7 +15,7 @@ from exchange.compatibility import Way, compare_schemas
 from exchange.compatibility.breaks import RULES
 from tests.exchange.reference_engine import reference
 
-EXAMPLES = int(os.environ.get("SAPHAN_COMPATIBILITY_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("SAPHAN_COMPATIBILITY_EXAMPLES", "150"))
 ID = "https://schemas.example.la/thing/1"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -77,10 +78,11 @@ def _breaks(
     if is_openapi(before_value):
         return compare_openapi(before, after, shared, shared, Way(way or Way.BACKWARD))
     identifier = str(before_value.get("$id", _UNNAMED))
-    return compare_schemas(
+    found = compare_schemas(
         identifier,
         shared | {identifier: under(identifier, before_value)},
         shared | {identifier: under(identifier, after_value)},
         Way(way or Way.FULL),
         tolerant=tolerant,
     )
+    return tuple(replace(one, where=one.where.removeprefix(_UNNAMED)) for one in found)

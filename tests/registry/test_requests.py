@@ -294,3 +294,22 @@ async def test_people_sign_in_with_an_issuer(tmp_path: Path) -> None:
             member = RegistryClient(world.url, issuer.token(saphan_right="observer"))
             assert (await refused(world, lambda: member.get("acts"))).status == 403
             assert (await refused(world, lambda: boss.get("keys"))).status == 403
+
+
+async def test_every_address_of_the_api_is_in_its_document(world: World) -> None:
+    """As many operations as the service routes, method by method."""
+    registry = world.running
+    app = registry._runner.app
+    routed = {
+        (route.method, route.resource.canonical.removeprefix("/api/v1"))
+        for route in app.router.routes()
+        if route.resource is not None and route.resource.canonical.startswith("/api/v1/")
+    }
+    document = await world.call(lambda: RegistryClient(world.url).get("openapi.json"))
+    described = {
+        (method.upper(), path) for path, methods in document["paths"].items() for method in methods
+    }
+    assert {method for method, _ in routed} - {"HEAD"} == {method for method, _ in described}
+    plain = {(method, path) for method, path in routed if "{id}" not in path and method != "HEAD"}
+    assert plain <= described
+    assert ("DELETE", "/keys/{id}") in described

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from click.testing import CliRunner
 from tuf.api.exceptions import DownloadHTTPError
 
+from console.cli.registry import registry
 from exchange.problems import Code, Problem
 from mediator.registry_copy import RegistryCopy
 from mediator.registry_fetcher import RegistryFetcher
@@ -22,6 +27,7 @@ from registry.restoring import back_up, catch_up, restore, set_back
 from registry.service import opened_alone
 from registry.store import Store
 from registry.store.database import METADATA
+from registry.store.migrations import head
 from registry.tree import Tree
 from tests.registry.simulator import MPI, NOW, SCHEMA, URL, member_record
 from tests.registry.test_registrar import OPERATOR, Office
@@ -198,3 +204,31 @@ def test_a_member_who_came_later_is_none_again(office: Office, tmp_path: Path) -
         assert set_back(registrar, store, state, office.targets_signers, NOW).members == ()
         assert registrar.directory.counts()["members"] == 0
     assert follower.members() == {}
+
+
+def test_the_operator_does_it_by_commands(tmp_path: Path) -> None:
+    """Copied, lost, restored, listed, set back: each command tells what it did."""
+    office = Office(tmp_path)
+    office.approve(office.submit())
+    office.store.close()
+
+    def run(*words: object) -> Any:
+        result = CliRunner().invoke(registry, [*map(str, words), "--json"], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    directory, copy = office.directory, tmp_path / "copy.db"
+    made = run("backup", directory, copy)
+    assert made["sha256"] == sha256(copy.read_bytes()).hexdigest()
+    assert copy.stat().st_mode & 0o077 == 0
+    for path in directory.glob("registry.db*"):
+        path.unlink()
+    assert run("restore", directory, copy)["snapshot"] == made["snapshot"]
+    assert run("migrate", directory)["version"] == head()
+    assert [row["state"] for row in run("states", directory)] == [1, 2]
+    keys = directory / "offline"
+    done = run("restore-state", directory, "--state", 1, "--keys", keys)
+    assert (done["targets"], done["members"]) == (3, [])
+    with pytest.raises(Problem) as caught:
+        run("restore", directory, copy)
+    assert caught.value.code is Code.CONFLICT

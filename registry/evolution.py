@@ -32,6 +32,8 @@ from exchange.registrations import (
     is_consent_file,
     is_consent_target,
     is_schema_target,
+    member_target,
+    parse_member,
 )
 from exchange.trust import schema_id, shared_schemas, trusted_authorities
 
@@ -62,20 +64,24 @@ def judge_services(
     Raises:
         Problem: ``BreakingChange`` at the document of the service.
     """
+    documents = _documents(record.member, published)
     for service in record.services:
-        path = service.openapi_target or ""
-        before, after = published.get(path), files.get(path)
-        if before is None or after is None or before == after:
+        path = service.openapi_target or member_target(record.member)
+        before, after = documents.get(service.id), files.get(service.openapi_target or "")
+        if before is None or before == after:
             continue
-        breaks = [
-            one
-            for one in compare_openapi(before, after, schemas, schemas)
-            if not _has_ended(before, one, at)
-        ]
+        if after is None:
+            breaks = [Break(Way.BACKWARD, "", "unknown", str(service.id))]
+        else:
+            breaks = [
+                one
+                for one in compare_openapi(before, after, schemas, schemas)
+                if not _has_ended(before, one, at)
+            ]
         if breaks:
             consumers = consumers_of(service.id, [*published.items(), *files.items()], instance, at)
             consents = _Consents(files, _is_members_consent, instance, at)
-            missing = consents.missing(consumers, str(service.id), (before, after))
+            missing = consents.missing(consumers, str(service.id), (before, after or b""))
             remedy = "publish it as another service beside this one"
             _refuse(path, breaks, missing, consents.refused, remedy)
 
@@ -219,6 +225,14 @@ def _refuse(
             "missing": [str(one) for one in missing],
         },
     )
+
+
+def _documents(member: MemberId, published: Files) -> dict[ServiceId, bytes]:
+    """The published OpenAPI documents by their service, whatever their files are called."""
+    data = published.get(member_target(member))
+    services = () if data is None else parse_member(data, member).services
+    found = {one.id: published.get(one.openapi_target or "") for one in services}
+    return {service: document for service, document in found.items() if document is not None}
 
 
 def _has_ended(document: bytes, found: Break, at: datetime) -> bool:

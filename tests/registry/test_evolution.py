@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from exchange.consents import open_consent, seal_consent
 from exchange.identifiers import MemberId
 from exchange.keys import signing_key
 from exchange.problems import Code, Problem
-from exchange.registrations import ServiceId, openapi_file
+from exchange.registrations import ServiceId, ServiceType, openapi_file
 from registry.operator import sign_files
+from registry.submissions import format_submission
 from tests.registry.simulator import (
     KEYS,
     MOF,
@@ -30,6 +32,7 @@ from tests.registry.simulator import (
     seal_certificate,
 )
 from tests.registry.test_registrar import OPERATOR, Office
+from tests.registry.world import described
 
 SERVICE = "LA/GOV/MPI/oda-mis/projects"
 FILE = openapi_file(ServiceId.parse(SERVICE))
@@ -151,6 +154,24 @@ def test_who_drops_the_agreement_still_needs_the_consent(office: Office) -> None
     with pytest.raises(Problem) as caught:
         office.submit(files={FILE: BREAKING})
     assert caught.value.code is Code.BREAKING_CHANGE
+
+
+def test_another_name_of_the_file_changes_nothing(office: Office) -> None:
+    """A document is compared by its service: under another file name, and when it is gone."""
+    record = member_record(MPI)
+    (service,) = record.services
+    for changed in (
+        replace(service, openapi="other.json"),
+        replace(service, type=ServiceType.REST, openapi=None),
+    ):
+        what = described(replace(record, services=(changed,)))
+        files = {"member.json": what.files["member.json"], "agreement.mof.json": agreement()}
+        if changed.openapi is not None:
+            files[changed.openapi] = BREAKING
+        submission = office.member.sign(replace(what, files=files), 0, NOW)
+        with pytest.raises(Problem) as caught:
+            office.registrar.submit(format_submission(submission), OPERATOR, NOW)
+        assert caught.value.code is Code.BREAKING_CHANGE
 
 
 def test_an_agreement_that_has_ended_asks_for_nothing(tmp_path: Path) -> None:

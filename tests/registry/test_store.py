@@ -9,16 +9,19 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, text
 
 from exchange.problems import Code, Problem
-from registry.store import LogCheckpoint, Publication, Store
+from registry.lifecycle import Kind, State
+from registry.store import LogCheckpoint, NewRequest, Publication, Store
 from registry.store.database import METADATA
 from registry.store.migrations import FOLDER, head, known
-from tests.registry.simulator import NOW
+from tests.registry.simulator import MPI, NOW
 
 
 @pytest.fixture
@@ -210,3 +213,32 @@ def test_an_address_is_shown_without_its_password() -> None:
     assert caught.value.code is Code.DATABASE_UNAVAILABLE
     assert caught.value.where == "postgresql://127.0.0.1/registry"
     assert "geheim" not in str(caught.value)
+
+
+def test_submissions_of_before_become_requests(place: Path | str) -> None:
+    """The second migration keeps what the first one's tables hold, and numbers go on after it."""
+    if isinstance(place, Path):
+        place.touch(0o600)
+    config = Config()
+    config.set_main_option("script_location", str(FOLDER))
+    with engine_of(place).begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(
+            text(
+                "INSERT INTO submissions (id, member, kind, state, version, body, note,"
+                " submitted_at, submitted_by, reason)"
+                " VALUES (7, 'LA/GOV/MPI', 'first', 'submitted', 1, :body, 'n', 't', 'op', '')"
+            ),
+            {"body": b"what was sent"},
+        )
+    store = Store(place)
+    try:
+        row = store.request(7)
+        assert (row.member, row.subject, row.state) == (MPI, str(MPI), State.SUBMITTED)
+        assert (row.body, row.changes, row.approvals) == (b"what was sent", (), ())
+        request = NewRequest(Kind.OWN, None, "elements.json", b"{}", ())
+        with store.transaction():
+            assert store.add_request(request, NOW, "op") == 8
+    finally:
+        store.close()

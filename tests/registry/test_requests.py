@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ from registry.lifecycle import Kind
 from registry.operator import sign_request
 from registry.orders import Order, Proposal
 from tests.instance.issuer import AUDIENCE, running_issuer
-from tests.registry.simulator import MOF, MPI
-from tests.registry.world import World, real_world
+from tests.registry.simulator import MOF, MPI, member_record
+from tests.registry.world import World, described, real_world
 
 SERVICE = ServiceId.parse("LA/GOV/MPI/oda-mis/projects")
 SUCCESSOR = ServiceId.parse("LA/GOV/MOF/oda-mis/projects")
@@ -313,3 +314,31 @@ async def test_every_address_of_the_api_is_in_its_document(world: World) -> None
     plain = {(method, path) for method, path in routed if "{id}" not in path and method != "HEAD"}
     assert plain <= described
     assert ("DELETE", "/keys/{id}") in described
+
+
+async def test_a_service_owner_hands_in_changes_of_its_services_alone(world: World) -> None:
+    """The role is signed by the member's key all the same; what else it changes is refused."""
+    await world.register(MPI)
+
+    def owner_of(scope: str) -> RegistryClient:
+        key = world.operator.add_key("service-owner", "", MPI, [scope])
+        return RegistryClient(world.url, key)
+
+    owner = await world.call(lambda: owner_of("LA/GOV/MPI/oda-mis"))
+    renamed = world.signed(MPI, "Another name of the member")
+    problem = await refused(world, lambda: owner.submit(renamed))
+    assert (problem.code, problem.status, problem.where) == (
+        Code.NOT_AUTHORISED,
+        403,
+        "submission#/role",
+    )
+    record = member_record(MPI)
+    titled = replace(
+        record, services=tuple(replace(one, title=Text("New", "ໃໝ່")) for one in record.services)
+    )
+    folder = world.folder(MPI)
+    submission = folder.sign(described(titled), 1, world.clock.now())
+    row = await world.call(lambda: owner.submit(submission))
+    assert [change["kind"] for change in row["changes"]] == ["change service"]
+    nameless = await refused(world, lambda: world.operator.add_key("service-owner", "", MPI))
+    assert nameless.where == "scope"

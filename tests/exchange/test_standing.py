@@ -80,7 +80,7 @@ def refusal(state: RegistryState, thing: Identifier) -> Problem | None:
         (APPLICATION, {APPLICATION, SERVICE}),
         (SERVICE, {SERVICE}),
     ],
-    ids=str,
+    ids=["member", "server", "application", "service"],
 )
 def test_what_is_disabled_goes_with_what_belongs_to_it(
     disabled: Identifier, away: set[Identifier]

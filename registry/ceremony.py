@@ -65,6 +65,7 @@ from registry.signers import (
     key_set,
     log_key_of,
     new_signer,
+    public_pem,
     read_signer,
     read_signers,
     write_signer,
@@ -157,6 +158,7 @@ def open_registry(
     publication = _first_publication(keys, instance.instance, files, settings, at)
     root_paths, targets_paths = _write_keys(directory, keys)
     write_signer(directory / LOG_KEY, log_key)
+    (directory / f"{LOG_KEY}.pub").write_bytes(public_pem(log_key))
     store = Store.create(settings.place(directory))
     try:
         with store.transaction():

@@ -205,6 +205,8 @@ class Judging(Present):
             instance, known = parse_instance(data), self._instance()
             if (instance.instance, instance.environment) != (known.instance, known.environment):
                 raise invalid(path, "", "an instance keeps its code and its environment")
+            if known.log and not instance.log:
+                raise invalid(path, "/log", "servers refuse a registry that gives up its log")
             refuse_development(instance.authorities, instance.environment)
         elif is_schema_target(path):
             check_schema(data, path)

@@ -80,6 +80,11 @@ def public_pem(signer: CryptoSigner) -> bytes:
 
 
 def read_public(path: Path) -> SSlibKey:
+    """Read a public key for TUF. Raises: Problem as :func:`read_log_key`."""
+    return SSlibKey.from_crypto(read_log_key(path))
+
+
+def read_log_key(path: Path) -> Ed25519PublicKey:
     """Read a public key, as :func:`public_pem` writes it.
 
     Raises:
@@ -98,7 +103,7 @@ def read_public(path: Path) -> SSlibKey:
         ) from error
     if not isinstance(key, Ed25519PublicKey):
         raise Problem(Code.INVALID_DOCUMENT, where=str(path), detail="not an Ed25519 key")
-    return SSlibKey.from_crypto(key)
+    return key
 
 
 def log_key_of(signer: CryptoSigner) -> Ed25519PrivateKey:

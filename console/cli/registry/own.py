@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -15,16 +16,18 @@ from console.cli.registry.shared import (
     tell,
     timestamp_authority,
 )
+from exchange.notes import VerifierKey
+from exchange.policy import parse_policy
 from exchange.problems import Code, Problem
 from exchange.registrations import (
     INSTANCE_TARGET,
-    InstanceRecord,
     format_instance,
     is_code_list_target,
     is_consent_file,
     is_schema_target,
     parse_instance,
 )
+from exchange.registry_log import origin
 from schemas import targets
 
 
@@ -69,15 +72,25 @@ def schema_publish(
     "authorities",
     type=FILE,
     multiple=True,
-    required=True,
-    help="PEM file of all certification authorities from now on; may be given again.",
+    help="PEM file of all certification authorities from now on; may be given again. Not given: as "
+    "they are.",
 )
 @click.option(
     "--timestamp-authority",
     "tsas",
     multiple=True,
     metavar="URL=PEM",
-    help="All RFC 3161 authorities from now on; may be given again.",
+    help="All RFC 3161 authorities from now on; may be given again. Not given: as they are.",
+)
+@click.option(
+    "--log",
+    "logs",
+    type=FILE,
+    multiple=True,
+    help="PEM file of a public key of the registry's log; all of them from now on.",
+)
+@click.option(
+    "--witnesses", type=FILE, help="Trust policy: who must cosign the registry's log from now on."
 )
 @click.option(
     "--keys",
@@ -92,20 +105,27 @@ def schema_publish(
 def instance_update(
     authorities: tuple[Path, ...],
     tsas: tuple[str, ...],
+    logs: tuple[Path, ...],
+    witnesses: Path | None,
     keys: tuple[Path, ...],
     url: str,
     api_key: str,
     as_json: bool,
 ) -> None:
-    """Publish other authorities of the instance."""
+    """Publish other authorities of the instance, keys of its log, or witnesses."""
+    from registry.signers import read_log_key
+
     client = client_of(url, api_key)
     known = parse_instance(client.own().files[INSTANCE_TARGET])
-    record = InstanceRecord(
-        known.instance,
-        known.environment,
-        known.name,
-        authorities_in(authorities),
-        tuple(timestamp_authority(text) for text in tsas),
+    name = origin(known.instance)
+    policy = None if witnesses is None else parse_policy(witnesses.read_bytes(), str(witnesses))
+    record = replace(
+        known,
+        authorities=authorities_in(authorities) or known.authorities,
+        timestamp_authorities=tuple(timestamp_authority(text) for text in tsas)
+        or known.timestamp_authorities,
+        log=tuple(VerifierKey.of(name, read_log_key(path)) for path in logs) or known.log,
+        witnesses=policy or known.witnesses,
     )
     result = publish(client, {INSTANCE_TARGET: format_instance(record)}, keys)
     tell(result, as_json, f"Published in version {result['version']}.")

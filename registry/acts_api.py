@@ -183,7 +183,7 @@ class Acts:
 
     async def own(self, request: web.Request) -> web.Response:
         """The registry's own role as it is published, for whoever signs its next version."""
-        (await self._caller(request)).require(Operation.PUBLISH)
+        (await self._caller(request)).require(Operation.APPROVE)
         root, targets, files = await self.act(
             lambda: (
                 self._registrar.root_bytes(),

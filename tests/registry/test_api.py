@@ -167,7 +167,6 @@ async def test_each_right_allows_its_acts_and_no_others(world: World) -> None:
         lambda: mof.get("acts"),
         lambda: mof.get("own"),
         lambda: boss.submit(own),
-        lambda: boss.get("own"),
         lambda: boss.add_key("operator", ""),
         lambda: boss.revoke_key("x"),
     ]

@@ -58,7 +58,7 @@ async def approve(world: World, client: RegistryClient, number: int) -> dict[str
         signed = None
         if row["needs_delegation"] and row["lacking"] <= 1:
             signed = sign_request(
-                world.operator.own(),
+                client.own(),
                 Kind(row["kind"]),
                 client.body(number),
                 datetime.fromisoformat(row["submitted_at"]),

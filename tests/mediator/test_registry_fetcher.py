@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import pytest
-from tuf.api.exceptions import DownloadError, DownloadHTTPError, SlowRetrievalError
+from tuf.api.exceptions import (
+    DownloadError,
+    DownloadHTTPError,
+    DownloadLengthMismatchError,
+    SlowRetrievalError,
+)
 
 from mediator.registry_fetcher import RegistryFetcher
 
@@ -185,3 +192,45 @@ def test_a_closed_fetcher_fetches_no_more(fetcher: RegistryFetcher) -> None:
         fetcher.close()
         with pytest.raises(DownloadError):
             fetcher.download_bytes(url, 100)
+
+
+def compressed(content: bytes, coding: bytes = b"gzip") -> bytes:
+    """A whole answer with a content coding."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: %s\r\nContent-Length: %d\r\n\r\n"
+    return head % (coding, len(content)) + content
+
+
+def test_compressed_content_is_read_within_its_bound(fetcher: RegistryFetcher) -> None:
+    """What a server compressed comes out whole; what would become too long ends at the bound, piece
+    by piece, and not after it is all in memory."""
+    text = bytes(range(256)) * 4000
+    with server(answer(compressed(gzip.compress(text)))) as url:
+        assert fetcher.get(url, len(text)) == text
+        with pytest.raises(DownloadLengthMismatchError):
+            fetcher.get(url, len(text) - 1)
+    bomb = gzip.compress(bytes(200_000_000), 9)
+    assert len(bomb) < 200_000
+    with server(answer(compressed(bomb))) as url:
+        tracemalloc.start()
+        with pytest.raises(DownloadLengthMismatchError):
+            fetcher.get(url, 1_000_000)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 20_000_000
+
+
+@pytest.mark.parametrize(
+    ("content", "coding"),
+    [
+        (gzip.compress(b"hello")[:-4], b"gzip"),
+        (gzip.compress(b"hello") + b"more", b"gzip"),
+        (b"hello", b"gzip"),
+        (b"hello", b"br"),
+    ],
+)
+def test_damaged_or_unasked_codings_are_refused(
+    fetcher: RegistryFetcher, content: bytes, coding: bytes
+) -> None:
+    """Cut, continued, not compressed at all, or compressed otherwise."""
+    with server(answer(compressed(content, coding))) as url, pytest.raises(DownloadError):
+        fetcher.get(url, 1000)

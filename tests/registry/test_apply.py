@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,10 @@ from certs.authority import create_development_pki
 from console.cli.apply import DIFFERENT, apply
 from exchange.identifiers import ServerId
 from exchange.problems import Code, Problem
-from exchange.registrations import InstanceRecord, format_instance
+from exchange.registrations import INSTANCE_TARGET, format_instance, parse_instance
 from registry.member import KEY_FILE
 from registry.operator import sign_files
-from tests.registry.simulator import MPI, instance_record, openapi_document
+from tests.registry.simulator import MPI, openapi_document
 from tests.registry.world import World, real_world
 
 DESCRIPTION = """
@@ -81,10 +82,9 @@ async def home(tmp_path: Path) -> AsyncIterator[Home]:
     async with real_world(tmp_path) as world:
         world.clock.time = at
         await world.call(lambda: world.running.registrar.renew(at))
-        known = instance_record()
-        record = InstanceRecord(
-            known.instance, known.environment, known.name, tuple(pki.authorities), ()
-        )
+        own = await world.call(lambda: world.operator.own())
+        known = parse_instance(own.files[INSTANCE_TARGET])
+        record = replace(known, authorities=tuple(pki.authorities))
         files = {"instance.json": format_instance(record)}
         await world.call(
             lambda: world.operator.publish_own(

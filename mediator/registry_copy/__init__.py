@@ -17,12 +17,14 @@ Invariants:
 - the version of the snapshot, and that of each member's role, never falls, also when the TUF
   client's own cache was lost; new online keys, which the offline root alone can give, may begin
   the snapshots anew;
+- a new state is taken over only when it is an entry of the registry's log, which has only grown
+  (:mod:`.log`);
 - a member whose new state fails in any way (continuity, form, missing file) keeps its last good
   state and is told in ``complaints``; the others move on;
 - pins are never lost: if ``accepted.json`` is damaged, the copy refuses to open, because trusting
   the present keys anew is a person's decision;
 - nothing changed costs two requests and no parsing of members; one changed member costs that
-  member's.
+  member's, the proof and the new entries of the log.
 
 Not checked here: signatures of what this server itself wrote to its own disk.
 """

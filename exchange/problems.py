@@ -1138,7 +1138,7 @@ CATALOGUE: dict[Code, Entry] = {
         ),
         (
             "Put the key back from a backup, or find out who destroyed it; where only some keys "
-            "were handed out on purpose, say --some-keys.",
+            "were handed out deliberately, say --some-keys.",
             "ນຳກະແຈກັບຄືນຈາກສຳເນົາສຳຮອງ ຫຼື ຊອກຫາວ່າໃຜທຳລາຍ; ຖ້າໃຫ້ກະແຈພຽງບາງສ່ວນໂດຍເຈດຕະນາ "
             "ໃຫ້ໃຊ້ --some-keys.",
         ),

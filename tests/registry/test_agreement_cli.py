@@ -202,7 +202,7 @@ def test_one_text_for_many_consumers(office: Office) -> None:
     assert seal("MPI", *files).exit_code == 0
     assert seal("MOF", sealed / "offices-mof-budget.jws").exit_code == 0
     refused = pin()
-    assert (refused.exit_code, list(office.pinned.iterdir())) == (1, [])
+    assert (refused.exit_code, office.pinned.exists()) == (1, False)
     assert seal("MOH", sealed / "offices-moh-reports.jws").exit_code == 0
     assert pin().exit_code == 0
     assert len(list(office.pinned.iterdir())) == 2

@@ -40,8 +40,8 @@ def pin(files: tuple[Path, ...], folder: Path, ca: Path, as_json: bool) -> None:
     Of several files, nothing is placed unless all can be.
     """
     now, trusted = datetime.now(UTC), authorities(ca)
-    folder.mkdir(parents=True, exist_ok=True)
     judged = [judge_pin(file, folder, trusted, now) for file in files]
+    folder.mkdir(parents=True, exist_ok=True)
     for sealed, _, target in judged:
         temporary = folder / f".{target.name}.tmp"
         write(temporary, sealed)

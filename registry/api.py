@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import orjson
+import structlog
 from aiohttp import web
 
 from exchange.identifiers import MemberId, ServiceId
@@ -59,6 +60,7 @@ T = TypeVar("T")
 __all__ = ["Api", "not_http"]
 _FOLLOW_S = 3.0
 _FOLLOW_AGAIN_S = 5.0
+log = structlog.get_logger("registry")
 MAX_START = 10_000
 _PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
@@ -166,10 +168,13 @@ class Api:
         await asyncio.wait({asked}, timeout=max(0.0, until - clock()))
         if asked is earlier or not asked.done():
             return self._is_away
-        self._is_away = asked.exception() is not None
+        failed = asked.exception()
+        self._is_away = isinstance(failed, Problem) and failed.code is Code.DATABASE_UNAVAILABLE
         if self._is_away:
             self._follow_again = clock() + _FOLLOW_AGAIN_S
-        return True
+        elif failed is not None:  # a fault of ours: what is here may be old
+            log.error("not_followed", why=str(failed))
+        return failed is None or self._is_away
 
     async def log_file(self, request: web.Request) -> web.StreamResponse:
         """A file of the registry's log."""

@@ -139,6 +139,7 @@ def test_an_erased_message_is_gone_from_journal_and_book(own_world: SmallWorld) 
 
 def test_a_stopped_server_s_journal_can_be_erased_in(own_world: SmallWorld) -> None:
     """By subject, over all months; while the server runs it is refused."""
+    assert post(own_world, str(uuid4()), "Road of the north").status == 201
     wait_published(own_world.mof)
     settings = str(own_world.mof.folder / "server.yaml")
     running = ["mediator", "erase", settings, "--offline", "--subject", SUBJECT, "--yes"]

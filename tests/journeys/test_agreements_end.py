@@ -159,6 +159,8 @@ def test_a_dry_run_names_each_step(own_world: SmallWorld) -> None:
     assert steps("--purpose", "other")[-1] == ("agreement", Code.PURPOSE_NOT_ALLOWED)
     words = ["--admin", world.mpi.url("admin"), "--client", "nonsense", "--service", str(PROJECTS)]
     assert Code.INVALID_IDENTIFIER in run("try", *words).output
+    missing = run("try", *words, "--client", str(BUDGET), "--body", "@/nowhere/body.json")
+    assert Code.INVALID_SETTINGS in missing.output
     assert (len(world.backend.seen), journal_size(world)) == (seen, size)
 
 

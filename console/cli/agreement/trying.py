@@ -12,6 +12,7 @@ import click
 import orjson
 
 from console.cli.administration import ask_server, on_a_server
+from console.cli.agreement.files import read
 from console.cli.call import plain
 
 
@@ -84,4 +85,4 @@ def _lines(answer: dict[str, Any]) -> Iterator[str]:
 def _text(body: str | None) -> str | None:
     if body is None or not body.startswith("@"):
         return body
-    return Path(body[1:]).read_text()
+    return read(Path(body[1:])).decode("utf-8", "replace")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from console.cli.options import JSON
-from console.cli.registry.group import CLIENT, FILE, PATH, registry
+from console.cli.registry.group import CLIENT, FILE, TARGETS_KEYS, registry
 from console.cli.registry.shared import client_of, publish, tell
 from exchange.documents import format_document
 from exchange.elements import format_elements, parse_elements
@@ -28,14 +28,7 @@ _MAX_FILE_BYTES = 2 << 20
     is_flag=True,
     help="Elements of the same id follow those that are published; without it they are refused.",
 )
-@click.option(
-    "--keys",
-    type=PATH,
-    multiple=True,
-    required=True,
-    metavar="PATH",
-    help="Targets keys: files, or a folder with targets-*.pem.",
-)
+@TARGETS_KEYS
 @CLIENT
 @JSON
 def element_publish(

@@ -38,3 +38,14 @@ def CLIENT(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def TARGETS_KEYS(command: Command) -> Command:
+    return click.option(
+        "--keys",
+        type=PATH,
+        multiple=True,
+        required=True,
+        metavar="PATH",
+        help="Targets keys: files, or a folder with targets-*.pem.",
+    )(command)

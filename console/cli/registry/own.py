@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from console.cli.options import JSON
-from console.cli.registry.group import CLIENT, FILE, PATH, registry
+from console.cli.registry.group import CLIENT, FILE, TARGETS_KEYS, registry
 from console.cli.registry.shared import (
     authorities_in,
     client_of,
@@ -34,14 +34,7 @@ from schemas import targets
 @registry.command("schema-publish")
 @click.argument("files", type=FILE, nargs=-1)
 @click.option("--packaged", is_flag=True, help="The shared schemas that come with Saphan.")
-@click.option(
-    "--keys",
-    type=PATH,
-    multiple=True,
-    required=True,
-    metavar="PATH",
-    help="Targets keys: files, or a folder with targets-*.pem.",
-)
+@TARGETS_KEYS
 @CLIENT
 @JSON
 def schema_publish(
@@ -92,14 +85,7 @@ def schema_publish(
 @click.option(
     "--witnesses", type=FILE, help="Trust policy: who must cosign the registry's log from now on."
 )
-@click.option(
-    "--keys",
-    type=PATH,
-    multiple=True,
-    required=True,
-    metavar="PATH",
-    help="Targets keys: files, or a folder with targets-*.pem.",
-)
+@TARGETS_KEYS
 @CLIENT
 @JSON
 def instance_update(

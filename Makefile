@@ -12,8 +12,9 @@ export PYTHONDONTWRITEBYTECODE =
 demo: $(VENV)/runtime
 	$(BIN)/saphan demo
 
+# Three at a time on two processors: tests that start servers wait for half of their time.
 test: $(VENV)/development
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder tests
 
 # Longer than the tests do it: make fuzz SECONDS=3600. Findings are kept in tests/fuzz/corpus.
 fuzz: $(VENV)/development

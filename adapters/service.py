@@ -9,28 +9,47 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from collections.abc import Mapping as Map
+from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from time import monotonic
+from typing import TypeAlias
 
-import orjson
+from sqlalchemy import Connection
 
-import schemas
-from adapters.mapping import Mapping, Service
-from adapters.mapping_file import load_mapping
-from adapters.requests import Fault, bad, find, plan
-from adapters.rows import NoRecord, RecordWriter, answer
-from adapters.source import Source
-from exchange.agreements import RowCondition, read_rows
+from adapters.answers.cache import AnswerCache, key_of
+from adapters.answers.callers import VARY, caller_of, check_subject
+from adapters.answers.counts import TOTAL_HEADER, total
+from adapters.answers.faults import rows_of
+from adapters.answers.masking import Profile
+from adapters.answers.predicates import answer_predicate
+from adapters.answers.replies import entity_tag, problem_response, unchanged
+from adapters.answers.requests import Fault, Plan, bad, find, plan
+from adapters.answers.routes import best
+from adapters.answers.rows import NoRecord, RecordWriter, answer
+from adapters.answers.searching import answer_search
+from adapters.mapping.callers import NOBODY
+from adapters.mapping.file import load_mapping
+from adapters.mapping.head import choose_service
+from adapters.mapping.model import Mapping, Service
+from adapters.sources.guard import Refused, check_reads_only
+from adapters.sources.source import Source
+from adapters.sources.sql import hold_still
+from adapters.writes.requests import Who
+from adapters.writes.service import Writer
 from exchange.identifiers import ServiceId
 from exchange.problems import Code, Problem
 from serving.backends import BackendRequest, BackendResponse, Headers
 
 JSON_TYPE = "application/json"
 SELECTION_TYPE = "application/vnd.saphan.selection+json"
-PROBLEM_TYPE = "application/problem+json"
 METHODS = ("GET", "HEAD")
 AGE_HEADER = "x-saphan-data-age-s"
+_MOST_WRITERS = 512
+# What databases say of a value of another type: SQLSTATE 22… and 42…, bytes that are no text.
+_UNLIKE = {"postgresql": ("22", "42"), "mariadb": ("1300",)}
+_Age: TypeAlias = tuple[float, str] | None
 
 
 class Adapter:
@@ -51,11 +70,28 @@ class Adapter:
         self.mapping = mapping
         self.service: Service = choose(mapping, service)
         self._limits = mapping.source.limits
+        check_queries(mapping, source.dialect)
         self._source = source.lease()
-        self._writers = {
-            endpoint.path: RecordWriter(endpoint.record) for endpoint in self.service.endpoints
+        self._cache = AnswerCache()
+        self._writers: dict[tuple[str, Profile], RecordWriter] = {
+            (endpoint.path, ()): RecordWriter(endpoint.record)
+            for endpoint in self.service.endpoints
         }
+        self._changes: Writer | None = None
+        if self.service.writes and source.writing is not None:
+            self._changes = Writer(
+                mapping,
+                self.service,
+                source.writing,
+                spend=source.spend,
+                changed=source.note_change,
+            )
         self._closed = False
+
+    @property
+    def remembers(self) -> bool:
+        """Whether a message that changes something is carried out once, however often it comes."""
+        return self._changes is not None
 
     async def exchange(
         self,
@@ -85,19 +121,81 @@ class Adapter:
         """Give back the source; idempotent."""
         if not self._closed:
             self._closed = True
+            if self._changes is not None:
+                await self._changes.close()
             await self._source.close()
 
     async def _answer(self, request: BackendRequest, timeout_s: float) -> BackendResponse[bytes]:
-        endpoint, variables = find(self.service, request.path)
         if request.method not in METHODS:
-            refusal = bad("method", f"only {' and '.join(METHODS)} are answered", status=405)
-            return problem_response(refusal, (("allow", ", ".join(METHODS)),))
+            return await self._change(request, timeout_s)
+        endpoint, variables = find(self.service, request.path)
         if request.body:
             raise bad("body", "a request that reads carries no body")
-        asked = plan(endpoint, variables, request.query, _rows(request))
-        work = answer(asked, self._writers[endpoint.path], self._limits)
+        if endpoint.record.marks:
+            check_subject(endpoint, variables, request.headers)
+        caller = caller_of(request.headers) if endpoint.by_caller else NOBODY
+        asked = plan(
+            endpoint, variables, request.query, rows_of(request.headers), caller, self._today()
+        )
+        body, freshness = await self._body(asked, timeout_s)
+        tag = entity_tag(body)
+        headers = (("etag", tag), *freshness)
+        if endpoint.by_caller:
+            headers = (*headers, ("vary", VARY))
+        if unchanged(request.headers, tag):
+            return BackendResponse(304, headers, b"")
+        kind = JSON_TYPE if asked.members is None else SELECTION_TYPE
+        return BackendResponse(200, (("content-type", kind), *headers), body)
+
+    async def _change(self, request: BackendRequest, timeout_s: float) -> BackendResponse[bytes]:
+        methods: tuple[str, ...] = ()
+        if self._changes is not None:
+            response = await self._changes.answer(request, self._who(request), timeout_s)
+            if response is not None:
+                return response
+            methods = self._changes.methods(request.path)
+        if not methods:
+            find(self.service, request.path)
+            methods = METHODS
+        elif best(self.service.endpoints, request.path) is not None:
+            methods = (*METHODS, *methods)
+        refusal = bad("method", f"only {' and '.join(methods)} are answered", status=405)
+        return problem_response(refusal, (("allow", ", ".join(methods)),))
+
+    def _who(self, request: BackendRequest) -> Who:
+        return Who(rows_of(request.headers), caller_of(request.headers), self._today())
+
+    async def _body(self, asked: Plan, timeout_s: float) -> tuple[bytes, Headers]:
+        """The body of the answer, and what is told of it: the number of all records if it was
+        asked, the age of the files that it was read from and, where answers are kept, how old it
+        is (RFC 9111, 5.1)."""
+        valid_s = asked.endpoint.cache_s
+        if not valid_s:
+            body, number, written = await self._ask(asked, timeout_s)
+            return body, (*_total(number), *_written(written))
+        key = key_of(asked, self._source.reading())
+        kept = self._cache.get(key, monotonic(), valid_s)
+        if kept is None:
+            (body, number, written), age_s = await self._ask(asked, timeout_s), 0
+            self._cache.put(key, body, monotonic(), number)  # of the reading that was asked
+        else:
+            body, number, age_s = kept.body, kept.total, int(monotonic() - kept.made)
+            written = self._source.data_age()  # of the present reading, which the key is of
+        freshness = (("cache-control", f"private, max-age={int(valid_s)}"), ("age", str(age_s)))
+        return body, (*freshness, *_total(number), *_written(written))
+
+    async def _ask(self, asked: Plan, timeout_s: float) -> tuple[bytes, str | None, _Age]:
+        look, read = self._source.check_width, self._reading(asked)
+
+        def work(connection: Connection) -> tuple[bytes, str | None, _Age]:
+            if asked.takes_several:
+                hold_still(connection)
+            body, number = read(connection), total(connection, asked, look)
+            return body, number, self._source.data_age(connection)
+
+        self._source.spend()
         try:
-            body = await self._source.run(work, timeout_s=timeout_s)
+            return await self._source.run(work, timeout_s=timeout_s)
         except NoRecord:
             detail = "there is no record of this key"
             raise bad("path", detail, Code.NOT_FOUND, 404) from None
@@ -105,30 +203,62 @@ class Adapter:
             if asked.continues and _cannot_compare(problem):
                 detail = "the cursor is not of this list; begin again without it"
                 raise bad("query.cursor", detail) from problem
+            if problem.code is Code.QUERY_TOO_WIDE:
+                raise bad("query", problem.detail, problem.code, problem.status) from problem
             raise
-        kind = JSON_TYPE if asked.members is None else SELECTION_TYPE
-        return BackendResponse(200, (("content-type", kind), *self._age()), body)
 
-    def _age(self) -> Headers:
-        age = self._source.data_age()
-        if age is None:
-            return ()
-        return (("last-modified", age[1]), (AGE_HEADER, str(int(age[0]))))
+    def _reading(self, asked: Plan) -> Callable[[Connection], bytes]:
+        look, predicate = self._source.check_width, asked.endpoint.predicate
+        if predicate is not None:
+            return answer_predicate(asked, predicate, look)
+        writer, search = self._writer(asked), asked.endpoint.search
+        if search is not None:
+            return answer_search(asked, search, writer, self._limits, look)
+        return answer(asked, writer, self._limits, look)
+
+    def _writer(self, asked: Plan) -> RecordWriter:
+        """The writer for what the caller sees; the rules of a mapping make few of them."""
+        key = (asked.endpoint.path, asked.masked)
+        writer = self._writers.get(key)
+        if writer is None:
+            if len(self._writers) >= _MOST_WRITERS:
+                self._writers = {one: made for one, made in self._writers.items() if not one[1]}
+            writer = RecordWriter(asked.endpoint.record, asked.masked, self._source.mask_key)
+            self._writers[key] = writer
+        return writer
+
+    def _today(self) -> date | None:
+        zone = self.mapping.source.zone
+        return None if zone is None else datetime.now(zone).date()
 
 
-def _rows(request: BackendRequest) -> tuple[RowCondition, ...]:
-    try:
-        return read_rows(request.headers)
-    except Problem as problem:
-        raise bad(problem.where, problem.detail) from problem
+def _total(number: str | None) -> Headers:
+    return () if number is None else ((TOTAL_HEADER, number),)
+
+
+def _written(age: _Age) -> Headers:
+    if age is None:
+        return ()
+    return (("last-modified", age[1]), (AGE_HEADER, str(int(age[0]))))
 
 
 def _cannot_compare(problem: Problem) -> bool:
-    """Whether PostgreSQL refused a value for its type: a forged cursor (SQLSTATE 22…, 42…)."""
-    return problem.facts.get("source") == "postgresql" and str(problem.facts.get("state"))[:2] in (
-        "22",
-        "42",
-    )
+    """Whether the database refused a value for its type: a forged cursor."""
+    source, state = problem.facts.get("source"), str(problem.facts.get("state"))
+    return state.startswith(_UNLIKE.get(str(source), ("-",)))
+
+
+def check_queries(mapping: Mapping, dialect: str) -> None:
+    """Judge every query of ``mapping`` by the grammar of the source's dialect.
+
+    Raises:
+        Problem: ``InvalidMapping`` with the place of a query that does more than read.
+    """
+    for query in mapping.queries.values():
+        try:
+            check_reads_only(query.select.sql, dialect)
+        except Refused as error:
+            raise Problem(Code.INVALID_MAPPING, where=query.where, detail=str(error)) from error
 
 
 def choose(mapping: Mapping, service: ServiceId | str | None) -> Service:
@@ -137,17 +267,7 @@ def choose(mapping: Mapping, service: ServiceId | str | None) -> Service:
     Raises:
         Problem: ``InvalidMapping`` when there is no such service, or none was named among several.
     """
-    codes = ", ".join(mapping.services)
-    if service is None:
-        if len(mapping.services) > 1:
-            detail = f"the mapping has several services; name one of: {codes}"
-            raise Problem(Code.INVALID_MAPPING, where=mapping.file, detail=detail)
-        return next(iter(mapping.services.values()))
-    for known in mapping.services.values():
-        if service in (known.code, known.id):
-            return known
-    detail = f"there is no service {str(service)!r} of {mapping.application}; there are: {codes}"
-    raise Problem(Code.INVALID_MAPPING, where=mapping.file, detail=detail)
+    return choose_service(mapping.services, service, mapping.file)
 
 
 def load(
@@ -180,36 +300,6 @@ def load_all(path: Path, environ: Map[str, str] | None = None) -> dict[str, Adap
     return {code: Adapter(mapping, source, code) for code in mapping.services}
 
 
-def embed(
-    path: Path, service: ServiceId | str | None = None, environ: Map[str, str] | None = None
-) -> tuple[Adapter, bytes]:
-    """An adapter for the mediator's process, and the OpenAPI document of its service.
-
-    ``service`` may be a whole identifier, which must then be that of the mapping.
-
-    Raises:
-        Problem: as :func:`load`.
-    """
-    from adapters import openapi
-
-    adapter = load(path, environ, service)
-    return adapter, openapi.document(adapter.mapping, adapter.service.code, schemas.load_all())
-
-
 def open_source(mapping: Mapping, path: Path, environ: Map[str, str] | None = None) -> Source:
     """The source of a mapping read from ``path``; nothing is connected yet."""
     return Source(mapping.source, os.environ if environ is None else environ, path.parent)
-
-
-def problem_response(problem: Problem, headers: Headers = ()) -> BackendResponse[bytes]:
-    """A problem as RFC 9457 problem details."""
-    body: dict[str, Any] = {
-        "type": f"urn:saphan:problem:{problem.code}",
-        "title": problem.entry.cause.en,
-        "status": problem.status,
-        "detail": problem.detail,
-        "where": problem.where,
-    }
-    return BackendResponse(
-        problem.status, (("content-type", PROBLEM_TYPE), *headers), orjson.dumps(body)
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from benchmarks.adapter import adapter
 from benchmarks.evidence import evidence
 from benchmarks.journal import journal
 from benchmarks.once import once
@@ -27,3 +28,4 @@ bench.add_command(registry)
 bench.add_command(evidence)
 bench.add_command(search)
 bench.add_command(once)
+bench.add_command(adapter)

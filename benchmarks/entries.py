@@ -24,6 +24,7 @@ import click
 import uvloop
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from exchange.digest import content_digest
 from exchange.entries import Entry, Kind, Side
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.sealed_parts import Head, SealedPart
@@ -44,6 +45,7 @@ ORIGINS = {
 }
 _KEY = Ed25519PrivateKey.from_private_bytes(b"the key of the benchmark's logs!")
 _REGISTRY = "LA/GOV/MOHA/civil-registry"
+_NO_BODY, _BODY = content_digest(b""), content_digest(b"a body that was not kept")
 _PRODUCERS = 8192
 _AHEAD = 65_536  # entries that publication may be behind
 SETTINGS = JournalSettings(group_max_records=8192, waiting_max_records=65_536)
@@ -180,17 +182,41 @@ def entry(number: int, count: int, side: Side) -> tuple[Entry, MemberId, SealedP
         purpose=caller.purpose,
         nonce=None if is_answer else f"{bits:024x}",
     )
-    return result, member, None if exchange % 2 else _part(number, exchange, endpoint, is_answer)
+    if exchange % 2:
+        return result, member, None
+    target = f"/r1/{service}{endpoint.replace('{id}', person(exchange))}"
+    return (
+        result,
+        member,
+        _part(result, number, target, method, _CERTIFICATES[caller.client.member]),
+    )
 
 
-def _part(number: int, exchange: int, endpoint: str, is_answer: int) -> SealedPart:
-    who = person(exchange)
-    headers = (("content-type", "application/json"), ("x-road-id", message_id(exchange)))
-    target = f"/r1/{_REGISTRY}{endpoint.replace('{id}', who)}"
-    head = Head(headers, status=200) if is_answer else Head(headers, "GET", target)
+def _part(entry: Entry, number: int, target: str, method: str, asker: str) -> SealedPart:
+    """A sealed part as large as a real one, which says what its entry says."""
+    told = (
+        ("content-type", "application/json"),
+        ("content-digest", _BODY if entry.size else _NO_BODY),
+        ("exchange-purpose", entry.purpose or ""),
+        ("x-road-client", str(entry.client)),
+        ("x-road-id", entry.id or ""),
+        ("x-road-service", str(entry.service)),
+    )
+    asked = f'("@method" "@target-uri");created=1733011200;nonce="{entry.nonce or ""}"'
+    asked += f';keyid="{asker}";alg="ed25519";tag="saphan-request"'
+    lines = "".join(f'\n"{name}": {value}' for name, value in told)
+    uri = f"https://ss1.moha.example{target}"
+    if entry.status is None:
+        head = Head(told, method, target)
+        base = f'"@method": {method}\n"@target-uri": {uri}{lines}\n"@signature-params": {asked}'
+    else:
+        head = Head(told, status=entry.status)
+        base = f'"@status": {entry.status}{lines}\n"@method";req: {method}'
+        base += f'\n"@target-uri";req: {uri}\n"signature-input";req: sig1={asked}'
+        base += '\n"@signature-params": ("@status");created=1733011200'
+        base += f';keyid="{_PROVIDERS_CERTIFICATE}"'
     signature = _mix(number).to_bytes(8, "big") * 8
-    base = b'"@method": GET\n"@target-uri": %b' % target.encode()
-    return SealedPart(base, signature, head, b"", signature[:16])
+    return SealedPart(base.encode(), signature, head, b"", signature[:16])
 
 
 async def open_journal(

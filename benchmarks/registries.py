@@ -40,7 +40,6 @@ from exchange.registrations import (
 )
 from registry.ceremony import (
     PUBLIC,
-    TARGETS_VALIDITY,
     Opened,
     Quorum,
     online_keys,
@@ -48,7 +47,7 @@ from registry.ceremony import (
     open_registry,
 )
 from registry.member import KEY_FILE, ROLE_VALIDITY, Described, MemberFolder
-from registry.publish import OWN_ROLE, member_role, next_targets, read, sign
+from registry.publish import OWN_ROLE, TARGETS_VALIDITY, member_role, next_targets, read, sign
 from registry.registrar import Registrar
 from registry.settings import read_settings
 from registry.signers import key_set, new_signer, read_signer, read_signers

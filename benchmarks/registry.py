@@ -3,7 +3,8 @@
 Measured are generated registries (:mod:`benchmarks.registries`). The registry and the server that
 follows it are processes of their own, joined by HTTP on loopback. Requests are counted where they
 are sent, bytes where they arrive: whole answers with their heads. Times are of processors, of each
-side; memory is the most that a process ever held.
+side. Memory is the most that a process ever held, beside what it held before it began; it is read
+from ``/proc``, since a process that a larger one started begins with that one's ``ru_maxrss``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -31,10 +31,12 @@ import orjson
 from benchmarks import registries
 from benchmarks.registries import Generated
 from exchange.agreements import Agreement
+from exchange.bundles import LISTING
 from exchange.problems import Problem
 from mediator import registry_fetcher
 from mediator.pinned import PinnedAgreements
-from mediator.registry_copy import RegistryCopy
+from mediator.registry_copy import RegistryCopy, following
+from registry.ceremony import PUBLIC
 from registry.client import RegistryClient
 from registry.operator import sign_delegation
 from registry.signers import read_signers
@@ -44,6 +46,7 @@ SIZES = (10, 100, 1000)
 PINNED = (10, 1_000, 10_000)
 LOOK_UPS = 20_000
 GRACE = timedelta(days=1)
+BUNDLE_S = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class Followed:
     server_cpu_s: float
     registry_cpu_s: float
     server_peak_mib: float
+    server_begun_mib: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +119,24 @@ class Served:
 
     def peak_mib(self) -> float:
         """The most memory so far."""
-        status = Path(f"/proc/{self._process.pid}/status").read_text()
-        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+        return _peak_mib(str(self._process.pid))
 
     def stop(self) -> None:
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(60)
 
 
-def _follow(pipe: Connection, folder: Path, url: str, root: bytes) -> None:
-    """The server's side, in a process of its own: synchronises each time it is told to."""
+def _peak_mib(process: str) -> float:
+    """The most memory that a process has held."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+def _follow(pipe: Connection, folder: Path, url: str, root: bytes, alone: bool) -> None:
+    """The server's side, in a process of its own: synchronises each time it is told to; ``alone``
+    without a bundle."""
+    if alone:
+        following._FEW = sys.maxsize
     received = 0
     plain = registry_fetcher._Timed.readinto
 
@@ -135,7 +147,7 @@ def _follow(pipe: Connection, folder: Path, url: str, root: bytes) -> None:
         return count
 
     registry_fetcher._Timed.readinto = counted  # type: ignore[method-assign]
-    fetcher, copy = None, None
+    fetcher, copy, begun_mib = None, None, _peak_mib("self")
     while pipe.recv() is not None:
         begun = time.process_time()
         if fetcher is None or copy is None:
@@ -145,29 +157,29 @@ def _follow(pipe: Connection, folder: Path, url: str, root: bytes) -> None:
         before = (fetcher.requests, received)
         copy.synchronise(datetime.now(UTC))
         took = time.process_time() - begun
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         assert copy.state is not None
         troubles = len(copy.state.complaints)
-        pipe.send((fetcher.requests - before[0], received - before[1], took, peak, troubles))
+        spent = (fetcher.requests - before[0], received - before[1], took)
+        pipe.send((*spent, _peak_mib("self"), begun_mib, troubles))
 
 
 class Follower:
     """A server that follows, in a process of its own."""
 
-    def __init__(self, folder: Path, served: Served, root: bytes) -> None:
+    def __init__(self, folder: Path, served: Served, root: bytes, *, alone: bool = False) -> None:
         self._served = served
         self._pipe, theirs = multiprocessing.Pipe()
-        arguments = (theirs, folder, served.url, root)
+        arguments = (theirs, folder, served.url, root, alone)
         self._process = multiprocessing.get_context("spawn").Process(target=_follow, args=arguments)
         self._process.start()
 
     def synchronise(self, what: str) -> Followed:
         begun = self._served.cpu_s()
         self._pipe.send(True)
-        requests, received, took, peak, troubles = self._pipe.recv()
+        requests, received, took, peak, begun_mib, troubles = self._pipe.recv()
         assert troubles == 0, f"{what}: {troubles} members are complained of"
         spent = self._served.cpu_s() - begun
-        return Followed(what, requests, received, took, spent, peak)
+        return Followed(what, requests, received, took, spent, peak, begun_mib)
 
     def stop(self) -> None:
         self._pipe.send(None)
@@ -190,6 +202,7 @@ def measure(generated: Generated) -> Registry:
 
     with tempfile.TemporaryDirectory(prefix="saphan-bench-") as name:
         copy = Path(name) / "copy"
+        _await_bundle(directory / PUBLIC)
         follower = Follower(copy, served, root)
         followed = [
             follower.synchronise("cold start"),
@@ -210,6 +223,12 @@ def measure(generated: Generated) -> Registry:
         again = Follower(copy, served, root)
         followed.append(again.synchronise("restart with the copy on disk"))
         again.stop()
+        late = Follower(Path(name) / "late", served, root)
+        followed.append(late.synchronise("cold start, two changes after the bundle"))
+        late.stop()
+        single = Follower(Path(name) / "single", served, root, alone=True)
+        followed.append(single.synchronise("cold start, file by file"))
+        single.stop()
     result = Registry(
         generated.members,
         generated.members * registries.SERVICES,
@@ -223,12 +242,21 @@ def measure(generated: Generated) -> Registry:
     return result
 
 
+def _await_bundle(public: Path) -> None:
+    """The registry makes it after its start, beside everything else."""
+    until = time.monotonic() + BUNDLE_S
+    while not (public / LISTING).exists():
+        if time.monotonic() > until:
+            raise SystemExit(f"the registry made no bundle in {BUNDLE_S} s")
+        time.sleep(0.1)
+
+
 def look_up(folder: Path, count: int) -> LookUp:
     """The look-up of an agreement on the message path, among ``count`` that are pinned."""
     providers, consumers = registries.pinned(folder, count)
     pinned = PinnedAgreements(folder, [providers.member], SystemClock())
     pinned.load(providers.authorities)
-    assert len(pinned.agreements) == count
+    assert len(pinned.own.agreements) == count
     at, services = datetime.now(UTC), registries.services_of(providers.member)
     calls = [
         (consumers[index % len(consumers)], services[index // len(consumers) % len(services)])
@@ -242,7 +270,7 @@ def look_up(folder: Path, count: int) -> LookUp:
             for index in range(LOOK_UPS // 5):
                 client, service = calls[index * 7919 % count]
                 try:
-                    found: tuple[Agreement, Any] = pinned.allow(
+                    found: tuple[Agreement, Any] = pinned.own.allow(
                         client, service, "GET", template, "registration", "", at
                     )
                     assert found[0].consumer == client
@@ -303,9 +331,10 @@ def _print(one: Registry) -> None:
     )
     for row in one.followed:
         click.echo(
-            f"  {row.what:30} {row.requests:6,} requests {row.received_bytes:11,} bytes, server "
-            f"{row.server_cpu_s:7.3f} s {row.server_peak_mib:5.0f} MiB, registry "
+            f"  {row.what:40} {row.requests:6,} requests {row.received_bytes:11,} bytes, server "
+            f"{row.server_cpu_s:7.3f} s, {row.server_begun_mib:.0f} to "
+            f"{row.server_peak_mib:.0f} MiB, registry "
             f"{row.registry_cpu_s:7.3f} s"
         )
     for act in one.acts:
-        click.echo(f"  {act.what:30} registry {act.registry_cpu_s:7.3f} s ({act.clock_s:.3f} s)")
+        click.echo(f"  {act.what:40} registry {act.registry_cpu_s:7.3f} s ({act.clock_s:.3f} s)")

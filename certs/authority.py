@@ -7,9 +7,9 @@
     DIR/root/                 root.pem, root.key.pem: P-384, 10 years; needed only at creation
     DIR/issuing/              issuing.pem, issuing.key.pem: P-256, 2 years
 
-Every subject says DEV; :func:`exchange.certificates.refuse_development` refuses all of it where an
-instance says ``production``. Nothing here is fit for anything but development and training: keys
-lie in files. What is revoked stands in ``revoked.json`` (:mod:`certs.revocation`).
+Every subject says DEV; :func:`exchange.certificates.reading.refuse_development` refuses all of it
+where an instance says ``production``. Nothing here is fit for anything but development and
+training: keys lie in files. What is revoked stands in ``revoked.json`` (:mod:`certs.revocation`).
 """
 
 from __future__ import annotations
@@ -39,18 +39,17 @@ from certs.issue import (
     sign_certificate,
 )
 from certs.profiles import PROFILES, Profile, profile_of
-from exchange.certificates import (
+from exchange.certificates.names import (
     addresses_of,
     application_of,
     application_urn,
-    issued_by,
     member_of,
     member_urn,
     organization_identifier,
-    parse_certificates,
     server_of,
     server_urn,
 )
+from exchange.certificates.reading import issued_by, parse_certificates
 from exchange.identifiers import ApplicationId, MemberId, ServerId, check_code
 from exchange.problems import Code, Problem
 

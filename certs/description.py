@@ -12,14 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
 from certs.profiles import PROFILES, Profile, profile_of
-from exchange.certificates import (
-    addresses_of,
-    application_of,
-    fingerprint_of,
-    is_development,
-    member_of,
-    server_of,
-)
+from exchange.certificates.names import addresses_of, application_of, member_of, server_of
+from exchange.certificates.reading import fingerprint_of, is_development
 from exchange.problems import Fact, Problem
 
 

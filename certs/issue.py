@@ -22,7 +22,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 from certs.files import PRIVATE_MODE, PUBLIC_MODE, read_file, write_file
 from certs.profiles import BACKDATE_S, PROFILES, Profile
-from exchange.certificates import DEVELOPMENT_MARK, fingerprint_of, parse_certificates
+from exchange.certificates.reading import DEVELOPMENT_MARK, fingerprint_of, parse_certificates
 from exchange.problems import Code, Problem
 
 PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey

@@ -17,7 +17,8 @@ from exchange.elements import MARK, Dictionary, Element, is_element_id
 from exchange.identifiers import ServiceId
 from exchange.openapi import Reader
 from exchange.problems import Code, Problem
-from exchange.schema_sets import Place, SchemaSet, refuse
+from exchange.schema_sets.collecting import SchemaSet
+from exchange.schema_sets.places import Place, refuse
 
 MAX_LOOKED: Final = 50_000
 _ONE: Final = (

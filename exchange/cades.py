@@ -29,7 +29,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from exchange.certificates import judge_seal, parse_certificate
+from exchange.certificates.judging import judge_seal
+from exchange.certificates.reading import parse_certificate
 from exchange.identifiers import MemberId
 from exchange.keys import Algorithm, SigningKey, VerifyingKey, der_of_raw, verifying_key
 from exchange.problems import Code, Problem
@@ -136,7 +137,7 @@ def open_signature(
     Raises:
         Problem: ``InvalidDocument`` for what is no such signature, ``InvalidSignatureValue`` when
             it is not over this content by this certificate, ``InvalidTimestamp``, or what
-            :func:`~exchange.certificates.judge_seal` says of the certificate.
+            :func:`~exchange.certificates.judging.judge_seal` says of the certificate.
     """
     found = _parse(cades, where)
     certificate = parse_certificate(found.certificate, where)

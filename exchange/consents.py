@@ -22,7 +22,8 @@ from typing import Final
 
 from cryptography import x509
 
-from exchange.certificates import judge_seal, member_of
+from exchange.certificates.judging import judge_seal
+from exchange.certificates.names import member_of
 from exchange.documents import format_document, invalid, parse_document
 from exchange.identifiers import MemberId
 from exchange.jws import format_jws, parse_jws, sign

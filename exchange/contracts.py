@@ -20,7 +20,7 @@ from exchange.openapi import Reader, head_of
 from exchange.operations import Headers, Match, Operation
 from exchange.paths import PathTable
 from exchange.problems import Code, Problem
-from exchange.schema_sets import Place, refuse
+from exchange.schema_sets.places import Place, refuse
 
 __all__ = ["Contract", "Headers", "Match", "Operation"]
 
@@ -33,7 +33,7 @@ class Contract:
     def __init__(self, operations: tuple[Operation, ...], weight: int = 0) -> None:
         self._operations = operations
         self.weight = weight
-        """What it takes in memory; see :data:`exchange.schema_sets.MAX_WEIGHT`."""
+        """What it takes in memory; see :data:`exchange.schema_sets.collecting.MAX_WEIGHT`."""
         self._table: PathTable[dict[str, Operation]] = PathTable()
         by_template: dict[str, dict[str, Operation]] = {}
         for operation in operations:

@@ -23,7 +23,7 @@ from typing import Any, Final
 from exchange.documents import Node
 from exchange.formats import is_date
 from exchange.problems import Text
-from exchange.schema_sets import parse_document
+from exchange.schema_sets.places import parse_document
 
 MARK: Final = "x-saphan-deprecated"
 METHODS: Final = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace"})
@@ -53,11 +53,6 @@ class Deprecation:
             "successor": self.successor or None,
             "reason": {"en": self.reason.en, "lo": self.reason.lo},
         }
-
-
-def is_over(deprecation: Deprecation, at: datetime) -> bool:
-    """Whether the announced end is reached."""
-    return deprecation.until is not None and deprecation.until <= at
 
 
 def parse_deprecation(value: Any, noun: str, pointer: str) -> Deprecation:

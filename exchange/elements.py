@@ -31,7 +31,10 @@ from exchange.documents import Node, format_document, parse_document
 from exchange.identifiers import ServiceId
 from exchange.problems import Code, Problem, Text
 from exchange.registrations import ELEMENTS_TARGET
-from exchange.schema_sets import CompiledSchema, Dialect, Direction, Place, SchemaSet
+from exchange.schema_sets.collecting import SchemaSet
+from exchange.schema_sets.compiled import CompiledSchema
+from exchange.schema_sets.keywords import Dialect, Direction
+from exchange.schema_sets.places import Place
 from exchange.subjects import normal_subject
 
 MARK: Final = "x-saphan-element"

@@ -28,36 +28,42 @@ not remember nonces, and does not ask who may use a key.
 from __future__ import annotations
 
 import re
-from binascii import b2a_base64
-from collections.abc import Callable, Iterable
-from typing import Final, NamedTuple, NoReturn, TypeAlias
+from typing import Final
 
+from exchange.covering import covered_lines
 from exchange.forms import (
     BOUND,
-    BOUND_FIELDS,
     DERIVED_OF_REQUEST,
     DERIVED_OF_RESPONSE,
     HOP_BY_HOP,
     LABEL,
-    MAX_VALUE_LENGTH,
     NOT_COVERED,
     Form,
-    component_of,
     form_of,
-    is_plain,
     plain_values,
 )
 from exchange.heads import Headers, RequestHead, ResponseHead
-from exchange.keys import SigningKey, VerifyingKey
-from exchange.problems import Code, Problem
-from exchange.signature import (
-    SignatureInput,
-    format_signature,
-    malformed,
-    own_signature,
-    parse_signature,
-    parse_signature_input,
-    signature_base,
+from exchange.keys import SigningKey
+from exchange.line_by_line import (
+    NONCE,
+    open_request_lines,
+    open_response_lines,
+    seal_request_lines,
+    seal_response_lines,
+)
+from exchange.signature import own_signature
+from exchange.signed import (
+    MAX_AGE_S,
+    MAX_SKEW_S,
+    REQUEST_TAG,
+    RESPONSE_TAG,
+    FindKey,
+    Opened,
+    Signed,
+    judge_request_times,
+    judge_response_times,
+    key_of,
+    sign,
 )
 
 __all__ = [
@@ -68,24 +74,12 @@ __all__ = [
     "RequestHead",
     "ResponseHead",
     "Signed",
+    "covered_lines",
     "open_request",
     "open_response",
     "seal_request",
     "seal_response",
 ]
-
-REQUEST_TAG = "saphan-request"
-RESPONSE_TAG = "saphan-response"
-
-MAX_HEADERS = 100
-MAX_SKEW_S = 5
-MAX_AGE_S = 60
-
-FindKey: TypeAlias = Callable[[str], VerifyingKey]
-
-_NONCE = re.compile(r"[!#-\[\]-~]{22,128}", re.ASCII)
-# RFC 9110 section 5.5: visible characters, obs-text, and spaces or tabs between them.
-_VALUE = re.compile(r"(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?")
 # The parameters as sealing writes them; what is written otherwise is read line by line.
 _WRITTEN_STRING = r'"([ !#-\[\]-~]{1,128}+)"'
 _WRITTEN_TIME = r"([1-9][0-9]{0,14}+)"
@@ -98,49 +92,6 @@ _WRITTEN_RESPONSE: Final = re.compile(
     rf';created={_WRITTEN_TIME};keyid={_WRITTEN_STRING};alg={_WRITTEN_STRING};tag="{RESPONSE_TAG}"',
     re.ASCII,
 )
-_REQUEST_PARAMETERS = frozenset({"created", "expires", "nonce", "keyid", "alg", "tag"})
-_RESPONSE_PARAMETERS = frozenset({"created", "keyid", "alg", "tag"})
-_DIGEST = '"content-digest"'
-_MESSAGE_ID = '"x-road-id"'
-
-
-class Signed(NamedTuple):
-    """What sealing makes.
-
-    Attributes:
-        headers_to_add: ``signature-input`` and ``signature``, to be sent with the head.
-        base: the bytes that were signed.
-        signature: the signature over ``base``.
-        signature_input: the value of the Signature-Input field.
-    """
-
-    headers_to_add: Headers
-    base: bytes
-    signature: bytes
-    signature_input: str
-
-
-class Opened(NamedTuple):
-    """What opening found: this key signed this base.
-
-    Attributes:
-        keyid: the fingerprint of the signer's seal certificate.
-        created: Unix time that the signer states.
-        expires: Unix time after which the message is not accepted any more; of a response, which
-            states none, ``created`` and the greatest age.
-        nonce: the request's nonce; of a response empty: its request makes it unique.
-        base: the bytes that were signed.
-        signature: the signature over ``base``.
-        signature_input: the value of the Signature-Input field.
-    """
-
-    keyid: str
-    created: int
-    expires: int
-    nonce: str
-    base: bytes
-    signature: bytes
-    signature_input: str
 
 
 def seal_request(
@@ -159,7 +110,7 @@ def seal_request(
             or lacks ``content-digest`` or ``x-road-id``.
         ValueError: the nonce is too short or has a quotation mark or backslash.
     """
-    if not _NONCE.fullmatch(nonce):
+    if not NONCE.fullmatch(nonce):
         raise ValueError("a nonce is 22 to 128 visible ASCII characters without quote or backslash")
     tail = (
         f';created={created};expires={expires};nonce="{nonce}"'
@@ -167,10 +118,10 @@ def seal_request(
     )
     found = _unsigned_form(head.headers)
     if found is None or not found[0].has_id:
-        return _seal_request_line_by_line(head, key, tail)
+        return seal_request_lines(head, key, tail)
     form, covered = found
     params = f"({DERIVED_OF_REQUEST}{form.listed}){tail}"
-    return _sign(_base_of_request(form, covered, head, params), params, key)
+    return sign(_base_of_request(form, covered, head, params), params, key)
 
 
 def seal_response(
@@ -193,10 +144,10 @@ def seal_response(
     found = _unsigned_form(response.headers)
     bound = _bound_values(request)
     if found is None or bound is None:
-        return _seal_response_line_by_line(request, response, key, tail)
+        return seal_response_lines(request, response, key, tail)
     form, covered = found
     params = f"({DERIVED_OF_RESPONSE}{form.listed} {BOUND}){tail}"
-    return _sign(_base_of_response(form, covered, response, request, bound, params), params, key)
+    return sign(_base_of_response(form, covered, response, request, bound, params), params, key)
 
 
 def open_request(
@@ -224,15 +175,15 @@ def open_request(
     """
     found = _own_writing(head.headers, of_request=True)
     if found is None or not found[0].has_id:
-        return _open_request_line_by_line(head, find_key, now, max_skew_s, max_age_s)
+        return open_request_lines(head, find_key, now, max_skew_s, max_age_s)
     form, covered, field, signature = found
     match = _WRITTEN_REQUEST.fullmatch(field, len(form.begins_request))
-    if match is None or not _NONCE.fullmatch(match[3]):
-        return _open_request_line_by_line(head, find_key, now, max_skew_s, max_age_s)
+    if match is None or not NONCE.fullmatch(match[3]):
+        return open_request_lines(head, find_key, now, max_skew_s, max_age_s)
     stated_created, stated_expires, nonce, keyid, algorithm = match.groups()
     created, expires = int(stated_created), int(stated_expires)
-    _judge_request_times(created, expires, now, max_skew_s, max_age_s)
-    key = _key_of(keyid, algorithm, find_key)
+    judge_request_times(created, expires, now, max_skew_s, max_age_s)
+    key = key_of(keyid, algorithm, find_key)
     base = _base_of_request(form, covered, head, field[len(LABEL) + 1 :])
     key.verify(signature, base)
     return Opened(keyid, created, expires, nonce, base, signature, field)
@@ -262,21 +213,18 @@ def open_response(
     found = _own_writing(response.headers, of_request=False)
     bound = _bound_values(request)
     if found is None or bound is None:
-        return _open_response_line_by_line(request, response, find_key, now, max_skew_s, max_age_s)
+        return open_response_lines(request, response, find_key, now, max_skew_s, max_age_s)
     form, covered, field, signature = found
     match = _WRITTEN_RESPONSE.fullmatch(field, len(form.begins_response))
     if match is None or (form.has_id and not _names_id(response, bound[1])):
-        return _open_response_line_by_line(request, response, find_key, now, max_skew_s, max_age_s)
+        return open_response_lines(request, response, find_key, now, max_skew_s, max_age_s)
     stated_created, keyid, algorithm = match.groups()
     created = int(stated_created)
-    _judge_response_times(created, now, max_skew_s, max_age_s)
-    key = _key_of(keyid, algorithm, find_key)
+    judge_response_times(created, now, max_skew_s, max_age_s)
+    key = key_of(keyid, algorithm, find_key)
     base = _base_of_response(form, covered, response, request, bound, field[len(LABEL) + 1 :])
     key.verify(signature, base)
     return Opened(keyid, created, created + max_age_s, "", base, signature, field)
-
-
-# --- by the form of the head -----------------------------------------------------------------
 
 
 def _unsigned_form(headers: Headers) -> tuple[Form, tuple[str, ...]] | None:
@@ -350,298 +298,3 @@ def _base_of_response(
 
 def _names_id(response: ResponseHead, message_id: str) -> bool:
     return ("x-road-id", message_id) in response.headers
-
-
-# --- line by line ----------------------------------------------------------------------------
-
-
-def _seal_request_line_by_line(head: RequestHead, key: SigningKey, tail: str) -> Signed:
-    lines = {'"@method"': head.method, '"@target-uri"': head.target_uri}
-    _cover_unsigned(lines, head.headers, (_DIGEST, _MESSAGE_ID))
-    return _seal(lines, key, tail)
-
-
-def _seal_response_line_by_line(
-    request: RequestHead, response: ResponseHead, key: SigningKey, tail: str
-) -> Signed:
-    lines = {'"@status"': str(response.status)}
-    _cover_unsigned(lines, response.headers, (_DIGEST,))
-    _bind(lines, request)
-    return _seal(lines, key, tail)
-
-
-def _open_request_line_by_line(
-    head: RequestHead, find_key: FindKey, now: int, max_skew_s: int, max_age_s: int
-) -> Opened:
-    lines = {'"@method"': head.method, '"@target-uri"': head.target_uri}
-    field, signature_field = _cover(lines, head.headers)
-    member, signature = _select(field, signature_field, REQUEST_TAG)
-    parameters = member.parameters
-    _require_parameters(parameters.keys(), _REQUEST_PARAMETERS)
-    created, expires, nonce = parameters["created"], parameters["expires"], parameters["nonce"]
-    if not isinstance(created, int) or not isinstance(expires, int) or not isinstance(nonce, str):
-        raise malformed("signature-input", "created, expires or nonce is of the wrong type")
-    if not _NONCE.fullmatch(nonce):
-        raise malformed("signature-input", "the nonce has not 22 to 128 visible characters")
-    _judge_request_times(created, expires, now, max_skew_s, max_age_s)
-    _require_fields(lines, (_DIGEST, _MESSAGE_ID))
-    keyid, base = _verify(lines, member, signature, find_key)
-    return Opened(keyid, created, expires, nonce, base, signature, field)
-
-
-def _open_response_line_by_line(
-    request: RequestHead,
-    response: ResponseHead,
-    find_key: FindKey,
-    now: int,
-    max_skew_s: int,
-    max_age_s: int,
-) -> Opened:
-    lines = {'"@status"': str(response.status)}
-    field, signature_field = _cover(lines, response.headers)
-    member, signature = _select(field, signature_field, RESPONSE_TAG)
-    _bind(lines, request)
-    _require_parameters(member.parameters.keys(), _RESPONSE_PARAMETERS)
-    created = member.parameters["created"]
-    if not isinstance(created, int):
-        raise malformed("signature-input", "created is of the wrong type")
-    _judge_response_times(created, now, max_skew_s, max_age_s)
-    _require_fields(lines, (_DIGEST,))
-    if lines.get(_MESSAGE_ID, lines['"x-road-id";req']) != lines['"x-road-id";req']:
-        raise Problem(
-            Code.INCONSISTENT_RESPONSE,
-            where="x-road-id",
-            detail="the response names the id of another message",
-        )
-    keyid, base = _verify(lines, member, signature, find_key)
-    return Opened(keyid, created, created + max_age_s, "", base, signature, field)
-
-
-def _judge_request_times(
-    created: int, expires: int, now: int, max_skew_s: int, max_age_s: int
-) -> None:
-    if expires <= created or expires - created > max_age_s:
-        raise _stale(
-            f"it lives {expires - created} s, at most {max_age_s} s are accepted", now, created
-        )
-    if now > expires + max_skew_s:
-        raise _stale("it has expired", now, created)
-    if created > now + max_skew_s:
-        raise _stale("it is from the future", now, created)
-
-
-def _judge_response_times(created: int, now: int, max_skew_s: int, max_age_s: int) -> None:
-    if now > created + max_age_s + max_skew_s:
-        raise _stale(f"it is older than {max_age_s} s", now, created)
-    if created > now + max_skew_s:
-        raise _stale("it is from the future", now, created)
-
-
-def _seal(lines: dict[str, str], key: SigningKey, tail: str) -> Signed:
-    params = f"({' '.join(lines)}){tail}"
-    return _sign(signature_base(lines, lines, params), params, key)
-
-
-def _sign(base: bytes, params: str, key: SigningKey) -> Signed:
-    signature = key.sign(base)
-    field = f"{LABEL}={params}"
-    added = (("signature-input", field), ("signature", format_signature(LABEL, signature)))
-    return Signed(added, base, signature, field)
-
-
-def _verify(
-    lines: dict[str, str], member: SignatureInput, signature: bytes, find_key: FindKey
-) -> tuple[str, bytes]:
-    """Coverage, key, algorithm, signature; the last steps of opening, in this order."""
-    components = member.component_list()
-    if len(components) != len(lines) or set(components) != lines.keys():
-        _refuse_coverage(components, lines)
-    keyid, algorithm = member.parameters["keyid"], member.parameters["alg"]
-    if not isinstance(keyid, str) or not isinstance(algorithm, str):
-        raise malformed("signature-input", "keyid or alg is of the wrong type")
-    key = _key_of(keyid, algorithm, find_key)
-    base = signature_base(components, lines, member.text)
-    key.verify(signature, base)
-    return keyid, base
-
-
-def _key_of(keyid: str, algorithm: str, find_key: FindKey) -> VerifyingKey:
-    key = find_key(keyid)
-    if key.algorithm.value != algorithm:
-        raise Problem(
-            Code.INVALID_SIGNATURE,
-            where="signature-input",
-            detail=f"alg is {algorithm[:40]!r}, but the key is for {key.algorithm.value}",
-            facts={"keyid": keyid, "algorithm": key.algorithm.value},
-        )
-    return key
-
-
-def _refuse_coverage(components: list[str], lines: dict[str, str]) -> NoReturn:
-    """Say why the covered components are not exactly those that must be."""
-    if len(set(components)) < len(components):
-        raise malformed("signature-input", "a component is covered twice")
-    absent = [component for component in components if component not in lines]
-    uncovered = [component for component in lines if component not in components]
-    unbound = [component for component in uncovered if component.endswith(";req")]
-    if unbound:
-        raise Problem(
-            Code.INCONSISTENT_RESPONSE,
-            where="signature-input",
-            detail=f"the signature does not bind {', '.join(unbound)} of the request",
-            facts={"unbound": unbound},
-        )
-    if absent:
-        names = [component[:80] for component in absent[:10]]
-        if not all(re.fullmatch(r'"[^"@]+"(?:;bs)?', component) for component in absent):
-            raise malformed("signature-input", f"the profile has no component {', '.join(names)}")
-        raise Problem(
-            Code.INVALID_SIGNATURE,
-            where="signature-input",
-            detail=f"the message came without what was signed: {', '.join(names)}",
-            facts={"absent": names},
-        )
-    raise Problem(
-        Code.MALFORMED_SIGNATURE,
-        where="signature-input",
-        detail=f"not covered by the signature: {', '.join(uncovered)[:300]}",
-        facts={"uncovered": uncovered},
-    )
-
-
-def _select(field: str, signature_field: str, tag: str) -> tuple[SignatureInput, bytes]:
-    """The one member with our tag, and its signature."""
-    if not field or not signature_field:
-        raise _missing("the message has no Signature-Input or no Signature field")
-    ours = [m for m in parse_signature_input(field) if m.parameters.get("tag") == tag]
-    if not ours:
-        raise _missing(f"no signature has the tag {tag!r}")
-    if len(ours) > 1:
-        raise malformed("signature-input", f"more than one signature has the tag {tag!r}")
-    signature = parse_signature(signature_field).get(ours[0].label)
-    if signature is None:
-        raise malformed("signature", "it lacks the label that Signature-Input names")
-    return ours[0], signature
-
-
-def _require_parameters(given: Iterable[str], expected: frozenset[str]) -> None:
-    if given != expected:
-        missing, unknown = sorted(expected.difference(given)), sorted(set(given) - expected)
-        raise malformed(
-            "signature-input",
-            f"parameters missing: {', '.join(missing) or 'none'}; "
-            f"not of the profile: {', '.join(unknown)[:200] or 'none'}",
-        )
-
-
-def _require_fields(lines: dict[str, str], components: tuple[str, ...]) -> None:
-    for component in components:
-        if component not in lines:
-            raise Problem(
-                Code.INVALID_HEADER,
-                where=component.strip('"'),
-                detail=f"the message must have the header field {component} exactly once",
-            )
-
-
-def _cover_unsigned(lines: dict[str, str], headers: Headers, required: tuple[str, ...]) -> None:
-    field, signature_field = _cover(lines, headers)
-    if field or signature_field:
-        raise Problem(
-            Code.INVALID_HEADER,
-            where="signature",
-            detail="the message has a Signature or Signature-Input field already",
-        )
-    _require_fields(lines, required)
-
-
-def _cover(lines: dict[str, str], headers: Headers) -> tuple[str, str]:
-    """Add every end-to-end field to ``lines``; return Signature-Input and Signature, or ``""``."""
-    if len(headers) > MAX_HEADERS:
-        raise Problem(
-            Code.INVALID_HEADER,
-            where="headers",
-            detail=f"{len(headers)} header lines, at most {MAX_HEADERS} are accepted",
-        )
-    derived = len(lines)
-    expected = derived
-    signature_input: str | None = None
-    signature: str | None = None
-    for name, value in headers:
-        component = component_of(name)
-        if component:
-            lines[component] = value
-            expected += 1
-        elif name == "signature-input":
-            if signature_input is not None:
-                raise malformed(name, "the field appears twice")
-            signature_input = value
-        elif name == "signature":
-            if signature is not None:
-                raise malformed(name, "the field appears twice")
-            signature = value
-    text = "\n".join(lines.values())
-    if len(lines) != expected or not is_plain(text, expected):
-        _cover_wrapped(lines, headers, derived)
-    return signature_input or "", signature or ""
-
-
-def _cover_wrapped(lines: dict[str, str], headers: Headers, derived: int) -> None:
-    """The exact and slower way of :func:`_cover`, for repeated, non-ASCII and strange values."""
-    for component in list(lines)[derived:]:
-        del lines[component]
-    values: dict[str, list[str]] = {}
-    for name, value in headers:
-        component = component_of(name)
-        if component:
-            if len(value) > MAX_VALUE_LENGTH or not _VALUE.fullmatch(value):
-                raise Problem(
-                    Code.INVALID_HEADER,
-                    where=name,
-                    detail=f"the value is longer than {MAX_VALUE_LENGTH} characters, has space "
-                    "around it, or holds a control character",
-                )
-            values.setdefault(component, []).append(value)
-    for component, group in values.items():
-        if len(group) == 1 and group[0].isascii():
-            lines[component] = group[0]
-        else:
-            lines[f"{component};bs"] = ", ".join(
-                f":{b2a_base64(value.encode('latin-1'), newline=False).decode()}:"
-                for value in group
-            )
-
-
-def _bind(lines: dict[str, str], request: RequestHead) -> None:
-    """Add the components of the request that its response covers."""
-    found: dict[str, str] = {}
-    for name, value in request.headers:
-        if name in BOUND_FIELDS:
-            if name in found or not (value.isascii() and value.isprintable()):
-                raise Problem(
-                    Code.INVALID_HEADER,
-                    where=name,
-                    detail=f"the request has {name} twice or not in printable ASCII",
-                )
-            found[name] = value
-    lines['"@method";req'] = request.method
-    lines['"@target-uri";req'] = request.target_uri
-    for name in BOUND_FIELDS:
-        if name not in found:
-            raise Problem(
-                Code.INVALID_HEADER, where=name, detail=f"the request to be answered has no {name}"
-            )
-        lines[f'"{name}";req'] = found[name]
-
-
-def _missing(detail: str) -> Problem:
-    return Problem(Code.MISSING_SIGNATURE, where="signature", detail=detail)
-
-
-def _stale(detail: str, now: int, created: int) -> Problem:
-    return Problem(
-        Code.STALE_SIGNATURE,
-        where="signature-input",
-        detail=f"the signature is refused: {detail}",
-        facts={"now": now, "created": created},
-    )

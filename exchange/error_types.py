@@ -46,6 +46,7 @@ _NAMES_OF_X_ROAD = {
             Code.AGREEMENT_REVOKED,
             Code.PURPOSE_NOT_ALLOWED,
             Code.SUBJECT_MISSING,
+            Code.REQUEST_BASIS_MISSING,
             Code.FIELD_NOT_RELEASED,
         )
     },

@@ -24,6 +24,7 @@ from exchange.problems import Code, Problem, Text
 HEADER: Final = "exchange-request-basis"
 MAX_REFERENCE: Final = 120
 MAX_BASIS: Final = 1024
+_LAST: Final = 253_402_300_799  # the last second of the year 9999: later ones are no datetime
 GRAMMAR: Final = (
     'must be explicit;at=@{seconds};ref="{reference}" or statutory;law=%"{text}", '
     f"at most {MAX_BASIS} characters (RFC 9651)"
@@ -35,12 +36,23 @@ PATTERN: Final = re.compile(
 )
 
 
+class BasisKind(StrEnum):
+    """Why something is asked for."""
+
+    EXPLICIT = "explicit"
+    STATUTORY = "statutory"
+
+
 @dataclass(frozen=True, slots=True)
 class Explicit:
     """A person's own request: when, and where the portal keeps it."""
 
     at: datetime
     reference: str
+
+    @property
+    def kind(self) -> BasisKind:
+        return BasisKind.EXPLICIT
 
     def __str__(self) -> str:
         return f'explicit;at=@{int(self.at.timestamp())};ref="{self.reference}"'
@@ -51,6 +63,10 @@ class Statutory:
     """A law that has it fetched."""
 
     legal_basis: str
+
+    @property
+    def kind(self) -> BasisKind:
+        return BasisKind.STATUTORY
 
     def __str__(self) -> str:
         return f'statutory;law=%"{_encoded(self.legal_basis)}"'
@@ -67,9 +83,9 @@ def parse_basis(text: str, where: str = HEADER) -> Basis:
     """
     found = PATTERN.fullmatch(text) if len(text) <= MAX_BASIS else None
     basis: Basis | None = None
-    if found is not None and found["at"] is not None:
+    if found is not None and found["at"] is not None and int(found["at"]) <= _LAST:
         basis = Explicit(datetime.fromtimestamp(int(found["at"]), UTC), found["ref"])
-    elif found is not None:
+    elif found is not None and found["law"] is not None:
         law = _decoded(found["law"])
         basis = None if law is None else Statutory(law)
     if basis is None or str(basis) != text:
@@ -145,6 +161,7 @@ _REFUSALS: Final = frozenset(
         Code.AGREEMENT_NOT_YET_VALID,
         Code.FIELD_NOT_RELEASED,
         Code.PURPOSE_NOT_ALLOWED,
+        Code.REQUEST_BASIS_MISSING,
         Code.SUBJECT_MISSING,
     }
 )

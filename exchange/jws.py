@@ -22,7 +22,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from exchange.certificates import fingerprint_of, parse_certificate
+from exchange.certificates.reading import fingerprint_of, parse_certificate
 from exchange.documents import Node, format_document, parse_document
 from exchange.keys import Algorithm, SigningKey, verifying_key
 from exchange.problems import Code, Problem

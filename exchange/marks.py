@@ -16,7 +16,9 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from exchange.schema_sets import MARK, Place, SchemaSet, refuse
+from exchange.schema_sets.collecting import SchemaSet
+from exchange.schema_sets.keywords import MARK
+from exchange.schema_sets.places import Place, refuse
 
 MAX_DEPTH: Final = 16
 MAX_MARKS: Final = 32

@@ -18,7 +18,9 @@ from exchange.deprecation import deprecation_of, service_deprecation
 from exchange.marks import Mark, marks_of
 from exchange.operations import Body, Content, Operation, is_json
 from exchange.parameters import KINDS, Parameter, acceptor
-from exchange.schema_sets import Dialect, Direction, Place, SchemaSet, parse_document, refuse
+from exchange.schema_sets.collecting import SchemaSet
+from exchange.schema_sets.keywords import Dialect, Direction
+from exchange.schema_sets.places import Place, parse_document, refuse
 
 MAX_OPERATIONS: Final = 1000
 METHODS: Final = ("get", "put", "post", "delete", "options", "head", "patch", "trace")

@@ -22,7 +22,7 @@ from exchange import i_json
 from exchange.marks import Mark
 from exchange.parameters import Parameter, check_headers, check_path, check_query
 from exchange.problems import Code, Problem
-from exchange.schema_sets import CompiledSchema
+from exchange.schema_sets.compiled import CompiledSchema
 from exchange.violations import violation
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]

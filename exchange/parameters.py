@@ -18,7 +18,7 @@ from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from exchange.problems import Code, Problem
-from exchange.schema_sets import CompiledSchema
+from exchange.schema_sets.compiled import CompiledSchema
 from exchange.violations import violation
 
 MAX_VALUE_LENGTH: Final = 4096

@@ -81,6 +81,7 @@ class Code(StrEnum):
     AGREEMENT_REVOKED = "AgreementRevoked"
     PURPOSE_NOT_ALLOWED = "PurposeNotAllowed"
     SUBJECT_MISSING = "SubjectMissing"
+    REQUEST_BASIS_MISSING = "RequestBasisMissing"
     FIELD_NOT_RELEASED = "FieldNotReleased"
     OUTSIDE_MANDATE = "OutsideMandate"
     QUERY_TOO_WIDE = "QueryTooWide"
@@ -95,11 +96,14 @@ class Code(StrEnum):
     RESPONSE_SCHEMA_VIOLATION = "ResponseSchemaViolation"
     RESPONSE_TOO_LARGE = "ResponseTooLarge"
     SOURCE_FAILED = "SourceFailed"
+    TOO_MANY_REMOVED = "TooManyRemoved"
+    CHANGE_STATE_UNUSABLE = "ChangeStateUnusable"
     # exactly once
     MESSAGE_ID_REUSED = "MessageIdReused"
     MESSAGE_IN_PROGRESS = "MessageInProgress"
     OUTCOME_UNKNOWN = "OutcomeUnknown"
     ANSWER_NOT_KEPT = "AnswerNotKept"
+    WRITE_UNCONFIRMED = "WriteUnconfirmed"
     ONCE_UNAVAILABLE = "ExactlyOnceUnavailable"
     # the link between servers
     PEER_UNREACHABLE = "PeerUnreachable"
@@ -121,6 +125,7 @@ class Code(StrEnum):
     NOT_AUTHORISED = "NotAuthorised"
     NOT_FOUND = "NotFound"
     CONFLICT = "Conflict"
+    PRECONDITION_FAILED = "PreconditionFailed"
     BREAKING_CHANGE = "BreakingChange"
     INVALID_DOCUMENT = "InvalidDocument"
     # the journal and its proofs
@@ -142,6 +147,7 @@ class Code(StrEnum):
     OWN_SERVER_UNREACHABLE = "OwnServerUnreachable"
     INVALID_SETTINGS = "InvalidSettings"
     INVALID_MAPPING = "InvalidMapping"
+    UNREADABLE_TEXT = "UnreadableText"
     DEVELOPMENT_ONLY = "DevelopmentOnly"
     NOT_CONVERGED = "NotConverged"
     # ask once
@@ -606,6 +612,19 @@ CATALOGUE: dict[Code, Entry] = {
             "ກະລຸນາສົ່ງ Exchange-Subject ພ້ອມ scheme:identifier ຂອງບຸກຄົນ, ທຸລະກິດ ຫຼື ສິ່ງທີ່ກ່ຽວຂ້ອງ.",
         ),
     ),
+    Code.REQUEST_BASIS_MISSING: _entry(
+        403,
+        Blame.CALLER,
+        (
+            "The agreement demands that the call says why it is made: a person's own request, "
+            "or a law.",
+            "ຂໍ້ຕົກລົງກຳນົດໃຫ້ການເອີ້ນໃຊ້ລະບຸເຫດຜົນ: ຄຳຮ້ອງຂໍຂອງບຸກຄົນນັ້ນເອງ ຫຼື ກົດໝາຍ.",
+        ),
+        (
+            "Send Exchange-Request-Basis with a basis of a kind that the agreement takes.",
+            "ກະລຸນາສົ່ງ Exchange-Request-Basis ພ້ອມເຫດຜົນປະເພດທີ່ຂໍ້ຕົກລົງຍອມຮັບ.",
+        ),
+    ),
     Code.FIELD_NOT_RELEASED: _entry(
         403,
         Blame.CALLER,
@@ -675,8 +694,8 @@ CATALOGUE: dict[Code, Entry] = {
         410,
         Blame.CALLER,
         (
-            "This member was merged into another; its services are the successor's now.",
-            "ສະມາຊິກນີ້ໄດ້ຖືກລວມເຂົ້າກັບສະມາຊິກອື່ນ; ບໍລິການແມ່ນຂອງອົງການທີ່ສືບທອດແລ້ວ.",
+            "This went over to another member; it is the successor's now.",
+            "ສິ່ງນີ້ໄດ້ໂອນໄປໃຫ້ສະມາຊິກອື່ນ; ແມ່ນຂອງອົງການທີ່ສືບທອດແລ້ວ.",
         ),
         (
             "Agree with the successor that is named, and call its service.",
@@ -746,6 +765,31 @@ CATALOGUE: dict[Code, Entry] = {
         ),
         retryable=True,
     ),
+    Code.TOO_MANY_REMOVED: _entry(
+        502,
+        Blame.PROVIDER,
+        (
+            "More records are missing from the source than may go at once.",
+            "ບັນທຶກທີ່ຂາດໄປຈາກແຫຼ່ງຂໍ້ມູນ ມີຫຼາຍກວ່າທີ່ອະນຸຍາດໃຫ້ລຶບໃນຄັ້ງດຽວ.",
+        ),
+        (
+            "Look whether the source is whole; if the records are really gone, accept it.",
+            "ກະລຸນາກວດເບິ່ງວ່າແຫຼ່ງຂໍ້ມູນຄົບຖ້ວນຫຼືບໍ່; ຖ້າບັນທຶກຖືກລຶບແທ້ ໃຫ້ຢືນຢັນການລຶບ.",
+        ),
+        retryable=True,
+    ),
+    Code.CHANGE_STATE_UNUSABLE: _entry(
+        500,
+        Blame.PROVIDER,
+        (
+            "The file that keeps what was told of changes cannot be used.",
+            "ໄຟລ໌ທີ່ເກັບສະຖານະຂອງການປ່ຽນແປງທີ່ແຈ້ງແລ້ວ ບໍ່ສາມາດໃຊ້ໄດ້.",
+        ),
+        (
+            "End the other process, restore the file, or begin with a new one.",
+            "ກະລຸນາປິດໂປຣແກຣມອື່ນທີ່ໃຊ້ໄຟລ໌ນີ້, ກູ້ຄືນໄຟລ໌ ຫຼື ເລີ່ມດ້ວຍໄຟລ໌ໃໝ່.",
+        ),
+    ),
     Code.MESSAGE_ID_REUSED: _entry(
         409,
         Blame.CALLER,
@@ -782,6 +826,19 @@ CATALOGUE: dict[Code, Entry] = {
             "Look up or ask the service's owner whether it happened; if it did not, send it with a new X-Road-Id.",
             "ກະລຸນາກວດເບິ່ງ ຫຼື ຖາມເຈົ້າຂອງບໍລິການ ວ່າໄດ້ດຳເນີນການແລ້ວບໍ່; ຖ້າຍັງບໍ່ ກະລຸນາສົ່ງດ້ວຍ X-Road-Id ໃໝ່.",
         ),
+    ),
+    Code.WRITE_UNCONFIRMED: _entry(
+        504,
+        Blame.PROVIDER,
+        (
+            "The source did not confirm in time whether this was written.",
+            "ແຫຼ່ງຂໍ້ມູນບໍ່ໄດ້ຢືນຢັນທັນເວລາ ວ່າໄດ້ບັນທຶກແລ້ວ ຫຼື ບໍ່.",
+        ),
+        (
+            "Repeat the same request with the same X-Road-Id: it is written once, and its first answer is given again.",
+            "ກະລຸນາສົ່ງຄຳຮ້ອງເດີມຊ້ຳ ດ້ວຍ X-Road-Id ເດີມ: ຈະຖືກບັນທຶກພຽງຄັ້ງດຽວ ແລະ ຈະໄດ້ຮັບຄຳຕອບທຳອິດຄືນ.",
+        ),
+        retryable=True,
     ),
     Code.ANSWER_NOT_KEPT: _entry(
         410,
@@ -977,6 +1034,18 @@ CATALOGUE: dict[Code, Entry] = {
         (
             "Look at what is there: end what is in the way, or ask for something that fits it.",
             "ກະລຸນາເບິ່ງສິ່ງທີ່ມີຢູ່: ຢຸດສິ່ງທີ່ກີດຂວາງ ຫຼື ຂໍສິ່ງທີ່ສອດຄ່ອງກັນ.",
+        ),
+    ),
+    Code.PRECONDITION_FAILED: _entry(
+        412,
+        Blame.CALLER,
+        (
+            "The record is not any more what the request says that it is.",
+            "ບັນທຶກນີ້ບໍ່ເປັນຄືກັບທີ່ຄຳຮ້ອງລະບຸໄວ້ອີກແລ້ວ.",
+        ),
+        (
+            "Read it again, look at what has changed, and send the change with its new ETag and a new X-Road-Id.",
+            "ກະລຸນາອ່ານບັນທຶກຄືນໃໝ່, ກວດເບິ່ງສິ່ງທີ່ປ່ຽນແປງ ແລ້ວສົ່ງການແກ້ໄຂດ້ວຍ ETag ໃໝ່ ແລະ X-Road-Id ໃໝ່.",
         ),
     ),
     Code.BREAKING_CHANGE: _entry(
@@ -1202,6 +1271,18 @@ CATALOGUE: dict[Code, Entry] = {
         (
             "Correct the named place; saphan adapter check shows the rest.",
             "ກະລຸນາແກ້ຈຸດທີ່ລະບຸໄວ້; ຄຳສັ່ງ saphan adapter check ສະແດງຈຸດທີ່ເຫຼືອ.",
+        ),
+    ),
+    Code.UNREADABLE_TEXT: _entry(
+        422,
+        Blame.OPERATOR,
+        (
+            "It is not certain what encoding the text is in, or it is not in the one that was named.",
+            "ບໍ່ແນ່ໃຈວ່າຂໍ້ຄວາມຢູ່ໃນລະຫັດຕົວອັກສອນໃດ ຫຼື ຂໍ້ຄວາມບໍ່ຢູ່ໃນລະຫັດທີ່ລະບຸ.",
+        ),
+        (
+            "Let saphan text detect show the encodings that it may be in, and name one with --from.",
+            "ກະລຸນາໃຊ້ saphan text detect ເພື່ອເບິ່ງລະຫັດທີ່ເປັນໄປໄດ້ ແລ້ວລະບຸລະຫັດໜຶ່ງດ້ວຍ --from.",
         ),
     ),
     Code.NOT_CONVERGED: _entry(

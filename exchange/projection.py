@@ -150,18 +150,29 @@ class Projection:
         A field that begins with ``/`` is a pointer and is released when it, or a place above it,
         is; an index in it counts as an item. A bare name is released when some released pointer
         ends in it, or when all of the document, of its items, or of the items of its ``items`` is
-        released.
+        released. In a path with dots (``tranches.amount``) each dot is a step, into each item
+        where there is a list; it is released as a name is, or when a part that it begins with is.
         """
         if self.everything:
             return True
         if not field.startswith("/"):
-            return field in self._names or any(
-                self._covers((*above, field)) for above in ((), (_STAR,), ("items", _STAR))
+            return (
+                field in self._names
+                or any(self._covers((*above, field)) for above in ((), (_STAR,), ("items", _STAR)))
+                or ("." in field and self._releases_path(tuple(field.split("."))))
             )
         try:
             return self._covers(_tokens(field, "field"))
         except Problem:
             return False
+
+    def _releases_path(self, path: _Tokens) -> bool:
+        for pointer in self._pointers:
+            names = tuple(token for token in pointer if token != _STAR)
+            below = names[names[:1] == ("items",) :]
+            if names[-len(path) :] == path or (below and path[: len(below)] == below):
+                return True
+        return False
 
     def _covers(self, tokens: _Tokens) -> bool:
         return any(

@@ -15,7 +15,7 @@ from typing import Any
 
 from exchange.agreements import Grant
 from exchange.openapi import Reader
-from exchange.schema_sets import SchemaSet
+from exchange.schema_sets.collecting import SchemaSet
 
 _LISTS = ("allOf", "anyOf", "oneOf")
 _OF_OBJECTS = ("properties", "patternProperties", "additionalProperties", "unevaluatedProperties")

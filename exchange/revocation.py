@@ -32,7 +32,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
-from exchange.certificates import fingerprint_of, issued_by, parse_certificate
+from exchange.certificates.reading import fingerprint_of, issued_by, parse_certificate
 from exchange.problems import Code, Problem
 
 MAX_OCSP_BYTES: Final = 64 << 10

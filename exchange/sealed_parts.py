@@ -125,14 +125,13 @@ def _length(value: Any, where: str) -> int:
 
 
 def _headers(value: Any) -> Headers:
-    if type(value) is not list or not {type(pair) for pair in value} <= {list}:
-        raise _refuse("head", "headers are not pairs of strings")
-    pairs: list[list[Any]] = value
-    if not {len(pair) for pair in pairs} <= {2} or not {
-        type(text) for pair in pairs for text in pair
-    } <= {str}:
-        raise _refuse("head", "headers are not pairs of strings")
-    return tuple([(name, text) for name, text in pairs])
+    """Pairs of strings; what else gives pairs when it is taken apart has another canonical form."""
+    try:
+        pairs = tuple([(name, text) for name, text in value])
+        "".join([text for pair in pairs for text in pair])
+    except (TypeError, ValueError) as error:
+        raise _refuse("head", "headers are not pairs of strings") from error
+    return pairs
 
 
 def _head(value: Any) -> Head:

@@ -21,7 +21,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, TypeAlias, TypeVar
@@ -89,6 +89,11 @@ class Merger:
     ground: Text
     services: Mapping[ServiceId, ServiceId] = field(default_factory=dict)
 
+    @property
+    def id(self) -> MemberId:
+        """What went."""
+        return self.old
+
     def problem(self, asked: object) -> Problem:
         """Why a call that concerns ``asked`` is refused, and where to turn."""
         facts: dict[str, Fact] = {
@@ -154,12 +159,7 @@ def parse_standing(data: bytes) -> tuple[Disabled, ...]:
     Raises:
         Problem: ``InvalidDocument`` with the JSON pointer of the first thing wrong.
     """
-    document = parse_document(data, MAX_STANDING_BYTES, STANDING_TARGET)
-    rows = document.members(frozenset({"disabled"}))["disabled"]
-    found = tuple(_disabled(node) for node in rows.items(MAX_DISABLED))
-    if len({one.id for one in found}) != len(found):
-        raise rows.refuse("names the same thing twice")
-    return found
+    return _rows(data, STANDING_TARGET, "disabled", MAX_DISABLED, _disabled)
 
 
 def format_standing(disabled: tuple[Disabled, ...]) -> bytes:
@@ -171,7 +171,7 @@ def format_standing(disabled: tuple[Disabled, ...]) -> bytes:
                     "kind": one.kind,
                     "id": str(one.id),
                     "since": _format_moment(one.since),
-                    "reason": {"en": one.reason.en, "lo": one.reason.lo},
+                    "reason": _text(one.reason),
                 }
                 for one in sorted(disabled, key=lambda one: (one.kind, str(one.id)))
             ]
@@ -185,12 +185,7 @@ def parse_mergers(data: bytes) -> tuple[Merger, ...]:
     Raises:
         Problem: ``InvalidDocument`` with the JSON pointer of the first thing wrong.
     """
-    document = parse_document(data, MAX_STANDING_BYTES, MERGERS_TARGET)
-    rows = document.members(frozenset({"mergers"}))["mergers"]
-    found = tuple(_merger(node) for node in rows.items(MAX_MERGERS))
-    if len({one.old for one in found}) != len(found):
-        raise rows.refuse("a member goes into another once")
-    return found
+    return _rows(data, MERGERS_TARGET, "mergers", MAX_MERGERS, _merger)
 
 
 def format_mergers(mergers: tuple[Merger, ...]) -> bytes:
@@ -202,13 +197,32 @@ def format_mergers(mergers: tuple[Merger, ...]) -> bytes:
                     "from": str(one.old),
                     "into": str(one.into),
                     "at": _format_moment(one.at),
-                    "ground": {"en": one.ground.en, "lo": one.ground.lo},
+                    "ground": _text(one.ground),
                     "services": {str(old): str(new) for old, new in one.services.items()},
                 }
                 for one in mergers
             ]
         }
     )
+
+
+Row = TypeVar("Row", Disabled, Merger)
+
+
+def _rows(
+    data: bytes, target: str, name: str, most: int, parse: Callable[[Node], Row]
+) -> tuple[Row, ...]:
+    """The rows of a document that has one list; each takes away another thing."""
+    document = parse_document(data, MAX_STANDING_BYTES, target)
+    rows = document.members(frozenset({name}))[name]
+    found = tuple(parse(node) for node in rows.items(most))
+    if len({one.id for one in found}) != len(found):
+        raise rows.refuse("names the same thing twice")
+    return found
+
+
+def _text(text: Text) -> dict[str, str]:
+    return {"en": text.en, "lo": text.lo}
 
 
 def _disabled(node: Node) -> Disabled:

@@ -26,7 +26,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from exchange.certificates import judge_tsa, parse_certificate
+from exchange.certificates.judging import judge_tsa
+from exchange.certificates.reading import parse_certificate
 from exchange.problems import Code, Problem
 
 MAX_TOKEN_BYTES: Final = 64 * 1024

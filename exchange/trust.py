@@ -22,18 +22,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Protocol, TypeVar, cast
 
 import orjson
 from cryptography import x509
 
-from exchange.certificates import (
-    fingerprint_of,
-    is_development,
-    judge_auth,
-    judge_seal,
-    refuse_development,
-)
+from exchange.certificates.judging import judge_auth, judge_seal
+from exchange.certificates.reading import fingerprint_of, is_development, refuse_development
 from exchange.code_lists import parse_code_list
 from exchange.continuity import (
     KeySet,
@@ -48,6 +43,7 @@ from exchange.documents import parse_document
 from exchange.elements import NO_ELEMENTS, Dictionary
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.keys import VerifyingKey, verifying_key
+from exchange.moves import Thing, agreed_moves, moved_problem, successor
 from exchange.problems import Code, Problem
 from exchange.registrations import (
     MAX_SCHEMA_BYTES,
@@ -101,6 +97,19 @@ SealKey = tuple[MemberId, VerifyingKey, x509.Certificate]
 Key = TypeVar("Key", MemberId, ServerId, ApplicationId, ServiceId)
 Value = TypeVar("Value")
 Owner = TypeVar("Owner", MemberId, ServerId)
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Document(Protocol):
+    """An OpenAPI document of a service: it may lie anywhere, so reading it may take a while."""
+
+    @property
+    def sha256(self) -> str:
+        """What it is known by, in lower-case hexadecimal."""
+
+    def read(self) -> bytes:
+        """Its bytes. Raises: Problem when they are gone or damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +205,7 @@ class RegistryState:
 
     instance: InstanceRecord
     members: Mapping[MemberId, MemberRecord]
-    openapi: Mapping[ServiceId, bytes]
+    openapi: Mapping[ServiceId, Document]
     schemas: Mapping[str, bytes]
     elements: Dictionary
     version: int
@@ -204,6 +213,8 @@ class RegistryState:
     complaints: tuple[Problem, ...]
     review_at: datetime | None
     standing: Standing
+    moves: Mapping[Thing, Thing]
+    _admitted: Mapping[MemberId, AdmittedMember] = field(repr=False, compare=False)
     _applications: Mapping[ApplicationId, ApplicationRecord] = field(repr=False)
     _services: Mapping[ServiceId, ServiceRecord] = field(repr=False)
     _servers: Mapping[ServerId, ServerRecord] = field(repr=False)
@@ -218,7 +229,7 @@ class RegistryState:
         instance: InstanceRecord,
         members: Iterable[AdmittedMember],
         *,
-        openapi: Mapping[ServiceId, bytes],
+        openapi: Mapping[ServiceId, Document],
         schemas: Mapping[str, bytes],
         elements: Dictionary = NO_ELEMENTS,
         version: int,
@@ -231,48 +242,90 @@ class RegistryState:
 
         What ``standing`` disables is in no index, but for seals, which prove what was before.
         """
-        admitted = tuple(members)
-        off = standing.of
-        records = [member.record for member in admitted if not off(member.record.member)]
-        servers = {
-            server.id: server
-            for record in records
-            for server in record.servers
-            if not off(server.id)
-        }
-        applications = {
-            item.id: item for record in records for item in record.applications if not off(item.id)
-        }
-        auths = {print_: server for member in admitted for print_, server in member.auths.items()}
-        moments = [member.review_at for member in admitted if member.review_at is not None]
-        return cls(
+        nothing = cls(
             instance=instance,
-            members=MappingProxyType({record.member: record for record in records}),
-            openapi=MappingProxyType(dict(openapi)),
+            members={},
+            openapi={},
+            schemas={},
+            elements=elements,
+            version=0,
+            expires=expires,
+            complaints=(),
+            review_at=None,
+            standing=standing,
+            moves={},
+            _admitted={},
+            _applications={},
+            _services={},
+            _servers={},
+            _hosts={},
+            _seals={},
+            _auths={},
+            _disabled_auths={},
+        )
+        return nothing.after(
+            {member.record.member: member for member in members},
+            openapi=openapi,
+            schemas=schemas,
+            elements=elements,
+            version=version,
+            expires=expires,
+            complaints=complaints,
+            reviews=reviews,
+        )
+
+    def after(
+        self,
+        members: Mapping[MemberId, AdmittedMember | None],
+        *,
+        openapi: Mapping[ServiceId, Document],
+        schemas: Mapping[str, bytes],
+        elements: Dictionary,
+        version: int,
+        expires: datetime,
+        complaints: Iterable[Problem] = (),
+        reviews: Iterable[datetime] = (),
+    ) -> RegistryState:
+        """The state in which these members say something else, or are gone; the others stay.
+
+        What is indexed again is these members alone.
+
+        Args:
+            openapi: the documents of their services.
+        """
+        admitted, drafts = _copy(self._admitted), _Indexes.of(self)
+        for member, new in members.items():
+            if (old := admitted.pop(member, None)) is not None:
+                drafts.take_out(old)
+            if new is not None:
+                admitted[member] = new
+                drafts.put_in(new, self.standing)
+        drafts.find_hosts(one for one in members.values() if one is not None)
+        drafts.openapi.update(openapi)
+        moments = (one.review_at for one in admitted.values() if one.review_at is not None)
+        return RegistryState(
+            instance=self.instance,
+            members=MappingProxyType(drafts.members),
+            openapi=MappingProxyType(drafts.openapi),
             schemas=MappingProxyType(dict(schemas)),
             elements=elements,
             version=version,
             expires=expires,
             complaints=(
                 *complaints,
-                *(problem for member in admitted for problem in member.complaints),
+                *(problem for one in admitted.values() for problem in one.complaints),
             ),
             review_at=min((*moments, *reviews), default=None),
-            _applications=applications,
-            standing=standing,
-            _services={
-                item.id: item for record in records for item in record.services if not off(item.id)
-            },
-            _servers=servers,
-            _hosts={
-                application.id: tuple(
-                    servers[server] for server in application.servers if server in servers
-                )
-                for application in applications.values()
-            },
-            _seals={keyid: seal for member in admitted for keyid, seal in member.seals.items()},
-            _auths={print_: server for print_, server in auths.items() if not off(server)},
-            _disabled_auths={print_: server for print_, server in auths.items() if off(server)},
+            standing=self.standing,
+            moves=agreed_moves(drafts.members.values()),
+            _admitted=admitted,
+            _applications=drafts.applications,
+            _services=drafts.services,
+            _servers=drafts.servers,
+            _hosts=drafts.hosts,
+            _seals=drafts.seals,
+            _auths=drafts.auths,
+            _disabled_auths=drafts.disabled_auths,
         )
 
     def prolonged(self, expires: datetime) -> RegistryState:
@@ -349,6 +402,9 @@ class RegistryState:
             return index[key]
         except KeyError:
             self.standing.check(key)
+            new = successor(self.moves, key)
+            if new is not None and isinstance(key, ApplicationId | ServiceId):
+                raise moved_problem(key, new) from None
             merger = self.standing.merger_of(key)
             raise _unknown(code, key) if merger is None else merger.problem(key) from None
 
@@ -384,6 +440,89 @@ class RegistryState:
     def auth_fingerprints(self) -> Mapping[str, ServerId]:
         """All registered TLS certificates of servers."""
         return MappingProxyType(dict(self._auths))
+
+
+@dataclass(slots=True)
+class _Indexes:
+    """The indexes of a state while it is made of another; identifiers and certificates name their
+    member, so no two members have an entry in common."""
+
+    members: dict[MemberId, MemberRecord]
+    openapi: dict[ServiceId, Document]
+    applications: dict[ApplicationId, ApplicationRecord]
+    services: dict[ServiceId, ServiceRecord]
+    servers: dict[ServerId, ServerRecord]
+    seals: dict[str, SealKey]
+    auths: dict[str, ServerId]
+    disabled_auths: dict[str, ServerId]
+    hosts: dict[ApplicationId, tuple[ServerRecord, ...]]
+    gone: dict[ServerId, ServerRecord] = field(default_factory=dict)
+    moved: bool = False
+
+    @classmethod
+    def of(cls, state: RegistryState) -> _Indexes:
+        return cls(
+            _copy(state.members),
+            _copy(state.openapi),
+            _copy(state._applications),
+            _copy(state._services),
+            _copy(state._servers),
+            _copy(state._seals),
+            _copy(state._auths),
+            _copy(state._disabled_auths),
+            _copy(state._hosts),
+        )
+
+    def take_out(self, member: AdmittedMember) -> None:
+        record = member.record
+        self.members.pop(record.member, None)
+        for application in record.applications:
+            self.applications.pop(application.id, None)
+            self.hosts.pop(application.id, None)
+        for service in record.services:
+            self.services.pop(service.id, None)
+            self.openapi.pop(service.id, None)
+        for server in record.servers:
+            if self.servers.pop(server.id, None) is not None:
+                self.gone[server.id] = server
+        for keyid in member.seals:
+            self.seals.pop(keyid, None)
+        for print_ in member.auths:
+            self.auths.pop(print_, None)
+            self.disabled_auths.pop(print_, None)
+
+    def put_in(self, member: AdmittedMember, standing: Standing) -> None:
+        record, off = member.record, standing.of
+        self.seals.update(member.seals)
+        for print_, server in member.auths.items():
+            (self.disabled_auths if off(server) else self.auths)[print_] = server
+        if off(record.member):
+            return
+        self.members[record.member] = record
+        self.applications.update((one.id, one) for one in record.applications if not off(one.id))
+        self.services.update((one.id, one) for one in record.services if not off(one.id))
+        for one in record.servers:
+            if not off(one.id):
+                self.servers[one.id] = one
+                self.moved |= self.gone.pop(one.id, None) != one
+
+    def find_hosts(self, members: Iterable[AdmittedMember]) -> None:
+        """Say who speaks for the applications of these members; if a server came, went or changed,
+        of all, since a server of any member may speak for an application."""
+        servers = self.servers
+        if self.moved or self.gone:
+            concerned = iter(self.applications.values())
+        else:
+            own = (one for member in members for one in member.record.applications)
+            concerned = (one for one in own if one.id in self.applications)
+        for application in concerned:
+            found = (servers[one] for one in application.servers if one in servers)
+            self.hosts[application.id] = tuple(found)
+
+
+def _copy(index: Mapping[K, V]) -> dict[K, V]:
+    """A dictionary's own copy, also out of a view of one: it computes no hash again."""
+    return cast("dict[K, V]", index).copy()
 
 
 def schema_id(data: bytes, path: str) -> str:

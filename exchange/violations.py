@@ -18,7 +18,8 @@ import jsonschema_rs
 import orjson
 
 from exchange.problems import Code, Fact, Problem
-from exchange.schema_sets import CompiledSchema, escape
+from exchange.schema_sets.compiled import CompiledSchema
+from exchange.schema_sets.places import escape
 
 MAX_REPORTED: Final = 10
 MAX_NAMED: Final = 3

@@ -15,8 +15,9 @@ from typing import Any
 
 from cryptography import x509
 
-from exchange.agreements import Agreement
+from exchange.agreements import Agreement, Party
 from exchange.agreements.reading import format_moment
+from mediator.agreed import Agreed
 from mediator.auditing.ordering import Ordering
 from mediator.discovery import Peer, Peers, State
 from mediator.erasing import Eraser, Order
@@ -81,8 +82,11 @@ class Admin:
     async def _agreements(self, request: ApiRequest) -> Reply:
         agreements, now = self.agreements, self.health.clock.now()
         rejected = {name: str(problem) for name, problem in agreements.rejected.items()}
-        found = [_agreement(one, agreements, now) for one in agreements.agreements]
-        return json_reply(200, {"agreements": found, "rejected": rejected})
+        found, held = (
+            [_agreement(one, agreed, now) for one in agreed.agreements]
+            for agreed in (agreements.own, agreements.held)
+        )
+        return json_reply(200, {"agreements": found, "held": held, "rejected": rejected})
 
     async def _revoke(self, request: ApiRequest) -> Reply:
         """Obey a revocation; durable, recorded and in force when this returns."""
@@ -153,6 +157,9 @@ class Admin:
         self.metrics.inside.set(self.health.gate.inside)
         self.metrics.journal_entries.set(self.health.journal.size)
         self.metrics.registry_age.set(self.health.view.age_s)
+        now = self.health.clock.now()
+        for role, end in self.health.view.ends.items():
+            self.metrics.registry_roles.labels(role).set((end.at - now).total_seconds())
         self.metrics.once_claims.set(self.health.once.totals.claims)
         self.metrics.once_answer_bytes.set(self.health.once.totals.answer_bytes)
         self._measure_agreements()
@@ -161,11 +168,12 @@ class Admin:
 
     def _measure_agreements(self) -> None:
         agreements, now = self.agreements, self.health.clock.now()
-        for days, count in agreements.endings.counts(agreements.in_force, now).items():
-            self.metrics.agreements_ending.labels(str(days)).set(count)
+        for side, agreed in ((Party.PROVIDER, agreements.own), (Party.CONSUMER, agreements.held)):
+            for days, count in agreements.endings.counts(agreed.in_force, now).items():
+                self.metrics.agreements_ending.labels(str(days), side.value).set(count)
 
 
-def _agreement(one: Agreement, agreements: PinnedAgreements, now: datetime) -> dict[str, Any]:
+def _agreement(one: Agreement, agreed: Agreed, now: datetime) -> dict[str, Any]:
     return {
         "id": one.id,
         "version": one.version,
@@ -173,7 +181,8 @@ def _agreement(one: Agreement, agreements: PinnedAgreements, now: datetime) -> d
         "provider": str(one.provider),
         "valid_from": one.valid_from.isoformat(),
         "valid_until": one.valid_until.isoformat(),
-        "state": agreements.state_of(one, now),
+        "state": agreed.state_of(one, now),
+        **({} if one.group is None else {"group": one.group}),
     }
 
 

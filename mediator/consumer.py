@@ -272,6 +272,7 @@ class Consumer:
                 raise unsigned(answered) from problem
             raise
         check_content_digest(field(answered, "content-digest"), sha256_of(answered.body))
+        _check_names(answered, sealed.routed.call)
         return OpenedAnswer(answered, opened)
 
 
@@ -283,6 +284,27 @@ def reply_of(opened: OpenedAnswer, notices: Notices = NO_NOTICES) -> Reply:
         told = {name for name, _ in fields}
         fields += [notice for notice in notices if notice[0] not in told]
     return Reply(answered.head.status, tuple(fields), answered.body)
+
+
+def _check_names(answered: Answered, call: Call) -> None:
+    """Check that an answer names its own request, where it names one: its record must not say
+    other than what was signed.
+
+    Raises:
+        Problem: ``InconsistentResponse``.
+    """
+    names = {
+        "x-road-client": str(call.client),
+        "x-road-service": str(call.service),
+        "x-road-request-id": call.request_id,
+    }
+    for name, value in answered.head.headers:
+        if names.get(name, value) != value:
+            raise Problem(
+                Code.INCONSISTENT_RESPONSE,
+                where=name,
+                detail="the answer names another one than its request",
+            )
 
 
 def _problem_of(error: Exception, call: Call) -> Problem:

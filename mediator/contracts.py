@@ -13,7 +13,7 @@ import structlog
 from exchange.contracts import Contract
 from exchange.identifiers import ServiceId
 from exchange.problems import Problem
-from exchange.trust import RegistryState
+from exchange.trust import Document, RegistryState
 
 MAX_COMPILED = 500
 MAX_WEIGHT = 100_000
@@ -21,14 +21,15 @@ log = structlog.get_logger("mediator.contracts")
 
 
 class _Kept(NamedTuple):
-    """A compiled contract and what it was compiled of; a schema that was missing is None."""
+    """A compiled contract and what it was compiled of: the document's digest, and schemas; one that
+    was missing is None."""
 
-    document: bytes
+    document: str
     schemas: Mapping[str, bytes | None]
     contract: Contract | None
 
-    def is_of(self, document: bytes, shared: Mapping[str, bytes]) -> bool:
-        return self.document == document and all(
+    def is_of(self, document: Document, shared: Mapping[str, bytes]) -> bool:
+        return self.document == document.sha256 and all(
             shared.get(name) == content for name, content in self.schemas.items()
         )
 
@@ -61,7 +62,7 @@ class ContractCache:
                     self._keep(service, found)
         return found.contract
 
-    def _find(self, document: bytes, state: RegistryState, service: ServiceId) -> _Kept | None:
+    def _find(self, document: Document, state: RegistryState, service: ServiceId) -> _Kept | None:
         found = self._kept.get(service)
         if found is None or not found.is_of(document, state.schemas):
             return None
@@ -99,11 +100,11 @@ class _Noting(Mapping[str, bytes]):
         return len(self._shared)
 
 
-def _compile(document: bytes, shared: Mapping[str, bytes], service: ServiceId) -> _Kept:
+def _compile(document: Document, shared: Mapping[str, bytes], service: ServiceId) -> _Kept:
     schemas = _Noting(shared)
     try:
-        contract = Contract.compile(document, schemas)
+        contract = Contract.compile(document.read(), schemas)
     except Problem as problem:
         log.warning("contract_unusable", service=str(service), why=str(problem))
         contract = None
-    return _Kept(document, schemas.asked, contract)
+    return _Kept(document.sha256, schemas.asked, contract)

@@ -6,6 +6,8 @@ one, or bind the answer to a document that is not released, does not reach the b
 - ``Range`` and ``If-Range``, where a success may be JSON that is checked, or fields are
   restricted: a server may always answer with the whole (RFC 9110 section 14.2);
 - ``Accept-Encoding``, where anything in the answer is read here;
+- ``Exchange-Agreement``, by which a caller may choose one: the backend is told the agreement that
+  did open the call;
 - ``Exchange-Rows``, which is this server's own word: it tells the backend which records the
   agreement opens;
 - entity tags, where fields are restricted: a tag tells what the whole record says, so that a guess
@@ -27,8 +29,9 @@ from mediator.stages import Allowed
 from mediator.xroad import OF_PROXIES, REPEAT
 from serving.backends import BackendRequest, Headers
 
+AGREEMENT_HEADER = "exchange-agreement"
 _SIGNED = frozenset({"content-digest", "signature", "signature-input"})
-_ALWAYS = OF_PROXIES | _SIGNED | {REPEAT, ROWS_HEADER, "x-road-service"}
+_ALWAYS = OF_PROXIES | _SIGNED | {AGREEMENT_HEADER, REPEAT, ROWS_HEADER, "x-road-service"}
 _PARTS = frozenset({"range", "if-range"})
 _CODINGS = frozenset({"accept-encoding"})
 _TAGS = frozenset({"if-none-match"})
@@ -45,6 +48,7 @@ def backend_request(allowed: Allowed, offered: OfferedService, restricted: bool)
     checked = offered.validation is not Validation.OFF
     kept_back = withheld(allowed.match.operation, checked, restricted)
     headers = tuple([item for item in head.headers if item[0] not in kept_back])
+    headers = (*headers, (AGREEMENT_HEADER, allowed.agreement.id))
     if allowed.grant.rows:
         headers = (*headers, (ROWS_HEADER, rows_header(allowed.grant.rows)))
     return BackendRequest(

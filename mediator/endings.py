@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final
 
 import structlog
 
-from exchange.agreements import Agreement
+from exchange.agreements import Agreement, Party
+from exchange.endings import DAYS, End
 
-DAYS: Final = (30, 7, 1)
 log = structlog.get_logger("mediator.endings")
 
 
@@ -18,19 +17,26 @@ class Endings:
     """Says which agreements end soon; what was said is not said again by this process."""
 
     def __init__(self) -> None:
-        self._told: dict[tuple[str, str], int] = {}
+        self._told: dict[tuple[str, str, str], int] = {}
 
-    def warn(self, agreements: Sequence[Agreement], now: datetime) -> None:
-        """Log those that came nearer to their end than a number of days of :data:`DAYS`."""
+    def warn(self, agreements: Sequence[Agreement], now: datetime, side: Party) -> None:
+        """Log those that came nearer to their end than a number of days of :data:`DAYS`.
+
+        Args:
+            side: which party's server this is: the provider's then refuses calls, the consumer's
+                applications get no answers.
+        """
         ending = not_renewed(agreements)
         for agreement in ending:
             within = within_days(agreement, now)
-            key = (agreement.reference, str(agreement.consumer))
+            key = (agreement.reference, str(agreement.provider), str(agreement.consumer))
             if within is not None and self._told.get(key) != within:
                 self._told[key] = within
                 log.warning(
                     "agreement_ends",
                     agreement=agreement.reference,
+                    side=side.value,
+                    provider=str(agreement.provider),
                     consumer=str(agreement.consumer),
                     valid_until=agreement.valid_until.isoformat(),
                     within_days=within,
@@ -48,10 +54,7 @@ class Endings:
 def within_days(agreement: Agreement, now: datetime) -> int | None:
     """The least number of days of :data:`DAYS` within which it ends; nothing when later, or when
     it has ended."""
-    left = agreement.valid_until - now
-    if left <= timedelta():
-        return None
-    return min((days for days in DAYS if left <= timedelta(days=days)), default=None)
+    return End(agreement.valid_until).within(now) or None
 
 
 def not_renewed(agreements: Sequence[Agreement]) -> list[Agreement]:

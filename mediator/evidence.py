@@ -15,7 +15,7 @@ from typing import Final
 from cryptography import x509
 
 from exchange import asic
-from exchange.certificates import fingerprint_of
+from exchange.certificates.reading import fingerprint_of
 from exchange.identifiers import MemberId
 from exchange.keys import SigningKey
 from exchange.problems import Code, Problem

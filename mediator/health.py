@@ -10,7 +10,9 @@ from typing import Any
 
 from cryptography import x509
 
+from exchange.endings import soon
 from exchange.problems import Problem
+from mediator.agreed import Agreed
 from mediator.endings import not_renewed, within_days
 from mediator.gate import Gate
 from mediator.journal.log import Journal
@@ -89,13 +91,16 @@ class Health:
             state = self.view.state
         except Problem as problem:
             return {"ok": False, "problem": str(problem)}
-        expired = state.expires < self.clock.now()
+        now, ends = self.clock.now(), self.view.ends
+        expired = state.expires < now
         return {
             "ok": True,
             "version": state.version,
             "age_s": round(self.view.age_s, 1),
             "expires": state.expires.isoformat(),
             "in_grace": expired,
+            "ends": {name: end.at.isoformat() for name, end in ends.items()},
+            "ending_soon": soon(ends, now),
             "complaints": [str(problem) for problem in state.complaints[:20]],
         }
 
@@ -121,11 +126,17 @@ class Health:
         return {"ok": healthy, "certificates": rows}
 
     def _agreements(self) -> dict[str, Any]:
-        now, agreements = self.clock.now(), self.agreements
         return {
             "ok": True,
-            "in_force": sum(a.valid_from <= now < a.valid_until for a in agreements.in_force),
-            "ending_soon": [a.id for a in not_renewed(agreements.in_force) if within_days(a, now)],
-            "revoked": len(agreements.revoked),
-            "rejected": sorted(agreements.rejected),
+            **self._standing(self.agreements.own),
+            "held": self._standing(self.agreements.held),
+            "rejected": sorted(self.agreements.rejected),
+        }
+
+    def _standing(self, agreed: Agreed) -> dict[str, Any]:
+        now = self.clock.now()
+        return {
+            "in_force": sum(a.valid_from <= now < a.valid_until for a in agreed.in_force),
+            "ending_soon": [a.id for a in not_renewed(agreed.in_force) if within_days(a, now)],
+            "revoked": len(agreed.revoked),
         }

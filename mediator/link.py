@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from exchange.certificates import fingerprint
+from exchange.certificates.reading import fingerprint
 from exchange.envelope import NOT_COVERED, ResponseHead
 from exchange.identifiers import ServerId, ServiceId
 from exchange.problems import Code, Problem

@@ -3,6 +3,7 @@
 =====================  ==========================================================================
 ``peer``               other security servers, over TLS 1.3 with certificates of the registry
 ``http``, ``https``    applications: calls, and questions to this server (:mod:`mediator.pages`)
+``witness``            whoever has a log cosigned and is no server, such as the registry
 ``govstack_harness``   GovStack's test harness, which is never on by default
 ``admin``              administration and audit: no login, so on loopback only
 =====================  ==========================================================================
@@ -18,7 +19,7 @@ from ipaddress import ip_network
 
 from cryptography import x509
 
-from exchange.certificates import fingerprint_of
+from exchange.certificates.reading import fingerprint_of
 from exchange.identifiers import ApplicationId
 from exchange.problems import Code, Problem, Side
 from exchange.trust import RegistryState
@@ -36,6 +37,7 @@ from mediator.handshakes import Handshakes
 from mediator.inlet import Inlet
 from mediator.metrics import Metrics
 from mediator.once_only.asking import Asking
+from mediator.once_only.previews import Previews
 from mediator.once_only.service import OnceOnly
 from mediator.own_keys import read_certificates
 from mediator.pages import Pages
@@ -45,7 +47,7 @@ from mediator.records import Recorder
 from mediator.revocation import Statuses
 from mediator.settings import ServerSettings
 from mediator.terms import call_bounds
-from mediator.witness.service import Witness
+from mediator.witness.service import MAX_CONNECTIONS, Witness
 from mediator.xroad.asic import Asic
 from mediator.xroad.clients import ListClients
 from mediator.xroad.verification import VerificationConf
@@ -65,6 +67,7 @@ class Listeners:
     peer: Listener
     http: Listener | None
     https: Listener | None
+    witness: Listener | None
     govstack_harness: Listener | None
     admin: Listener
 
@@ -88,6 +91,7 @@ class Doors:
     spools: Spools
     evidence: Evidence
     witness: Witness
+    previews: Previews
 
     async def open(
         self, provider: Provider, consumer: Consumer, admin: Admin, states: States
@@ -115,7 +119,9 @@ class Doors:
             directory, [certificate for items in pinned.values() for certificate in items]
         )
         harness = await self.harness(states, AllowedMethods(consumer, self.gate))
-        return Listeners(peer, http, https, harness, await self._admin(admin))
+        return Listeners(
+            peer, http, https, await self._witness(), harness, await self._admin(admin)
+        )
 
     async def _peer(self, provider: Provider) -> Listener:
         settings, watcher = self.settings, self.watcher
@@ -170,6 +176,30 @@ class Doors:
             Side.CONSUMER,
             settings.limits.head_max_bytes,
             context,
+        )
+
+    async def _witness(self) -> Listener | None:
+        settings, name = self.settings, "witness"
+        if settings.listen.witness is None:
+            return None
+        context = tls.application_context(
+            settings.auth.certificate,
+            settings.auth.key,
+            (),
+            (),
+            self.watcher.observer(name, Code.CLIENT_CERTIFICATE_REJECTED),
+        )
+        return self._owned(
+            await listen(
+                self.witness.handle,
+                settings.listen.witness,
+                where=f"listen.{name}",
+                side=Side.PROVIDER,
+                context=context,
+                drain_s=_SMALL_DRAIN_S,
+                max_connections=MAX_CONNECTIONS,
+                on_malformed=self.watcher.malformed(name),
+            )
         )
 
     async def harness(self, states: States, allowed: AllowedMethods) -> Listener | None:
@@ -302,6 +332,7 @@ class Doors:
                 provider.agreements,
                 recorder,
                 provider.counting,
+                self.previews,
                 consumer.clock,
                 form,
             ),

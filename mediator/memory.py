@@ -24,10 +24,13 @@ REPLAY_WINDOW = timedelta(seconds=KEEP_S)
 def remember(journal: Journal, directory: Path, clock: Clock) -> tuple[ReplayMemory, QuotaBook]:
     """Fill replay memory and quotas from what the journal holds from before this start.
 
-    The day's use of quotas is noted every second (:func:`note_quotas`), so that only the entries
-    since then are counted; without a note, those since midnight. A call that was under way when
-    the note was written is not in it: its entry counts. One that was under way at a kill does not
-    count, and one that ended in the note's own millisecond may count twice.
+    The day's use of quotas is noted every second and at a stop (:func:`note_quotas`), so that only
+    the entries since then are counted; without a note, those since midnight. A call that was under
+    way when the note was written is not in it: its entry counts. One that was under way at a kill
+    does not count, and one that ended in the note's own millisecond may count twice. Nor does one
+    count that ended in the second before a kill for want of room: its entry does not say whether
+    the backend had been asked, which a running server knows
+    (:func:`mediator.quota.did_not_happen`).
     """
     now = clock.now()
     tomorrow = format_time(_midnight(now) + timedelta(days=1))
@@ -69,20 +72,29 @@ def _noted_quotas(path: Path, now: datetime) -> tuple[datetime, dict[str, int]]:
 
 
 async def note_quotas(quotas: QuotaBook, directory: Path, clock: Clock) -> None:
-    """Note the day's use of quotas every second; see :func:`remember`."""
+    """Note the day's use of quotas every second and at the end; see :func:`remember`."""
     noted: dict[str, int] = {}
-    while True:
-        await asyncio.sleep(1.0)
-        now = clock.now()
-        used = quotas.snapshot(now.timestamp())
-        if used != noted:
-            note = orjson.dumps({"at": format_time(now), "used": used})
-            try:
-                await asyncio.to_thread(_replace, directory / QUOTAS_FILE, note)
-            except OSError as error:
-                # The journal holds the calls; a start takes a little longer without the note.
-                log.warning("quotas_not_noted", why=str(error))
-            noted = used
+    try:
+        while True:
+            await asyncio.sleep(1.0)
+            noted = await _note_quotas(quotas, noted, directory, clock)
+    finally:
+        await _note_quotas(quotas, noted, directory, clock)
+
+
+async def _note_quotas(
+    quotas: QuotaBook, noted: dict[str, int], directory: Path, clock: Clock
+) -> dict[str, int]:
+    now = clock.now()
+    used = quotas.snapshot(now.timestamp())
+    if used != noted:
+        note = orjson.dumps({"at": format_time(now), "used": used})
+        try:
+            await asyncio.to_thread(_replace, directory / QUOTAS_FILE, note)
+        except OSError as error:
+            # The journal holds the calls; a start takes a little longer without the note.
+            log.warning("quotas_not_noted", why=str(error))
+    return used
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -44,8 +44,14 @@ class Offer(Protocol):
     def id(self) -> ServiceId: ...
     @property
     def contract(self) -> Contract: ...
-    @property
-    def document(self) -> bytes: ...
+
+    def described(self) -> bytes:
+        """Its OpenAPI document.
+
+        Raises:
+            Problem: why there is none yet.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +107,8 @@ async def answer(
         shown: the documents as they were shown before.
 
     Raises:
-        Problem: ``InvalidRequest``, ``UnknownService`` or ``ServerOverloaded`` of getOpenAPI.
+        Problem: ``InvalidRequest``, ``UnknownService`` or ``ServerOverloaded`` of getOpenAPI,
+            or why a service is not described yet.
     """
     own = [offer for offer in offers if offer.id.application == asked.application]
     if asked.service_code == GET_OPENAPI:
@@ -177,7 +184,7 @@ async def _openapi(
             detail=f"Invalid service type: {kind}",
         )
     wanted = yaml_type(accept)
-    body = await shown.get(offer.document, in_yaml=bool(wanted))
+    body = await shown.get(offer.described(), in_yaml=bool(wanted))
     return Answer((("content-type", wanted or _JSON),), body)
 
 

@@ -186,8 +186,8 @@ class Metrics:
         )
         self.agreements_ending = Gauge(
             "saphan_agreements_ending",
-            "Pinned agreements without a renewal that end within so many days.",
-            ("days",),
+            "Agreements without a renewal that end within so many days, by this server's side.",
+            ("days", "side"),
             registry=self.registry,
         )
         self.maintenance = Gauge(
@@ -202,6 +202,12 @@ class Metrics:
         self.registry_age = Gauge(
             "saphan_registry_age_seconds",
             "Seconds since the registry was last seen.",
+            registry=self.registry,
+        )
+        self.registry_roles = Gauge(
+            "saphan_registry_role_left_seconds",
+            "Seconds until a role of the registry, or of a member of this server, ends.",
+            ("role",),
             registry=self.registry,
         )
         self.once_claims = Gauge(

@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NoReturn, Protocol
 
 from exchange.contracts import Contract
 from exchange.identifiers import MemberId, ServiceId
 from exchange.problems import Code, Problem
 from exchange.trust import RegistryState
 from mediator.auditing.service import Auditing, contracts, service_ids
-from mediator.outlet import HttpBackend
 from mediator.own_keys import read_file
 from mediator.settings import LimitSettings, ServerSettings, ServiceSettings, Validation
 from mediator.terms import ServiceTerms, service_terms
 from serving.backends import Backend
+from serving.http_backends import HttpBackend
 
-AdapterFactory = Callable[[Path, ServiceId], tuple[Backend, bytes]]
-"""From a mapping file and one of its services to a running adapter and its OpenAPI document
-(console composes it)."""
+_NO_DOCUMENT = b'{"openapi": "3.1.0", "info": {"title": "none", "version": "0"}, "paths": {}}'
+
+
+class AdapterFactory(Protocol):
+    """Makes adapters (console composes it)."""
+
+    def __call__(
+        self, mapping: Path, service: ServiceId, /, *, waits: bool
+    ) -> tuple[Backend, bytes]:
+        """From a mapping file and one of its services to a running adapter and its document.
+
+        Args:
+            waits: whether what the mapping names elsewhere may be waited for.
+
+        Raises:
+            Problem: ``InvalidMapping``; ``SourceFailed`` when something that the mapping names
+                elsewhere is needed and is not at hand.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +52,37 @@ class OfferedService:
     exactly_once: bool
     enabled: bool
     notice: str
+    remembers: bool = False
+    """Whether its backend carries a message out once however often it comes: what the book would
+    do is then the backend's, which knows more."""
     narrows: bool = False
     """Whether its backend answers with the records of ``Exchange-Rows`` alone."""
+    absent: Problem | None = None
+    """Why it cannot be asked yet (:mod:`mediator.awaiting`)."""
+
+    def check(self) -> None:
+        """Whether it may be asked at all.
+
+        Raises:
+            Problem: ``ServiceDisabled``, or why it is absent.
+        """
+        if not self.enabled:
+            raise Problem(Code.SERVICE_DISABLED, where="service", detail=self.notice)
+        self._check_there()
+
+    def described(self) -> bytes:
+        """Its OpenAPI document.
+
+        Raises:
+            Problem: why it is absent: nothing else is told instead of its document.
+        """
+        self._check_there()
+        return self.document
+
+    def _check_there(self) -> None:
+        if self.absent is not None:
+            detail = "the service cannot be asked yet: its source's description is not at hand"
+            raise Problem(self.absent.code, where="service", detail=detail)
 
 
 def offer(
@@ -44,8 +90,12 @@ def offer(
     settings: ServerSettings,
     state: RegistryState,
     make_adapter: AdapterFactory,
+    *,
+    waits: bool = False,
 ) -> OfferedService:
     """One service with its backend and compiled contract; reads files, so for a thread.
+
+    Unless ``waits``, one whose adapter needs what is not at hand is absent.
 
     Raises:
         Problem: ``InvalidSettings``, or what the adapter or the contract says of itself.
@@ -59,7 +109,14 @@ def offer(
         raise Problem(
             Code.INVALID_SETTINGS, where=where, detail=f"{service.id.member} is not hosted here"
         )
-    backend, document = _backend(service, settings.limits, make_adapter, where)
+    absent = None
+    backend: Backend
+    try:
+        backend, document = _backend(service, settings.limits, make_adapter, where, waits)
+    except Problem as problem:
+        if problem.code is not Code.SOURCE_FAILED or waits:
+            raise
+        absent, backend, document = problem, _Absent(problem), _NO_DOCUMENT
     return OfferedService(
         id=service.id,
         backend=backend,
@@ -68,10 +125,26 @@ def offer(
         validation=service.validation,
         terms=service_terms(service, settings.limits),
         exactly_once=service.exactly_once,
+        remembers=service.remembers_ids or getattr(backend, "remembers", False),
         enabled=service.enabled,
         notice=service.notice,
         narrows=service.adapter is not None or service.narrows_rows,
+        absent=absent,
     )
+
+
+class _Absent:
+    """The backend of a service that is absent; nothing is closed with it."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+
+    async def exchange(self, request: Any, **waits: float) -> NoReturn:
+        """Raises why there is none."""
+        raise Problem(self._problem.code, where="service", detail=self._problem.detail)
+
+    async def close(self) -> None:
+        """Nothing is open."""
 
 
 def audited(
@@ -96,11 +169,15 @@ def audited(
 
 
 def _backend(
-    service: ServiceSettings, limits: LimitSettings, make_adapter: AdapterFactory, where: str
+    service: ServiceSettings,
+    limits: LimitSettings,
+    make_adapter: AdapterFactory,
+    where: str,
+    waits: bool,
 ) -> tuple[Backend, bytes]:
     """The backend, and the document that it promises to keep."""
     if service.adapter is not None:
-        backend, document = make_adapter(service.adapter, service.id)
+        backend, document = make_adapter(service.adapter, service.id, waits=waits)
         if service.openapi is not None:
             document = read_file(service.openapi, f"{where} openapi")
         return backend, document

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from exchange.certificates import judge_auth, judge_seal, parse_certificates, refuse_development
+from exchange.certificates.judging import judge_auth, judge_seal
+from exchange.certificates.reading import parse_certificates, refuse_development
 from exchange.identifiers import MemberId, ServerId
 from exchange.keys import SigningKey, signing_key
 from exchange.notes import COSIGNATURE_ED25519, VerifierKey

@@ -8,7 +8,7 @@ from functools import partial
 
 import structlog
 
-from exchange.certificates import fingerprint
+from exchange.certificates.reading import fingerprint
 from exchange.envelope import NOT_COVERED, RequestHead
 from exchange.identifiers import ServerId
 from exchange.problems import Code, Problem, Side

@@ -1,8 +1,10 @@
 """The folder of pinned agreements: sealed agreements (``*.jws``) and what revokes them
-(``*.revocation.jws``), each verified when it is read."""
+(``*.revocation.jws``), each verified when it is read; and beside the journal, which revocations
+are in it."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from exchange.problems import Code, Problem
 MAX_AGREEMENTS: Final = 10_000
 MAX_FILES: Final = 4 * MAX_AGREEMENTS
 MAX_AGREEMENT_BYTES: Final = 1 << 20
+TOLD_FILE: Final = "revocations-recorded"
 REVOCATION: Final = ".revocation.jws"
 log = structlog.get_logger("mediator.pinned")
 
@@ -77,11 +80,11 @@ def read_files(
             data = _read(folder / name, size)
             if name.endswith(REVOCATION):
                 revocation, _ = open_revocation(data)
-                _check_hosted(name, revocation.provider, members)
+                check_hosted(name, revocation, members)
                 revocations.append((sha256(data).hexdigest(), revocation))
             else:
                 agreement = open_agreement(data, authorities, now)
-                _check_hosted(name, agreement.provider, members)
+                check_hosted(name, agreement, members)
                 if len(agreements) >= MAX_AGREEMENTS:
                     raise Problem(
                         Code.AGREEMENT_INVALID,
@@ -130,10 +133,41 @@ def _read(path: Path, size: int) -> bytes:
         ) from error
 
 
-def _check_hosted(name: str, provider: MemberId, members: Collection[MemberId]) -> None:
-    if provider not in members:
+def check_hosted(
+    where: str, document: Agreement | AgreementRevocation, members: Collection[MemberId]
+) -> None:
+    """Raises: Problem ``AgreementInvalid`` when neither party is hosted by this server."""
+    if document.provider not in members and document.consumer.member not in members:
         raise Problem(
             Code.AGREEMENT_INVALID,
-            where=name,
-            detail=f"its provider {provider} is not hosted by this server",
+            where=where,
+            detail=f"neither {document.provider} nor {document.consumer.member} is hosted by this "
+            "server",
         )
+
+
+class Told:
+    """Which revocations have their entry in the journal: a line each, durable when it is added.
+
+    A file that cannot be read or was cut counts as not told: an entry too many is no harm.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self.digests: set[str] = set()
+        with contextlib.suppress(OSError):
+            if path is not None:
+                self.digests = set(path.read_text("ascii", "replace").split())
+
+    def add(self, digest: str) -> None:
+        """Note one.
+
+        Raises:
+            OSError: when it cannot be written.
+        """
+        if self._path is not None:
+            with self._path.open("a", encoding="ascii") as file:
+                file.write(f"\n{digest}")
+                file.flush()
+                os.fsync(file.fileno())
+        self.digests.add(digest)

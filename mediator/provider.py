@@ -21,6 +21,7 @@ import structlog
 
 from exchange.digest import check_content_digest
 from exchange.envelope import open_request
+from exchange.evidence_requests import HEADER as BASIS
 from exchange.heads import SAFE_METHODS
 from exchange.identifiers import ServiceId
 from exchange.problems import Code, Problem
@@ -252,6 +253,7 @@ class Provider:
             agreement=own.get("exchange-agreement", ""),
             repeats=xroad.REPEAT in own,
             subject=xroad.subject_of(own),
+            basis=own.get(BASIS, ""),
         )
 
     async def take_in(
@@ -303,8 +305,8 @@ class Provider:
             xroad.first(call.received.head.headers, "accept"),
             self.services.values(),
             lambda service: metaservices.registered_type(state, service),
-            lambda service, method, path: self.agreements.opens(
-                call.client, service, method, path, now
+            lambda service, method, path: bool(
+                self.agreements.own.opening(call.client, service, method, path, now)
             ),
             self.shown,
         )
@@ -334,11 +336,10 @@ class Provider:
             raise Problem(
                 Code.UNKNOWN_SERVICE, where="path", detail=f"{call.service} is not offered here"
             )
-        if not offered.enabled:
-            raise Problem(Code.SERVICE_DISABLED, where="service", detail=offered.notice)
+        offered.check()
         method = call.received.head.method
         match = offered.contract.find(method, call.path)
-        agreement, grant = self.agreements.allow(
+        agreement, grant = self.agreements.own.allow(
             call.client,
             call.service,
             method,
@@ -347,6 +348,7 @@ class Provider:
             call.agreement,
             self.clock.now(),
             has_subject=bool(call.subject),
+            basis=call.basis,
         )
         if grant.rows and not offered.narrows:
             raise delivery.not_narrowed(agreement)
@@ -370,7 +372,8 @@ class Provider:
         check_selection(allowed, projection)
         offered = self.services[call.service]
         await self.checks.request(allowed, offered)
-        if call.repeats and not offered.exactly_once and received.head.method not in SAFE_METHODS:
+        unsafe = received.head.method not in SAFE_METHODS
+        if call.repeats and unsafe and not (offered.exactly_once or offered.remembers):
             raise not_booked()
         return Checked(allowed)
 
@@ -388,6 +391,9 @@ class Provider:
     async def claim(self, checked: Checked) -> Claim | Answer | None:
         """Claim a message whose method is unsafe, or find what came of it before.
 
+        None where there is nothing to claim: for safe methods, for services without a book, and for
+        backends that remember messages themselves.
+
         The last step that may refuse: what stops a claimed message later is remembered as its
         outcome, unless it is :class:`serving.backends.NotDelivered`.
 
@@ -398,7 +404,7 @@ class Provider:
         allowed = checked.allowed
         call = allowed.recorded.call
         head, offered = call.received.head, self.services[call.service]
-        if head.method in SAFE_METHODS or not offered.exactly_once:
+        if head.method in SAFE_METHODS or not offered.exactly_once or offered.remembers:
             return None
         vault = self.once.vault
         key = vault.key(call.client, call.service.member, call.message_id)

@@ -2,6 +2,8 @@
 
 Invariants:
 - every fetch has a deadline of its own, for the whole of it and for each silence within it;
+- all fetches of a round together may take a time that grows with what they bring: an address that
+  only drips (TUF's slow retrieval attack) ends the round, and the next address is asked;
 - idle connections are kept for the next fetch; a kept one that the registry has closed meanwhile
   is replaced once, without anybody noticing;
 - what was prefetched is handed out once and is checked by the TUF client like anything else;
@@ -32,6 +34,7 @@ from tuf.api.exceptions import (
 from tuf.ngclient import FetcherInterface
 
 _CHUNK = 1 << 16
+_LEAST_RATE = 1024  # bytes a second: a line that gives less is taken for one that gives nothing
 _Connection = http.client.HTTPConnection
 _HEADERS = {"User-Agent": "saphan", "Accept-Encoding": "gzip"}
 
@@ -109,6 +112,8 @@ class RegistryFetcher(FetcherInterface):
         silence_s: longest wait for a connection or for the next bytes.
         total_s: longest time for one file.
         parallel: connections used by :meth:`prefetch`.
+        round_s: what the fetches since :meth:`begin` may take whatever they bring; each KiB
+            gives them a second more.
         context: TLS settings for an ``https`` registry; the system's when absent.
     """
 
@@ -118,9 +123,13 @@ class RegistryFetcher(FetcherInterface):
         silence_s: float = 5.0,
         total_s: float = 60.0,
         parallel: int = 8,
+        round_s: float = 120.0,
         context: ssl.SSLContext | None = None,
     ) -> None:
         self.requests = 0
+        self._round_s = round_s
+        self._began = time.monotonic()
+        self._received = 0
         self._silence_s = silence_s
         self._total_s = total_s
         self._parallel = parallel
@@ -129,6 +138,11 @@ class RegistryFetcher(FetcherInterface):
         self._idle: dict[str, list[_Connection]] = {}
         self._ready: dict[str, bytes] = {}
         self._closed = False
+
+    def begin(self) -> None:
+        """A round of fetches from one address begins."""
+        with self._lock:
+            self._began, self._received = time.monotonic(), 0
 
     def prefetch(self, wanted: Mapping[str, int]) -> None:
         """Fetch URLs side by side, each of at most so many bytes, for the fetches that follow.
@@ -182,6 +196,10 @@ class RegistryFetcher(FetcherInterface):
 
     def _stream(self, url: str) -> Iterator[bytes]:
         deadline = time.monotonic() + self._total_s
+        with self._lock:
+            end = self._began + self._round_s + self._received / _LEAST_RATE
+        if time.monotonic() > end:
+            raise SlowRetrievalError(f"{url}: the address gives less than {_LEAST_RATE} bytes/s")
         origin, connection, response = self._ask(url, deadline)
         if response.status != 200:
             self._drain(origin, connection, response)
@@ -203,6 +221,8 @@ class RegistryFetcher(FetcherInterface):
             while chunk := response.read1(_CHUNK):
                 if time.monotonic() > deadline:
                     raise SlowRetrievalError(f"{url}: not finished in {self._total_s} s")
+                with self._lock:
+                    self._received += len(chunk)
                 yield from coding.decoded(chunk)
             coding.end()
             if response.length:

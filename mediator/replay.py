@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from exchange.envelope import MAX_AGE_S, MAX_SKEW_S
 from exchange.problems import Code, Problem
+from exchange.signed import MAX_AGE_S, MAX_SKEW_S
 
 MAX_REMEMBERED = 2_000_000
 KEEP_S = MAX_SKEW_S + MAX_AGE_S + MAX_SKEW_S + 1

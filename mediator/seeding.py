@@ -8,7 +8,8 @@ from pathlib import Path
 from exchange.trust import RegistryState
 from mediator.own_keys import read_file
 from mediator.registry_copy import RegistryCopy
-from mediator.registry_copy.bundle import Bundle, BundleFetcher
+from mediator.registry_copy.accepted import FILES
+from mediator.registry_copy.bundle import BundleFetcher
 from mediator.registry_copy.log import FollowedLog
 from mediator.settings import ServerSettings
 from mediator.witness.known import read_policy
@@ -24,23 +25,21 @@ def seed(settings: ServerSettings, path: Path, at: datetime) -> RegistryState:
             :meth:`mediator.registry_copy.RegistryCopy.synchronise`.
     """
     registry = settings.registry
-    bundle = Bundle(path)
-    try:
-        fetcher = BundleFetcher(bundle, registry.url)
-        policy = read_policy(registry.policy, "registry.policy") if registry.policy else None
-        copy = RegistryCopy(
-            settings.directory / "registry",
-            registry.url,
-            read_file(registry.root, "registry.root"),
-            fetcher,
-            timedelta(seconds=registry.grace_s),
-            log=FollowedLog(fetcher, policy, str(settings.server)),
-        )
-        settings.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        copy.load(at)
-        copy.synchronise(at)
-    finally:
-        bundle.close()
+    root = read_file(registry.root, "registry.root")
+    policy = read_policy(registry.policy, "registry.policy") if registry.policy else None
+    settings.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder = settings.directory / "registry"
+    fetcher = BundleFetcher(path, registry.url, folder / FILES)
+    copy = RegistryCopy(
+        folder,
+        registry.url,
+        root,
+        fetcher,
+        timedelta(seconds=registry.grace_s),
+        log=FollowedLog(fetcher, policy, str(settings.server)),
+    )
+    copy.load(at)
+    copy.synchronise(at)
     state = copy.state
     assert state is not None  # noqa: S101  # it was synchronised
     return state

@@ -93,6 +93,11 @@ class ListenSettings:
         "address for GovStack's test suite, in plain text; loopback or `http_networks` only",
         default=None,
     )
+    witness: str | None = setting(
+        "address where anybody may have a log cosigned that this server witnesses (C2SP "
+        "tlog-witness), such as the registry its own; over TLS",
+        default=None,
+    )
     http_networks: tuple[str, ...] = setting(
         "networks, besides loopback, from which plain text is allowed", default=()
     )
@@ -173,6 +178,11 @@ class ServiceSettings:
     exactly_once: bool = setting(
         "false carries a POST, PUT, PATCH or DELETE that an application repeats out again",
         default=True,
+    )
+    remembers_ids: bool = setting(
+        "true vouches that an HTTP backend carries an X-Road-Id out once and answers a repeat as "
+        "it did first, as adapters that write do; repeats are then its to answer",
+        default=False,
     )
     retention: RetentionSettings | None = setting(
         "what the journal keeps of its exchanges, where that is less than `retention`", default=None
@@ -455,7 +465,9 @@ class ServerSettings:
         "bounds of calls to single services of others", default=()
     )
     agreements: Path | None = setting(
-        "folder with the sealed agreements (*.jws) that open doors; pinned here", default=None
+        "folder with sealed agreements (*.jws): those of members hosted here open doors; copies of "
+        "those by which they call others tell what is allowed, and when it ends",
+        default=None,
     )
     limits: LimitSettings = setting("bounds", default_factory=LimitSettings)
     profile: Profile = setting(

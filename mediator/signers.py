@@ -7,7 +7,8 @@ from datetime import datetime
 
 from cryptography import x509
 
-from exchange.certificates import fingerprint_of, judge_seal
+from exchange.certificates.judging import judge_seal
+from exchange.certificates.reading import fingerprint_of
 from exchange.identifiers import MemberId
 from exchange.keys import VerifyingKey
 from exchange.problems import Code, Problem

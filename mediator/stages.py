@@ -141,6 +141,7 @@ class OpenedCall(NamedTuple):
     repeats: bool
     refusal: Problem | None = None
     subject: str = ""
+    basis: str = ""
 
 
 class Found(NamedTuple):

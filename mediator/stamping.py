@@ -8,7 +8,6 @@ Invariants:
 - each stamp begins with the next authority in turn, and goes on to the others when one fails;
 - nothing waits for a stamp. What fails is tried again until it is done; what takes too long is an
   alarm in ``/healthz``, the metrics and the log;
-- once an hour an entry of the journal commits to a token, so that nobody takes tokens away unseen;
 - waits are measured on the monotonic clock: who sets the machine's clock neither stops nor hurries
   them. A token's time that is far from the clock's is kept, since it is the authority's word, but
   the next authority is asked too, and it is an alarm: one of the clocks is wrong.
@@ -18,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
@@ -36,7 +35,7 @@ from exchange.timestamps import (
 )
 from exchange.trust import InstanceRecord, trusted_authorities
 from mediator.asking import Unanswered, ask
-from mediator.journal.anchors import EVENT, Anchor, AnchorStore
+from mediator.journal.anchors import Anchor, AnchorStore
 from mediator.own_keys import read_certificates
 from mediator.settings import StamperSettings, StampingSettings
 from serving.clock import Clock
@@ -45,8 +44,6 @@ log = structlog.get_logger("mediator.stamping")
 
 RETRY_S: Final = 1.0
 MAX_RETRY_S: Final = 60.0
-COMMIT_S: Final = 3600.0
-"""How often an entry commits to the newest token."""
 DRIFT_S: Final = 60.0
 """How far a token's time may be from this machine's before somebody should look at the clocks."""
 
@@ -76,8 +73,7 @@ class _Record:
 class Stamping:
     """Keeps the newest anchor stamped; :meth:`run` is its endless task.
 
-    ``authorities`` says whom to ask now, in order; nobody: nothing is stamped. ``record`` writes a
-    system entry of an event, which commits to a digest (hex).
+    ``authorities`` says whom to ask now, in order; nobody: nothing is stamped.
     """
 
     def __init__(
@@ -86,11 +82,8 @@ class Stamping:
         authorities: Callable[[], Sequence[Authority]],
         clock: Clock,
         settings: StampingSettings,
-        record: Callable[[str, str], Awaitable[int]],
     ) -> None:
         self._anchors = anchors
-        self._record = record
-        self._committed: float | None = None
         self._authorities = authorities
         self._clock = clock
         self._settings = settings
@@ -164,7 +157,8 @@ class Stamping:
         """
         authorities = self._authorities()
         anchor = await asyncio.to_thread(self._anchors.latest)
-        if not authorities or anchor is None or anchor.tokens:
+        closed = anchor is not None and anchor.size <= self._anchors.closed_size
+        if not authorities or anchor is None or anchor.tokens or closed:
             self.stamped_size = anchor.size if anchor is not None and anchor.tokens else 0
             self._waits_since = None
             return True
@@ -202,25 +196,9 @@ class Stamping:
             record.problem = str(error)
             return None
         await asyncio.to_thread(self._anchors.add_token, anchor.size, authority.url, token)
-        await self._commit_to(anchor, authority, token)
         record.stamps += 1
         record.problem = None
         return (stamp.time - self._clock.now()).total_seconds()
-
-    async def _commit_to(self, anchor: Anchor, authority: Authority, token: bytes) -> None:
-        """Have an entry commit to a token, when it is time.
-
-        Raises:
-            OSError: the store of anchors failed; Problem: the journal cannot be written. The next
-                token is committed to.
-        """
-        now = self._clock.monotonic()
-        if self._committed is not None and now - self._committed < COMMIT_S:
-            return
-        # First the mark: what an entry commits to must never be thinned out.
-        await asyncio.to_thread(self._anchors.commit_to, anchor.size, authority.url)
-        await self._record(EVENT, sha256(token).hexdigest())
-        self._committed = now
 
     async def _ask(self, anchor: Anchor, authority: Authority) -> tuple[bytes, Timestamp]:
         """A token over the anchor's note text, checked.

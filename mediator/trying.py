@@ -1,9 +1,9 @@
 """A dry run: what a given call of another organisation would get here, and why; nothing is sent.
 
 The steps are those of :meth:`mediator.provider.Provider.answer` up to the backend, on the same
-values: the service, the client, the endpoint, the agreements, the fields that the caller selects,
-the contract, the rates. The signature, the freshness and the places under way are of a real
-message and are not judged; nothing is used up and nothing recorded.
+values: the service, the client, the endpoint, the agreements, the basis of the request, the fields
+that the caller selects, the contract, the rates. The signature, the freshness and the places under
+way are of a real message and are not judged; nothing is used up and nothing recorded.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class TriedCall(NamedTuple):
     purpose: str
     agreement: str
     has_subject: bool
+    basis: str
     at: datetime
 
 
@@ -114,10 +115,18 @@ class Trying:
         match = _held("endpoint", lambda: offered.contract.find(call.method, call.path))
         template = outcome["template"] = match.operation.template
         yield Step("endpoint", None, f"{call.method} {template}")
-        agreement, grant = _held("agreement", lambda: self._allow(call, template, offered))
+        try:
+            agreement, grant = self._allow(call, template, offered)
+        except Problem as problem:
+            of_basis = problem.code is Code.REQUEST_BASIS_MISSING
+            raise _Stopped("basis" if of_basis else "agreement", problem) from problem
         terms = self.terms.of(agreement, offered.terms)
-        outcome |= _granted(agreement, grant, terms)
+        outcome |= _granted(agreement, grant, call.purpose or None, terms)
         yield Step("agreement", None, f"{agreement.reference} allows it")
+        demanded = sorted(agreement.demanded(grant, call.purpose or None))
+        yield Step(
+            "basis", None, f"{' or '.join(demanded)} is given" if demanded else "none is demanded"
+        )
         yield self._selection(call, match, agreement, grant)
         yield self._contract(call, offered, match)
         yield self._rates(call, terms)
@@ -128,8 +137,7 @@ class Trying:
             raise Problem(
                 Code.UNKNOWN_SERVICE, where="service", detail=f"{call.service} is not offered here"
             )
-        if not offered.enabled:
-            raise Problem(Code.SERVICE_DISABLED, where="service", detail=offered.notice)
+        offered.check()
         return offered
 
     def _registered(self, call: TriedCall) -> Step:
@@ -143,7 +151,7 @@ class Trying:
     def _allow(
         self, call: TriedCall, template: str, offered: OfferedService
     ) -> tuple[Agreement, Grant]:
-        agreement, grant = self.agreements.allow(
+        agreement, grant = self.agreements.own.allow(
             call.client,
             call.service,
             call.method,
@@ -152,6 +160,7 @@ class Trying:
             call.agreement,
             call.at,
             has_subject=call.has_subject,
+            basis=call.basis,
         )
         if grant.rows and not offered.narrows:
             raise not_narrowed(agreement)
@@ -190,7 +199,7 @@ class Trying:
     def _considered(self, call: TriedCall, template: str | None) -> list[dict[str, Any]]:
         """What each agreement between the two says of the call."""
         found = []
-        for agreement in self.agreements.agreements:
+        for agreement in self.agreements.own.agreements:
             if agreement.consumer != call.client or agreement.provider != call.service.member:
                 continue
             row: dict[str, Any] = {"agreement": agreement.reference}
@@ -203,11 +212,11 @@ class Trying:
     def _refusal(
         self, agreement: Agreement, call: TriedCall, template: str | None
     ) -> Problem | None:
-        for revoked, revocation in self.agreements.revoked:
+        for revoked, revocation in self.agreements.own.revoked:
             if revoked == agreement:
                 return revocation.problem(agreement)
         current = next(
-            (one for one in self.agreements.in_force if one.reference == agreement.reference),
+            (one for one in self.agreements.own.in_force if one.reference == agreement.reference),
             None,
         )
         if current is None:
@@ -223,6 +232,7 @@ class Trying:
                 call.purpose or None,
                 call.at,
                 has_subject=call.has_subject,
+                basis=call.basis,
             )
         except Problem as problem:
             return problem
@@ -244,12 +254,15 @@ def _held(name: str, find: Callable[[], T]) -> T:
         raise _Stopped(name, problem) from problem
 
 
-def _granted(agreement: Agreement, grant: Grant, terms: Terms) -> dict[str, Any]:
+def _granted(
+    agreement: Agreement, grant: Grant, purpose: str | None, terms: Terms
+) -> dict[str, Any]:
     return {
         "agreement": agreement.reference,
         "valid_until": format_moment(agreement.valid_until),
         "fields": list(grant.fields),
         "rows": format_rows(grant.rows),
+        "request_basis": sorted(agreement.demanded(grant, purpose)),
         "bounds": {
             "connect_s": terms.connect_s,
             "first_byte_s": terms.first_byte_s,
@@ -278,6 +291,7 @@ def _parse(asked: Mapping[str, Any], now: datetime) -> TriedCall:
         purpose=str(asked.get("purpose", "")),
         agreement=str(asked.get("agreement", "")),
         has_subject=bool(asked.get("subject", False)),
+        basis=str(asked.get("request_basis", "")),
         at=_moment(asked["at"]) if "at" in asked else now,
     )
 

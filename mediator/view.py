@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -28,6 +28,8 @@ from pathlib import Path
 import structlog
 
 from exchange.checkpoint import Checkpoint
+from exchange.endings import End, Told
+from exchange.identifiers import MemberId
 from exchange.policy import Policy
 from exchange.problems import Code, Problem
 from exchange.trust import RegistryState
@@ -56,6 +58,7 @@ class RegistryView:
         poll_s: float,
         grace_s: float,
         clock: Clock,
+        hosted: Iterable[MemberId] = (),
     ) -> None:
         self._copy = copy
         self._fetcher = fetcher
@@ -71,6 +74,8 @@ class RegistryView:
         self._report: Report | None = None
         self.news = asyncio.Event()
         """Set, and replaced, when another head of the registry's log was accepted."""
+        self._hosted = tuple(hosted)
+        self._told_ends = Told()
         self.problem: Problem | None = None
         """Why the last attempt to reach the registry failed; nothing when it did not."""
 
@@ -88,6 +93,7 @@ class RegistryView:
         mirrors: Sequence[str] = (),
         policy: Policy | None = None,
         seen_by: str = "",
+        hosted: Iterable[MemberId] = (),
     ) -> RegistryView:
         """Take up the copy on disk; without one, or with one that is too old, ask the registry.
 
@@ -100,6 +106,7 @@ class RegistryView:
             mirrors: further addresses of the same files.
             policy: whose cosignatures on the registry's log are demanded.
             seen_by: who tells when the registry contradicts itself.
+            hosted: members of whose roles' ends is told, besides those of the registry's own.
 
         Raises:
             Problem: as :meth:`refresh`, when there is no copy and the registry gives none;
@@ -115,7 +122,14 @@ class RegistryView:
             mirrors=mirrors,
             log=FollowedLog(fetcher, policy, seen_by),
         )
-        view = cls(copy, fetcher, poll_s=poll_s, grace_s=grace_s, clock=clock or SystemClock())
+        view = cls(
+            copy,
+            fetcher,
+            poll_s=poll_s,
+            grace_s=grace_s,
+            clock=clock or SystemClock(),
+            hosted=hosted,
+        )
         try:
             await view._in_thread_load()
             if view._state is None:
@@ -194,6 +208,15 @@ class RegistryView:
         """Seconds since the registry last answered well."""
         return max(0.0, (self._clock.now() - self._copy.checked_at).total_seconds())
 
+    @property
+    def ends(self) -> dict[str, End]:
+        """When each role of the registry ends, and those of the hosted members by their ids."""
+        ends = dict(self._copy.ends)
+        for member in self._hosted:
+            if (end := self._copy.end_of(member)) is not None:
+                ends[str(member)] = end
+        return ends
+
     async def refresh(self) -> bool:
         """Ask the registry now; tells whether the state changed.
 
@@ -230,6 +253,7 @@ class RegistryView:
             except Exception:
                 # Whatever the registry sends, exchanges go on from the last good copy.
                 log.exception("registry_poll_failed")
+            self._warn_of_ends()
             await asyncio.sleep(self._poll_s * random.uniform(1 - _JITTER, 1 + _JITTER))
 
     async def close(self) -> None:
@@ -268,6 +292,19 @@ class RegistryView:
             log.warning("registry_state_in_grace", stops_in_s=round(left_s), **facts)
         else:
             log.warning("registry_not_followed", **facts)
+
+    def _warn_of_ends(self) -> None:
+        ends, hosted = self.ends, {str(member) for member in self._hosted}
+        for role, within in self._told_ends.news(ends, self._clock.now()).items():
+            log.warning(
+                "registry_role_ends",
+                role=role,
+                ends=ends[role].at.isoformat(),
+                within_days=within,
+                next_step="sign the member's role again: saphan registry submit"
+                if role in hosted
+                else "tell the registry's operator, who must sign it again",
+            )
 
     @property
     def _version(self) -> int:

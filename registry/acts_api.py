@@ -16,6 +16,7 @@ from exchange.documents import Node
 from exchange.identifiers import ApplicationId, MemberId, ServiceId
 from exchange.problems import Code, Problem
 from registry.lifecycle import State
+from registry.notices import ASKED
 from registry.publish import OWN_ROLE
 from registry.registrar import Registrar
 from registry.replying import (
@@ -60,6 +61,7 @@ class Acts:
             web.post(f"{one}/approve", self.approve),
             web.post(f"{one}/decline", self.decline),
             web.post(f"{one}/withdraw", self.withdraw),
+            web.post(f"{one}/consents", self.consent),
             web.get("/api/v1/notices", self.notices),
             web.get("/api/v1/own", self.own),
             web.post("/api/v1/own", self.publish_own),
@@ -79,9 +81,9 @@ class Acts:
         """Take in a role that a member signed."""
         caller = await self._caller(request)
         body = await request.read()
-        replaces = _optional_number(request, "replaces")
+        replaces, asks = _optional_number(request, "replaces"), _asks(request)
         row = await self.act(
-            lambda: self._registrar.submit(body, caller, self._clock.now(), replaces)
+            lambda: self._registrar.submit(body, caller, self._clock.now(), replaces, asks=asks)
         )
         return await self._answer(row, 201)
 
@@ -96,8 +98,22 @@ class Acts:
         """Take in a proposal for the registry's own role."""
         caller = await self._caller(request)
         body = await request.read()
-        row = await self.act(lambda: self._registrar.propose(body, caller, self._clock.now()))
+        asks = _asks(request)
+        row = await self.act(
+            lambda: self._registrar.propose(body, caller, self._clock.now(), asks=asks)
+        )
         return await self._answer(row, 201)
+
+    async def consent(self, request: web.Request) -> web.Response:
+        """Take in consents of a consumer to what an open request breaks."""
+        row = await self._row(request)
+        caller = await self._caller(request)
+        fields = (await read_body(request, "consents")).members(frozenset({"consents"}))
+        given = [decode(node) for node in fields["consents"].items(64, 1)]
+        done = await self.act(
+            lambda: self._registrar.consent(row.id, given, caller, self._clock.now())
+        )
+        return await self._answer(done)
 
     async def requests(self, request: web.Request) -> web.Response:
         """A page of requests."""
@@ -301,8 +317,11 @@ class Acts:
         caller.require(Operation.READ_REQUESTS)
         number = number_of(request)
         row = await asyncio.to_thread(self._store.request, number)
-        if not caller.concerns(row.member):
-            # As if it were not there: a member learns nothing of others' requests.
+        if not caller.concerns(row.member) and not await asyncio.to_thread(
+            self._store.was_told, number, caller.member, ASKED
+        ):
+            # As if it were not there: a member learns nothing of others' requests but those that it
+            # is asked to consent to.
             raise Problem(
                 Code.NOT_FOUND, where=f"submissions/{number}", detail="there is no such request"
             )
@@ -354,6 +373,14 @@ def _member_asked(request: web.Request, caller: Caller) -> MemberId | None:
         return caller.member
     text = request.query.get("member")
     return MemberId.parse(text, "query.member") if text else None
+
+
+def _asks(request: web.Request) -> bool:
+    """Whether users of what breaks shall be asked for their consents."""
+    text = request.query.get("ask")
+    if text not in {None, "consents"}:
+        raise bad_query("ask", "must be consents")
+    return text is not None
 
 
 def _optional_number(request: web.Request, name: str) -> int | None:

@@ -3,6 +3,9 @@
 Published files (for servers)::
 
     GET /metadata/{name}          TUF metadata; timestamp.json must be asked for anew each time
+    GET /deltas/{role}/{version}  what changed in a long role since the version before
+    GET /bundle.json              pieces of a bundle, GET /bundles/{sha256}: for a server's start
+    GET /healthz, GET /metrics    whether all is signed for now, and what ends soon
     GET /log/{path}               the log's head, tiles, entries and proofs of states
     GET /targets/{path}           target files, named after their digest: cached for ever
 
@@ -25,19 +28,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import orjson
 import structlog
 from aiohttp import web
 
+from exchange.endings import End, soon
 from exchange.identifiers import MemberId, ServiceId
 from exchange.problems import Code, Problem
 from registry.acts_api import Acts
 from registry.directory import Directory
-from registry.publish import WARN_BEFORE
+from registry.ending import METRICS_HEADERS, exposition, next_step
 from registry.registrar import Registrar
 from registry.replying import (
     bad_query,
@@ -54,14 +57,14 @@ from registry.store import Store
 from registry.submissions import MAX_SUBMISSION_BYTES
 from registry.tree import TIMESTAMP, Tree
 from serving.clock import Clock
-from serving.yaml_files import read_yaml
+from serving.yaml_files import read_own
 
 T = TypeVar("T")
 __all__ = ["Api", "not_http"]
 _FOLLOW_S = 3.0
-_FOLLOW_AGAIN_S = 5.0
 log = structlog.get_logger("registry")
 MAX_START = 10_000
+_MOST_ENDS = 100
 _PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
     "X-Content-Type-Options": "nosniff",
@@ -89,9 +92,8 @@ class Api:
         self._acts = Acts(registrar, store, clock, sign_in)
         self._store = store
         self._following: asyncio.Task[bool] | None = None
-        self._follow_again = 0.0
         self._is_away = False
-        self._document = orjson.dumps(read_yaml(DOCUMENT.read_bytes()))
+        self._document = orjson.dumps(read_own(DOCUMENT.read_bytes()))
 
     def application(self) -> web.Application:
         """The aiohttp application."""
@@ -101,8 +103,12 @@ class Api:
         app.add_routes(
             [
                 web.get("/healthz", self.health),
+                web.get("/metrics", self.metrics),
                 web.get("/metadata/{name:.+}", self.metadata),
                 web.get("/targets/{path:.+}", self.target),
+                web.get("/deltas/{path:.+}", self.delta),
+                web.get("/bundle.json", self.bundle),
+                web.get("/bundles/{path:.+}", self.bundle_piece),
                 web.get("/log/{path:.+}", self.log_file),
                 web.get("/pages/{path:.+}", self.page),
                 web.get("/", self.first_page),
@@ -149,32 +155,61 @@ class Api:
             await self._follow()
         return file_answer(path, _FOREVER)
 
+    async def delta(self, request: web.Request) -> web.StreamResponse:
+        """What changed in a long role."""
+        path = self._tree.delta_file(request.rel_url.raw_path.removeprefix("/deltas/"))
+        return file_answer(path, _FOREVER)
+
+    async def bundle(self, request: web.Request) -> web.StreamResponse:
+        """The list of the bundle's pieces."""
+        return file_answer(self._tree.listing, "no-cache")
+
+    async def bundle_piece(self, request: web.Request) -> web.StreamResponse:
+        """A piece of a bundle."""
+        path = self._tree.bundle_file(request.rel_url.raw_path.removeprefix("/bundles/"))
+        answer = file_answer(path, _FOREVER)
+        answer.content_type = "application/octet-stream"
+        return answer
+
     async def _follow(self) -> bool:
         """Show what other processes on the database have published until now.
 
-        One question is under way at a time. Returns whether what is here may be told: it is the
-        newest, or the database is away, and after that it is not asked for a while. It may not when
-        no answer came in time: somebody may have been told more already.
+        One question is under way at a time, and who asks waits for one that began after it came.
+        Returns whether what is here may be told: it is the newest, or the database cannot be had.
+        It may not when no answer came in time: somebody may have been told more already.
         """
-        clock = asyncio.get_running_loop().time
-        if not self._store.is_shared or clock() < self._follow_again:
+        if not self._store.is_shared:
             return True
-        until, earlier = clock() + _FOLLOW_S, self._following
+        earlier, until = self._following, asyncio.get_running_loop().time() + _FOLLOW_S
         if earlier is not None and not earlier.done():  # it may have asked too early
             await asyncio.wait({earlier}, timeout=_FOLLOW_S)
-        if self._following is None or self._following.done():
-            self._following = asyncio.create_task(self.act(self._registrar.follow))
+            if not earlier.done():
+                return self._is_away
+        if self._following is earlier:
+            self._following = asyncio.create_task(self._catch_up())
         asked = self._following
-        await asyncio.wait({asked}, timeout=max(0.0, until - clock()))
-        if asked is earlier or not asked.done():
-            return self._is_away
-        failed = asked.exception()
-        self._is_away = isinstance(failed, Problem) and failed.code is Code.DATABASE_UNAVAILABLE
-        if self._is_away:
-            self._follow_again = clock() + _FOLLOW_AGAIN_S
-        elif failed is not None:  # a fault of ours: what is here may be old
-            log.error("not_followed", why=str(failed))
-        return failed is None or self._is_away
+        assert asked is not None  # noqa: S101  # made here, or by who waited with us
+        left_s = until - asyncio.get_running_loop().time()
+        await asyncio.wait({asked}, timeout=max(0.0, left_s))
+        return asked.result() if asked.done() else self._is_away
+
+    async def _catch_up(self) -> bool:
+        """Ask the database, every time: before this process notices that it is back, another one
+        may have published and shown it."""
+        try:
+            newest = await asyncio.to_thread(self._store.version, "timestamp")
+        except Problem:
+            self._is_away = True
+            return True
+        self._is_away = False
+        if newest == self._registrar.shown:  # no act is waited for when there is nothing new
+            return True
+        try:
+            await self.act(self._registrar.follow)
+        except Exception as error:  # what is here is known to be old
+            log.error("registry_cannot_follow", why=str(error))
+            return False
+        return True
 
     async def log_file(self, request: web.Request) -> web.StreamResponse:
         """A file of the registry's log."""
@@ -199,19 +234,28 @@ class Api:
         return answer
 
     async def health(self, request: web.Request) -> web.Response:
-        """Whether this registry's word is still good, and until when."""
+        """Whether this registry's word is still good, and until when; what ends soon, members'
+        roles too, within how many days (in proportion, for what is valid for less than 90)."""
         now = self._clock.now()
-        expiries = await self.act(self._registrar.expiries)
-        expired = sorted(name for name, end in expiries.items() if end <= now)
-        soon = [n for n, end in expiries.items() if end - now < WARN_BEFORE.get(n, timedelta(0))]
+        own, ends = await self.act(lambda: (self._registrar.ends(), self._registrar.all_ends()))
+        expired = sorted(name for name, end in own.items() if end.at <= now)
+        near = soon(ends, now)
+        first = sorted(near, key=lambda name: (ends[name].at, name))[:_MOST_ENDS]
         body = {
             "status": "failing" if expired else "ok",
             "expired": expired,
-            "ends_soon": sorted(soon),
-            "expires": {name: end.isoformat() for name, end in expiries.items()},
+            "ends_soon": {name: _ending(name, near[name], ends[name]) for name in first},
+            "expires": {name: end.at.isoformat() for name, end in own.items()},
             **self._directory.counts(),
         }
         return json_answer(body, 503 if expired else 200)
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """When roles end, in Prometheus's text format."""
+        now = self._clock.now()
+        own, ends = await self.act(lambda: (self._registrar.ends(), self._registrar.all_ends()))
+        members = {name: end for name, end in ends.items() if name not in own}
+        return web.Response(body=exposition(own, members, now), headers=METRICS_HEADERS)
 
     # ------------------------------------------------------------------------------ directory
 
@@ -283,7 +327,8 @@ class Api:
         """The registered elements that services ask people for."""
         now = self._clock.now()
         items = await self.act(lambda: self._registrar.still_asked(now))
-        return json_answer({"items": items, "next": None})
+        minutes = self._registrar.minutes_per_field
+        return json_answer({"items": items, "next": None, "minutes_per_field": minutes})
 
     async def disabled(self, request: web.Request) -> web.Response:
         """What the registry has switched off, each with its reason."""
@@ -292,6 +337,10 @@ class Api:
     async def openapi(self, request: web.Request) -> web.Response:
         """This API's own document."""
         return web.Response(body=self._document, content_type="application/json")
+
+
+def _ending(name: str, within: int, end: End) -> dict[str, Any]:
+    return {"within_days": within, "ends": end.at.isoformat(), "next_step": next_step(name)}
 
 
 def _is_missing(path: Path | None) -> bool:

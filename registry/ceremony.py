@@ -1,12 +1,17 @@
 """The key ceremony: a registry comes to be.
 
+Each keeper of a root or targets key makes it on a machine of its own and gives the public half.
+:func:`draft_registry` makes of these the first root and targets, which go from one keeper to the
+other for their signatures; with enough of them :func:`open_drafted` opens the registry. No machine
+ever has all keys. :func:`open_registry` does it all on one machine, for demonstrations.
+
 ``DIR`` afterwards::
 
     root.json             the anchor: give it to every member by a way that is not the registry
-    offline/root-N.pem    keys of the root role        } take these away from this machine: each
-    offline/targets-N.pem keys of the targets role     } to another person, or at least elsewhere
+    draft/                what was signed
     offline/operator-api-key   the first API key of the operator
-    online/log.pem        signs the heads of the registry's own log, and stays there, too
+    offline/root-N.pem, offline/targets-N.pem   after a ceremony on one machine alone
+    online/log.pem        signs the heads of the registry's own log, and stays there
     registry.db           the database, unless the settings name another
     online/snapshot.pem, online/timestamp.pem, online/standing.pem   stay beside the registry
     public/               the published tree
@@ -18,6 +23,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -25,10 +31,11 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.signer import CryptoSigner
+from tuf.api.metadata import Root, Targets
 
-from exchange.certificates import refuse_development
+from exchange.certificates.reading import refuse_development
 from exchange.code_lists import parse_code_list
-from exchange.continuity import STANDING_ROLE
+from exchange.continuity import STANDING_ROLE, KeySet
 from exchange.notes import VerifierKey
 from exchange.policy import parse_policy
 from exchange.problems import Code, Problem
@@ -44,23 +51,31 @@ from exchange.registrations import (
 from exchange.registry_log import origin
 from exchange.standing import format_standing
 from registry.directory import Directory
+from registry.drafts import TargetsDraft, format_draft, parse_draft
+from registry.drafts import protocol as targets_protocol
 from registry.following import Shown
 from registry.judging import check_schema
 from registry.log import RegistryLog
 from registry.publish import (
     OWN_ROLE,
+    TARGETS_VALIDITY,
     RootKeys,
+    judge_root,
+    living,
     member_role,
     new_root,
     new_targets,
     next_snapshot,
     next_targets,
     next_timestamp,
+    read,
     sign,
 )
 from registry.publishing import OnlineKeys
 from registry.roles import Right
-from registry.settings import SETTINGS_FILE, RegistrySettings
+from registry.rotation import protocol as root_protocol
+from registry.rotation import sign_root
+from registry.settings import SETTINGS_FILE, RegistrySettings, read_settings
 from registry.signers import (
     key_set,
     log_key_of,
@@ -78,8 +93,9 @@ PUBLIC = "public"
 ANCHOR = "root.json"
 LOG_KEY = "online/log.pem"
 OPERATOR_KEY = "offline/operator-api-key"
+DRAFT_ROOT = "draft/1.root.json"
+DRAFT_TARGETS = "draft/1.targets.draft"
 ROOT_VALIDITY = timedelta(days=5 * 365)
-TARGETS_VALIDITY = timedelta(days=365)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +106,21 @@ class Quorum:
     threshold: int
 
     def __post_init__(self) -> None:
-        if not 1 <= self.threshold <= self.keys <= 16:
-            raise Problem(
-                Code.INVALID_SETTINGS,
-                where="threshold",
-                detail=f"{self.threshold} of {self.keys}: 1 to 16 keys, and at most all must sign",
-            )
+        check_quorum(self.keys, self.threshold)
+
+    def new_keys(self) -> tuple[CryptoSigner, ...]:
+        """So many new keys."""
+        return tuple(new_signer() for _ in range(self.keys))
+
+
+def check_quorum(keys: int, threshold: int) -> None:
+    """Raises: Problem ``InvalidSettings`` for more keys than can sign, or none."""
+    if not 1 <= threshold <= keys <= 16:
+        raise Problem(
+            Code.INVALID_SETTINGS,
+            where="threshold",
+            detail=f"{threshold} of {keys}: 1 to 16 keys, and at most all must sign",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +128,131 @@ class Opened:
     """What came of the ceremony."""
 
     anchor: Path
+    instance: str
     operator_api_key: str
-    root_keys: tuple[Path, ...]
-    targets_keys: tuple[Path, ...]
+    root_keys: tuple[Path, ...] = ()
+    targets_keys: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Drafted:
+    """A registry before its first signatures: the online keys, and what the offline keys sign."""
+
+    root: bytes
+    targets: TargetsDraft
+    online: Mapping[str, CryptoSigner]
+
+    def protocol(self) -> list[str]:
+        """What people read aloud and sign on paper."""
+        root = read(Root, self.root, "root")
+        return [*root_protocol(self.root, None), *targets_protocol(self.targets, root)]
+
+
+def draft_registry(
+    instance: InstanceRecord,
+    at: datetime,
+    root: KeySet,
+    targets: KeySet,
+    schemas: Mapping[str, bytes] | None = None,
+) -> Drafted:
+    """Online keys, and the first root and targets of a new registry, without signatures.
+
+    Args:
+        root: public keys of the root role, each made by its keeper.
+        targets: those of the targets role.
+        schemas: shared schemas to publish from the start, by target path.
+
+    Raises:
+        Problem: ``InvalidSettings`` for a threshold that cannot be met; ``InvalidDocument`` for an
+            instance or schema that servers would refuse; ``DevelopmentOnly`` for development
+            authorities of a production instance.
+    """
+    for keys in (root, targets):
+        check_quorum(len({key.keyid for key in keys.keys}), keys.threshold)
+    refuse_development(instance.authorities, instance.environment)
+    online = {name: new_signer() for name in ("snapshot", "timestamp", "standing", "log")}
+    log = verifiers(instance.instance, [log_key_of(online["log"])])
+    files = {INSTANCE_TARGET: format_instance(replace(instance, log=log)), **(schemas or {})}
+    parse_instance(files[INSTANCE_TARGET])
+    for path, data in (schemas or {}).items():
+        _check_shared(path, data)
+    snapshot, timestamp = (key_set([online[name]], 1) for name in ("snapshot", "timestamp"))
+    public = RootKeys(root, targets, snapshot, timestamp)
+    expires = at + TARGETS_VALIDITY
+    own = next_targets(
+        new_targets(expires),
+        instance.instance,
+        expires=expires,
+        files=files,
+        standing=key_set([online["standing"]], 1),
+    )
+    own.version = 1
+    return Drafted(
+        sign(new_root(public, at + ROOT_VALIDITY), []),
+        TargetsDraft(instance.instance, b"", sign(own, []), files),
+        online,
+    )
+
+
+def write_drafted(directory: Path, drafted: Drafted, settings: RegistrySettings) -> None:
+    """Make ``directory`` with the online keys, the settings, and the drafts that people sign.
+
+    Raises:
+        Problem: ``Conflict`` when the folder is not empty.
+    """
+    check_empty(directory)
+    for name, signer in drafted.online.items():
+        write_signer(directory / "online" / f"{name}.pem", signer)
+    (directory / "online").chmod(0o700)
+    (directory / f"{LOG_KEY}.pub").write_bytes(public_pem(drafted.online["log"]))
+    (directory / SETTINGS_FILE).write_text(_settings_text(settings))
+    (directory / DRAFT_ROOT).parent.mkdir()
+    (directory / DRAFT_TARGETS).write_bytes(format_draft(drafted.targets))
+    (directory / DRAFT_ROOT).write_bytes(drafted.root)
+
+
+def open_drafted(directory: Path, at: datetime) -> Opened:
+    """Make database and tree of the registry in ``directory`` whose drafts enough people signed.
+
+    Raises:
+        Problem: ``NotFound`` when nothing was drafted there, ``Conflict`` when it is open already;
+            ``UntrustedMetadata`` or ``NotAuthorised`` when too few have signed root or targets;
+            ``InvalidDocument`` when they are not of these online keys.
+    """
+    if (directory / ANCHOR).exists():
+        raise Problem(Code.CONFLICT, where=str(directory), detail="this registry is open already")
+    try:
+        root_metadata = (directory / DRAFT_ROOT).read_bytes()
+        draft = parse_draft((directory / DRAFT_TARGETS).read_bytes())
+    except OSError as error:
+        raise Problem(
+            Code.NOT_FOUND,
+            where=str(directory),
+            detail="no registry was drafted here (saphan registry init with --root-key)",
+        ) from error
+    settings, keys = read_settings(directory), online_keys(directory)
+    root = judge_root(root_metadata)
+    draft.require_complete(root)
+    _check_drafted(root, draft, keys)
+    publication = _first_publication(draft, root, keys, settings, at)
+    store = Store.create(settings.place(directory))
+    try:
+        with store.transaction():
+            store.put_fact("instance", draft.instance)
+            store.put_root(1, root_metadata)
+            store.publish(publication, at)
+            api_key = store.add_api_key(Right.OPERATOR, None, "first operator", at)
+            detail = {"root_keys": len(root.roles["root"].keyids)}
+            store.record(at, "ceremony", "open", draft.instance, detail)
+        tree = Tree(directory / PUBLIC, open_log(store, directory, settings))
+        Shown(store, tree, Directory()).follow(check=True)
+    finally:
+        store.close()
+    (directory / OPERATOR_KEY).parent.mkdir(mode=0o700, exist_ok=True)
+    _write_private(directory / OPERATOR_KEY, f"{api_key}\n".encode())
+    # The anchor is written last: where it is, the registry is whole.
+    (directory / ANCHOR).write_bytes(root_metadata)
+    return Opened(directory / ANCHOR, draft.instance, api_key)
 
 
 def open_registry(
@@ -118,145 +265,98 @@ def open_registry(
     schemas: Mapping[str, bytes] | None = None,
     settings: RegistrySettings | None = None,
 ) -> Opened:
-    """Make keys, metadata, database and tree of a new registry in ``directory``.
-
-    Args:
-        schemas: shared schemas to publish from the start, by target path.
+    """The whole ceremony on one machine, which then has had all keys: for demonstrations.
 
     Raises:
-        Problem: ``Conflict`` when the folder is not empty; ``InvalidDocument`` for an instance or
-            schema that servers would refuse; ``DevelopmentOnly`` for development authorities of a
-            production instance.
+        Problem: as :func:`draft_registry`, and ``Conflict`` when the folder is not empty.
     """
+    check_empty(directory)
+    signers = {"root": root.new_keys(), "targets": targets.new_keys()}
+    drafted = draft_registry(
+        instance,
+        at,
+        key_set(signers["root"], root.threshold),
+        key_set(signers["targets"], targets.threshold),
+        schemas,
+    )
+    first = sign_root(drafted.root, None, signers["root"])
+    signed = drafted.targets.signed(read(Root, first, "root"), signers["targets"])
+    drafted = replace(drafted, root=first, targets=signed)
+    write_drafted(directory, drafted, settings or RegistrySettings())
+    paths: dict[str, tuple[Path, ...]] = {}
+    for role, keys in signers.items():
+        paths[role] = tuple(
+            directory / "offline" / f"{role}-{number}.pem" for number in range(1, len(keys) + 1)
+        )
+        for path, key in zip(paths[role], keys, strict=True):
+            write_signer(path, key)
+    (directory / "offline").chmod(0o700)
+    opened = open_drafted(directory, at)
+    return replace(opened, root_keys=paths["root"], targets_keys=paths["targets"])
+
+
+def check_empty(directory: Path) -> None:
+    """Raises: Problem ``Conflict`` when the folder is there and not empty."""
     if directory.exists() and any(directory.iterdir()):
         raise Problem(Code.CONFLICT, where=str(directory), detail="the folder is not empty")
-    refuse_development(instance.authorities, instance.environment)
-    log_key = new_signer()
-    instance = replace(instance, log=verifiers(instance.instance, [log_key_of(log_key)]))
-    files = {INSTANCE_TARGET: format_instance(instance), **(schemas or {})}
-    parse_instance(files[INSTANCE_TARGET])
-    for path, data in (schemas or {}).items():
-        if is_code_list_target(path):
-            parse_code_list(data, path)
-        elif is_schema_target(path):
-            check_schema(data, path)
-        else:
-            raise Problem(
-                Code.INVALID_DOCUMENT,
-                where=path,
-                detail="must be schemas/{name}.{major}.json or code-lists/{name}.json",
-            )
-    settings = settings or RegistrySettings()
-    keys = _Keys(
-        tuple(new_signer() for _ in range(root.keys)),
-        tuple(new_signer() for _ in range(targets.keys)),
-        new_signer(),
-        new_signer(),
-        new_signer(),
-    )
-    root_metadata = _first_root(keys, root.threshold, targets.threshold, at)
-    publication = _first_publication(keys, instance.instance, files, settings, at)
-    root_paths, targets_paths = _write_keys(directory, keys)
-    write_signer(directory / LOG_KEY, log_key)
-    (directory / f"{LOG_KEY}.pub").write_bytes(public_pem(log_key))
-    store = Store.create(settings.place(directory))
-    try:
-        with store.transaction():
-            store.put_fact("instance", instance.instance)
-            store.put_root(1, root_metadata)
-            store.publish(publication, at)
-            api_key = store.add_api_key(Right.OPERATOR, None, "first operator", at)
-            store.record(at, "ceremony", "open", instance.instance, {"root_keys": root.keys})
-        tree = Tree(directory / PUBLIC, open_log(store, directory, settings))
-        Shown(store, tree, Directory()).follow(check=True)
-    finally:
-        store.close()
-    _write_private(directory / OPERATOR_KEY, f"{api_key}\n".encode())
-    (directory / SETTINGS_FILE).write_text(_settings_text(settings))
-    # The anchor is written last: where it is, the registry is whole.
-    (directory / ANCHOR).write_bytes(root_metadata)
-    return Opened(directory / ANCHOR, api_key, root_paths, targets_paths)
 
 
-@dataclass(frozen=True, slots=True)
-class _Keys:
-    """All keys of a new registry."""
+def _check_shared(path: str, data: bytes) -> None:
+    if is_code_list_target(path):
+        parse_code_list(data, path)
+    elif is_schema_target(path):
+        check_schema(data, path)
+    else:
+        raise Problem(
+            Code.INVALID_DOCUMENT,
+            where=path,
+            detail="must be schemas/{name}.{major}.json or code-lists/{name}.json",
+        )
 
-    root: tuple[CryptoSigner, ...]
-    targets: tuple[CryptoSigner, ...]
-    snapshot: CryptoSigner
-    timestamp: CryptoSigner
-    standing: CryptoSigner
 
-
-def _first_root(keys: _Keys, root: int, targets: int, at: datetime) -> bytes:
-    public = RootKeys(
-        key_set(keys.root, root),
-        key_set(keys.targets, targets),
-        key_set([keys.snapshot], 1),
-        key_set([keys.timestamp], 1),
-    )
-    return sign(new_root(public, at + ROOT_VALIDITY), keys.root)
+def _check_drafted(root: Root, draft: TargetsDraft, keys: OnlineKeys) -> None:
+    """Root and targets must be first ones, and name the keys that lie here."""
+    targets = read(Targets, draft.targets, "targets")
+    if (root.version, targets.version) != (1, 1):
+        raise Problem(Code.INVALID_DOCUMENT, where=DRAFT_ROOT, detail="not the first of a registry")
+    for path in targets.targets.keys() - draft.files.keys():
+        raise Problem(Code.INVALID_DOCUMENT, where=DRAFT_TARGETS, detail=f"lacks the file {path}")
+    for role in ("snapshot", "timestamp"):
+        keys.of(role, root)
+    keys.of_standing(targets)
 
 
 def _first_publication(
-    keys: _Keys,
-    instance: str,
-    files: Mapping[str, bytes],
-    settings: RegistrySettings,
-    at: datetime,
+    draft: TargetsDraft, root: Root, keys: OnlineKeys, settings: RegistrySettings, at: datetime
 ) -> Publication:
     terms = settings.terms()
-    expires = at + TARGETS_VALIDITY
-    own = next_targets(
-        new_targets(expires),
-        instance,
-        expires=expires,
-        files=files,
-        standing=key_set([keys.standing], 1),
-    )
-    own.version = 1
     away = {STANDING_TARGET: format_standing(())}
     standing = member_role(away, version=1, expires=at + terms.snapshot_validity)
     versions = {OWN_ROLE: 1, STANDING_ROLE: 1}
-    snapshot = next_snapshot(None, versions, expires=at + terms.snapshot_validity)
-    timestamp = next_timestamp(None, 1, expires=at + terms.timestamp_validity)
+    first = next_snapshot(None, versions, expires=at + terms.snapshot_validity, own=draft.targets)
+    snapshot = sign(living(first, at), [keys.of("snapshot", root)])
+    timestamp = next_timestamp(None, 1, expires=at + terms.timestamp_validity, snapshot=snapshot)
     return Publication(
         {
-            OWN_ROLE: (1, sign(own, keys.targets)),
-            STANDING_ROLE: (1, sign(standing, [keys.standing])),
-            "snapshot": (1, sign(snapshot, [keys.snapshot])),
-            "timestamp": (1, sign(timestamp, [keys.timestamp])),
+            OWN_ROLE: (1, draft.targets),
+            STANDING_ROLE: (1, sign(living(standing, at), [keys.standing])),
+            "snapshot": (1, snapshot),
+            "timestamp": (1, sign(living(timestamp, at), [keys.of("timestamp", root)])),
         },
-        {OWN_ROLE: files, STANDING_ROLE: away},
+        {OWN_ROLE: draft.files, STANDING_ROLE: away},
     )
-
-
-def _write_keys(directory: Path, keys: _Keys) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-    offline, online = directory / "offline", directory / "online"
-    root = {offline / f"root-{number}.pem": key for number, key in enumerate(keys.root, 1)}
-    targets = {offline / f"targets-{number}.pem": key for number, key in enumerate(keys.targets, 1)}
-    beside = {
-        online / "snapshot.pem": keys.snapshot,
-        online / "timestamp.pem": keys.timestamp,
-        online / "standing.pem": keys.standing,
-    }
-    for path, signer in (root | targets | beside).items():
-        write_signer(path, signer)
-    offline.chmod(0o700)
-    online.chmod(0o700)
-    return tuple(root), tuple(targets)
 
 
 def online_keys(directory: Path) -> OnlineKeys:
     """The online keys of the registry in ``directory``; ``online/snapshot-2.pem`` and the like
-    are those of the next root.
+    are those of the next root or targets.
 
     Raises:
         Problem: ``NotFound`` or ``InvalidDocument``.
     """
     online = directory / "online"
-    further = sorted([*online.glob("snapshot-*.pem"), *online.glob("timestamp-*.pem")])
+    roles = ("snapshot", "timestamp", "standing")
+    further = sorted(path for role in roles for path in online.glob(f"{role}-*.pem"))
     return OnlineKeys(
         read_signer(online / "snapshot.pem"),
         read_signer(online / "timestamp.pem"),
@@ -297,7 +397,13 @@ def open_log(store: Store, directory: Path, settings: RegistrySettings) -> Regis
                 where="witnesses",
                 detail=f"{path} cannot be read: {error.strerror}",
             ) from error
-        witnesses = Witnesses(policy, timeout_s=settings.witness_timeout_s)
+        ca = str(directory / settings.witness_ca) if settings.witness_ca else None
+        try:
+            context = ssl.create_default_context(cafile=ca)
+        except (OSError, ssl.SSLError) as error:
+            detail = f"{ca}: {error}"
+            raise Problem(Code.INVALID_SETTINGS, where="witness_ca", detail=detail) from error
+        witnesses = Witnesses(policy, timeout_s=settings.witness_timeout_s, context=context)
     instance = parse_instance(store.files(OWN_ROLE)[INSTANCE_TARGET])
     name, keys = origin(instance.instance), log_keys(directory)
     return RegistryLog(store, directory / PUBLIC, name, keys, instance.log, witnesses)

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from cryptography import x509
 
-from exchange.certificates import fingerprint_of
+from exchange.certificates.reading import fingerprint_of
 from exchange.documents import format_document
 from exchange.problems import Text
 from exchange.registrations import (
@@ -47,11 +47,16 @@ class ChangeKind(StrEnum):
     REGISTER_SERVICE = "register service"
     CHANGE_SERVICE = "change service"
     DELETE_SERVICE = "delete service"
+    HAND_OVER = "hand over"
+    TAKE_OVER = "take over"
+    KEEP = "hand over no more"
+    GIVE_UP = "take over no more"
     ADD_FILE = "add file"
     CHANGE_FILE = "change file"
     REMOVE_FILE = "remove file"
     RENEW = "renew"
     PUBLISH = "publish"
+    WITHDRAW = "withdraw"
     DISABLE = "disable"
     ENABLE = "enable"
     DELETE_MEMBER = "delete member"
@@ -66,6 +71,7 @@ ALWAYS_APPROVED = frozenset(
         ChangeKind.REGISTER_MEMBER,
         ChangeKind.CHANGE_KEYS,
         ChangeKind.PUBLISH,
+        ChangeKind.WITHDRAW,
         ChangeKind.DELETE_MEMBER,
         ChangeKind.MERGE_MEMBER,
     }
@@ -136,6 +142,7 @@ def _changes(before: Published | None, after: Published, has_new_keys: bool) -> 
     yield from _servers(() if old is None else old.servers, record.servers)
     yield from _applications(() if old is None else old.applications, record.applications)
     yield from _services(before, after)
+    yield from _moves(old, record)
     yield from _files(before, after)
 
 
@@ -201,6 +208,19 @@ def _services(before: Published | None, after: Published) -> Iterator[Change]:
             details.append("another OpenAPI document")
         if detail := ", ".join(filter(None, details)):
             yield Change(ChangeKind.CHANGE_SERVICE, identifier, detail)
+
+
+def _moves(before: MemberRecord | None, after: MemberRecord) -> Iterator[Change]:
+    """What goes to another member, and what comes from one."""
+    for name, kinds in (
+        ("moved", (ChangeKind.HAND_OVER, ChangeKind.KEEP)),
+        ("taken", (ChangeKind.TAKE_OVER, ChangeKind.GIVE_UP)),
+    ):
+        known = set() if before is None else set(getattr(before, name))
+        new = set(getattr(after, name))
+        for kind, pairs in zip(kinds, (new - known, known - new), strict=True):
+            word = "to" if name == "moved" else "from"
+            yield from (Change(kind, str(own), f"{word} {other}") for own, other in pairs)
 
 
 def _contract(service: ServiceRecord, published: Published) -> bytes | None:

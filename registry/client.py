@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import http.client
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -12,7 +13,7 @@ import orjson
 
 from exchange.continuity import role_name
 from exchange.documents import parse_document
-from exchange.identifiers import MemberId
+from exchange.identifiers import MemberId, ServiceId
 from exchange.problems import Code, Problem
 from registry.operator import OwnRole, SignedOwn
 from registry.orders import Order, Proposal, format_order, format_proposal
@@ -70,18 +71,37 @@ class RegistryClient:
             if after in {None, before}:
                 return items
 
-    def submit(self, submission: Submission, *, replaces: int | None = None) -> Any:
-        """Hand in a submission; ``replaces`` is one of somebody else that waits."""
-        query = "" if replaces is None else f"?replaces={replaces}"
-        return self._call("POST", f"submissions{query}", format_submission(submission))
+    def health(self) -> Any:
+        """What the registry says of its health, good or not."""
+        return self._read(
+            *self._exchange("GET", "/healthz", None, {}), HTTPStatus.SERVICE_UNAVAILABLE
+        )
+
+    def submit(
+        self, submission: Submission, *, replaces: int | None = None, asks: bool = False
+    ) -> Any:
+        """Hand in a submission.
+
+        Args:
+            replaces: one of somebody else that waits.
+            asks: whether users of what breaks shall be asked for their consents.
+        """
+        given = {} if replaces is None else {"replaces": str(replaces)}
+        path = f"submissions{_query(given, asks)}"
+        return self._call("POST", path, format_submission(submission))
 
     def order(self, order: Order) -> Any:
         """Order to disable, enable, delete or merge."""
         return self._call("POST", "orders", format_order(order))
 
-    def propose(self, proposal: Proposal) -> Any:
-        """Propose a file of the registry's own role."""
-        return self._call("POST", "proposals", format_proposal(proposal))
+    def propose(self, proposal: Proposal, *, asks: bool = False) -> Any:
+        """Propose a file of the registry's own role; ``asks`` as in :meth:`submit`."""
+        return self._call("POST", f"proposals{_query({}, asks)}", format_proposal(proposal))
+
+    def consent(self, number: int, consents: Iterable[bytes]) -> Any:
+        """Hand in consents to what an open request breaks."""
+        body = orjson.dumps({"consents": [encode(one) for one in consents]})
+        return self._call("POST", f"submissions/{number}/consents", body)
 
     def body(self, number: int) -> bytes:
         """What was handed in."""
@@ -108,6 +128,11 @@ class RegistryClient:
         """A published file by its path and SHA-256."""
         folder, _, name = path.rpartition("/")
         return self._file(f"/targets/{folder}/{digest}.{name}")
+
+    def openapi(self, service: ServiceId) -> bytes:
+        """The published OpenAPI document of a service, byte for byte; empty when it has none."""
+        status, data = self._exchange("GET", f"/api/v1/services/{service}/openapi", None, {})
+        return data if status == 200 else b""
 
     def _file(self, path: str) -> bytes:
         status, data = self._exchange("GET", path, None, {})
@@ -190,7 +215,10 @@ class RegistryClient:
             headers["Content-Type"] = "application/json"
         if self._api_key:
             headers["Authorization"] = f"Bearer {self._api_key}"
-        status, answer = self._exchange(method, f"/api/v1/{path}", body, headers)
+        return self._read(*self._exchange(method, f"/api/v1/{path}", body, headers))
+
+    def _read(self, status: int, answer: bytes, meant: int = 200) -> Any:
+        """A JSON object; a problem of the registry is raised, unless its status is ``meant``."""
         stranger = Problem(
             Code.REGISTRY_UNREACHABLE,
             where=self._parts.netloc,
@@ -202,7 +230,7 @@ class RegistryClient:
             raise stranger from error
         if not isinstance(value, dict):
             raise stranger
-        if status >= 400:
+        if status >= 400 and status != meant:
             raise _problem(value, status)
         return _Answer(value, stranger)
 
@@ -240,6 +268,11 @@ class _Answer(dict[str, Any]):
 
     def __missing__(self, key: str) -> Any:
         raise self._stranger
+
+
+def _query(given: dict[str, str], asks: bool) -> str:
+    given = given | ({"ask": "consents"} if asks else {})
+    return f"?{urlencode(given)}" if given else ""
 
 
 def _signed_own(signed: SignedOwn) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from exchange.registrations import (
 )
 from exchange.standing import Disabled, Identifier, Standing
 from exchange.trust import schema_id, shared_schemas
-from registry.pages import Listed, Listing
+from registry.pages import Listed, Listing, page_of
 from registry.search import Entry, Kind, SearchIndex
 from schemas import CODE_LIST
 
@@ -234,7 +234,15 @@ class Directory:
     def search(self, query: str, kinds: frozenset[Kind], start: int, limit: int) -> dict[str, Any]:
         """A page of all that holds every word of ``query``, the best first."""
         found, total = self._index.search(query, kinds, start, limit)
-        items = [{"kind": one.kind, "id": one.id, "title": _texts(one.title)} for one in found]
+        items = [
+            {
+                "kind": one.kind,
+                "id": one.id,
+                "title": _texts(one.title),
+                "page": page_of(one.kind, one.id),
+            }
+            for one in found
+        ]
         end = start + len(items)
         return {"items": items, "total": total, "next": str(end) if end < total else None}
 

@@ -27,6 +27,7 @@ from exchange.standing import (
     thing_kind,
 )
 from registry.changes import Change, digest_of
+from registry.evolution import Breaking
 from registry.lifecycle import Kind
 from registry.orders import Order, Proposal, refuse_order
 
@@ -35,14 +36,15 @@ from registry.orders import Order, Proposal, refuse_order
 class OwnChange:
     """How the registry's own role changes.
 
-    ``files`` are those that are put in, with their content; ``free`` those whose content is judged
-    elsewhere.
+    ``files`` are those that are put in, with their content; ``removed`` those that are taken out;
+    ``free`` those whose content is judged elsewhere.
     """
 
     delegated: Mapping[MemberId, KeySet] = field(default_factory=dict)
     gone: frozenset[MemberId] = frozenset()
     files: Mapping[str, bytes] = field(default_factory=dict)
     free: frozenset[str] = frozenset()
+    removed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class Effect:
     """What a request changes, and what is published when it is approved.
 
     ``own`` is there when the targets keys must sign; ``away`` what is disabled afterwards, when
-    that changes; ``record`` goes into the record of the act.
+    that changes; ``record`` goes into the record of the act; ``breaking`` is what breaks its users.
     """
 
     changes: tuple[Change, ...]
@@ -59,19 +61,29 @@ class Effect:
     own: OwnChange | None = None
     away: tuple[Disabled, ...] | None = None
     record: Mapping[str, object] = field(default_factory=dict)
+    breaking: tuple[Breaking, ...] = ()
 
     @property
     def seen(self) -> str:
         """The name of exactly these changes."""
         return digest_of(self.changes)
 
+    @property
+    def lacks_consents(self) -> Problem | None:
+        """Why it cannot be published yet, when users that it breaks have not consented."""
+        return next((one.problem() for one in self.breaking if one.missing), None)
+
 
 def effect_of_proposal(proposal: Proposal, published: Mapping[str, bytes]) -> Effect:
-    """The file is put into the registry's own role.
+    """The file is put into the registry's own role, or taken out of it.
 
     Raises:
-        Problem: ``Conflict`` when it is published already.
+        Problem: ``Conflict`` when it is published already, or is not published.
     """
+    if proposal.data is None:
+        if proposal.path not in published:
+            raise refuse_order(f"the registry publishes no {proposal.path}", "proposal#/path")
+        return Effect(proposal.changes, own=OwnChange(removed=frozenset({proposal.path})))
     if published.get(proposal.path) == proposal.data:
         raise Problem(
             Code.CONFLICT, where="proposal#/data", detail=f"{proposal.path} says this already"

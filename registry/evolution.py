@@ -1,33 +1,36 @@
 """How schemas and services may change: compatibly, or with the consent of those who use them.
 
 A breaking change is published as something new beside the old (another major version of a schema,
-another service), or when every consumer under agreement has consented to just this change.
+another service), or when every consumer under agreement has consented to just this change. That a
+service or an operation goes is a breaking change; an announced end frees nobody whose agreement
+lasts longer.
 
-Consumers are those of the agreements that the provider publishes beside its document; a consent is
-a file ``consent.*.json`` beside them, or ``consents/*.json`` in the registry's own role for a
-shared schema. Judged by documents alone; touches nothing.
+Consumers are those of the agreements that members publish (:mod:`registry.uses`). A consent is a
+file ``consent.*.json`` of the provider, or ``consents/*.json`` in the registry's own role for a
+shared schema, or one that the consumer handed in to the request. Judged by documents alone; touches
+nothing.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from exchange.agreements import Agreement, open_agreement
+from cryptography import x509
+
 from exchange.code_lists import parse_code_list
-from exchange.compatibility import Break, Way, compare_openapi, compare_schemas
+from exchange.compatibility import Break, Way, compare_openapi, compare_schemas, distinct
 from exchange.consents import Consent, digest_of, open_consent
-from exchange.deprecation import is_over, read_deprecations
 from exchange.documents import invalid, parse_document
 from exchange.identifiers import MemberId, ServiceId
 from exchange.problems import Code, Problem
 from exchange.registrations import (
     MAX_SCHEMA_BYTES,
-    MEMBER_FILE,
-    InstanceRecord,
     MemberRecord,
+    ServiceRecord,
     is_code_list_target,
     is_consent_file,
     is_consent_target,
@@ -35,9 +38,12 @@ from exchange.registrations import (
     member_target,
     parse_member,
 )
-from exchange.trust import schema_id, shared_schemas, trusted_authorities
+from exchange.trust import schema_id, shared_schemas
+from registry.moves import successor_of
+from registry.uses import File, Use, Uses
 
 MAX_TOLD: Final = 50
+_BESIDE: Final = "publish it as something new beside the old"
 _VERSION: Final = re.compile(r"(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})")
 VERSION: Final = "x-saphan-version"
 
@@ -45,55 +51,138 @@ Files = Mapping[str, bytes]
 _Step = tuple[bytes, bytes]
 
 
-def judge_services(
+@dataclass(frozen=True, slots=True)
+class Breaking:
+    """A change that breaks somebody: of a service, or of a schema (``of`` its ``$id``).
+
+    ``after`` is empty when it goes. ``missing`` are those of its users who have not consented.
+    """
+
+    of: str
+    path: str
+    before: bytes
+    after: bytes
+    breaks: tuple[Break, ...]
+    uses: tuple[Use, ...]
+    users: tuple[MemberId, ...]
+    missing: tuple[MemberId, ...]
+    refused: tuple[Problem, ...] = ()
+
+    @property
+    def is_end(self) -> bool:
+        """Whether it goes altogether."""
+        return not self.after
+
+    def is_asked(self, consent: Consent) -> bool:
+        """Whether this is one of the consents that it lacks."""
+        step = (self.of, digest_of(self.before), digest_of(self.after))
+        return (
+            consent.consumer in self.missing and (consent.of, consent.before, consent.after) == step
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """What those read who are asked to consent."""
+        told = self.breaks[:MAX_TOLD]
+        return {
+            "of": self.of,
+            "ends": self.is_end,
+            "before": digest_of(self.before),
+            "after": digest_of(self.after),
+            "breaks": [
+                {"where": one.where, "why": {"en": one.why.en, "lo": one.why.lo}} for one in told
+            ],
+            "users": [str(one) for one in self.users],
+            "missing": [str(one) for one in self.missing],
+        }
+
+    def problem(self) -> Problem:
+        """That consents are missing."""
+        told = [f"{one.where}: {one.why.en}" for one in self.breaks[:MAX_TOLD]]
+        uses = [str(use) for use in self.uses if use.consumer in self.missing]
+        others = [str(one) for one in self.missing if all(u.consumer != one for u in self.uses)]
+        instead = "wait until their agreements have ended" if self.is_end else _BESIDE
+        detail = (
+            f"{len(self.breaks)} breaking places, the first: {told[0]} Consents are missing of "
+            f"{', '.join([*uses, *others][:MAX_TOLD])}; ask them (--ask-consents), or {instead}"
+        )
+        if self.refused:
+            detail += f". A consent is not accepted: {self.refused[0]}"
+        return Problem(
+            Code.BREAKING_CHANGE,
+            where=f"{self.path}#{self.breaks[0].where.rpartition('#')[2]}",
+            detail=detail,
+            facts={
+                "breaks": told,
+                "breaks_lo": [f"{one.where}: {one.why.lo}" for one in self.breaks[:MAX_TOLD]],
+                "missing": [str(one) for one in self.missing],
+            },
+        )
+
+
+def breaking_services(
     record: MemberRecord,
     files: Files,
     published: Files,
     schemas: Files,
-    instance: InstanceRecord,
-    at: datetime,
-) -> None:
-    """Decide whether a member's services may change as submitted.
+    uses: Uses,
+    consents: Consents,
+    others: Mapping[MemberId, tuple[MemberRecord, Files]],
+) -> tuple[Breaking, ...]:
+    """The services of a member that change so that it breaks consumers, also where none is known:
+    then nobody's consent is missing, and whoever hands in and approves is told.
 
     Args:
         files, published: the files of the member's new role and of its present one, by path.
         schemas: the published shared schemas by ``$id``.
-
-    An operation whose announced end is over may go.
-
-    Raises:
-        Problem: ``BreakingChange`` at the document of the service.
+        others: all members with their published files: one that goes to another member is held
+            against what it is there.
     """
-    documents = _documents(record.member, published)
-    for service in record.services:
-        path = service.openapi_target or member_target(record.member)
-        before, after = documents.get(service.id), files.get(service.openapi_target or "")
-        if before is None or before == after:
+    present = {service.id: service for service in record.services}
+    found = []
+    for before in _services(record.member, published):
+        after = present.get(before.id)
+        old = published.get(before.openapi_target or "", b"")
+        new = b"" if after is None else files.get(after.openapi_target or "", b"")
+        moved = successor_of(before.id, record) if after is None else None
+        if moved is not None:
+            there = others.get(moved.member)
+            after = None if there is None else _service(moved, there[0])
+            new = b"" if there is None or after is None else _document(after, there[1])
+        if after is not None and old in {b"", new}:
             continue
-        if after is None:
-            breaks = [Break(Way.BACKWARD, "", "unknown", str(service.id))]
-        else:
-            breaks = [
-                one
-                for one in compare_openapi(before, after, schemas, schemas)
-                if not _has_ended(before, one, at)
-            ]
+        breaks = _breaks_of(before.id, old, None if after is None else new, schemas)
         if breaks:
-            consumers = consumers_of(service.id, [*published.items(), *files.items()], instance, at)
-            consents = _Consents(files, _is_members_consent, instance, at)
-            missing = consents.missing(consumers, str(service.id), (before, after or b""))
-            remedy = "publish it as another service beside this one"
-            _refuse(path, breaks, missing, consents.refused, remedy)
+            target = None if after is None else after.openapi_target
+            found.append(
+                consents.asked(
+                    str(before.id),
+                    target or member_target(record.member),
+                    (old, new),
+                    breaks,
+                    uses.of(before.id),
+                )
+            )
+    return tuple(found)
 
 
-def judge_schemas(
+def _breaks_of(
+    service: ServiceId, old: bytes, new: bytes | None, schemas: Files
+) -> tuple[Break, ...]:
+    if new is None:
+        return (Break(Way.BACKWARD, "", "service", str(service)),)
+    if not new:
+        return (Break(Way.BACKWARD, "", "unknown", str(service)),)
+    return compare_openapi(old, new, schemas, schemas)
+
+
+def breaking_schemas(
     changed: Files,
     own: Files,
     members: Iterable[tuple[MemberRecord, Files]],
-    instance: InstanceRecord,
-    at: datetime,
-) -> None:
-    """Decide whether the registry's shared schemas may change.
+    uses: Uses,
+    consents: Consents,
+) -> tuple[Breaking, ...]:
+    """The registry's shared schemas that change so that it breaks who uses them.
 
     Args:
         changed: the registry's own files that are new or other than before, by path.
@@ -101,8 +190,7 @@ def judge_schemas(
         members: every member with its published files; read only if something breaks.
 
     Raises:
-        Problem: ``BreakingChange`` at the schema; ``InvalidDocument`` for a version that does not
-            grow.
+        Problem: ``InvalidDocument`` for a version that does not grow.
     """
     before, after = shared_schemas(own), shared_schemas({**own, **changed})
     for path, data in changed.items():
@@ -114,18 +202,17 @@ def judge_schemas(
         if (found := compare_schemas(identifier, before, after, Way.FULL))
     }
     if not breaks:
-        return
-    consents = _Consents({**own, **changed}, is_consent_target, instance, at)
-    users = set(_users(breaks.keys(), members, instance, at))
+        return ()
+    users = users_of(breaks.keys(), members, uses)
     paths = {schema_id(data, path): path for path, data in own.items() if _is_shared(path)}
-    steps = [(one, own[path], changed[path]) for one, path in paths.items() if path in changed]
-    missing = {
-        member for of, old, new in steps for member in consents.missing(users, of, (old, new))
-    }
-    path = paths[next(iter(breaks))]
-    told = [one for found in breaks.values() for one in found]
-    remedy = "publish it as the next major version beside this one"
-    _refuse(path, told, sorted(missing), consents.refused, remedy)
+    told = distinct(one for found in breaks.values() for one in found)
+    place = paths[next(iter(breaks))]
+    return tuple(
+        replace(asked, path=place)
+        for of, path in paths.items()
+        if path in changed
+        and (asked := consents.asked(of, path, (own[path], changed[path]), told, (), users)).users
+    )
 
 
 def judge_withdrawals(
@@ -137,29 +224,18 @@ def judge_withdrawals(
         Problem: ``Conflict`` that names who refers to it.
     """
     paths = [path for path in gone if _is_shared(path)]
-    lost = {schema_id(own[path], path).encode(): path for path in paths}
+    lost = {schema_id(own[path], path): path for path in paths}
     if not lost:
         return
     kept = [item for item in own.items() if _is_shared(item[0]) and item[0] not in paths]
     for path, data in [*kept, *(item for _, files in members for item in files.items())]:
         for identifier, target in lost.items():
-            if b'"' + identifier in data:
+            if _refers(data, identifier):
                 raise Problem(
                     Code.CONFLICT,
                     where=target,
                     detail=f"{path} refers to it; it can be withdrawn when nothing does",
                 )
-
-
-def consumers_of(
-    service: ServiceId, files: Iterable[tuple[str, bytes]], instance: InstanceRecord, at: datetime
-) -> set[MemberId]:
-    """The other members whom an agreement that has not ended lets call a service."""
-    return {
-        agreement.consumer.member
-        for agreement in _agreements(files, instance, at)
-        if any(grant.service == service for grant in agreement.grants)
-    } - {service.member}
 
 
 def check_version(path: str, before: bytes, after: bytes) -> None:
@@ -203,105 +279,74 @@ def version_of(data: bytes, path: str, major: int) -> tuple[int, int, int]:
     return int(found[1]), int(found[2]), int(found[3])
 
 
-def _refuse(
-    path: str, breaks: list[Break], missing: list[MemberId], refused: list[Problem], remedy: str
-) -> None:
-    if not missing:
-        return
-    told = [f"{one.where}: {one.why.en}" for one in breaks[:MAX_TOLD]]
-    detail = (
-        f"{len(breaks)} breaking places, the first: {told[0]} Consents are missing of "
-        f"{', '.join(map(str, missing))}; have them consent, or {remedy}"
-    )
-    if refused:
-        detail += f". A consent is not accepted: {refused[0]}"
-    raise Problem(
-        Code.BREAKING_CHANGE,
-        where=f"{path}#{breaks[0].where.rpartition('#')[2]}",
-        detail=detail,
-        facts={
-            "breaks": told,
-            "breaks_lo": [f"{one.where}: {one.why.lo}" for one in breaks[:MAX_TOLD]],
-            "missing": [str(one) for one in missing],
-        },
-    )
+def _service(service: ServiceId, record: MemberRecord) -> ServiceRecord | None:
+    return next((one for one in record.services if one.id == service), None)
 
 
-def _documents(member: MemberId, published: Files) -> dict[ServiceId, bytes]:
-    """The published OpenAPI documents by their service, whatever their files are called."""
+def _document(service: ServiceRecord, files: Files) -> bytes:
+    return files.get(service.openapi_target or "", b"")
+
+
+def _services(member: MemberId, published: Files) -> tuple[ServiceRecord, ...]:
     data = published.get(member_target(member))
-    services = () if data is None else parse_member(data, member).services
-    found = {one.id: published.get(one.openapi_target or "") for one in services}
-    return {service: document for service, document in found.items() if document is not None}
-
-
-def _has_ended(document: bytes, found: Break, at: datetime) -> bool:
-    """Whether the break is that an operation is gone whose announced end is over."""
-    if found.rule != "operation":
-        return False
-    method, _, template = found.subject.partition(" ")
-    announced = read_deprecations(document).get((method, template))
-    return announced is not None and is_over(announced, at)
+    return () if data is None else parse_member(data, member).services
 
 
 def _is_shared(path: str) -> bool:
     return is_schema_target(path) or is_code_list_target(path)
 
 
-def _users(
-    identifiers: Iterable[str],
-    members: Iterable[tuple[MemberRecord, Files]],
-    instance: InstanceRecord,
-    at: datetime,
-) -> Iterator[MemberId]:
+def _refers(document: bytes, identifier: str) -> bool:
+    """Whether a document names a schema, or a part of it."""
+    return any(f'"{identifier}{end}'.encode() in document for end in ('"', "#"))
+
+
+def users_of(
+    identifiers: Iterable[str], members: Iterable[tuple[MemberRecord, Files]], uses: Uses
+) -> set[MemberId]:
     """Members whose services refer to one of the schemas, and their consumers."""
-    sought = [f'"{identifier}'.encode() for identifier in identifiers]
+    sought = tuple(identifiers)
+    found: set[MemberId] = set()
     for record, files in members:
         for service in record.services:
             document = files.get(service.openapi_target or "", b"")
-            if any(one in document for one in sought):
-                yield record.member
-                yield from consumers_of(service.id, files.items(), instance, at)
+            if any(_refers(document, one) for one in sought):
+                found |= {record.member} | uses.consumers(service.id)
+    return found
 
 
-def _agreements(
-    files: Iterable[tuple[str, bytes]], instance: InstanceRecord, at: datetime
-) -> Iterator[Agreement]:
-    authorities = trusted_authorities(instance)
-    for path, data in dict.fromkeys(files):
-        if path.rpartition("/")[2] == MEMBER_FILE or b'"signatures"' not in data:
-            continue
-        try:
-            agreement = open_agreement(data, authorities, at)
-        except Problem:
-            continue  # opens no door either
-        if agreement.valid_until > at:
-            yield agreement
-
-
-def _is_members_consent(path: str) -> bool:
-    return is_consent_file(path.rpartition("/")[2])
-
-
-class _Consents:
-    """The consents among some files; what cannot be opened is told only when one is missing."""
+class Consents:
+    """Consents that were given; what cannot be opened is told only when one is missing."""
 
     def __init__(
-        self, files: Files, named: Callable[[str], bool], instance: InstanceRecord, at: datetime
+        self, given: Iterable[File], authorities: Sequence[x509.Certificate], at: datetime
     ) -> None:
-        authorities = trusted_authorities(instance)
-        self.given: set[Consent] = set()
-        self.refused: list[Problem] = []
-        for path, data in files.items():
-            if named(path):
+        self._given: set[Consent] = set()
+        self._refused: list[Problem] = []
+        for path, data in given:
+            if _is_consent(path):
                 try:
-                    self.given.add(open_consent(data, authorities, at, path))
+                    self._given.add(open_consent(data, authorities, at, path))
                 except Problem as problem:
-                    self.refused.append(problem)
+                    self._refused.append(problem)
 
-    def missing(self, consumers: Iterable[MemberId], of: str, step: _Step) -> list[MemberId]:
-        """Who of the consumers has not consented to a step."""
+    def asked(
+        self,
+        of: str,
+        path: str,
+        step: _Step,
+        breaks: tuple[Break, ...],
+        uses: tuple[Use, ...] = (),
+        users: Iterable[MemberId] = (),
+    ) -> Breaking:
+        """A breaking step with its users, and who of them has not consented."""
         before, after = (digest_of(one) for one in step)
-        return sorted(
-            one for one in set(consumers) if Consent(one, of, before, after) not in self.given
+        everybody = tuple(sorted({*users, *(use.consumer for use in uses)}))
+        missing = tuple(
+            one for one in everybody if Consent(one, of, before, after) not in self._given
         )
+        return Breaking(of, path, *step, breaks, uses, everybody, missing, tuple(self._refused))
+
+
+def _is_consent(path: str) -> bool:
+    return is_consent_target(path) or is_consent_file(path.rpartition("/")[2])

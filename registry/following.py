@@ -15,9 +15,13 @@ Invariants:
 
 from __future__ import annotations
 
+from datetime import datetime
+
+import orjson
 from tuf.api.metadata import Targets
 
 from exchange.continuity import STANDING_ROLE, read_delegations, role_name
+from exchange.endings import End
 from exchange.identifiers import MemberId
 from exchange.registrations import INSTANCE_TARGET, STANDING_TARGET, parse_instance
 from exchange.standing import parse_standing
@@ -38,6 +42,13 @@ class Shown:
         self._directory = directory
         self._versions: dict[str, int] = {}
         self._members: dict[str, MemberId] = {}
+        self.ends: dict[MemberId, End] = {}
+        """When the role of each member ends."""
+
+    @property
+    def version(self) -> int | None:
+        """The version of the timestamp that is out, or a newer one is by now."""
+        return self._versions.get("timestamp")
 
     def follow(self, *, check: bool = False) -> bool:
         """Show what is published; tells whether anything was new.
@@ -46,7 +57,7 @@ class Shown:
             check: whether files that are in the tree already are read and compared.
         """
         # Every publication stamps: one row tells whether there was one.
-        if not check and self._store.version("timestamp") == self._versions.get("timestamp"):
+        if not check and self._store.version("timestamp") == self.version:
             return False
         while not self._follow(check):
             pass  # another process published meanwhile
@@ -84,6 +95,7 @@ class Shown:
         members = {role_name(member): member for member in delegated}
         for name in self._members.keys() - members.keys():
             self._directory.forget(self._members[name])
+            self.ends.pop(self._members[name], None)
         self._members = members
 
     def _show(self, name: str, check: bool) -> None:
@@ -96,3 +108,9 @@ class Shown:
         member = self._members.get(name)
         if member is not None:
             self._directory.put(member, role[0], files)
+            self.ends[member] = _end_of(role[1])
+
+
+def _end_of(role: bytes) -> End:
+    """When a role ends that was judged before it was published."""
+    return End(datetime.fromisoformat(orjson.loads(role)["signed"]["expires"]))

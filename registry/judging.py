@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
+from itertools import chain
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 from tuf.api.metadata import Targets
 
-from exchange.certificates import refuse_development
+from exchange.certificates.reading import refuse_development
 from exchange.code_lists import parse_code_list
 from exchange.consents import open_consent
 from exchange.continuity import (
@@ -30,6 +33,7 @@ from exchange.registrations import (
     INSTANCE_TARGET,
     MAX_SCHEMA_BYTES,
     InstanceRecord,
+    MemberRecord,
     is_code_list_target,
     is_consent_target,
     is_schema_target,
@@ -37,15 +41,21 @@ from exchange.registrations import (
 )
 from exchange.standing import Standing as AllAway
 from exchange.trust import schema_id, trusted_authorities
+from registry import lint
 from registry.directory import Directory
 from registry.effects import Effect, OwnChange, effect_of_order, effect_of_proposal
 from registry.evolution import (
-    judge_schemas,
-    judge_services,
+    Breaking,
+    Consents,
+    breaking_schemas,
+    breaking_services,
+    judge_withdrawals,
     major_of,
     version_of,
 )
 from registry.lifecycle import Kind
+from registry.lint import refuse_errors
+from registry.moves import judge_moves
 from registry.once_only import (
     Documents,
     Policy,
@@ -53,6 +63,7 @@ from registry.once_only import (
     judge_elements,
     questions,
     refuse_new_questions,
+    services_of,
 )
 from registry.orders import Order, Proposal, parse_order, parse_proposal
 from registry.present import Present
@@ -69,6 +80,7 @@ from registry.submissions import (
     judge_submission,
     parse_submission,
 )
+from registry.uses import Uses
 
 Identity = tuple[frozenset[tuple[str, str, str]], int]
 
@@ -82,15 +94,25 @@ class Judging(Present):
     def _effect(self, row: RequestRow, at: datetime) -> Effect:
         """What a request brings, as things are now."""
         if row.kind.is_submission:
-            return self._effect_of(self._judge(parse_submission(row.body), at))
+            return self._effect_of(self._judge(parse_submission(row.body), at), at, row)
         if row.kind is Kind.OWN:
-            return self._effect_of_proposal(parse_proposal(row.body), at)
+            return self._effect_of_proposal(parse_proposal(row.body), at, row)
         return self._effect_of_order(
             parse_order(row.body), datetime.fromisoformat(row.submitted_at)
         )
 
-    def _effect_of(self, judged: Judged) -> Effect:
+    def _effect_of(self, judged: Judged, at: datetime, row: RequestRow | None = None) -> Effect:
+        """What a submission brings; with its request, consents that were given to that count."""
         submission = judged.submission
+        breaking = breaking_services(
+            judged.record,
+            judged.files,
+            self._store.files(role_name(submission.member)),
+            self.directory.schemas,
+            self._uses(at, judged.files),
+            self._consents(judged.files, at, row),
+            {record.member: (record, files) for record, files in self.directory.records()},
+        )
         name = role_name(submission.member)
         own = None
         if judged.kind.needs_delegation:
@@ -104,15 +126,61 @@ class Judging(Present):
             record={
                 "version": judged.role.version,
                 "keys": [key.keyid for key in submission.keys.keys],
+                **_lint_record(_documents(judged.record, judged.files)),
             },
+            breaking=breaking,
         )
 
-    def _effect_of_proposal(self, proposal: Proposal, at: datetime) -> Effect:
+    def _effect_of_proposal(
+        self, proposal: Proposal, at: datetime, row: RequestRow | None = None
+    ) -> Effect:
         published = self._store.files(OWN_ROLE)
+        if proposal.data is None:
+            effect = effect_of_proposal(proposal, published)
+            self._judge_withdrawal([proposal.path], published)
+            return effect
         self._judge_own_file(proposal.path, proposal.data, at)
-        changed = {proposal.path: proposal.data}
-        judge_schemas(changed, published, self.directory.records(), self._instance(), at)
-        return effect_of_proposal(proposal, published)
+        breaking = self._breaking_schemas({proposal.path: proposal.data}, published, at, row)
+        record = _lint_record(_schemas({proposal.path: proposal.data}))
+        return replace(effect_of_proposal(proposal, published), breaking=breaking, record=record)
+
+    def _judge_withdrawal(self, gone: Collection[str], published: Mapping[str, bytes]) -> None:
+        """Refuse to withdraw files of the registry itself that are needed."""
+        if lost := {path for path in gone if not may_go(path)}:
+            raise Problem(
+                Code.CONFLICT,
+                where="targets#/signed/targets",
+                detail=f"this file may not be withdrawn: {min(lost)}",
+            )
+        judge_withdrawals(gone, published, self.directory.records())
+
+    def _breaking_schemas(
+        self,
+        changed: Mapping[str, bytes],
+        published: Mapping[str, bytes],
+        at: datetime,
+        row: RequestRow | None = None,
+    ) -> tuple[Breaking, ...]:
+        return breaking_schemas(
+            changed,
+            published,
+            self.directory.records(),
+            self._uses(at),
+            self._consents({**published, **changed}, at, row),
+        )
+
+    def _uses(self, at: datetime, further: Mapping[str, bytes] | None = None) -> Uses:
+        """Who uses what, by all that is published, and by what is handed in."""
+        files = (item for _, files in self.directory.records() for item in files.items())
+        authorities = trusted_authorities(self._instance())
+        return Uses(chain(files, (further or {}).items()), authorities, at)
+
+    def _consents(
+        self, files: Mapping[str, bytes], at: datetime, row: RequestRow | None
+    ) -> Consents:
+        given = [] if row is None else self._store.consents(row.id, row.subject)
+        own = [(f"consents/request-{n}.json", data) for n, data in enumerate(given)]
+        return Consents([*files.items(), *own], trusted_authorities(self._instance()), at)
 
     def _effect_of_order(self, order: Order, at: datetime) -> Effect:
         own = self._store.files(OWN_ROLE)
@@ -149,7 +217,7 @@ class Judging(Present):
         if (
             delegated(new, instance) != wanted
             or fixed != change.files
-            or gone_targets(current, new)
+            or gone_targets(current, new) != change.removed
         ):
             raise Problem(
                 Code.CONFLICT,
@@ -172,6 +240,22 @@ class Judging(Present):
             )
         return parse_submission(row.body)
 
+    def _linted(self, row: RequestRow) -> dict[str, bytes]:
+        """The documents and schemas that a request brings, by path."""
+        if row.kind is Kind.OWN:
+            proposal = parse_proposal(row.body)
+            return _schemas({} if proposal.data is None else {proposal.path: proposal.data})
+        if not row.kind.is_submission:
+            return {}
+        submission = parse_submission(row.body)
+        published = self._store.files(role_name(submission.member))
+        services = services_of(submission, published)
+        return {
+            service.openapi_target: data
+            for service, data in services
+            if service.openapi_target is not None and data is not None
+        }
+
     def _judge(self, submission: Submission, at: datetime) -> Judged:
         judged = judge_submission(
             submission,
@@ -181,20 +265,17 @@ class Judging(Present):
             root_keys(self._root()),
             at,
         )
-        judge_services(
-            judged.record,
-            judged.files,
-            self._store.files(role_name(submission.member)),
-            self.directory.schemas,
-            self._instance(),
-            at,
-        )
+        published = self._store.files(role_name(submission.member))
+        members = {record.member: record for record, _ in self.directory.records()}
+        judge_moves(judged.record, members.get(submission.member), members)
+        described = _documents(judged.record, judged.files)
+        refuse_errors({k: data for k, data in described.items() if published.get(k) != data})
         if self._terms.once_only is Policy.REFUSE:
             services = [
                 (one, judged.files.get(one.openapi_target or "")) for one in judged.record.services
             ]
-            published = self.directory.documents(submission.member)
-            refuse_new_questions(self._questions(services, at), self._questions(published, at))
+            before = self.directory.documents(submission.member)
+            refuse_new_questions(self._questions(services, at), self._questions(before, at))
         return judged
 
     def _questions(self, services: Documents, at: datetime) -> Iterator[Question]:
@@ -210,6 +291,8 @@ class Judging(Present):
             refuse_development(instance.authorities, instance.environment)
         elif is_schema_target(path):
             check_schema(data, path)
+            if self._store.files(OWN_ROLE).get(path) != data:
+                refuse_errors({path: data})
         elif is_code_list_target(path):
             parse_code_list(data, path)
         elif is_consent_target(path):
@@ -229,6 +312,23 @@ class Judging(Present):
                 "only instance.json, elements.json, schemas/, code-lists/ and consents/ are "
                 "published this way",
             )
+
+
+def _documents(record: MemberRecord, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The OpenAPI documents of a member's services, by path."""
+    paths = (service.openapi_target for service in record.services)
+    return {path: files[path] for path in paths if path is not None and path in files}
+
+
+def _schemas(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {path: data for path, data in files.items() if is_schema_target(path)}
+
+
+def _lint_record(files: Mapping[str, bytes]) -> dict[str, object]:
+    """What lint has found, as it is recorded: how often which rule."""
+    found, more = lint.told(files)
+    rules = dict(sorted(Counter(one["rule"] for one in found).items()))
+    return {"lint": {"rules": rules, "more": more}} if rules else {}
 
 
 def may_go(path: str) -> bool:

@@ -21,6 +21,8 @@ The description is YAML; files are named relative to it::
     agreements: [agreement.mof-mpi-2026.json]
     pinned: {folder: agreements, authorities: authorities.pem, agreements: [agreement.jws]}
     consents: [consent.mof.json]        # of consumers, to a breaking change
+    taken: {LA/GOV/MPI/oda-mis: LA/GOV/MOF/oda-mis}    # came from another member, who says `moved`
+    moved: {LA/GOV/MPI/old: LA/GOV/MOF/old}            # went to another member, who says `taken`
 
 ``pinned`` is for ``saphan apply``, which keeps the folder of the member's server as described; the
 registry is not told. A server that keeps its exactly-once book together with other servers of the
@@ -40,7 +42,7 @@ from typing import Any
 import yaml
 from cryptography import x509
 
-from exchange.certificates import parse_certificates
+from exchange.certificates.reading import parse_certificates
 from exchange.continuity import (
     KeySet,
     Statement,
@@ -112,7 +114,8 @@ class MemberFolder:
             raise Problem(
                 Code.NOT_FOUND,
                 where=str(directory),
-                detail="not a member's folder; saphan registry member-init makes one",
+                detail="not a member's folder: name the one with its registry key (saphan apply: "
+                "--folder); saphan registry member-init makes one",
             ) from error
         return cls(directory, MemberId.parse(text.removesuffix("\n")))
 
@@ -229,7 +232,9 @@ def describe_value(value: object, where: str, folder: Path) -> Described:
                 "services",
                 "agreements",
                 "consents",
+                "moved",
                 "pinned",
+                "taken",
             }
         ),
     )
@@ -243,6 +248,9 @@ def describe_value(value: object, where: str, folder: Path) -> Described:
         "applications": [],
         "services": [],
     }
+    for name in ("moved", "taken"):
+        if (given := fields.get(name)) is not None:
+            document[name] = given.value
     files: dict[str, bytes] = {}
     for node in _items(fields.get("servers")):
         server = _object(node)

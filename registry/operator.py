@@ -6,7 +6,7 @@ registry and every server check them again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,6 +14,7 @@ from securesystemslib.signer import Signer
 from tuf.api.metadata import Root, Targets
 
 from exchange.continuity import (
+    KeySet,
     Pin,
     Statement,
     check_continuity,
@@ -23,13 +24,12 @@ from exchange.continuity import (
     read_delegations,
     root_keys,
 )
-from exchange.problems import Code, Problem
 from exchange.registrations import MERGERS_TARGET
-from registry.ceremony import TARGETS_VALIDITY
+from registry.drafts import TargetsDraft
 from registry.effects import mergers_after
 from registry.lifecycle import Kind
 from registry.orders import parse_order, parse_proposal
-from registry.publish import judge_root, next_targets, read, sign
+from registry.publish import TARGETS_VALIDITY, judge_root, next_targets, read, sign
 from registry.submissions import Submission, parse_submission
 
 
@@ -51,34 +51,39 @@ class SignedOwn:
     files: Mapping[str, bytes]
 
 
-def sign_files(
-    own: OwnRole, files: Mapping[str, bytes], signers: Sequence[Signer], at: datetime
-) -> SignedOwn:
-    """Put files into the registry's own role.
+def draft_files(
+    own: OwnRole,
+    files: Mapping[str, bytes],
+    at: datetime,
+    *,
+    gone: Iterable[str] = (),
+    standing: KeySet | None = None,
+) -> TargetsDraft:
+    """Files put into the registry's own role; without any it says the same for longer.
 
-    Raises:
-        Problem: ``NotAuthorised`` when the keys are not enough of the targets keys.
+    Args:
+        gone: files that are taken out.
+        standing: other online keys that may disable.
     """
     current = read(Targets, own.targets, "targets")
-    new = next_targets(current, own.instance, expires=at + TARGETS_VALIDITY, files=files)
-    return SignedOwn(_sign(own, new, signers), dict(files))
+    expires = at + TARGETS_VALIDITY
+    new = next_targets(current, own.instance, expires=expires, files=files, standing=standing)
+    for path in gone:
+        new.targets.pop(path, None)
+    return _drafted(own, new, files)
 
 
-def sign_delegation(
-    own: OwnRole,
-    submission: Submission,
-    signers: Sequence[Signer],
-    root_signers: Sequence[Signer],
-    at: datetime,
-) -> SignedOwn:
-    """Delegate a member's role to the keys of its submission.
+def draft_delegation(
+    own: OwnRole, submission: Submission, root_signers: Sequence[Signer], at: datetime
+) -> TargetsDraft:
+    """A member's role delegated to the keys of its submission.
 
     A change of keys takes the member's own statement, signed by its old keys; if those are lost,
     the root keys may vouch instead.
 
     Raises:
-        Problem: ``NotAuthorised`` when the keys are not enough of the targets keys;
-            ``ContinuityBroken`` when a change of keys has no statement that servers would believe.
+        Problem: ``ContinuityBroken`` when a change of keys has no statement that servers would
+            believe.
     """
     current = read(Targets, own.targets, "targets")
     member = submission.member
@@ -103,32 +108,33 @@ def sign_delegation(
         files=files,
         members={member: submission.keys},
     )
-    return SignedOwn(_sign(own, new, signers), files)
+    return _drafted(own, new, files)
 
 
-def sign_request(
+def draft_request(
     own: OwnRole,
     kind: Kind,
     body: bytes,
     submitted_at: datetime,
-    signers: Sequence[Signer],
     root_signers: Sequence[Signer],
     at: datetime,
-) -> SignedOwn:
-    """Sign what approving a request changes in the registry's own role.
+) -> TargetsDraft:
+    """What approving a request changes in the registry's own role.
 
     Args:
         body: what was handed in.
         submitted_at: when; a merger bears this time.
 
     Raises:
-        Problem: as :func:`sign_delegation`.
+        Problem: as :func:`draft_delegation`.
     """
     if kind.is_submission:
-        return sign_delegation(own, parse_submission(body), signers, root_signers, at)
+        return draft_delegation(own, parse_submission(body), root_signers, at)
     if kind is Kind.OWN:
         proposal = parse_proposal(body)
-        return sign_files(own, {proposal.path: proposal.data}, signers, at)
+        if proposal.data is None:
+            return draft_files(own, {}, at, gone=[proposal.path])
+        return draft_files(own, {proposal.path: proposal.data}, at)
     order = parse_order(body)
     moment = submitted_at.replace(microsecond=0)
     files = {}
@@ -141,18 +147,53 @@ def sign_request(
         files=files,
         gone=[order.member],
     )
-    return SignedOwn(_sign(own, new, signers), files)
+    return _drafted(own, new, files)
 
 
-def _sign(own: OwnRole, targets: Targets, signers: Sequence[Signer]) -> bytes:
-    role = read(Root, own.root, "root").roles["targets"]
-    fitting = [signer for signer in signers if signer.public_key.keyid in role.keyids]
-    if len({signer.public_key.keyid for signer in fitting}) < role.threshold:
-        raise Problem(
-            Code.NOT_AUTHORISED,
-            where="keys",
-            detail=f"{len(fitting)} of the targets keys are here, {role.threshold} must sign; "
-            "name them with --keys",
-            facts={"here": len(fitting), "threshold": role.threshold},
-        )
-    return sign(targets, fitting)
+def signed(own: OwnRole, draft: TargetsDraft, signers: Sequence[Signer]) -> SignedOwn:
+    """A draft signed by enough keys that are all here.
+
+    Raises:
+        Problem: ``NotAuthorised`` when they are not enough of the targets keys.
+    """
+    root = read(Root, own.root, "root")
+    keyids = root.roles["targets"].keyids
+    if any(signer.public_key.keyid in keyids for signer in signers):
+        draft = draft.signed(root, signers)
+    draft.require_complete(root)
+    return SignedOwn(draft.targets, draft.files)
+
+
+def sign_files(
+    own: OwnRole, files: Mapping[str, bytes], signers: Sequence[Signer], at: datetime
+) -> SignedOwn:
+    """:func:`draft_files` and :func:`signed` in one."""
+    return signed(own, draft_files(own, files, at), signers)
+
+
+def sign_delegation(
+    own: OwnRole,
+    submission: Submission,
+    signers: Sequence[Signer],
+    root_signers: Sequence[Signer],
+    at: datetime,
+) -> SignedOwn:
+    """:func:`draft_delegation` and :func:`signed` in one."""
+    return signed(own, draft_delegation(own, submission, root_signers, at), signers)
+
+
+def sign_request(
+    own: OwnRole,
+    kind: Kind,
+    body: bytes,
+    submitted_at: datetime,
+    signers: Sequence[Signer],
+    root_signers: Sequence[Signer],
+    at: datetime,
+) -> SignedOwn:
+    """:func:`draft_request` and :func:`signed` in one."""
+    return signed(own, draft_request(own, kind, body, submitted_at, root_signers, at), signers)
+
+
+def _drafted(own: OwnRole, new: Targets, files: Mapping[str, bytes]) -> TargetsDraft:
+    return TargetsDraft(own.instance, own.targets, sign(new, []), dict(files))

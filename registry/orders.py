@@ -8,7 +8,8 @@ Orders disable, enable, delete or merge::
      "services": {"LA/GOV/MPI/oda-mis/projects": "LA/GOV/MOF/oda-mis/projects"}, "reason": …}
 
 A proposal is one file of the registry's own role, such as a schema: bytes and a note, signed by
-nobody yet; its approval takes the targets keys. Takes bytes and values and touches nothing.
+nobody yet; or that one is withdrawn. Its approval takes the targets keys. Takes bytes and values
+and touches nothing.
 """
 
 from __future__ import annotations
@@ -61,15 +62,17 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A file that somebody wants the registry to publish as its own."""
+    """A file that the registry shall publish as its own; without ``data``, withdraw."""
 
     path: str
-    data: bytes
+    data: bytes | None
     note: str = ""
 
     @property
     def changes(self) -> tuple[Change, ...]:
         """The one change that it makes."""
+        if self.data is None:
+            return (Change(ChangeKind.WITHDRAW, self.path),)
         return (Change(ChangeKind.PUBLISH, self.path, f"{len(self.data)} bytes"),)
 
 
@@ -126,19 +129,25 @@ def parse_proposal(data: bytes) -> Proposal:
         Problem: ``InvalidDocument`` with the JSON pointer of the first thing wrong.
     """
     fields = parse_document(data, MAX_PROPOSAL_BYTES, "proposal").members(
-        frozenset({"path", "data"}), frozenset({"note"})
+        frozenset({"path"}), frozenset({"data", "note", "withdraw"})
     )
-    path, note = fields["path"].text(300), fields.get("note")
+    path, note, sent = fields["path"].text(300), fields.get("note"), fields.get("data")
+    withdraw = fields.get("withdraw")
+    if (sent is None) is not (withdraw is not None and withdraw.value is True):
+        raise (withdraw or fields["path"]).refuse("either data, or withdraw: true")
     if not is_own_target(path):
         raise fields["path"].refuse("not a file of the registry's own, such as schemas/NAME.1.json")
-    return Proposal(path, decode(fields["data"]), "" if note is None else note.text(2000, 0))
+    return Proposal(
+        path,
+        None if sent is None else decode(sent),
+        "" if note is None else note.text(2000, 0),
+    )
 
 
 def format_proposal(proposal: Proposal) -> bytes:
     """The body of ``POST /api/v1/proposals``."""
-    return format_document(
-        {"path": proposal.path, "data": encode(proposal.data), "note": proposal.note}
-    )
+    what = {"withdraw": True} if proposal.data is None else {"data": encode(proposal.data)}
+    return format_document({"path": proposal.path, "note": proposal.note, **what})
 
 
 def _thing(node: Node) -> Identifier:

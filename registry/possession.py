@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from exchange.certificates import fingerprint_of
+from exchange.certificates.reading import fingerprint_of
 from exchange.documents import format_document, invalid
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
@@ -65,14 +65,14 @@ def prove_all(member: MemberId, role: bytes, keys: Keys) -> dict[str, bytes]:
     }
 
 
-def proof_statement(member: MemberId, certificate: x509.Certificate, role: bytes) -> bytes:
-    """The bytes that the certificate's key signs."""
+def proof_statement(member: MemberId, certificate: x509.Certificate, role: str) -> bytes:
+    """The bytes that the certificate's key signs; ``role`` is the SHA-256 of the signed role."""
     return format_document(
         {
             "_type": "saphan-possession",
             "certificate": fingerprint_of(certificate),
             "member": str(member),
-            "role": sha256(role).hexdigest(),
+            "role": role,
         }
     )
 
@@ -80,7 +80,14 @@ def proof_statement(member: MemberId, certificate: x509.Certificate, role: bytes
 def prove_possession(
     member: MemberId, certificate: x509.Certificate, role: bytes, key: PrivateKey
 ) -> bytes:
-    """The proof that ``key`` is the certificate's.
+    """As :func:`prove_digest`, from the signed role itself."""
+    return prove_digest(member, certificate, sha256(role).hexdigest(), key)
+
+
+def prove_digest(
+    member: MemberId, certificate: x509.Certificate, role: str, key: PrivateKey
+) -> bytes:
+    """The proof that ``key`` is the certificate's; ``role`` is the SHA-256 of the signed role.
 
     Raises:
         Problem: ``IncorrectCertificate`` when it is another key.
@@ -123,10 +130,17 @@ def check_possession(
             raise _unproven(
                 fingerprint,
                 f"no proof that you hold the key of {certificate.subject.rfc4514_string()[:200]}; "
-                "saphan registry submit makes it from the key beside the certificate",
+                "saphan registry submit makes it from the key beside the certificate, saphan "
+                "registry prove where the key lies",
             )
-        if not _verifies(certificate, proof, proof_statement(member, certificate, role)):
+        if not is_proof(member, certificate, role, proof):
             raise _unproven(fingerprint, "the proof is not made with this key over this role")
+
+
+def is_proof(member: MemberId, certificate: x509.Certificate, role: bytes, proof: bytes) -> bool:
+    """Whether a proof is made with the certificate's key over this signed role."""
+    statement = proof_statement(member, certificate, sha256(role).hexdigest())
+    return _verifies(certificate, proof, statement)
 
 
 def _verifies(certificate: x509.Certificate, proof: bytes, statement: bytes) -> bool:

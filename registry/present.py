@@ -12,6 +12,7 @@ from exchange.continuity import (
     read_delegations,
     role_name,
 )
+from exchange.endings import MEETING_DAYS, End
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
 from exchange.registrations import (
@@ -76,5 +77,27 @@ class Present:
     def _timestamp(self) -> Timestamp:
         return read(Timestamp, self._role("timestamp")[1], "timestamp")
 
+    def _standing_role(self) -> Targets:
+        return read(Targets, self._role(STANDING_ROLE)[1], STANDING_ROLE)
+
     def _instance(self) -> InstanceRecord:
         return parse_instance(self._store.files(OWN_ROLE)[INSTANCE_TARGET])
+
+    def ends(self) -> dict[str, End]:
+        """When each role of the registry itself ends."""
+        signed = {
+            "targets": self._targets(),
+            "snapshot": self._snapshot(),
+            "timestamp": self._timestamp(),
+            STANDING_ROLE: self._standing_role(),
+        }
+        ends = {name: End.of(one.expires, one.unrecognized_fields) for name, one in signed.items()}
+        return {"root": End(self._root().expires, days=MEETING_DAYS), **ends}
+
+    def root_bytes(self) -> bytes:
+        """The newest root metadata."""
+        return self._store.root()
+
+    def targets_bytes(self) -> bytes:
+        """The present top-level targets metadata."""
+        return self._role(OWN_ROLE)[1]

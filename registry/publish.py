@@ -42,14 +42,14 @@ from exchange.continuity import (
     role_name,
     standing_role,
 )
+from exchange.endings import LIFE_FIELD
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
 from exchange.registrations import MAX_OPENAPI_BYTES
 
 OWN_ROLE = "targets"
 """The registry's own role: the top-level targets."""
-WARN_BEFORE = {"root": timedelta(days=90), "targets": timedelta(days=30)}
-"""From so long before its end on a role that only people can sign again is told of."""
+TARGETS_VALIDITY = timedelta(days=365)
 MAX_METADATA_BYTES = 5_000_000
 MAX_VERSION = 1 << 53
 MAX_MEMBER_FILES_BYTES = 32 << 20
@@ -133,26 +133,52 @@ def member_role(files: Mapping[str, bytes], *, version: int, expires: datetime) 
 
 
 def next_snapshot(
-    current: Snapshot | None, versions: Mapping[str, int], *, expires: datetime
+    current: Snapshot | None,
+    versions: Mapping[str, int],
+    *,
+    expires: datetime,
+    own: bytes | None = None,
 ) -> Snapshot:
-    """The snapshot that names these versions of roles; roles it names already are kept."""
+    """The snapshot that names these versions of roles; roles it names already are kept.
+
+    Args:
+        own: the registry's own role as it is then: it is long, so its length and digest are named,
+            and servers can tell whether a delta led to it.
+    """
     meta = {} if current is None else dict(current.meta)
     for name, version in versions.items():
         meta[f"{name}.json"] = MetaFile(version)
+    if own is not None:
+        meta[f"{OWN_ROLE}.json"] = _named(meta[f"{OWN_ROLE}.json"].version, own)
     return Snapshot(
         version=1 if current is None else current.version + 1, expires=_whole(expires), meta=meta
     )
 
 
 def next_timestamp(
-    current: Timestamp | None, snapshot_version: int, *, expires: datetime
+    current: Timestamp | None,
+    snapshot_version: int,
+    *,
+    expires: datetime,
+    snapshot: bytes | None = None,
 ) -> Timestamp:
-    """The timestamp that names a snapshot."""
+    """The timestamp that names a snapshot; by length and digest where its bytes are given."""
+    meta = MetaFile(snapshot_version) if snapshot is None else _named(snapshot_version, snapshot)
     return Timestamp(
         version=1 if current is None else current.version + 1,
         expires=_whole(expires),
-        snapshot_meta=MetaFile(snapshot_version),
+        snapshot_meta=meta,
     )
+
+
+def _named(version: int, data: bytes) -> MetaFile:
+    return MetaFile.from_data(version, data, ["sha256"])
+
+
+def living(signed: SignedT, at: datetime) -> SignedT:
+    """What online keys sign at ``at``, with how long it is valid: it is told of in proportion."""
+    signed.unrecognized_fields[LIFE_FIELD] = round((signed.expires - at).total_seconds())
+    return signed
 
 
 def sign(signed: Signed, signers: Iterable[Signer]) -> bytes:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from securesystemslib.signer import Signer
-from tuf.api.metadata import Root
+from tuf.api.metadata import Root, Targets
 
-from exchange.continuity import (
-    STANDING_ROLE,
-)
+from exchange.continuity import STANDING_ROLE, read_standing_keys
 from exchange.problems import Code, Problem
 from exchange.registrations import (
     STANDING_TARGET,
@@ -23,6 +21,8 @@ from registry.once_only import (
 )
 from registry.present import Present
 from registry.publish import (
+    OWN_ROLE,
+    living,
     member_role,
     next_snapshot,
     next_timestamp,
@@ -41,7 +41,7 @@ class OnlineKeys:
     timestamp: Signer
     standing: Signer
     further: tuple[Signer, ...] = ()
-    """Keys that a coming root will name, or that a past one named."""
+    """Keys that coming metadata will name, or that past ones named."""
 
     def of(self, role: str, root: Root) -> Signer:
         """The key that a root lets sign a role.
@@ -49,14 +49,26 @@ class OnlineKeys:
         Raises:
             Problem: ``NotFound`` when it does not lie here.
         """
-        keyids = root.roles[role].keyids
-        for signer in (self.snapshot, self.timestamp, *self.further):
+        return self._named(role, root.roles[role].keyids, "root")
+
+    def of_standing(self, targets: Targets) -> Signer:
+        """The key that the registry's own role lets say what is disabled.
+
+        Raises:
+            Problem: ``NotFound`` when it does not lie here.
+        """
+        keys = read_standing_keys(targets)
+        keyids = [] if keys is None else [key.keyid for key in keys.keys]
+        return self._named(STANDING_ROLE, keyids, "targets role")
+
+    def _named(self, role: str, keyids: Sequence[str], by: str) -> Signer:
+        for signer in (self.snapshot, self.timestamp, self.standing, *self.further):
             if signer.public_key.keyid in keyids:
                 return signer
         raise Problem(
             Code.NOT_FOUND,
             where=f"online/{role}.pem",
-            detail=f"the root names another key for {role}; put it beside as online/{role}-2.pem "
+            detail=f"the {by} names another key for {role}; put it beside as online/{role}-2.pem "
             "and start the registry again",
             facts={"keyids": sorted(keyids)},
         )
@@ -64,13 +76,14 @@ class OnlineKeys:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How long online metadata is valid, how many must approve what, and what becomes of
-    services that ask people for registered facts."""
+    """How long online metadata is valid, how many must approve what, what becomes of services
+    that ask people for registered facts, and how long people take to answer."""
 
     timestamp_validity: timedelta
     snapshot_validity: timedelta
     approval: Approvals
     once_only: Policy = Policy.WARN
+    minutes_per_field: float = 0.5
 
 
 class Publishing(Present):
@@ -84,13 +97,15 @@ class Publishing(Present):
         self._publish({STANDING_ROLE: signed}, {STANDING_ROLE: files}, at)
 
     def _sign_away(
-        self, disabled: tuple[Disabled, ...], at: datetime
+        self, disabled: tuple[Disabled, ...], at: datetime, own: Targets | None = None
     ) -> tuple[tuple[int, bytes], dict[str, bytes]]:
-        """The next version of the online role that takes away."""
+        """The next version of the online role that takes away, by the key that ``own`` names: the
+        published targets, unless others are about to be."""
+        signer = self._keys.of_standing(own or self._targets())
         files = {STANDING_TARGET: format_standing(disabled)}
         version = self._role(STANDING_ROLE)[0] + 1
         role = member_role(files, version=version, expires=at + self._terms.snapshot_validity)
-        return (version, sign(role, [self._keys.standing])), files
+        return (version, sign(living(role, at), [signer])), files
 
     def _publish(
         self, roles: Roles, files: Mapping[str, Mapping[str, bytes]], at: datetime
@@ -100,19 +115,26 @@ class Publishing(Present):
             self._snapshot(),
             {name: version for name, (version, _) in roles.items()},
             expires=at + self._terms.snapshot_validity,
+            own=(roles.get(OWN_ROLE) or self._role(OWN_ROLE))[1],
         )
-        signed = (snapshot.version, sign(snapshot, [self._keys.of("snapshot", self._root())]))
-        self._stamp({**roles, "snapshot": signed}, files, snapshot.version, at)
+        signer = self._keys.of("snapshot", self._root())
+        signed = (snapshot.version, sign(living(snapshot, at), [signer]))
+        self._stamp({**roles, "snapshot": signed}, files, signed, at)
 
     def _stamp(
         self,
         roles: Roles,
         files: Mapping[str, Mapping[str, bytes]],
-        snapshot_version: int,
+        snapshot: tuple[int, bytes],
         at: datetime,
     ) -> None:
+        version, data = snapshot
         timestamp = next_timestamp(
-            self._timestamp(), snapshot_version, expires=at + self._terms.timestamp_validity
+            self._timestamp(),
+            version,
+            expires=at + self._terms.timestamp_validity,
+            snapshot=data,
         )
-        signed = (timestamp.version, sign(timestamp, [self._keys.of("timestamp", self._root())]))
+        signer = self._keys.of("timestamp", self._root())
+        signed = (timestamp.version, sign(living(timestamp, at), [signer]))
         self._store.publish(Publication({**roles, "timestamp": signed}, files), at)

@@ -13,70 +13,35 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 
 from tuf.api.metadata import Targets
 
-from exchange.continuity import (
-    STANDING_ROLE,
-    role_name,
-)
+from exchange.consents import open_consent
+from exchange.continuity import STANDING_ROLE
 from exchange.problems import Code, Problem
-from registry.changes import digest_of
+from exchange.trust import trusted_authorities
+from registry import notices
+from registry.acting import act
 from registry.directory import Directory
 from registry.effects import Effect
-from registry.evolution import (
-    judge_schemas,
-    judge_withdrawals,
-)
 from registry.following import Shown
-from registry.judging import Judging, changed_files, delegated, gone_targets, may_go
 from registry.lifecycle import Act, Kind, Needed, State, next_state
-from registry.notices import notice_text
-from registry.once_only import (
-    Meter,
-    lost_sources,
-    services_of,
-    told,
-)
+from registry.looking import Looking
+from registry.once_only import Meter
 from registry.orders import parse_order, parse_proposal
-from registry.publish import (
-    OWN_ROLE,
-    is_due,
-    is_signed,
-    judge_next_root,
-    judge_targets,
-    read,
-)
-from registry.publishing import OnlineKeys, Publishing, Terms
+from registry.own_role import OwnActs
+from registry.publish import OWN_ROLE, is_due, read
+from registry.publishing import OnlineKeys, Roles, Terms
 from registry.roles import Caller, Operation, Right
-from registry.store import NewRequest, RequestRow, Store
-from registry.submissions import (
-    parse_submission,
-)
+from registry.store import CONSENT, NewRequest, RequestRow, Store
+from registry.submissions import parse_submission
 from registry.tree import Tree
 
-Roles = dict[str, tuple[int, bytes]]
-P = ParamSpec("P")
-T = TypeVar("T")
 
-
-def _act(method: Callable[Concatenate[Registrar, P], T]) -> Callable[Concatenate[Registrar, P], T]:
-    """A method that is one act: see :meth:`Registrar.acting`."""
-
-    @wraps(method)
-    def run(registrar: Registrar, /, *args: P.args, **named: P.kwargs) -> T:
-        with registrar.acting():
-            return method(registrar, *args, **named)
-
-    return run
-
-
-class Registrar(Judging, Publishing):
+class Registrar(Looking, OwnActs):
     """The acts of one registry."""
 
     def __init__(self, store: Store, tree: Tree, keys: OnlineKeys, terms: Terms) -> None:
@@ -94,36 +59,24 @@ class Registrar(Judging, Publishing):
         self._shown.follow(check=True)
         self.renew(at)
 
-    def follow(self) -> bool:
-        """Show what other processes published; tells whether there was anything."""
-        return self._shown.follow()
-
-    @contextmanager
-    def acting(self) -> Iterator[None]:
-        """An act: judged and written in one transaction, against what is published then by
-        whichever process; what it publishes is shown after it. One within another is part of it."""
-        if self._store.is_in_transaction:
-            yield
-            return
-        try:
-            with self._store.transaction():
-                self.follow()
-                yield
-        except BaseException:
-            self._decoded = None  # it may be of a version that was never published
-            raise
-        self.follow()
-
     # ------------------------------------------------------------------------------- members
 
-    @_act
+    @act
     def submit(
-        self, body: bytes, caller: Caller, at: datetime, replaces: int | None = None
+        self,
+        body: bytes,
+        caller: Caller,
+        at: datetime,
+        replaces: int | None = None,
+        *,
+        asks: bool = False,
     ) -> RequestRow:
         """Take in a submission; publishes it at once when nobody needs to approve.
 
         Args:
             replaces: the member's open submission by somebody else that this one replaces.
+            asks: whether a breaking change is taken in to wait for the consents of its users, who
+                are told; else it is refused.
 
         Raises:
             Problem: ``NotAuthorised``; ``Conflict`` when a submission of somebody else waits; or
@@ -153,9 +106,9 @@ class Registrar(Judging, Publishing):
                     f"to replace it (saphan registry submit --replace {row.id})",
                     facts={"open": row.id, "submitted_by": row.submitted_by},
                 )
-        return self._take_in(request, self._effect_of(judged), caller, at)
+        return self._take_in(request, self._effect_of(judged, at), caller, at, asks=asks)
 
-    @_act
+    @act
     def order(self, body: bytes, caller: Caller, at: datetime) -> RequestRow:
         """Take in an order to disable, enable, delete or merge.
 
@@ -171,9 +124,11 @@ class Registrar(Judging, Publishing):
         )
         return self._take_in(request, effect, caller, at)
 
-    @_act
-    def propose(self, body: bytes, caller: Caller, at: datetime) -> RequestRow:
-        """Take in a proposal for the registry's own role.
+    @act
+    def propose(
+        self, body: bytes, caller: Caller, at: datetime, *, asks: bool = False
+    ) -> RequestRow:
+        """Take in a proposal for the registry's own role; ``asks`` as in :meth:`submit`.
 
         Raises:
             Problem: ``NotAuthorised``; ``InvalidDocument``; ``Conflict`` when it is published
@@ -185,9 +140,41 @@ class Registrar(Judging, Publishing):
         request = NewRequest(
             Kind.OWN, caller.member, proposal.path, body, effect.changes, proposal.note
         )
-        return self._take_in(request, effect, caller, at)
+        return self._take_in(request, effect, caller, at, asks=asks)
 
-    @_act
+    @act
+    def consent(
+        self, number: int, consents: Iterable[bytes], caller: Caller, at: datetime
+    ) -> RequestRow:
+        """Take in a consumer's consents to what an open request breaks.
+
+        Raises:
+            Problem: ``NotAuthorised``; ``NotFound``; ``InvalidDocument`` when one cannot be opened;
+                ``Conflict`` when it is not one of those that the request lacks.
+        """
+        caller.require(Operation.CONSENT)
+        row = self._store.request(number)
+        next_state(row.state, Act.APPROVE)
+        for data in consents:
+            given = open_consent(data, trusted_authorities(self._instance()), at)
+            caller.check_member(given.consumer, "consent#/consumer")
+            breaking = self._effect(row, at).breaking
+            if not any(one.is_asked(given) for one in breaking):
+                raise Problem(
+                    Code.CONFLICT,
+                    where="consent",
+                    detail=f"request {number} does not lack this consent of {given.consumer} to a "
+                    f"change of {given.of}",
+                )
+            detail = {"submission": number, "of": given.of, "consent": data.decode()}
+            self._store.record(at, caller.id, CONSENT, row.subject, detail)
+            lacking = sum(len(one.missing) for one in self._effect(row, at).breaking)
+            if row.member is not None:
+                text = notices.consented(number, given.consumer, given.of, lacking)
+                self._store.notify(row.member, number, CONSENT, text.en, text.lo, at)
+        return row
+
+    @act
     def approve(
         self,
         number: int,
@@ -223,6 +210,8 @@ class Registrar(Judging, Publishing):
                 facts={"seen": expected, "now": effect.seen},
                 status=412,
             )
+        if lacking := effect.lacks_consents:
+            raise lacking
         needed = self._terms.approval.needed(effect.changes)
         agreed = row.deliberation.after(Act.APPROVE, by=caller.id, needed=needed, seen=effect.seen)
         if agreed.lacks(needed, effect.seen):
@@ -232,7 +221,7 @@ class Registrar(Judging, Publishing):
         own = self._judge_own_change(row, effect, targets, files, at)
         return self._carry_out(row, effect, own, caller, at, needed)
 
-    @_act
+    @act
     def decline(self, number: int, reason: str, caller: Caller, at: datetime) -> RequestRow:
         """Decline a request.
 
@@ -244,7 +233,7 @@ class Registrar(Judging, Publishing):
             self._move(self._store.request(number), Act.DECLINE, caller, at, reason)
         return self._store.request(number)
 
-    @_act
+    @act
     def withdraw(self, number: int, reason: str, caller: Caller, at: datetime) -> RequestRow:
         """Take a request back: its member's administrator may, and who handed it in.
 
@@ -266,129 +255,6 @@ class Registrar(Judging, Publishing):
             self._move(self._store.request(number), Act.WITHDRAW, caller, at, reason)
         return self._store.request(number)
 
-    def look(self, number: int, at: datetime) -> dict[str, Any]:
-        """A request as things are now: what it changes, the digest of that (``seen``), how many
-        must still approve it (``lacking``), what stands in its way, and warnings."""
-        row = self._store.request(number)
-        found: dict[str, Any] = {
-            "seen": digest_of(row.changes), "lacking": 0, "obstacle": None, "warnings": []
-        }  # fmt: skip
-        if row.kind.is_submission:
-            found["warnings"] = self.advice(number, at)
-        if row.state is not State.SUBMITTED:
-            return found
-        try:
-            effect = self._effect(row, at)
-        except Problem as problem:
-            return found | {"obstacle": str(problem), "lacking": 1}
-        needed = self._terms.approval.needed(effect.changes)
-        return found | {
-            "seen": effect.seen,
-            "lacking": row.deliberation.lacks(needed, effect.seen),
-            "changes": [change.describe() for change in effect.changes],
-        }
-
-    def advice(self, number: int, at: datetime) -> list[dict[str, Any]]:
-        """What a submission's services ask people for although another organisation gives it, and
-        the elements that they gave and could not give any more.
-
-        Raises:
-            Problem: ``NotFound``.
-        """
-        submission, directory = self._submission(number), self.directory
-        services = services_of(submission, self._store.files(role_name(submission.member)))
-        asked = [told(one) for one in self._questions(services, at) if one.problem is not None]
-        lost = lost_sources(submission.member, services, directory.elements, directory.schemas)
-        return [*asked, *lost]
-
-    def still_asked(self, at: datetime) -> list[dict[str, Any]]:
-        """What published services ask people for that is registered: whether they may or not."""
-        directory = self.directory
-        found = self._meter.questions(
-            directory.documents(), directory.elements, directory.schemas, at
-        )
-        return [told(one) for one in found]
-
-    # ------------------------------------------------------------------------ the registry's own
-
-    @_act
-    def publish_own(
-        self, targets: bytes, files: Mapping[str, bytes], caller: Caller, at: datetime
-    ) -> int:
-        """Publish files of the registry itself (instance, schemas); returns the new version.
-
-        Raises:
-            Problem: ``NotAuthorised``; ``UntrustedMetadata``; ``Conflict`` when it does not follow
-                the published version or changes a delegation; ``InvalidDocument``.
-        """
-        caller.require(Operation.PUBLISH)
-        current = self._targets()
-        new = judge_targets(targets, self._root(), current, self._instance().instance, at)
-        if delegated(new, self._instance()) != delegated(current, self._instance()):
-            raise Problem(
-                Code.CONFLICT,
-                where="targets#/signed/delegations",
-                detail="a delegation changes only by approving a submission",
-            )
-        if lost := {path for path in gone_targets(current, new) if not may_go(path)}:
-            raise Problem(
-                Code.CONFLICT,
-                where="targets#/signed/targets",
-                detail=f"this file may not be withdrawn: {min(lost)}",
-            )
-        changed = changed_files(current, new, files)
-        for path, data in changed.items():
-            self._judge_own_file(path, data, at)
-        published = self._store.files(OWN_ROLE)
-        own = {path: data for path, data in (published | changed).items() if path in new.targets}
-        judge_withdrawals(published.keys() - own.keys(), published, self.directory.records())
-        judge_schemas(changed, published, self.directory.records(), self._instance(), at)
-        with self._store.transaction():
-            self._store.record(
-                at, caller.id, "publish", OWN_ROLE, {"version": new.version, "files": [*changed]}
-            )
-            self._publish({OWN_ROLE: (new.version, targets)}, {OWN_ROLE: own}, at)
-        return int(new.version)
-
-    @_act
-    def publish_root(self, root: bytes, targets: bytes | None, caller: Caller, at: datetime) -> int:
-        """Publish the next root; returns its version.
-
-        Args:
-            targets: the next top-level targets, which say the same, signed by the targets keys that
-                the new root names; when those that are published do not carry enough of them.
-
-        Raises:
-            Problem: ``NotAuthorised``; ``UntrustedMetadata``; ``InvalidDocument``; ``Conflict``
-                when it does not follow the published root, or ``targets`` are missing or say
-                anything new; ``NotFound`` when an online key that it names does not lie here.
-        """
-        caller.require(Operation.PUBLISH)
-        new, current = judge_next_root(root, self._store.root(), at), self._targets()
-        for role in ("snapshot", "timestamp"):
-            self._keys.of(role, new)
-        roles: Roles = {}
-        if targets is not None:
-            judged = judge_targets(targets, new, current, self._instance().instance, at)
-            if (judged.targets, judged.delegations) != (current.targets, current.delegations):
-                raise Problem(
-                    Code.CONFLICT,
-                    where="targets#/signed",
-                    detail="must say what is published, under the new keys, and nothing else",
-                )
-            roles[OWN_ROLE] = (judged.version, targets)
-        elif not is_signed(self.targets_bytes(), new, OWN_ROLE):
-            raise Problem(
-                Code.CONFLICT,
-                where="targets",
-                detail="the root names other targets keys: sign the targets with them, too "
-                "(saphan registry ceremony targets)",
-            )
-        self._store.record(at, caller.id, "publish root", "root", {"version": new.version})
-        self._store.put_root(new.version, root)
-        self._publish(roles, {}, at)
-        return int(new.version)
-
     def put_out_log(self) -> bool:
         """Put out the acts since the last state, and ask witnesses again that did not answer.
 
@@ -396,18 +262,19 @@ class Registrar(Judging, Publishing):
         """
         return self._tree.write_log(self._snapshot().version)
 
-    @_act
+    @act
     def renew(self, at: datetime) -> bool:
-        """Sign snapshot and timestamp again if less than half of their validity is left."""
-        timestamp, snapshot = self._timestamp(), self._snapshot()
+        """Sign what the online keys sign again if less than half of its validity is left."""
         terms = self._terms
-        is_snapshot_due = is_due(snapshot, at, terms.snapshot_validity)
-        if not is_snapshot_due and not is_due(timestamp, at, terms.timestamp_validity):
+        # A publication signs a snapshot, too, but says nothing of what is disabled.
+        seldom = (self._snapshot(), self._standing_role())
+        are_due = any(is_due(one, at, terms.snapshot_validity) for one in seldom)
+        if not are_due and not is_due(self._timestamp(), at, terms.timestamp_validity):
             return False
-        if is_snapshot_due:
+        if are_due:
             self._renew_all(at)
         else:
-            self._stamp({}, {}, snapshot.version, at)
+            self._stamp({}, {}, self._role("snapshot"), at)
         return True
 
     def publish_roles(
@@ -420,24 +287,20 @@ class Registrar(Judging, Publishing):
         """Remove files that nobody can be asking for any more."""
         return self._tree.prune(self._store)
 
-    def expiries(self) -> dict[str, datetime]:
-        """When each top-level role ends."""
-        signed = (self._root(), self._targets(), self._snapshot(), self._timestamp())
-        return {part.type: part.expires for part in signed}
-
-    def root_bytes(self) -> bytes:
-        """The newest root metadata."""
-        return self._store.root()
-
-    def targets_bytes(self) -> bytes:
-        """The present top-level targets metadata."""
-        return self._role(OWN_ROLE)[1]
-
     # ------------------------------------------------------------------------------- in detail
 
     def _take_in(
-        self, request: NewRequest, effect: Effect, caller: Caller, at: datetime
+        self,
+        request: NewRequest,
+        effect: Effect,
+        caller: Caller,
+        at: datetime,
+        *,
+        asks: bool = False,
     ) -> RequestRow:
+        lacking = effect.lacks_consents
+        if lacking is not None and not asks:
+            raise lacking
         needed = self._terms.approval.needed(effect.changes)
         with self._store.transaction():
             replaced = self._open_of(request)
@@ -447,8 +310,9 @@ class Registrar(Judging, Publishing):
             self._store.record(
                 at, caller.id, "submit", request.subject, _told(number, request.kind, effect)
             )
+            self._tell(number, notices.asks(number, effect.breaking), at)
         row = self._store.request(number)
-        if needed is Needed.NONE:
+        if needed is Needed.NONE and lacking is None:
             return self._carry_out(row, effect, {}, caller, at, needed)
         return row
 
@@ -476,7 +340,7 @@ class Registrar(Judging, Publishing):
             new = read(Targets, own[OWN_ROLE], OWN_ROLE)
             known = self._store.files(OWN_ROLE)
             roles[OWN_ROLE] = (new.version, own[OWN_ROLE])
-            files[OWN_ROLE] = known | {k: v for k, v in own.items() if k != OWN_ROLE}
+            files[OWN_ROLE] = {k: v for k, v in {**known, **own}.items() if k in new.targets}
         if effect.away is not None:
             roles[STANDING_ROLE], files[STANDING_ROLE] = self._sign_away(effect.away, at)
         with self._store.transaction():
@@ -486,6 +350,7 @@ class Registrar(Judging, Publishing):
                 )
             self._move(row, Act.PUBLISH, caller, at, needed=needed, seen=effect.seen, effect=effect)
             self._revoke_undone(row, caller, at)
+            self._tell_users(row, effect, at)
             self._publish(roles, files, at)
         return self._store.request(row.id)
 
@@ -511,11 +376,6 @@ class Registrar(Judging, Publishing):
         word = "approve" if act is Act.PUBLISH else act.value
         self._store.record(at, caller.id, word, row.subject, detail)
         self._notify(row, act, reason, at)
-
-    def _notify(self, row: RequestRow, act: Act, reason: str, at: datetime) -> None:
-        if row.member is not None:
-            text = notice_text(row.id, row.kind, row.subject, act, reason)
-            self._store.notify(row.member, row.id, act.value, text.en, text.lo, at)
 
     def _revoke_undone(self, row: RequestRow, caller: Caller, at: datetime) -> None:
         """An approved request whose effect is taken back is revoked: a disabling by an enabling,

@@ -35,10 +35,10 @@ from exchange.notes import parse_note
 from exchange.problems import Code, Problem
 from exchange.registrations import INSTANCE_TARGET, parse_instance
 from exchange.registry_log import CHECKPOINT, FOLDER
-from registry.ceremony import TARGETS_VALIDITY
 from registry.publish import (
     MAX_METADATA_BYTES,
     OWN_ROLE,
+    TARGETS_VALIDITY,
     check_file,
     judge_targets,
     next_targets,

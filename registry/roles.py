@@ -40,6 +40,7 @@ class Operation(StrEnum):
     SUBMIT = "hand in what a member signed"
     WITHDRAW = "withdraw a request"
     PROPOSE = "propose a file of the registry's own role"
+    CONSENT = "consent to a change of what a member uses"
     ORDER = "ask to disable, enable, delete or merge"
     APPROVE = "approve or decline"
     PUBLISH = "publish files of the registry itself"
@@ -55,6 +56,7 @@ MAY: Mapping[Operation, frozenset[Right]] = {
     Operation.SUBMIT: _OF_MEMBER | {_OPERATOR},
     Operation.WITHDRAW: _OF_MEMBER | {_OPERATOR},
     Operation.PROPOSE: frozenset({_OPERATOR, _APPROVER, Right.ADMINISTRATOR}),
+    Operation.CONSENT: _OF_MEMBER | {_OPERATOR},
     Operation.ORDER: frozenset({_OPERATOR, _APPROVER}),
     Operation.APPROVE: frozenset({_OPERATOR, _APPROVER}),
     Operation.PUBLISH: frozenset({_OPERATOR}),

@@ -8,18 +8,17 @@ which goes on to the next person. Enough keys of the old and of the new root mus
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
-from typing import Any
 
 from securesystemslib.signer import Key, Signer
-from tuf.api.metadata import Metadata, Root, Targets
+from tuf.api.metadata import Role, Root
 
 from exchange.notes import VerifierKey
 from exchange.problems import Code, Problem
-from registry.publish import judge_root, next_targets, read, sign
+from registry.drafts import add_signatures, digest_line, signers_of
+from registry.publish import judge_root, read, sign
 
 LOG_FIELD = "x-saphan-log"
 """Keys of the registry's log that the root vouches for: after the old ones were lost."""
@@ -76,98 +75,69 @@ def draft_root(current: bytes, changes: Changes, expires: datetime) -> bytes:
     return sign(root, [])
 
 
-def sign_root(draft: bytes, current: bytes, signers: Iterable[Signer]) -> bytes:
+def sign_root(draft: bytes, current: bytes | None, signers: Iterable[Signer]) -> bytes:
     """The draft with the signatures of those keys that old or new root name.
+
+    Args:
+        current: the published root; nothing for the first one.
 
     Raises:
         Problem: ``NotAuthorised`` when none of the keys is named.
     """
-    metadata, old = _opened(draft), judge_root(current)
-    named = {*metadata.signed.roles["root"].keyids, *old.roles["root"].keyids}
-    fitting = [signer for signer in signers if signer.public_key.keyid in named]
-    if not fitting:
-        raise Problem(
-            Code.NOT_AUTHORISED, where="keys", detail="none of these keys is a root key, old or new"
-        )
-    for signer in fitting:
-        metadata.sign(signer, append=True)
-    return metadata.to_bytes()
+    named = [keyid for _, part, _ in _parts(draft, current) for keyid in part.keyids]
+    return add_signatures(draft, signers, named, "root")
 
 
-def sign_targets_again(
-    draft: bytes, targets: bytes, instance: str, signers: Sequence[Signer], expires: datetime
-) -> bytes:
-    """The published targets once more, under the targets keys of the draft.
-
-    Raises:
-        Problem: ``NotAuthorised`` when too few of them are here.
-    """
-    role = _opened(draft).signed.roles["targets"]
-    fitting = [signer for signer in signers if signer.public_key.keyid in role.keyids]
-    if len({signer.public_key.keyid for signer in fitting}) < role.threshold:
-        raise Problem(
-            Code.NOT_AUTHORISED,
-            where="keys",
-            detail=f"{len(fitting)} of the targets keys are here, {role.threshold} must sign",
-            facts={"here": len(fitting), "threshold": role.threshold},
-        )
-    return sign(next_targets(read(Targets, targets, "targets"), instance, expires=expires), fitting)
-
-
-def protocol(draft: bytes, current: bytes) -> list[str]:
+def protocol(draft: bytes, current: bytes | None) -> list[str]:
     """What people read aloud and sign on paper: what changes, the digest, who signed so far."""
-    metadata, old = _opened(draft), judge_root(current)
-    new = metadata.signed
-    digest = sha256(metadata.signed_bytes).hexdigest()
-    lines = [
-        f"Root {old.version} -> {new.version} of the registry",
-        f"  valid until {new.expires:%FT%TZ} (before: {old.expires:%FT%TZ})",
-        f"  SHA-256 of what is signed: {' '.join(digest[i : i + 8] for i in range(0, 64, 8))}",
-    ]
+    new = read(Root, draft, "draft")
+    old = None if current is None else judge_root(current)
+    if old is None:
+        lines = ["First root of a new registry", f"  valid until {new.expires:%FT%TZ}"]
+    else:
+        lines = [
+            f"Root {old.version} -> {new.version} of the registry",
+            f"  valid until {new.expires:%FT%TZ} (before: {old.expires:%FT%TZ})",
+        ]
+    lines.append(digest_line(draft))
     for role in ROLES:
-        before, after = old.roles[role], new.roles[role]
-        lines.append(
-            f"  {role}: {after.threshold} of {len(after.keyids)} keys must sign "
-            f"(before: {before.threshold} of {len(before.keyids)})"
-        )
-        for keyid in after.keyids:
-            mark = "stays" if keyid in before.keyids else "NEW"
-            lines.append(f"    {keyid[:16]}  {mark}")
-        lines += [f"    {keyid[:16]}  GOES" for keyid in before.keyids if keyid not in after.keyids]
+        lines += _told(role, new.roles[role], None if old is None else old.roles[role])
     for text in new.unrecognized_fields.get(LOG_FIELD, []):
         lines.append(f"  vouches for the log key {text}")
-    for name, part in (("old", old.roles["root"]), ("new", new.roles["root"])):
-        signed = [keyid[:16] for keyid in part.keyids if _has_signed(metadata, keyid, old)]
+    for name, part, keys in _parts(draft, current):
+        signed = [keyid[:16] for keyid in signers_of(draft, part.keyids, keys)]
         names = ", ".join(signed) or "nobody"
         lines.append(f"  signed by {len(signed)} of {part.threshold} ({name} root): {names}")
     return lines
 
 
-def is_complete(draft: bytes, current: bytes) -> bool:
+def is_complete(draft: bytes, current: bytes | None) -> bool:
     """Whether enough keys of both roots have signed."""
-    metadata, old = _opened(draft), judge_root(current)
     return all(
-        sum(_has_signed(metadata, keyid, old) for keyid in part.keyids) >= part.threshold
-        for part in (old.roles["root"], metadata.signed.roles["root"])
+        len(signers_of(draft, part.keyids, keys)) >= part.threshold
+        for _, part, keys in _parts(draft, current)
     )
 
 
-def _has_signed(metadata: Metadata[Root], keyid: str, old: Root) -> bool:
-    key = metadata.signed.keys.get(keyid) or old.keys.get(keyid)
-    signature = metadata.signatures.get(keyid)
-    if key is None or signature is None:
-        return False
-    try:
-        key.verify_signature(signature, metadata.signed_bytes)
-    except Exception:  # whatever is wrong with it, it is none
-        return False
-    return True
+def _told(role: str, after: Role, before: Role | None) -> Iterator[str]:
+    was = "" if before is None else f" (before: {before.threshold} of {len(before.keyids)})"
+    yield f"  {role}: {after.threshold} of {len(after.keyids)} keys must sign{was}"
+    known = [] if before is None else before.keyids
+    for keyid in after.keyids:
+        yield f"    {keyid[:16]}  {'stays' if keyid in known else 'NEW'}"
+    yield from (f"    {keyid[:16]}  GOES" for keyid in known if keyid not in after.keyids)
 
 
-def _opened(draft: bytes) -> Metadata[Root]:
-    read(Root, draft, "draft")
-    found: Metadata[Any] = Metadata.from_bytes(draft)
-    return found
+def _parts(draft: bytes, current: bytes | None) -> list[tuple[str, Role, dict[str, Key]]]:
+    """Whose signatures count: of the published root, if there is one, and of the new one."""
+    new = read(Root, draft, "draft")
+    parts = [("new", new.roles["root"], new.keys)]
+    if current is not None:
+        old = judge_root(current)
+        parts.insert(0, ("old", old.roles["root"], old.keys))
+    elif new.version != 1:
+        raise Problem(Code.INVALID_USAGE, where="--root", detail="name the published root")
+    return parts
 
 
 def _known(root: Root, role: str) -> None:

@@ -1,7 +1,8 @@
 """Search of the directory by parts of words, in Lao and English.
 
 Lao is written without spaces between words, so a query finds what holds it anywhere. Texts and
-queries are brought to one form first (:func:`folded`): the same word is found however it was typed.
+queries are brought to one form first (:func:`exchange.lao.folded`): the same word is found however
+it was typed.
 
 Everything is in memory; a search looks at every text, which for 1,000 members and 10,000 services
 takes a few milliseconds, and needs no index that could be out of date.
@@ -9,21 +10,14 @@ takes a few milliseconds, and needs no index that could be out of date.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from heapq import nsmallest
 from typing import Final
 
+from exchange.lao import folded
 from exchange.problems import Text
-
-_INVISIBLE: Final = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad"))
-_DIGITS: Final = {0x0ED0 + number: str(number) for number in range(10)}
-_AM: Final = re.compile("\u0ecd([\u0ec8-\u0ecb]?)\u0eb2|\u0eb3([\u0ec8-\u0ecb])")
-_MARKS: Final = re.compile("[\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ecd]{2,}")
-_TONES: Final = frozenset("\u0ec8\u0ec9\u0eca\u0ecb\u0ecc")
 
 
 class Kind(StrEnum):
@@ -51,26 +45,6 @@ class Entry:
         name = folded(f"{self.id} {self.title.en} {self.title.lo}")
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "text", f"{name} {folded(self.further)}")
-
-
-def folded(text: str) -> str:
-    """A text in the one form in which texts are compared.
-
-    NFC and case folded; without zero-width spaces and soft hyphens; Lao digits as 0 to 9; the
-    vowel AM in one sign, after the tone; the marks of a consonant in the order vowel, tone;
-    ເເ as ແ; the ligatures ໜ and ໝ as ຫນ and ຫມ.
-    """
-    text = unicodedata.normalize("NFC", text).casefold()
-    if text.isascii():
-        return text
-    text = text.translate(_INVISIBLE).translate(_DIGITS)
-    text = _AM.sub(lambda found: f"{found[1] or found[2] or ''}\u0eb3", text)
-    text = _MARKS.sub(lambda found: "".join(sorted(found[0], key=_order)), text)
-    return text.replace("ເເ", "ແ").replace("ໜ", "ຫນ").replace("ໝ", "ຫມ")
-
-
-def _order(mark: str) -> tuple[bool, str]:
-    return mark in _TONES, mark
 
 
 _ORDER: Final = {kind: number for number, kind in enumerate(Kind)}

@@ -15,17 +15,19 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import structlog
 from aiohttp import web
 
+from exchange.endings import Told
 from exchange.problems import Code, Problem
 from registry.api import Api, not_http
+from registry.bundle import bundle_age_s, publish_bundle
 from registry.ceremony import PUBLIC, online_keys, open_log
+from registry.ending import next_step
 from registry.pages import Site
-from registry.publish import WARN_BEFORE
 from registry.registrar import Registrar
 from registry.settings import RegistrySettings, read_settings
 from registry.sign_in import SignIn
@@ -38,6 +40,7 @@ LOCK_FILE = "registry.lock"
 _PRUNE_EVERY = 3600
 _PAGES_EVERY_S = 2.0
 _FOLLOW_EVERY_S = 1.0
+_BUNDLE_LOOK_S = 30.0
 
 log = structlog.get_logger(__name__)
 
@@ -111,9 +114,14 @@ async def start(
     renewing = asyncio.create_task(_renew(api, registrar, settings, clock), name="renew")
     following = asyncio.create_task(_follow(api, registrar, store.is_shared), name="follow")
     pages = asyncio.create_task(_make_pages(api, registrar, Site(directory / PUBLIC)), name="pages")
+    bundle = asyncio.create_task(
+        _make_bundles(api, store, tree, directory / PUBLIC, settings.bundle_every_s), name="bundle"
+    )
     url = f"http://{address[0]}:{address[1]}"
     log.info("registry_listens", url=url, directory=str(directory))
-    return RunningRegistry(url, registrar, runner, (renewing, following, pages), store, opened)
+    return RunningRegistry(
+        url, registrar, runner, (renewing, following, pages, bundle), store, opened
+    )
 
 
 @contextlib.contextmanager
@@ -198,10 +206,27 @@ async def _make_pages(api: Api, registrar: Registrar, site: Site) -> None:
         site.stop()
 
 
+async def _make_bundles(api: Api, store: Store, tree: Tree, public: Path, every_s: int) -> None:
+    """Make the bundle of what servers read, now and then, beside everything else."""
+    failed = False
+    while True:
+        try:
+            if await asyncio.to_thread(bundle_age_s, public) >= every_s:
+                files = await api.act(lambda: tree.present(store, read_alone=True))
+                if await asyncio.to_thread(publish_bundle, public, files):
+                    log.info("registry_bundle_made", files=len(files))
+            failed = False
+        except Exception as error:
+            if not failed:
+                log.warning("registry_cannot_make_bundle", why=str(error))
+            failed = True
+        await asyncio.sleep(min(every_s, _BUNDLE_LOOK_S))
+
+
 async def _renew(api: Api, registrar: Registrar, settings: RegistrySettings, clock: Clock) -> None:
     """Sign again in time; a failure is logged and tried again, the files already out stay good."""
     pause = max(1.0, min(60.0, settings.timestamp_validity_s / 8))
-    rounds = 0
+    rounds, told = 0, Told()
     while True:
         await asyncio.sleep(pause)
         rounds += 1
@@ -210,9 +235,15 @@ async def _renew(api: Api, registrar: Registrar, settings: RegistrySettings, clo
                 log.info("registry_renewed")
             if not await api.act(registrar.put_out_log):
                 log.warning("registry_log_not_witnessed")
-            for role, end in (await api.act(registrar.expiries)).items():
-                if end - clock.now() < WARN_BEFORE.get(role, timedelta(0)):
-                    log.warning("registry_role_ends", role=role, ends=end.isoformat())
+            ends = await api.act(registrar.all_ends)
+            for role, within in told.news(ends, clock.now()).items():
+                log.warning(
+                    "registry_role_ends",
+                    role=role,
+                    ends=ends[role].at.isoformat(),
+                    within_days=within,
+                    next_step=next_step(role),
+                )
             if rounds % max(1, int(_PRUNE_EVERY / pause)) == 0:
                 await api.act(registrar.prune)
         except Exception:

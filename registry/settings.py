@@ -47,11 +47,26 @@ class RegistrySettings:
         "gives: its submission is taken with a warning, or refused.",
         default=Policy.WARN,
     )
+    minutes_per_field: float = setting(
+        "Minutes that a person takes to fill in a field of a form and prove it, for the estimate "
+        "of `saphan once meter`: have it measured at your counters.",
+        default=0.5,
+        low=0,
+        high=60,
+    )
     stop_within_s: int = setting(
         "How long requests under way may last when the registry stops.",
         default=10,
         low=1,
         high=300,
+    )
+
+    bundle_every_s: int = setting(
+        "How long the bundle for servers that have everything to fetch stays before it is made "
+        "anew, if anything changed.",
+        default=3600,
+        low=1,
+        high=30 * 86400,
     )
 
     database: str = setting(
@@ -63,6 +78,11 @@ class RegistrySettings:
     witnesses: str = setting(
         "Trust policy (C2SP tlog-policy) with the witnesses that cosign the registry's log, each "
         "with its address; a file, from this folder on.",
+        default="",
+    )
+    witness_ca: str = setting(
+        "Authorities (PEM) of witnesses with an https address, a file, from this folder on; empty: "
+        "those of the system.",
         default="",
     )
     witness_timeout_s: int = setting(
@@ -80,6 +100,7 @@ class RegistrySettings:
             timedelta(seconds=self.snapshot_validity_s),
             parse_policy(self.approval, f"{SETTINGS_FILE}.approval"),
             self.once_only,
+            self.minutes_per_field,
         )
 
 

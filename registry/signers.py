@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
     load_pem_public_key,
 )
-from securesystemslib.signer import CryptoSigner, Signer, SSlibKey
+from securesystemslib.signer import CryptoSigner, Key, Signer, SSlibKey
 
 from exchange.continuity import KeySet
 from exchange.problems import Code, Problem
@@ -120,5 +120,9 @@ def read_signers(paths: Iterable[Path]) -> list[CryptoSigner]:
 
 def key_set(signers: Iterable[Signer], threshold: int) -> KeySet:
     """The public keys of ``signers`` as a set of which ``threshold`` must sign."""
-    keys = sorted((signer.public_key for signer in signers), key=lambda key: str(key.keyid))
-    return KeySet(tuple(keys), threshold)
+    return key_set_of((signer.public_key for signer in signers), threshold)
+
+
+def key_set_of(keys: Iterable[Key], threshold: int) -> KeySet:
+    """Public keys as a set of which ``threshold`` must sign."""
+    return KeySet(tuple(sorted(keys, key=lambda key: str(key.keyid))), threshold)

@@ -204,11 +204,12 @@ def _published(member: MemberId, standing: Standing) -> Published | None:
 def _new_certificates(
     published: Published | None, record: MemberRecord
 ) -> tuple[x509.Certificate, ...]:
-    known = set() if published is None else set(_certificates(published.record))
-    return tuple(one for one in _certificates(record) if one not in known)
+    known = set() if published is None else set(certificates_of(published.record))
+    return tuple(one for one in certificates_of(record) if one not in known)
 
 
-def _certificates(record: MemberRecord) -> Iterator[x509.Certificate]:
+def certificates_of(record: MemberRecord) -> Iterator[x509.Certificate]:
+    """All certificates of a member: its seals', its servers'."""
     yield from record.seal_certificates
     for server in record.servers:
         yield from server.auth_certificates

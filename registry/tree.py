@@ -2,7 +2,9 @@
 
 ``metadata/{version}.{role}.json``, ``metadata/timestamp.json`` and, under consistent snapshots
 (TUF 1.0.34 section 6.2), ``targets/{folder}/{sha256}.{name}``. Beside long metadata lies the same
-compressed, ``….json.gz``, for servers of files that send it to who takes gzip.
+compressed, ``….json.gz``, for servers of files that send it to who takes gzip. What changed in
+the two long roles since the version before is ``deltas/{role}/{version}.json``
+(:mod:`exchange.deltas`).
 
 Invariants:
 - a file appears in one rename, and what names it appears later: targets, roles, snapshot, and
@@ -15,7 +17,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
 import re
 import time
 from collections.abc import Iterable, Mapping
@@ -23,27 +24,49 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from exchange.bundles import FOLDER as BUNDLES
+from exchange.bundles import LISTING, is_read_by_servers, parse_listing
+from exchange.deltas import FOLDER as DELTAS
+from exchange.deltas import delta_path, make_delta
 from exchange.problems import Problem
 from exchange.registry_log import FOLDER, proof_path
 from exchange.tiles import Tile
 from registry.log import RegistryLog
 from registry.pages import FOLDER as PAGES
 from registry.pages import page_path
+from registry.publish import OWN_ROLE
 from registry.store import Publication, Store
+from serving.log.files import Files, RealFiles
 
 KEEP = timedelta(days=1)
 TIMESTAMP = "timestamp.json"
+LONG_ROLES = (OWN_ROLE, "snapshot")
+"""They name every member, so servers are told what changed in them."""
+KEPT_DELTAS = 32
+_TOP = frozenset({*LONG_ROLES, "timestamp"})
 _WORTH_COMPRESSING = 1400  # bytes: less goes in one packet anyhow
 _STATE = re.compile(r"state/[1-9][0-9]{0,15}\.tlog-proof", re.ASCII)
+_DELTA = re.compile(rf"({'|'.join(LONG_ROLES)})/[1-9][0-9]{{0,15}}\.json", re.ASCII)
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9'()+,\-.=~%]{1,900}", re.ASCII)
+
+
+class _QuickFiles(RealFiles):
+    """The disk, not waited for: what a lost power takes is made again from the database."""
+
+    def write_file(self, path: Path, data: bytes) -> None:
+        path.write_bytes(data)
 
 
 class Tree:
     """The tree under ``directory``."""
 
-    def __init__(self, directory: Path, log: RegistryLog | None = None) -> None:
+    def __init__(
+        self, directory: Path, log: RegistryLog | None = None, files: Files | None = None
+    ) -> None:
         self._directory = directory
         self._log = log
+        self._files = files or _QuickFiles()
 
     def write_roots(self, roots: Mapping[int, bytes], *, check: bool = False) -> None:
         """Add root metadata, by version; idempotent."""
@@ -61,7 +84,7 @@ class Tree:
         timestamp, snapshot = roles.pop("timestamp", None), roles.pop("snapshot", None)
         for files in publication.files.values():
             for path, data in files.items():
-                self._put(self._target(path, data), data, check=check)
+                self._put(self._target(path, _digest(data)), data, check=check)
         for name, (version, metadata) in roles.items():
             self._put_role(name, version, metadata, check=check)
         if snapshot is not None:
@@ -81,25 +104,45 @@ class Tree:
         self._log.put_out_proof(version)
         return is_witnessed
 
-    def present(self, store: Store) -> set[Path]:
-        """The files of what is published now, but for the log."""
-        named = {self._directory / "metadata" / TIMESTAMP}
-        named.update(self._role("root", version) for version in store.roots())
-        named.update(
-            self._role(name, version)
-            for name, (version, _) in store.roles().items()
-            if name != "timestamp"
-        )
-        named.update(self._target(path, data) for path, data in store.files().items())
-        return named
+    def present(self, store: Store, *, read_alone: bool = False) -> list[Path]:
+        """The files of what is published now, but for the top-level roles and the log.
+
+        Args:
+            read_alone: whether files of members that no server reads are left out.
+        """
+        versions = store.versions()
+        files: dict[str, list[Path]] = {name: [] for name in sorted(versions)}
+        for role, path, digest in store.named():
+            if role == OWN_ROLE or not read_alone or is_read_by_servers(path):
+                files[role].append(self._target(path, digest))
+        return [
+            path
+            for name, targets in files.items()
+            for path in ([self._role(name, versions[name])] if name not in _TOP else []) + targets
+        ]
+
+    def top_level(self, store: Store) -> list[Path]:
+        """The files of the present top-level roles, and every root."""
+        versions = store.versions()
+        return [
+            self._directory / "metadata" / TIMESTAMP,
+            *(self._role("root", version) for version in store.roots()),
+            *(self._role(name, versions[name]) for name in LONG_ROLES),
+        ]
 
     def prune(self, store: Store) -> int:
         """Remove files that are neither published nor younger than :data:`KEEP`."""
-        roles = store.roles()
-        named = self.present(store)
+        versions = store.versions()
+        named = {*self.present(store), *self.top_level(store), *self._bundle()}
         named |= {_compressed(path) for path in named}
-        snapshot = roles.get("snapshot", (0, b""))[0]
-        named.add(self._directory / proof_path(snapshot))
+        named.add(self._directory / proof_path(versions.get("snapshot", 0)))
+        named |= {
+            path
+            for name in LONG_ROLES
+            for version in range(versions[name], max(0, versions[name] - KEPT_DELTAS), -1)
+            for plain in [self._directory / delta_path(name, version)]
+            for path in (plain, _compressed(plain))
+        }
         oldest = time.time() - KEEP.total_seconds()
         removed = 0
         for path in self._all_files():
@@ -124,6 +167,19 @@ class Tree:
                 return None
         return self._directory.joinpath(FOLDER, *path.split("/"))
 
+    def delta_file(self, path: str) -> Path | None:
+        """The file that a client asks for as ``/deltas/{path}``, if the path is sound."""
+        return self._directory / DELTAS / path if _DELTA.fullmatch(path) else None
+
+    def bundle_file(self, path: str) -> Path | None:
+        """The file that a client asks for as ``/bundles/{path}``, if the path is sound."""
+        return self._directory / BUNDLES / path if _DIGEST.fullmatch(path) else None
+
+    @property
+    def listing(self) -> Path:
+        """``bundle.json``."""
+        return self._directory / LISTING
+
     def page_file(self, raw_path: str) -> Path | None:
         """The file that a reader asks for as ``/pages/{raw_path}``, if the path is sound."""
         path = page_path(raw_path)
@@ -139,27 +195,44 @@ class Tree:
     def _role(self, name: str, version: int) -> Path:
         return self._directory / "metadata" / f"{version}.{quote(name, '')}.json"
 
-    def _target(self, path: str, data: bytes) -> Path:
+    def _target(self, path: str, digest: str) -> Path:
         folder, _, name = path.rpartition("/")
-        prefixed = f"{hashlib.sha256(data).hexdigest()}.{name}"
-        return self._directory.joinpath("targets", *folder.split("/"), prefixed)
+        return self._directory.joinpath("targets", *folder.split("/"), f"{digest}.{name}")
+
+    def _bundle(self) -> Iterable[Path]:
+        """The published bundle (:mod:`registry.bundle`), if there is one."""
+        listing = self._directory / LISTING
+        try:
+            pieces = parse_listing(listing.read_bytes()).pieces
+        except (OSError, Problem):
+            return ()
+        return (listing, *(self._directory / piece.path for piece in pieces))
 
     def _put_role(self, name: str, version: int, metadata: bytes, *, check: bool) -> None:
         """Metadata, and the same compressed: what is sent to who takes gzip."""
         path = self._role(name, version)
-        if len(metadata) > _WORTH_COMPRESSING:
-            self._put(_compressed(path), gzip.compress(metadata, mtime=0), check=check)
-        self._put(path, metadata, check=check)
+        self._put_small(path, metadata, check=check)
+        before = self._role(name, version - 1)
+        if name in LONG_ROLES and before.exists():
+            delta = make_delta(before.read_bytes(), metadata)
+            if delta is not None:
+                self._put_small(self._directory / delta_path(name, version), delta, check=check)
+
+    def _put_small(self, path: Path, data: bytes, *, check: bool) -> None:
+        """A file, and the same compressed where that is worth it."""
+        if len(data) > _WORTH_COMPRESSING:
+            self._put(_compressed(path), gzip.compress(data, mtime=0), check=check)
+        self._put(path, data, check=check)
 
     def _put(self, path: Path, data: bytes, *, check: bool = False) -> None:
         if not path.exists() or (check and path.read_bytes() != data):
             self._replace(path, data)
 
     def _replace(self, path: Path, data: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self._files.make_directory(path.parent)
         temporary = path.parent / f".{path.name[-100:]}.new"
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
+        self._files.write_file(temporary, data)
+        self._files.rename(temporary, path)
 
     def _stays(self, path: Path) -> bool:
         """Whether it stays: pages, the head, full tiles, and partial ones without a full one."""
@@ -174,6 +247,10 @@ class Tree:
 
     def _all_files(self) -> Iterable[Path]:
         return (path for path in self._directory.rglob("*") if path.is_file())
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _compressed(path: Path) -> Path:

@@ -1,7 +1,8 @@
 """The border to whatever answers a service: an HTTP backend or an adapter.
 
-The mediator's outlet calls a :class:`Backend`; :mod:`adapters.service` implements one, so that an
-adapter can run inside the mediator's process without either package importing the other.
+The mediator calls a :class:`Backend`; :mod:`serving.http_backends` is one, and the services of
+:mod:`adapters.kinds` are, so that an adapter can run inside the mediator's process without either
+package importing the other.
 """
 
 from __future__ import annotations

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import gc
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import structlog
 from hypothesis import settings
+
+from tests.starting import forking
 
 pytest_plugins = ["tests.services", "tests.world.fixtures", "tests.world.audits"]
 
@@ -21,6 +24,32 @@ settings.load_profile("saphan")
 # Their tests start servers: a file takes up to a minute.
 _LONG = ("faults", "journeys", "instance", "docs", "apis", "archive", "benchmarks", "registry")
 _HERE = Path(__file__).parent
+_MEMORY = Path("/dev/shm")
+_ROOM_BYTES = 4 << 30  # three workers take about half of it: each has its databases
+
+
+def _write_to_memory() -> None:
+    """Files of tests are in memory where the machine has room: nothing of them outlives the tests,
+    and a disk makes sure of each entry of each log. Whoever names ``TMPDIR`` has them there."""
+    if "TMPDIR" in os.environ or not os.access(_MEMORY, os.W_OK):
+        return
+    there = os.statvfs(_MEMORY)
+    runs = not there.f_flag & os.ST_NOEXEC  # containers may forbid programs there: tests write some
+    if runs and there.f_bavail * there.f_frsize >= _ROOM_BYTES:
+        os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
+
+
+_write_to_memory()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Nothing that is collected is garbage: it is not looked at again and again meanwhile."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -36,11 +65,13 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _as_users_have_it() -> None:
+def _as_users_have_it() -> Iterator[None]:
     """Processes that tests start find none of the packages which only other tests need, and which
-    libraries load at each start where they are there."""
+    libraries load at each start where they are there. They are forked where that is the same."""
     path = [str(_HERE / "without"), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, path))
+    with forking():
+        yield
 
 
 @pytest.fixture(autouse=True)

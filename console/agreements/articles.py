@@ -7,19 +7,21 @@ that tells it, and the tests hold it against the values themselves.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from exchange.agreements import Agreement, Grant, Keep, Party
 from exchange.agreements.reading import format_moment
+from exchange.evidence_requests import BasisKind
 from exchange.problems import Text
 
 TOLD: Final = {
     "id": "name",
     "version": "name",
     "title": "name",
+    "group": "name",
     "provider": "parties",
     "consumer": "parties",
     "contacts": "parties",
@@ -38,6 +40,10 @@ _KEPT: Final = {
     Keep.METADATA: Text("nothing of their content", "ບໍ່ເກັບເນື້ອໃນ"),
     Keep.HEADERS: Text("their signatures and headers, no content", "ລາຍເຊັນ ແລະ ຫົວຂໍ້ຄວາມ, ບໍ່ເກັບເນື້ອໃນ"),
     Keep.BODIES: Text("their content, encrypted", "ເນື້ອໃນ ໂດຍເຂົ້າລະຫັດໄວ້"),
+}
+_BASIS: Final = {
+    BasisKind.EXPLICIT: Text("the person's own request", "ຄຳຮ້ອງຂໍຂອງບຸກຄົນນັ້ນເອງ"),
+    BasisKind.STATUTORY: Text("a law that is named", "ກົດໝາຍທີ່ລະບຸຊື່"),
 }
 _LIMITS: Final = {
     "concurrent": Text("calls at the same time", "ການເອີ້ນໃຊ້ພ້ອມກັນ"),
@@ -60,17 +66,22 @@ class Article:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A sentence, and the exact values that it speaks of."""
+    """A sentence, and the exact values that it speaks of; ``begins`` a part of the article."""
 
     text: Text
     values: tuple[str, ...] = ()
+    begins: bool = False
 
 
-def articles(agreement: Agreement) -> list[Article]:
-    """The articles of an agreement, in the order in which they are read; empty ones left out."""
+def articles(agreement: Agreement, members: Sequence[Agreement] = ()) -> list[Article]:
+    """The articles of an agreement, in the order in which they are read; empty ones left out.
+
+    Args:
+        members: agreements of its group that say the same, told together with it.
+    """
     made = [
-        Article("name", Text("The agreement", "ຂໍ້ຕົກລົງ"), tuple(_name(agreement))),
-        Article("parties", Text("Parties", "ຄູ່ສັນຍາ"), tuple(_parties(agreement))),
+        Article("name", Text("The agreement", "ຂໍ້ຕົກລົງ"), tuple(_name(agreement, members))),
+        Article("parties", Text("Parties", "ຄູ່ສັນຍາ"), tuple(_parties(agreement, members))),
         Article("mandate", Text("Audit", "ການກວດສອບ"), tuple(_mandate(agreement))),
         Article(
             "purposes",
@@ -85,12 +96,24 @@ def articles(agreement: Agreement) -> list[Article]:
     return [article for article in made if article.lines]
 
 
-def _name(agreement: Agreement) -> Iterator[Line]:
+def _name(agreement: Agreement, members: Sequence[Agreement]) -> Iterator[Line]:
     yield Line(agreement.title)
+    if members:
+        count = Text(
+            f"A group of {len(members)} agreements of this text, one for each consumer",
+            f"ກຸ່ມຂໍ້ຕົກລົງເນື້ອໃນດຽວກັນ {len(members)} ສະບັບ, ສະບັບໜຶ່ງສຳລັບຜູ້ຊົມໃຊ້ແຕ່ລະຝ່າຍ",
+        )
+        yield Line(count, (str(agreement.group),))
+        return
     yield Line(Text("Name and version", "ຊື່ ແລະ ສະບັບ"), (agreement.reference,))
+    if agreement.group is not None:
+        yield Line(
+            Text("The same is agreed with others of this group", "ຕົກລົງເນື້ອໃນດຽວກັນກັບຜູ້ອື່ນໃນກຸ່ມນີ້"),
+            (agreement.group,),
+        )
 
 
-def _parties(agreement: Agreement) -> Iterator[Line]:
+def _parties(agreement: Agreement, members: Sequence[Agreement]) -> Iterator[Line]:
     audits = agreement.mandate is not None
     yield Line(
         Text("Audited organisation", "ອົງການທີ່ຖືກກວດສອບ") if audits else Text("Provider", "ຜູ້ໃຫ້ບໍລິການ"),
@@ -98,7 +121,7 @@ def _parties(agreement: Agreement) -> Iterator[Line]:
     )
     yield Line(
         Text("Auditor's application", "ລະບົບຂອງຜູ້ກວດສອບ") if audits else Text("Consumer", "ຜູ້ຊົມໃຊ້"),
-        (str(agreement.consumer),),
+        tuple(str(one.consumer) for one in members or [agreement]),
     )
     for contact in agreement.contacts:
         of = (
@@ -137,19 +160,35 @@ def _purposes(agreement: Agreement) -> Iterator[Line]:
             f"{purpose.title.en}: {purpose.legal_basis.en}",
             f"{purpose.title.lo}: {purpose.legal_basis.lo}",
         )
-        yield Line(both, (purpose.code,))
+        yield Line(both, (purpose.code,), begins=True)
+        yield from _demanded(purpose.request_basis)
     if not agreement.purposes and agreement.mandate is None:
         yield Line(Text("Calls name no purpose.", "ການເອີ້ນໃຊ້ບໍ່ຕ້ອງລະບຸຈຸດປະສົງ."))
 
 
 def _services(agreement: Agreement) -> Iterator[Line]:
     for grant in agreement.grants:
-        yield Line(Text("Service", "ບໍລິການ"), (str(grant.service),))
+        yield Line(Text("Service", "ບໍລິການ"), (str(grant.service),), begins=True)
         yield Line(
             Text("Operations", "ການດຳເນີນການ"),
             tuple(f"{endpoint.method} {endpoint.path}" for endpoint in grant.endpoints),
         )
         yield from _released(grant)
+        yield from _demanded(grant.request_basis)
+
+
+def _demanded(kinds: frozenset[BasisKind]) -> Iterator[Line]:
+    """What each call must say of why it is made."""
+    if kinds:
+        told = [_BASIS[kind] for kind in sorted(kinds)]
+        english, lao = " or ".join(one.en for one in told), " ຫຼື ".join(one.lo for one in told)
+        yield Line(
+            Text(
+                f"Each call rests on, and names: {english} (Exchange-Request-Basis).",
+                f"ທຸກການເອີ້ນໃຊ້ຕ້ອງອີງໃສ່ ແລະ ລະບຸ: {lao} (Exchange-Request-Basis).",
+            ),
+            tuple(sorted(kinds)),
+        )
 
 
 def _released(grant: Grant) -> Iterator[Line]:

@@ -11,7 +11,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from console.agreements.articles import Article, articles
 from exchange.agreements import Agreement, format_agreement
-from exchange.certificates import fingerprint_of, member_of
+from exchange.certificates.names import member_of
+from exchange.certificates.reading import fingerprint_of
 from exchange.problems import Text
 
 
@@ -23,8 +24,19 @@ class Language(StrEnum):
     BOTH = "both"
 
 
-def page(agreement: Agreement, language: Language, seals: Sequence[x509.Certificate] = ()) -> str:
-    """The page, whole in one file and without scripts; each printed sheet ends with the digest."""
+def page(
+    agreement: Agreement,
+    language: Language,
+    seals: Sequence[x509.Certificate] = (),
+    members: Sequence[Agreement] = (),
+) -> str:
+    """The page, whole in one file and without scripts; each printed sheet ends with the digest.
+
+    Args:
+        members: of a group, its agreements, which say the same: the provider signs for all, and
+            the digest is that of their list (:func:`list_of`).
+    """
+    provider, consumer = str(agreement.provider), str(agreement.consumer.member)
     environment = Environment(
         loader=PackageLoader("console.agreements", "templates"),
         autoescape=select_autoescape(default=True, default_for_string=True),
@@ -34,27 +46,39 @@ def page(agreement: Agreement, language: Language, seals: Sequence[x509.Certific
     )
     return environment.get_template("agreement.html.j2").render(
         agreement=agreement,
-        articles=articles(agreement),
+        articles=articles(agreement, members),
+        members=[(str(one.consumer), one.reference, digest_of(one)) for one in members],
+        name=agreement.group if members else agreement.reference,
         languages=_languages(language),
-        digest=digest_of(agreement),
+        digest=sha256(list_of(members)).hexdigest() if members else digest_of(agreement),
         seals=[(str(member_of(each)), fingerprint_of(each)) for each in seals],
-        parties=dict.fromkeys((str(agreement.provider), str(agreement.consumer.member))),
+        parties=dict.fromkeys((provider,) if members else (provider, consumer)),
     )
 
 
-def plain_text(agreement: Agreement, language: Language) -> Iterator[str]:
+def plain_text(
+    agreement: Agreement, language: Language, members: Sequence[Agreement] = ()
+) -> Iterator[str]:
     """The lines of the same articles."""
     languages = _languages(language)
-    for article in articles(agreement):
+    for article in articles(agreement, members):
         yield _told(article.heading, languages).upper()
         yield from _lines(article, languages)
         yield ""
-    yield f"SHA-256 {digest_of(agreement)}"
+    if members:
+        yield from list_of(members).decode().splitlines()
+    yield f"SHA-256 {sha256(list_of(members)).hexdigest() if members else digest_of(agreement)}"
 
 
 def digest_of(agreement: Agreement) -> str:
     """The hex SHA-256 of the canonical bytes that the parties seal."""
     return sha256(format_agreement(agreement)).hexdigest()
+
+
+def list_of(members: Sequence[Agreement]) -> bytes:
+    """The agreements of a group, a line each as ``sha256sum`` writes them: digest and reference."""
+    lines = sorted(f"{digest_of(one)}  {one.reference}\n" for one in members)
+    return "".join(lines).encode()
 
 
 def _lines(article: Article, languages: Sequence[str]) -> Iterator[str]:

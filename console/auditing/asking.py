@@ -8,8 +8,8 @@ the server that was asked; whoever did not answer, refused, or could not be prov
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import pairwise
 from typing import Final, NamedTuple
@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 import orjson
 
 from exchange.agreements import Agreement
-from exchange.auditing import Hit, auditing_service, open_page
+from exchange.auditing import Hit, Page, auditing_service, open_page
 from exchange.checkpoint import Checkpoint
 from exchange.identifiers import MemberId, ServerId
 from exchange.notes import VerifierKey
@@ -30,6 +30,8 @@ AT_ONCE: Final = 8
 TIMEOUT_S: Final = 60.0
 MAX_PAGES: Final = 1000
 PAGE: Final = 500
+_DETAIL: Final = 500
+"""Characters of a refusal that are told."""
 
 
 class Outcome(StrEnum):
@@ -137,21 +139,14 @@ class Auditor:
         """Ask one server, page by page, and prove what it shows."""
         hits: list[Hit] = []
         checkpoint: Checkpoint | None = None
-        cursor: str | None = None
+        more = False
         try:
-            key = log_key(server)
-            for _ in range(MAX_PAGES):
-                asked = {**query, "limit": str(min(PAGE, limit - len(hits)))}
-                if cursor is not None:
-                    asked["cursor"] = cursor
-                target = f"{path}?{urlencode(asked)}"
-                page, checkpoint = open_page(
-                    await self.get(mandate, server, service, target, subject), key
-                )
+            async for page, proven in self.pages(
+                mandate, server, service, path, query, subject, limit
+            ):
                 hits += page.hits
-                cursor = page.next
-                if cursor is None or len(hits) >= limit:
-                    break
+                checkpoint = proven
+                more = page.next is not None
         except NotAnswered as refusal:
             return Told(
                 mandate, server.id, refusal.outcome, code=refusal.code, detail=refusal.detail
@@ -160,9 +155,41 @@ class Auditor:
             return Told(
                 mandate, server.id, Outcome.UNPROVEN, code=problem.code.value, detail=str(problem)
             )
-        return Told(
-            mandate, server.id, Outcome.PROVEN, tuple(hits[:limit]), cursor is not None, checkpoint
-        )
+        return Told(mandate, server.id, Outcome.PROVEN, tuple(hits), more, checkpoint)
+
+    async def pages(
+        self,
+        mandate: Agreement,
+        server: ServerRecord,
+        service: str,
+        path: str,
+        query: Mapping[str, str],
+        subject: str | None,
+        limit: int,
+    ) -> AsyncIterator[tuple[Page, Checkpoint | None]]:
+        """What one server shows, proven page by page, up to ``limit`` entries; the last page has no
+        ``next`` when it has shown all.
+
+        Raises:
+            NotAnswered: when it does not answer.
+            Problem: when what it shows is not proven; ``NotFound`` as :func:`log_key`.
+        """
+        key, left = log_key(server), limit
+        cursor: str | None = None
+        for _ in range(MAX_PAGES):
+            asked = {**query, "limit": str(min(PAGE, left))}
+            if cursor is not None:
+                asked["cursor"] = cursor
+            target = f"{path}?{urlencode(asked)}"
+            page, checkpoint = open_page(
+                await self.get(mandate, server, service, target, subject), key
+            )
+            page = replace(page, hits=page.hits[:left])
+            yield page, checkpoint
+            left -= len(page.hits)
+            cursor = page.next
+            if cursor is None or left <= 0:
+                return
 
     async def get(
         self,
@@ -244,7 +271,9 @@ def _refusal(answer: client.Answer[bytes]) -> NotAnswered:
         said = orjson.loads(answer.body)
     except orjson.JSONDecodeError:
         said = {}
-    detail = str(said.get("message") or said.get("detail") or f"status {answer.status}")
+    if not isinstance(said, dict):  # the audited may answer anything
+        said = {}
+    detail = str(said.get("message") or said.get("detail") or f"status {answer.status}")[:_DETAIL]
     theirs = ".serverproxy" in error.lower()
     return NotAnswered(
         Outcome.REFUSED if theirs else Outcome.SILENT,

@@ -18,8 +18,6 @@ import orjson
 from console.cli.call import plain
 from exchange.error_types import known_code
 from exchange.problems import Code, Problem
-from mediator.settings import ServerSettings
-from serving.settings import read
 
 TIMEOUT_S: Final = 30.0
 MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
@@ -164,6 +162,14 @@ def _show_maintenance(answer: dict[str, Any], as_json: bool) -> None:
 # --- the call ------------------------------------------------------------------------------------
 
 
+def _listener_of(settings: Path) -> str:
+    # Other commands are about running servers, too, and seldom read settings: they start quicker.
+    from mediator.settings import ServerSettings
+    from serving.settings import read
+
+    return f"http://{read(ServerSettings, settings).listen.admin}"
+
+
 def _address(settings: Path | None, admin: str | None) -> tuple[str, int]:
     """Host and port of the administration listener."""
     if (settings is None) == (admin is None):
@@ -172,9 +178,7 @@ def _address(settings: Path | None, admin: str | None) -> tuple[str, int]:
             where="SETTINGS, --admin",
             detail="give either the server's settings or the address of its administration",
         )
-    listener = (
-        admin if settings is None else f"http://{read(ServerSettings, settings).listen.admin}"
-    )
+    listener = admin if settings is None else _listener_of(settings)
     try:
         parts = urlsplit(listener or "")
         host, port = parts.hostname, parts.port

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import orjson
@@ -18,14 +19,14 @@ from certs.files import PUBLIC_MODE, read_file, write_file
 from certs.issue import ALGORITHMS, Issued, PublicKey, parse_private_key, requested_key
 from certs.profiles import Profile, profile_of
 from certs.revocation import REASONS, make_crl, revoke, revoked_by
-from certs.services import Services, make_keys, start
 from console.cli.options import JSON
-from exchange.certificates import parse_certificates
+from exchange.certificates.reading import parse_certificates
 from exchange.identifiers import ApplicationId, MemberId, ServerId
 from exchange.problems import Code, Fact, Problem
-from serving import runtime
 from serving.clock import SystemClock
-from serving.listener import split_address
+
+if TYPE_CHECKING:
+    from certs.services import Services
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -78,6 +79,8 @@ def create(
     Makes a root (kept apart), an issuing authority, a time-stamp certificate and an OCSP
     certificate.
     """
+    from certs.services import make_keys
+
     now = _now()
     authority = create_development_pki(
         directory, instance, at=now, environment=environment, services_url=services_url
@@ -262,12 +265,19 @@ def crl(pki: Path, output: Path) -> None:
 @click.option("--listen", default="127.0.0.1:8089", show_default=True, help="HOST:PORT.")
 def serve(pki: Path, listen: str) -> None:
     """Answer time-stamps (/tsa), OCSP (/ocsp) and the revocation list (/crl) until interrupted."""
+    # What a server needs takes longer to load than any other command takes.
+    from certs.services import Services
+    from serving import runtime
+    from serving.listener import split_address
+
     host, port = split_address(listen, "--listen")
     services = Services.open(DevelopmentAuthority.open(pki), SystemClock())
     runtime.run(lambda stop: _serve(services, host, port, stop))
 
 
 async def _serve(services: Services, host: str, port: int, stop: asyncio.Event) -> None:
+    from certs.services import start
+
     try:
         listening = await start(services, host, port)
     except OSError as error:

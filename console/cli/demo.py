@@ -23,7 +23,7 @@ import click
 import orjson
 
 from console.cli.options import JSON
-from console.reference_world import evidence, laos, refusals, story, telling
+from console.reference_world import evidence, laos, legacy, refusals, story, telling
 from console.reference_world.world import World
 from exchange.problems import Code, Problem
 
@@ -136,8 +136,22 @@ class _Teller:
     is_flag=True,
     help="Leave the world running until Ctrl-C or SIGTERM, and write world.json.",
 )
+@click.option(
+    "--mariadb",
+    default="",
+    metavar="URL",
+    help="An empty database for ODA-MIS, enterprises and gazette; else SQLite stands in.",
+)
+@click.option(
+    "--postgresql",
+    default="",
+    metavar="URL",
+    help="An empty database for the civil register; else SQLite stands in.",
+)
 @JSON
-def demo(directory: Path | None, keep_running: bool, as_json: bool) -> None:
+def demo(
+    directory: Path | None, keep_running: bool, mariadb: str, postgresql: str, as_json: bool
+) -> None:
     """Build the reference world and play its story.
 
     Opens an instance, registers ministries with their legacy registers, seals agreements, asks
@@ -163,10 +177,11 @@ def demo(directory: Path | None, keep_running: bool, as_json: bool) -> None:
             teller = _Teller(world, stop, as_json=as_json)
             if again:
                 world.reopen(laos.plans(folder / "legacy"))
+                world.beside.enter_context(legacy.open_portal(folder / "legacy"))
                 world.wait_ready()
                 stop.check()
             else:
-                _play(world, teller)
+                _play(world, teller, {"mariadb": mariadb, "postgresql": postgresql})
             if keep_running:
                 _keep(world, teller, stop)
             else:
@@ -183,10 +198,11 @@ def demo(directory: Path | None, keep_running: bool, as_json: bool) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _play(world: World, teller: _Teller) -> None:
-    """The six steps."""
+def _play(world: World, teller: _Teller, addresses: dict[str, str]) -> None:
+    """The six steps; of the databases that have no address, files stand in."""
+    servers = {kind: address for kind, address in addresses.items() if address}
     teller.step(1, lambda: story.open_instance(world), telling.tell_opened)
-    teller.step(2, lambda: story.register(world), telling.tell_registered)
+    teller.step(2, lambda: story.register(world, servers), telling.tell_registered)
     sealed = teller.step(3, lambda: story.agree(world), telling.tell_agreements)
     asked = teller.step(4, lambda: story.ask(world), telling.tell_asked)
     teller.step(5, lambda: refusals.refuse(world, asked), telling.tell_refused)

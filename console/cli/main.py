@@ -42,6 +42,7 @@ COMMANDS = {
         "Serve an instance from GovStack's configuration document.",
     ),
     "adapter": ("console.cli.adapter", "adapter", "Wrap a legacy source as a service."),
+    "text": ("console.cli.text", "text", "Convert Lao text from before Unicode."),
     "call": ("console.cli.call", "call", "Call a service through your security server."),
     "audit": ("console.cli.audit", "audit", "Search, show, export and verify journals."),
     "once": ("console.cli.once", "once", "How far the instance asks people once."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from functools import cache
 from pathlib import Path
 
 import click
@@ -13,13 +14,15 @@ from console.cli.administration import maintenance, peers, witnesses
 from console.cli.erasing import erase
 from console.cli.hidings import hiding
 from console.cli.options import JSON
-from exchange.identifiers import ServiceId
+from exchange.problems import Code, Problem
+from mediator.journal.passphrase import FILE as STORE
+from mediator.journal.passphrase import change_passphrase, read_passphrase
+from mediator.offers import AdapterFactory
 from mediator.own_keys import log_keys
 from mediator.server import open_server, serve
 from mediator.settings import ServerSettings
 from mediator.terms import doubtful_waits
 from serving import logs, runtime
-from serving.backends import Backend
 from serving.clock import SystemClock
 from serving.settings import read, table
 
@@ -47,7 +50,7 @@ def serve_command(settings: Path) -> None:
     """
     loaded = read(ServerSettings, settings)
     logs.configure(loaded.log_level)
-    runtime.run(lambda stop: serve(loaded, make_adapter, stop))
+    runtime.run(lambda stop: serve(loaded, adapter_factory(), stop))
 
 
 @mediator.command("seed")
@@ -96,10 +99,12 @@ def check_command(settings: Path, as_json: bool) -> None:
     logs.configure("error")
 
     async def check() -> dict[str, object]:
-        async with open_server(loaded, make_adapter) as server:
+        async with open_server(loaded, adapter_factory()) as server:
             offered = server.provider.services
-            doubts = server.provider.agreements.doubts(
-                {identifier: service.document for identifier, service in offered.items()},
+            absent = {one.id: one.absent for one in offered.values() if one.absent is not None}
+            doubts = [f"{service}: cannot be asked yet: {why}" for service, why in absent.items()]
+            doubts += server.provider.agreements.doubts(
+                {one.id: one.document for one in offered.values() if one.id not in absent},
                 server.provider.state().schemas,
             )
             return {
@@ -107,7 +112,9 @@ def check_command(settings: Path, as_json: bool) -> None:
                 "members": [str(member.id) for member in loaded.members],
                 "applications": [str(item.id) for item in loaded.applications],
                 "services": [str(item.id) for item in loaded.services],
-                "agreements": [item.reference for item in server.provider.agreements.agreements],
+                "agreements": [
+                    item.reference for item in server.provider.agreements.own.agreements
+                ],
                 "journal_entries": server.journal.size,
                 "warnings": doubts + doubtful_waits(loaded),
             }
@@ -154,6 +161,38 @@ def keys_command(settings: Path, as_json: bool) -> None:
     )
 
 
+@mediator.command("passphrase")
+@SETTINGS
+@click.option(
+    "--new",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    required=True,
+    help="A file whose first line is the new passphrase.",
+)
+def passphrase_command(settings: Path, file: Path) -> None:
+    """Put the key files of the server of SETTINGS under another passphrase; it may run meanwhile.
+
+    The present one is read from journal.passphrase_file. Copies of keys/store.key from before stay
+    under the old one, and open the key files of today with it: destroy them.
+    """
+    loaded = read(ServerSettings, settings)
+    present = loaded.journal.passphrase_file
+    if present is None:
+        raise Problem(
+            Code.INVALID_SETTINGS,
+            where="journal.passphrase_file",
+            detail="no passphrase is set; the next start puts the keys under the first one",
+        )
+    keys = loaded.directory / "journal" / "keys"
+    change_passphrase(keys, read_passphrase(present), read_passphrase(file))
+    click.echo(
+        f"The passphrase was changed. Next: let {present} (journal.passphrase_file) have the first "
+        f"line of {file}, before the next start. Copies of {keys / STORE} from before open with "
+        "the old passphrase: destroy them, and back up the new one."
+    )
+
+
 @mediator.command("settings")
 @JSON
 def settings_command(as_json: bool) -> None:
@@ -167,8 +206,13 @@ def settings_command(as_json: bool) -> None:
         sys.stdout.write(f"{name}  [{default}]\n    {sentence}\n")
 
 
-def make_adapter(mapping: Path, service: ServiceId) -> tuple[Backend, bytes]:
-    """Compose an adapter into the server's process; imported only where one is used."""
-    from adapters.service import embed
+def adapter_factory() -> AdapterFactory:
+    """What composes adapters into the server's process; imported only where one is used."""
 
-    return embed(mapping, service)
+    @cache
+    def embedder() -> AdapterFactory:
+        from adapters.kinds import Embedder
+
+        return Embedder()
+
+    return lambda mapping, service, *, waits: embedder()(mapping, service, waits=waits)

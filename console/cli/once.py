@@ -15,7 +15,6 @@ from console.cli.registry.shared import client_of
 from exchange.problems import Code
 from mediator.once_only.service import COUNTED
 
-MINUTES: Final = 0.5
 _FORMULA: Final = "hours saved = values given x minutes for a form field / 60"
 
 
@@ -45,14 +44,17 @@ class Reused:
 @click.option(
     "--minutes-per-field",
     type=click.FloatRange(0, 60),
-    default=MINUTES,
-    show_default=True,
-    help="How long a person takes to fill in a field and prove it; for the estimate.",
+    help="How long a person takes to fill in a field and prove it; the registry's setting if not "
+    "given.",
 )
 @CLIENT
 @JSON
 def meter(
-    journals: tuple[Path, ...], minutes_per_field: float, url: str, api_key: str, as_json: bool
+    journals: tuple[Path, ...],
+    minutes_per_field: float | None,
+    url: str,
+    api_key: str,
+    as_json: bool,
 ) -> None:
     """Services that still ask for registered facts, reuse of each element, time saved.
 
@@ -61,11 +63,13 @@ def meter(
     """
     client = client_of(url, api_key)
     elements = client.pages("elements")
-    questions = client.get("questions")["items"]
+    answer = client.get("questions")
+    questions = answer["items"]
+    minutes = answer["minutes_per_field"] if minutes_per_field is None else minutes_per_field
     asking = [one for one in questions if one["code"] == Code.ASK_ONCE]
     excepted = [one for one in questions if one["code"] is None]
     unknown = [one for one in questions if one["code"] == Code.UNKNOWN_ELEMENT]
-    reused = _reused(journals, minutes_per_field)
+    reused = _reused(journals, minutes)
     if as_json:
         document = {
             "elements": len(elements),
@@ -74,7 +78,7 @@ def meter(
             "excepted": excepted,
             "unknown": unknown,
             "reused": [{"element": one.element, "times": one.times} for one in reused],
-            "minutes_per_field": minutes_per_field,
+            "minutes_per_field": minutes,
             "hours_saved": round(sum(one.hours for one in reused), 2),
             "formula": _FORMULA,
         }
@@ -89,7 +93,7 @@ def meter(
     for one in reused:
         click.echo(f"  {one.element:40} {one.times:>10,} times   {one.hours:10,.1f} h")
     hours = sum(one.hours for one in reused)
-    click.echo(f"About {hours:,.1f} hours saved: {_FORMULA}, with {minutes_per_field:g} minutes.")
+    click.echo(f"About {hours:,.1f} hours saved: {_FORMULA}, with {minutes:g} minutes.")
 
 
 def _tell(title: str, questions: list[Any]) -> None:

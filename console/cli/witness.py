@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from console.cli.audit.printing import print_json
 from console.cli.options import JSON
+from console.cli.printing import print_json
 from mediator.witness.alone import serve_lone, verifier_key, witnessed_logs
 from mediator.witness.settings import LoneWitnessSettings
 from serving import logs, runtime

@@ -39,7 +39,7 @@ from console.instance.agreements import Seal
 from console.instance.central import LOOPBACK
 from console.instance.document import Application, Connection, Member
 from console.reference_world.processes import STOP_TIMEOUT_S, Process, free_ports
-from exchange.certificates import parse_certificates
+from exchange.certificates.reading import parse_certificates
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.keys import signing_key
 from exchange.problems import Problem

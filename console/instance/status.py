@@ -117,7 +117,7 @@ class Status:
                     agreement.consumer.application_code,
                 ),
             )
-            for agreement in pinned.agreements
+            for agreement in pinned.own.agreements
             if agreement.valid_from <= now < agreement.valid_until
             for grant in agreement.grants
         }

@@ -12,7 +12,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from console.reference_world.processes import health
-from console.reference_world.world import RunningServer, World
+from console.reference_world.standing import RunningServer
+from console.reference_world.world import World
 from exchange.identifiers import ApplicationId, ServiceId
 from exchange.problems import Code, Problem
 from mediator.journal.reader import JournalReader

@@ -9,7 +9,6 @@ draft, so no list shows it; ``GET /projects/{code}`` reaches it.
 
 from __future__ import annotations
 
-import csv
 import random
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
@@ -22,30 +21,24 @@ from sqlalchemy import (
     Column,
     Date,
     DateTime,
-    Engine,
     Integer,
     MetaData,
     Numeric,
     SmallInteger,
     String,
     Table,
-    create_engine,
-    insert,
 )
 
 from console.reference_world import codes
+from console.reference_world.writing import Rows, write_tables, written
 
 SEED = 20120901
 PROJECTS = 500
 DISBURSEMENTS = 5_000
-INGO_PROJECTS = 120
 ENTERPRISES = 200
 FISCAL_YEARS = (2023, 2024, 2025, 2026)
 BROKEN_PROJECT = "LA-2024-9999"
 """The project whose record breaks the schema ``aid-project``: ``commitment`` is negative."""
-
-INGO_PROJECTS_FILE = "ingo-projects.csv"
-INGO_DISBURSEMENTS_FILE = "ingo-disbursements.csv"
 
 _MONEY = Numeric(18, 2)
 _LAO_TEXT = String(250)
@@ -144,8 +137,6 @@ _enterprise = Table(
     Column("emp", Integer),
 )
 
-Rows = list[dict[str, Any]]
-
 
 def write_oda_mis(target: Path | str) -> None:
     """Write ODA-MIS into a SQLite file, or the database at a SQLAlchemy address; what was there
@@ -154,7 +145,7 @@ def write_oda_mis(target: Path | str) -> None:
     chance = random.Random(SEED)
     projects, shares = _projects(chance)
     disbursements = _disbursements(chance, projects, shares)
-    _write(
+    write_tables(
         target,
         oda_mis,
         (
@@ -170,21 +161,8 @@ def write_oda_mis(target: Path | str) -> None:
 
 def write_enterprises(target: Path | str) -> None:
     """Write the enterprise register; as :func:`write_oda_mis`."""
-    _write(target, enterprise_register, ((_enterprise, _enterprises(random.Random(SEED + 2))),))
-
-
-def write_ingo_csv(folder: Path) -> tuple[Path, Path]:
-    """Write the two spreadsheets of the INGO register and give their paths."""
-    chance = random.Random(SEED + 1)
-    folder.mkdir(parents=True, exist_ok=True)
-    projects = [_ingo_project(chance, number) for number in range(1, INGO_PROJECTS + 1)]
-    lines = [line for project in projects for line in _ingo_lines(chance, project)]
-    numbered = [{"No.": str(number), **line} for number, line in enumerate(lines, 1)]
-    for row in projects:
-        row.pop("_years")
-    return (
-        _write_csv(folder / INGO_PROJECTS_FILE, projects),
-        _write_csv(folder / INGO_DISBURSEMENTS_FILE, numbered),
+    write_tables(
+        target, enterprise_register, ((_enterprise, _enterprises(random.Random(SEED + 2))),)
     )
 
 
@@ -248,8 +226,8 @@ def _project_row(chance: random.Random, number: int, places: Sequence[str]) -> d
         "prov_list": ", ".join(
             chance.choice(codes.PROVINCE_SPELLINGS.get(code, (code,))) for code in places
         ),
-        "date_start": _written(start),
-        "date_end": _written(end),
+        "date_start": written(start),
+        "date_end": written(end),
         "date_sign": None if number % 17 == 0 else start - timedelta(days=chance.randint(10, 120)),
         "amt_commit": _converted(usd, currency),
         "cur": currency,
@@ -296,7 +274,7 @@ def _disbursements(chance: random.Random, projects: Rows, shares: Rows) -> Rows:
             {
                 "disb_id": number,
                 "pid": project["pid"],
-                "disb_date": _written(day),
+                "disb_date": written(day),
                 "fy": year,
                 "plan_flag": int(planned),
                 "ttype": 3 if number % 5 else 4,
@@ -308,56 +286,6 @@ def _disbursements(chance: random.Random, projects: Rows, shares: Rows) -> Rows:
             }
         )
     return rows
-
-
-# The INGO register.
-
-
-def _ingo_project(chance: random.Random, number: int) -> dict[str, Any]:
-    organisation = chance.choice(codes.INGOS)
-    sector = chance.choice([one for one in codes.SECTORS if one.code not in ("SWG04", "SWG05")])
-    english, lao = chance.choice(codes.SUBJECTS[sector.code][1])
-    places = chance.sample(codes.PROVINCES, chance.choice((1, 1, 2)))
-    start = date(chance.choice((2022, 2023, 2024)), chance.randint(1, 12), 1)
-    end = start + timedelta(days=1095)
-    budget = chance.randint(40, 900) * 1_000
-    return {
-        "INGO Project No.": f"INGO-{start.year}-{number:03d}",
-        "ຊື່ໂຄງການ": f"{lao} {places[0].lao}",
-        "Project title": f"{english}, {places[0].english}",
-        "Organisation No.": organisation.code,
-        "Organisation": organisation.english,
-        "ອົງການ": organisation.lao,
-        "MOU": f"{chance.randint(1, 400)}/ກຕທ" if number % 9 else "-",
-        "Partner": codes.AGENCIES[sector.code].english,
-        "ຄູ່ຮ່ວມງານ": codes.AGENCIES[sector.code].lao,
-        "Sector": sector.english,
-        "Provinces": " / ".join(place.english for place in places),
-        "Start": _written(start),
-        "End": _written(end),
-        "Budget (USD)": f"{budget:,}.00",
-        "Status": "finished" if end < date(2026, 1, 1) else "running",
-        "_years": [year for year in FISCAL_YEARS if start.year <= year <= end.year],
-    }
-
-
-def _ingo_lines(chance: random.Random, project: dict[str, Any]) -> list[dict[str, str]]:
-    lines = []
-    for year in project["_years"]:
-        for province in project["Provinces"].split(" / "):
-            planned = chance.randint(2_000, 120_000)
-            spent = Decimal(planned * chance.randint(50, 100)) / 100
-            lines.append(
-                {
-                    "INGO Project No.": project["INGO Project No."],
-                    "Year": str(year),
-                    "Province": province,
-                    "Sector": project["Sector"],
-                    "Planned (USD)": f"{planned:,}.00",
-                    "Spent (USD)": f"{spent:,.2f}",
-                }
-            )
-    return lines
 
 
 # The enterprise register.
@@ -390,47 +318,5 @@ def _enterprise_row(chance: random.Random, number: int) -> dict[str, Any]:
     }
 
 
-# Writing.
-
-
-def _written(day: date) -> str:
-    return f"{day.day:02d}/{day.month:02d}/{day.year}"
-
-
 def _converted(usd: Decimal, currency: str) -> Decimal:
     return (usd / Decimal(codes.RATES[currency])).quantize(Decimal("0.01"))
-
-
-def _write(target: Path | str, metadata: MetaData, tables: Sequence[tuple[Table, Rows]]) -> None:
-    url = target if isinstance(target, str) and "://" in target else f"sqlite:///{target}"
-    engine = create_engine(url)
-    try:
-        metadata.drop_all(engine)
-        metadata.create_all(engine)
-        with engine.begin() as connection:
-            for table, rows in tables:
-                connection.execute(insert(table), [_stored(engine, row) for row in rows])
-    finally:
-        engine.dispose()
-
-
-def _stored(engine: Engine, row: dict[str, Any]) -> dict[str, Any]:
-    if engine.dialect.name != "sqlite":
-        return row
-    # SQLite has no decimals and no times: numbers with two decimals and text, as PHP would write.
-    return {
-        name: float(value)
-        if isinstance(value, Decimal)
-        else str(value)
-        if isinstance(value, datetime)
-        else value
-        for name, value in row.items()
-    }
-
-
-def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
-    with path.open("w", encoding="utf-8-sig", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), delimiter=";")
-        writer.writeheader()
-        writer.writerows(rows)
-    return path

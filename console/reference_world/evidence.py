@@ -20,10 +20,11 @@ from pathlib import Path
 from console.reference_world import laos
 from console.reference_world.calls import require, wait_published
 from console.reference_world.inspection import Answered, inspect
+from console.reference_world.standing import RunningServer
 from console.reference_world.story import Agreements, Asked, Exchanged
-from console.reference_world.world import RunningServer, World
+from console.reference_world.world import World
 from exchange import timestamps
-from exchange.certificates import fingerprint_of
+from exchange.certificates.reading import fingerprint_of
 from exchange.identifiers import ServerId
 from exchange.problems import Code, Problem
 from exchange.tiles import ENTRIES, WIDTH, tile_at

@@ -6,16 +6,11 @@ Codes and names are those of the institutions; their records are made up
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from adapters.mapping_file import load_mapping
-from adapters.openapi import document
-from console.reference_world import MAPPINGS, data
+from adapters import kinds
+from console.reference_world import registers
 from console.reference_world.plans import ApplicationPlan, MemberPlan, ServerPlan, ServicePlan
-from exchange.auditing import JOURNAL, USAGE, auditing_service
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.problems import Text
 from schemas import load_all
@@ -24,6 +19,8 @@ INSTANCE = "LA"
 NAME = Text("Lao PDR", "ສປປ ລາວ")
 PURPOSE = "national-budget"
 REVENUE = "enterprise-revenue"
+FOLLOWING = "legal-grounds"
+PENSIONS = "pension-payments"
 FISCAL_YEAR = 2025
 
 DGC, MPI, MOFA, MOF, MOIC, SIA = (
@@ -32,11 +29,16 @@ DGC, MPI, MOFA, MOF, MOIC, SIA = (
 DGC_SERVER, MPI_SERVER, MOFA_SERVER, MOF_SERVER, MOIC_SERVER = (
     ServerId.parse(f"{member}/ss1") for member in (DGC, MPI, MOFA, MOF, MOIC)
 )
+MOJ, MOHA = (MemberId(INSTANCE, "GOV", code) for code in ("MOJ", "MOHA"))
 BUDGET = ApplicationId.parse(f"{MOF}/budget")
 PORTAL = ApplicationId.parse(f"{MOIC}/services-portal")
 PROJECTS = ServiceId.parse(f"{MPI}/oda-mis/projects")
 DISBURSEMENTS = ServiceId.parse(f"{MPI}/oda-mis/disbursements")
 INGO_PROJECTS = ServiceId.parse(f"{MOFA}/ingo-register/projects")
+PAYMENTS = ServiceId.parse(f"{MPI}/province-reports/payments")
+LAWS = ServiceId.parse(f"{MOJ}/gazette/laws")
+PERSONS = ServiceId.parse(f"{MOHA}/civil-register/persons")
+PROCEDURES = ServiceId.parse(f"{MOIC}/services-portal/trade-procedures")
 ENTERPRISES = ServiceId.parse(f"{MOIC}/enterprise-register/enterprises")
 
 # Members without a server of their own: DGC/ss1 hosts them. Code, names, application, its names.
@@ -62,76 +64,9 @@ HOSTED = (
      "aid-reports", "Aid reports", "ລາຍງານການຊ່ວຍເຫຼືອ"),
 )  # fmt: skip
 
-_SUMMARY_FIELDS = (
-    "/items/*/fiscal_year",
-    "/items/*/province",
-    "/items/*/sector_working_group",
-    "/items/*/actual_usd",
-    "/items/*/projects",
-    "/items/*/disbursements",
-    "/next",
-)
-_PROJECT_FIELDS = ("code", "title", "donor", "sector_working_group", "status", "provinces")
-_ENTERPRISE_FIELDS = (
-    "registration_number", "tax_number", "name", "legal_form", "status", "province",
-)  # fmt: skip
-
-
 LEGAL_BASIS = "ກົດໝາຍວ່າດ້ວຍວິສາຫະກິດ (Law on enterprises)"
 ENTERPRISE = "la-enterprise:0100001"
-_ELEMENTS = (
-    ("enterprise.name", "Registered name", "ຊື່ວິສາຫະກິດ", "/name/lo"),
-    ("enterprise.status", "Whether it is active", "ສະຖານະ", "/status"),
-    ("enterprise.tax-number", "Tax number", "ເລກປະຈຳຕົວຜູ້ເສຍອາກອນ", "/tax_number"),
-)
-
-
-def elements() -> list[dict[str, Any]]:
-    """Facts about enterprises that nobody needs to be asked for: the register gives them."""
-    return [
-        {
-            "id": identifier,
-            "version": 1,
-            "name": {"en": english, "lo": lao},
-            "definition": {"en": f"{english}, as registered", "lo": f"{lao}ຕາມທະບຽນວິສາຫະກິດ"},
-            "schema": {"type": "string"},
-            "subject": ENTERPRISE.partition(":")[0],
-            "source": {
-                "service": str(ENTERPRISES),
-                "path": "/enterprises/{subject}",
-                "pointer": pointer,
-            },
-            "legal_basis": {"en": "Law on enterprises", "lo": "ກົດໝາຍວ່າດ້ວຍວິສາຫະກິດ"},
-            "validity": "P1D",
-        }
-        for identifier, english, lao, pointer in _ELEMENTS
-    ]
-
-
 INSPECTION = ApplicationId.parse(f"{SIA}/inspection")
-
-# What the mappings take from the environment, as addresses within the folder of the databases.
-_ADDRESSES = {
-    "${ODA_MIS_URL}": "sqlite:///oda-mis.sqlite",
-    "${ENTERPRISES_URL}": "sqlite:///enterprises.sqlite",
-    "${INGO_FOLDER}": "ingo",
-}
-
-
-def write_databases(folder: Path) -> None:
-    """Write the legacy databases into ``folder``, and the mappings with their addresses in them.
-
-    A server of the world can so be started again with nothing but its settings file.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    for mapping in MAPPINGS.glob("*.yaml"):
-        text = mapping.read_text("utf-8")
-        for variable, address in _ADDRESSES.items():
-            text = text.replace(variable, address)
-        (folder / mapping.name).write_text(text, "utf-8")
-    data.write_oda_mis(folder / "oda-mis.sqlite")
-    data.write_enterprises(folder / "enterprises.sqlite")
-    data.write_ingo_csv(folder / "ingo")
 
 
 def plans(folder: Path) -> tuple[ServerPlan, ...]:
@@ -139,18 +74,29 @@ def plans(folder: Path) -> tuple[ServerPlan, ...]:
 
     The OpenAPI document of each service is generated from its mapping and written beside it.
     """
-    oda_mis, ingo, enterprises = (
-        folder / f"{name}.yaml" for name in ("oda-mis", "ingo-register", "enterprise-register")
+    oda_mis, ingo, enterprises, provinces, trade = (
+        folder / f"{name}.yaml"
+        for name in (
+            "oda-mis",
+            "ingo-register",
+            "enterprise-register",
+            "province-reports",
+            "trade-portal",
+        )
     )
     planning = MemberPlan(
         MPI,
         Text("Ministry of Planning and Investment", "ກະຊວງແຜນການ ແລະ ການລົງທຶນ"),
-        (_application(MPI, "oda-mis", "ODA-MIS", "ລະບົບຂໍ້ມູນຂ່າວສານ ODA"),),
+        (
+            _application(MPI, "oda-mis", "ODA-MIS", "ລະບົບຂໍ້ມູນຂ່າວສານ ODA"),
+            _application(MPI, "province-reports", "Reports of provinces", "ລາຍງານຂອງແຂວງ"),
+        ),
         (
             _service(PROJECTS, oda_mis, "/projects?page_size=5", PURPOSE),
             _service(
                 DISBURSEMENTS, oda_mis, f"/summary?fiscal_year={FISCAL_YEAR}&page_size=5", PURPOSE
             ),
+            _service(PAYMENTS, provinces, "/payments?page_size=5", PURPOSE),
         ),
     )
     foreign = MemberPlan(
@@ -175,134 +121,41 @@ def plans(folder: Path) -> tuple[ServerPlan, ...]:
             _application(MOIC, "enterprise-register", "Enterprise register", "ທະບຽນວິສາຫະກິດ"),
             _application(MOIC, "services-portal", "Lao Services Portal", "ປະຕູການບໍລິການລາວ"),
         ),
-        (_service(ENTERPRISES, enterprises, "/enterprises?page_size=5", REVENUE),),
+        (
+            _service(ENTERPRISES, enterprises, "/enterprises?page_size=5", REVENUE),
+            _service(PROCEDURES, trade, "/procedures/EXP-COF-01", REVENUE),
+        ),
     )
     return (
-        ServerPlan(DGC_SERVER, _hosted_by_dgc()),
         ServerPlan(MPI_SERVER, (planning,)),
         ServerPlan(MOFA_SERVER, (foreign,)),
         ServerPlan(MOF_SERVER, (finance,)),
         ServerPlan(MOIC_SERVER, (commerce,)),
+        ServerPlan(DGC_SERVER, _hosted_by_dgc(folder)),
     )
 
 
-def agreements(now: datetime) -> tuple[dict[str, Any], ...]:
-    """What the ministries agree on: MOF reads of MPI, MOFA and MOIC, from this year to the next."""
-    return (
-        _agreement(
-            MPI,
-            Text(
-                "Aid in the national budget: projects and disbursements",
-                "ການຊ່ວຍເຫຼືອໃນງົບປະມານແຫ່ງຊາດ: ໂຄງການ ແລະ ການເບີກຈ່າຍ",
-            ),
-            [
-                _grant(DISBURSEMENTS, ("/summary",), _SUMMARY_FIELDS),
-                _grant(
-                    PROJECTS,
-                    ("/projects", "/projects/{code}"),
-                    (
-                        *(f"/items/*/{name}" for name in _PROJECT_FIELDS),
-                        *(f"/{name}" for name in _PROJECT_FIELDS),
-                        "/next",
-                    ),
-                ),
-            ],
-            _BUDGET_PURPOSE,
-            now,
-        ),
-        _agreement(
-            MOFA,
-            Text(
-                "Aid in the national budget: non-governmental organisations",
-                "ການຊ່ວຍເຫຼືອໃນງົບປະມານແຫ່ງຊາດ: ອົງການຈັດຕັ້ງສາກົນ",
-            ),
-            [_grant(INGO_PROJECTS, ("/summary",), _SUMMARY_FIELDS)],
-            _BUDGET_PURPOSE,
-            now,
-        ),
-        _agreement(
-            MOIC,
-            Text("Enterprises and their tax numbers", "ວິສາຫະກິດ ແລະ ເລກປະຈຳຕົວຜູ້ເສຍອາກອນ"),
-            [
-                _grant(
-                    ENTERPRISES,
-                    ("/enterprises", "/enterprises/{number}"),
-                    (
-                        *(f"/items/*/{name}" for name in _ENTERPRISE_FIELDS),
-                        *(f"/{name}" for name in _ENTERPRISE_FIELDS),
-                        "/next",
-                    ),
-                )
-            ],
-            _REVENUE_PURPOSE,
-            now,
-        ),
-    )
-
-
-def mandates(now: datetime) -> tuple[dict[str, Any], ...]:
-    """What SIA may see: the exchanges of MOF and MPI, from this year on, and about whom."""
-    return tuple(_mandate(member, now) for member in (MOF, MPI))
-
-
-def _mandate(member: MemberId, now: datetime) -> dict[str, Any]:
-    paths = (
-        *("/checkpoint", "/entries", "/entries/{index}", "/entries/{index}/proof"),
-        *("/evidence/{index}", "/hidings", "/completeness"),
-    )
-    return {
-        "id": f"sia-{member.member_code.lower()}-{now.year}",
-        "version": 1,
-        "kind": "audit",
-        "title": {
-            "en": f"Inspection of the exchanges of {member.member_code}",
-            "lo": f"ການກວດກາການແລກປ່ຽນຂໍ້ມູນຂອງ {member.member_code}",
-        },
-        "provider": str(member),
-        "consumer": str(INSPECTION),
-        "grants": [
-            _grant(auditing_service(member, JOURNAL), paths, ("*",)),
-            _grant(auditing_service(member, USAGE), ("/",), ("*",)),
-        ],
-        "mandate": {
-            "legal_basis": {"en": "Law on State Inspection", "lo": "ກົດໝາຍ ວ່າດ້ວຍການກວດກາລັດ"},
-            "period": {"from": f"{now.year}-01-01T00:00:00Z"},
-            "fields": ["*", "content"],
-            "subjects": True,
-            "hidden": True,
-        },
-        "valid_from": f"{now.year}-01-01T00:00:00Z",
-        "valid_until": f"{now.year + 2}-01-01T00:00:00Z",
-    }
-
-
-_BUDGET_PURPOSE = {
-    "code": PURPOSE,
-    "title": {"en": "National budget", "lo": "ງົບປະມານແຫ່ງຊາດ"},
-    "legal_basis": {
-        "en": "Decree on the management and use of official development assistance",
-        "lo": "ດຳລັດ ວ່າດ້ວຍການຄຸ້ມຄອງ ແລະ ນຳໃຊ້ ທຶນຊ່ວຍເຫຼືອທາງການເພື່ອການພັດທະນາ",
-    },
-}
-_REVENUE_PURPOSE = {
-    "code": REVENUE,
-    "title": {"en": "Revenue from enterprises", "lo": "ລາຍຮັບຈາກວິສາຫະກິດ"},
-    "legal_basis": {"en": "Law on enterprises", "lo": "ກົດໝາຍ ວ່າດ້ວຍວິສາຫະກິດ"},
-}
-
-
-def _hosted_by_dgc() -> tuple[MemberPlan, ...]:
+def _hosted_by_dgc(folder: Path) -> tuple[MemberPlan, ...]:
     centre = MemberPlan(
         DGC,
         Text("Digital Government Center", "ສູນລັດຖະບານດິຈິຕອນ"),
         (_application(DGC, "e-services", "Common e-Service platform", "ລະບົບບໍລິການເອເລັກໂຕຣນິກ"),),
     )
+    services = {
+        MOJ: _service(LAWS, folder / "gazette.yaml", "/laws?page_size=5", FOLLOWING),
+        MOHA: _service(
+            PERSONS, folder / "civil-register.yaml", f"/persons/{registers.PERSON}", PENSIONS
+        ),
+    }
     others = []
     for code, english, lao, application, name_en, name_lo in HOSTED:
         member = MemberId(INSTANCE, "GOV", code)
         others.append(
             MemberPlan(
-                member, Text(english, lao), (_application(member, application, name_en, name_lo),)
+                member,
+                Text(english, lao),
+                (_application(member, application, name_en, name_lo),),
+                (services[member],) if member in services else (),
             )
         )
     return (centre, *others)
@@ -315,9 +168,9 @@ def _application(
 
 
 def _service(service: ServiceId, mapping: Path, example: str, purpose: str) -> ServicePlan:
-    found = load_mapping(mapping)
+    found = kinds.read(mapping)
     openapi = mapping.with_name(f"openapi.{service.application_code}.{service.service_code}.json")
-    openapi.write_bytes(document(found, service.service_code, load_all()))
+    openapi.write_bytes(found.document(service.service_code, load_all()))
     title = found.services[service.service_code].title
     return ServicePlan(
         service,
@@ -332,33 +185,3 @@ def _service(service: ServiceId, mapping: Path, example: str, purpose: str) -> S
             "body": None,
         },
     )
-
-
-def _grant(service: ServiceId, paths: tuple[str, ...], fields: tuple[str, ...]) -> dict[str, Any]:
-    return {
-        "service": str(service),
-        "endpoints": [{"method": "GET", "path": path} for path in paths],
-        "fields": list(fields),
-    }
-
-
-def _agreement(
-    provider: MemberId,
-    title: Text,
-    grants: list[dict[str, Any]],
-    purpose: Mapping[str, Any],
-    now: datetime,
-) -> dict[str, Any]:
-    return {
-        "id": f"mof-{provider.member_code.lower()}-{now.year}",
-        "version": 1,
-        "title": {"en": title.en, "lo": title.lo},
-        "provider": str(provider),
-        "consumer": str(BUDGET),
-        "grants": grants,
-        "purposes": [dict(purpose)],
-        "quota": {"per_day": 1_000_000, "per_second": 5_000},
-        "valid_from": f"{now.year}-01-01T00:00:00Z",
-        "valid_until": f"{now.year + 2}-01-01T00:00:00Z",
-        "retention": "bodies",
-    }

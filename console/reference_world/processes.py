@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,21 +27,23 @@ _POLL_S = 0.05
 
 
 # Below the ports that systems give to outgoing connections (Linux: from 32768 on), so that none of
-# those takes one before its server listens. Processes that run side by side take from different
-# blocks, and each goes through its own in turn.
+# those takes one before its server listens. Processes that run side by side begin anywhere, each
+# goes on from there: two of them hardly try the same one in the moment before somebody listens.
 _PORTS: Final = range(15_000, 32_000)
-_BLOCK: Final = 1000
-_turn = itertools.count()
+_turns: dict[int, Iterator[int]] = {}
 
 
 def free_ports(count: int) -> list[int]:
     """Ports of the loopback address that nobody listens on now; each call gives others."""
-    first = _PORTS.start + os.getpid() % (len(_PORTS) // _BLOCK) * _BLOCK
+    turn = _turns.get(os.getpid())
+    if turn is None:  # also in a process that was forked
+        _turns.clear()
+        turn = _turns[os.getpid()] = itertools.count(secrets.randbelow(len(_PORTS)))
     ports: list[int] = []
-    for _ in range(_BLOCK):
+    for _ in _PORTS:
         if len(ports) == count:
             break
-        port = first + next(_turn) % _BLOCK
+        port = _PORTS[next(turn) % len(_PORTS)]
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             ports.append(port)

@@ -11,8 +11,9 @@ import orjson
 
 from console.reference_world import data, laos
 from console.reference_world.calls import Left, call, entries_of, require
+from console.reference_world.standing import RunningServer
 from console.reference_world.story import Asked, Exchanged
-from console.reference_world.world import RunningServer, World
+from console.reference_world.world import World
 from exchange.entries import Kind, parse_entry
 from exchange.identifiers import ApplicationId, ServerId, ServiceId
 from exchange.problems import CATALOGUE, Code, Text

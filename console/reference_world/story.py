@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from console.reference_world import data, laos
+from console.reference_world import accords, data, ingo, laos, legacy
 from console.reference_world.calls import (
     Answer,
     Left,
@@ -25,7 +25,7 @@ from console.reference_world.calls import (
     require,
 )
 from console.reference_world.world import World
-from exchange.certificates import fingerprint_of
+from exchange.certificates.reading import fingerprint_of
 from exchange.documents import format_document
 from exchange.identifiers import ServiceId
 from exchange.problems import Text
@@ -100,16 +100,17 @@ class Registered:
     ingo_projects: int
 
 
-def register(world: World) -> Registered:
+def register(world: World, servers: Mapping[str, str] | None = None) -> Registered:
     """Ministries wrap their registers and hand in their registrations; DGC approves each.
 
     The servers are started; :func:`agree` waits for them.
     """
     folder = world.directory / "legacy"
-    laos.write_databases(folder)
+    legacy.write_legacy(folder, dict(servers or {}))
+    world.beside.enter_context(legacy.open_portal(folder))
     for plan in laos.plans(folder):
         world.add_server(plan)
-    world.publish({ELEMENTS_TARGET: format_document({"elements": laos.elements()})})
+    world.publish({ELEMENTS_TARGET: format_document({"elements": accords.elements()})})
     world.launch()
     members = tuple(
         Member(str(member.id), member.name, str(server.plan.id))
@@ -124,7 +125,7 @@ def register(world: World) -> Registered:
         for member in server.plan.members
         for service in member.services
     )
-    return Registered(members, services, data.PROJECTS, data.DISBURSEMENTS, data.INGO_PROJECTS)
+    return Registered(members, services, data.PROJECTS, data.DISBURSEMENTS, ingo.PROJECTS)
 
 
 # --- 3: agreements ---------------------------------------------------------------------------
@@ -168,8 +169,8 @@ class Agreements:
 
 def agree(world: World) -> Agreements:
     """Provider and consumer seal each agreement; the provider pins it on its own disk."""
-    agreed = tuple(_agreed(world, document) for document in laos.agreements(datetime.now(UTC)))
-    mandates = tuple(str(world.agree(document)) for document in laos.mandates(datetime.now(UTC)))
+    agreed = tuple(_agreed(world, document) for document in accords.agreements(datetime.now(UTC)))
+    mandates = tuple(str(world.agree(document)) for document in accords.mandates(datetime.now(UTC)))
     world.wait_ready()
     servers = tuple(
         Running(
@@ -286,7 +287,7 @@ def ask(world: World) -> Asked:
 
 def _facts(world: World) -> tuple[Fact, ...]:
     """What the enterprise register says of an enterprise, asked for by an evidence request."""
-    wanted = [one["id"] for one in laos.elements()]
+    wanted = [one["id"] for one in accords.elements()]
     answer = ask_evidence(
         world,
         laos.BUDGET,

@@ -17,7 +17,8 @@ from pathlib import Path
 import orjson
 
 from console.reference_world.plans import ApplicationPlan, MemberPlan, ServerPlan, ServicePlan
-from console.reference_world.world import RunningServer, World
+from console.reference_world.standing import RunningServer
+from console.reference_world.world import World
 from exchange.documents import Node, parse_document
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.problems import Code, Problem, Text

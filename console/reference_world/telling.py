@@ -48,7 +48,7 @@ def tell_registered(registered: Registered) -> Iterator[str]:
     """Step 2."""
     yield (
         f"Legacy registers  {registered.projects} aid projects, {registered.disbursements:,} "
-        f"disbursements (SQLite), {registered.ingo_projects} INGO projects (spreadsheets)"
+        f"disbursements, {registered.ingo_projects} INGO projects (a workbook, a table of dBASE)"
     )
     for wrapped in registered.services:
         yield f"Service           {wrapped.service} · {wrapped.title.en} · {wrapped.title.lo}"

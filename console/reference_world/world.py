@@ -14,32 +14,34 @@ registry is a process of its own, started by the command that an operator types:
 from __future__ import annotations
 
 import json
-import os
-import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import orjson
 import yaml
-from cryptography import x509
 
 import schemas
 from certs.authority import DevelopmentAuthority, create_development_pki
-from certs.issue import Issued
 from certs.services import make_keys
 from console.reference_world.authority_services import AuthorityServices
 from console.reference_world.plans import MemberPlan, ServerPlan
 from console.reference_world.processes import Process, free_ports, stop_all
+from console.reference_world.standing import (
+    RunningServer,
+    check_certificate,
+    check_free,
+    description_of,
+    port_of,
+    settings_of,
+)
 from exchange.agreements import seal_agreement
 from exchange.identifiers import ApplicationId, MemberId, ServerId
 from exchange.keys import signing_key
 from exchange.problems import Code, Problem, Text
 from exchange.trust import Environment, InstanceRecord, TimestampAuthority
-from mediator.own_keys import log_keys
 from registry.ceremony import Opened, Quorum, open_registry
 from registry.client import RegistryClient
 from registry.member import MemberFolder, describe
@@ -48,35 +50,6 @@ from registry.signers import read_signers
 
 T = TypeVar("T")
 LISTENERS = ("peer", "http", "https", "admin")
-
-
-@dataclass(slots=True)
-class RunningServer:
-    """A server of the world."""
-
-    plan: ServerPlan
-    folder: Path
-    ports: Mapping[str, int]
-    process: Process
-    seals: dict[MemberId, Issued] = field(default_factory=dict)
-
-    def url(self, listener: str) -> str:
-        """The address of one of its listeners."""
-        scheme = "http" if listener in ("http", "admin") else "https"
-        return f"{scheme}://127.0.0.1:{self.ports[listener]}"
-
-    @property
-    def address(self) -> str:
-        """Where other servers reach it, as the registry says."""
-        return self.plan.address or self.url("peer")
-
-    @property
-    def journal(self) -> Path:
-        return self.folder / "data" / "journal"
-
-    @property
-    def agreements(self) -> Path:
-        return self.folder / "agreements"
 
 
 class World:
@@ -92,6 +65,8 @@ class World:
         self._registry: Process | None = None
         self._registry_port = 0
         self.stamper: AuthorityServices | None = None
+        self.beside = ExitStack()
+        """What runs in this process for the world, such as a legacy service; closed with it."""
 
     # --- the instance ------------------------------------------------------------------------
 
@@ -163,11 +138,11 @@ class World:
         """
         found = self._read_again(plans)
         for server in self.servers.values():
-            self._check_certificate(server)
-        stamper_port = _port(found.get("timestamps"))
-        ports = [_port(found["registry"]["url"]), stamper_port]
+            check_certificate(server)
+        stamper_port = port_of(found.get("timestamps"))
+        ports = [port_of(found["registry"]["url"]), stamper_port]
         ports += [port for server in self.servers.values() for port in server.ports.values()]
-        _check_free([port for port in ports if port])
+        check_free([port for port in ports if port])
         if stamper_port:
             self._start_services(stamper_port)
         self._start_registry(ports[0])
@@ -191,7 +166,7 @@ class World:
             }
             for plan in plans:
                 settings = yaml.safe_load((self._folder(plan) / "server.yaml").read_text("utf-8"))
-                ports = {name: _port(f"//{at}") for name, at in settings["listen"].items()}
+                ports = {name: port_of(f"//{at}") for name, at in settings["listen"].items()}
                 self._place(plan, ports)
         except (KeyError, TypeError, ValueError, AttributeError, yaml.YAMLError) as error:
             raise Problem(
@@ -200,17 +175,6 @@ class World:
                 detail="is not that of a whole world; name a new folder",
             ) from error
         return found
-
-    def _check_certificate(self, server: RunningServer) -> None:
-        path = server.folder / "auth.pem"
-        ends = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
-        if ends <= datetime.now(UTC):
-            raise Problem(
-                Code.CONFLICT,
-                where=str(path),
-                detail=f"the certificate ended on {ends:%Y-%m-%d}; servers of such a world have "
-                "a week: name a new folder",
-            )
 
     def _start_registry(self, port: int) -> None:
         self._registry_port = port
@@ -237,8 +201,14 @@ class World:
         auth.write(folder / "auth.pem", folder / "auth.key")
         for member in plan.members:
             self._issue(server, member, now)
+        registry = {"url": self.registry_url, "root": str(self.anchor), "poll_s": 1.0}
         (folder / "server.yaml").write_text(
-            yaml.safe_dump(self._settings(server), allow_unicode=True, sort_keys=False), "utf-8"
+            yaml.safe_dump(
+                settings_of(server, registry, self.applications.values()),
+                allow_unicode=True,
+                sort_keys=False,
+            ),
+            "utf-8",
         )
         for member in plan.members:
             self._register(server, member)
@@ -280,6 +250,7 @@ class World:
             self._registry.stop()
         if self.stamper is not None:
             self.stamper.stop()
+        self.beside.close()
 
     # --- agreements --------------------------------------------------------------------------
 
@@ -393,42 +364,6 @@ class World:
                 "key": str(key),
             }
 
-    def _settings(self, server: RunningServer) -> dict[str, Any]:
-        plan = server.plan
-        return {
-            "server": str(plan.id),
-            "directory": "data",
-            "address": server.address,
-            "registry": {"url": self.registry_url, "root": str(self.anchor), "poll_s": 1.0},
-            "auth": {"certificate": "auth.pem", "key": "auth.key"},
-            "listen": {
-                **{name: f"127.0.0.1:{port}" for name, port in server.ports.items()},
-                **plan.listen,
-            },
-            "members": [
-                {
-                    "id": str(member.id),
-                    "seal": {
-                        "certificate": f"seal-{member.id.member_code}.pem",
-                        "key": f"seal-{member.id.member_code}.key",
-                    },
-                }
-                for member in plan.members
-            ],
-            "applications": [
-                {"id": item["id"], "mode": item["mode"], "certificates": [item["certificate"]]}
-                for item in self.applications.values()
-                if item["server"] == str(plan.id)
-            ],
-            "services": [
-                {"id": str(service.id), **service.settings}
-                for member in plan.members
-                for service in member.services
-            ],
-            "agreements": "agreements",
-            **plan.settings,
-        }
-
     def _register(self, server: RunningServer, member: MemberPlan) -> None:
         """What the member signs on its machine, hands in, and the registry's operator approves."""
         now = datetime.now(UTC)
@@ -437,86 +372,31 @@ class World:
         home.mkdir(parents=True, exist_ok=True)
         description = home / "member.yaml"
         description.write_text(
-            yaml.safe_dump(_description(server, member), allow_unicode=True, sort_keys=False),
+            yaml.safe_dump(description_of(server, member), allow_unicode=True, sort_keys=False),
             "utf-8",
         )
-        opened = _made(self._opened)
-        operator = RegistryClient(self.registry_url, opened.operator_api_key)
-        key = operator.add_key("member-administrator", f"{member.id} administrator", member.id)
-        applicant = RegistryClient(self.registry_url, key)
+        applicant = RegistryClient(self.registry_url, self.member_key(member.id))
         submission = MemberFolder.create(home / "registry", member.id).sign(
             describe(description), applicant.published_version(member.id), now
         )
         number = int(applicant.submit(submission)["id"])
-        signers = read_signers(opened.targets_keys[:2])
-        signed = sign_delegation(operator.own(), operator.submission(number), signers, (), now)
+        self.approve(number)
+
+    def member_key(self, member: MemberId) -> str:
+        """An API key of the registry for ``member``."""
+        operator = RegistryClient(self.registry_url, _made(self._opened).operator_api_key)
+        return operator.add_key("member-administrator", f"{member} administrator", member)
+
+    def approve(self, number: int) -> None:
+        """Approve a request, as the registry's operator does."""
+        opened = _made(self._opened)
+        operator = RegistryClient(self.registry_url, opened.operator_api_key)
+        signed = None
+        if operator.get(f"submissions/{number}")["needs_delegation"]:
+            signers = read_signers(opened.targets_keys[:2])
+            submission, now = operator.submission(number), datetime.now(UTC)
+            signed = sign_delegation(operator.own(), submission, signers, (), now)
         operator.approve(number, signed)
-
-
-def _log_keys(server: RunningServer) -> dict[str, str]:
-    """What the server's log, and its word on others' logs, will be verified with; made before its
-    first start."""
-    directory = server.journal.parent
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    journal, witness = log_keys(directory, server.plan.id)
-    return {"journal": str(journal), "witness": str(witness)}
-
-
-def _description(server: RunningServer, member: MemberPlan) -> dict[str, Any]:
-    owner = server.plan.members[0].id == member.id
-    code = member.id.member_code
-    return {
-        "member": str(member.id),
-        "name": {"en": member.name.en, "lo": member.name.lo},
-        "seal_certificates": [str(server.folder / f"seal-{code}.pem")],
-        "servers": [
-            {
-                "id": str(server.plan.id),
-                "address": server.address,
-                "auth_certificates": [str(server.folder / "auth.pem")],
-                **_log_keys(server),
-            }
-        ]
-        if owner
-        else [],
-        "applications": [
-            {
-                "id": str(application.id),
-                "name": {"en": application.name.en, "lo": application.name.lo},
-                "servers": [str(server.plan.id)],
-            }
-            for application in member.applications
-        ],
-        "services": [
-            {
-                "id": str(service.id),
-                "title": {"en": service.title.en, "lo": service.title.lo},
-                "openapi": str(service.openapi),
-            }
-            for service in member.services
-        ],
-    }
-
-
-def _port(address: str | None) -> int:
-    """The port of an address; 0 when it has none."""
-    return (urlsplit(address).port if address else None) or 0
-
-
-def _check_free(ports: Sequence[int]) -> None:
-    """See to it that nobody listens on any of these ports of loopback."""
-    for port in ports:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError as error:
-                raise Problem(
-                    Code.CONFLICT,
-                    where=f"127.0.0.1:{port}",
-                    detail=f"{os.strerror(error.errno or 0)}: the world runs already, or another "
-                    "program has this port of it; end that, or name a new folder",
-                ) from error
 
 
 def _made(value: T | None) -> T:

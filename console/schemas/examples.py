@@ -19,10 +19,14 @@ from exchange import patterns
 from exchange.compatibility import conjunctions as of
 from exchange.compatibility.conjunctions import At, Conjunction
 from exchange.problems import Code, Problem
-from exchange.schema_sets import Dialect, Direction, Place, SchemaSet
+from exchange.schema_sets.collecting import SchemaSet
+from exchange.schema_sets.keywords import Dialect, Direction
+from exchange.schema_sets.places import Place
 
 MAX_TRIES: Final = 200
 MAX_DEPTH: Final = 12
+MAX_SIZE: Final = 50_000
+"""Values of one instance, and characters of its texts, together."""
 _FIRST: Final = date(2015, 1, 1)
 _WORDS: Final = ("ໂຄງການ", "ແຂວງ", "ນ້ຳ", "school", "road", "health", "village", "2025")
 _parser: Any = re._parser  # type: ignore[attr-defined]  # the one reader of patterns at hand
@@ -43,26 +47,45 @@ class ExampleMaker:
         Raises:
             Problem: ``InvalidDocument`` when none is found.
         """
-        chance = random.Random(seed)
+        chance = _Chance(seed)
         for _ in range(count):
             yield self._one(chance)
 
-    def _one(self, chance: random.Random) -> Any:
-        for _ in range(MAX_TRIES):
-            made = _make((At.of(self._set, self._name),), chance, 0)
-            if made is not _NOTHING and self._is_valid(made):
-                return made
-        raise Problem(
-            Code.INVALID_DOCUMENT,
-            where=str(self._set.origin(self._name)),
-            detail=f"no instance was found in {MAX_TRIES} tries; is there any?",
-        )
+    def _one(self, chance: _Chance) -> Any:
+        detail = f"no instance was found in {MAX_TRIES} tries; is there any?"
+        chance.left = MAX_SIZE
+        try:
+            for _ in range(MAX_TRIES):
+                made = _make((At.of(self._set, self._name),), chance, 0)
+                if made is not _NOTHING and self._is_valid(made):
+                    return made
+        except _TooLargeError:
+            detail = f"no instance was found among {MAX_SIZE} values and characters"
+        where = str(self._set.origin(self._name))
+        raise Problem(Code.INVALID_DOCUMENT, where=where, detail=detail)
+
+
+class _TooLargeError(Exception):
+    """More was tried for one instance than is made."""
+
+
+class _Chance(random.Random):
+    """Chance, and how much may still be made with it."""
+
+    left = MAX_SIZE
+
+    def take(self, size: int) -> None:
+        """Raises: _TooLargeError."""
+        self.left -= size
+        if self.left < 0:
+            raise _TooLargeError
 
 
 _NOTHING: Final = object()
 
 
-def _make(schemas: tuple[At, ...], chance: random.Random, depth: int) -> Any:
+def _make(schemas: tuple[At, ...], chance: _Chance, depth: int) -> Any:
+    chance.take(1)
     conjunction = _chosen(of.conjuncts(*schemas), chance)
     if not of.is_possible(conjunction) or conjunction is None or depth > MAX_DEPTH:
         return _NOTHING
@@ -88,7 +111,7 @@ def _kind_of(conjunction: Conjunction) -> str:
     return "string"
 
 
-def _chosen(conjunction: Conjunction | None, chance: random.Random) -> Conjunction | None:
+def _chosen(conjunction: Conjunction | None, chance: _Chance) -> Conjunction | None:
     """A conjunction with one of each list of alternatives taken."""
     taken: set[int] = set()
     while conjunction is not None:
@@ -104,7 +127,7 @@ def _chosen(conjunction: Conjunction | None, chance: random.Random) -> Conjuncti
     return None
 
 
-def _object(conjunction: Conjunction, chance: random.Random, depth: int) -> Any:
+def _object(conjunction: Conjunction, chance: _Chance, depth: int) -> Any:
     required = of.required(conjunction)
     made = {}
     for name in dict.fromkeys([*of.named(conjunction), *sorted(required)]):
@@ -119,9 +142,11 @@ def _object(conjunction: Conjunction, chance: random.Random, depth: int) -> Any:
     return made
 
 
-def _array(conjunction: Conjunction, chance: random.Random, depth: int) -> Any:
+def _array(conjunction: Conjunction, chance: _Chance, depth: int) -> Any:
     low = max(of.least(conjunction, "minItems"), of.prefix(conjunction))
     high = min(of.most(conjunction, "maxItems"), low + 3)
+    if low > chance.left:
+        raise _TooLargeError
     distinct = any(at.node.get("uniqueItems") is True for at in conjunction)
     made: list[Any] = []
     for _ in range(chance.randint(min(low, int(high)), int(high)) * 4):
@@ -134,7 +159,7 @@ def _array(conjunction: Conjunction, chance: random.Random, depth: int) -> Any:
     return made
 
 
-def _integer(conjunction: Conjunction, chance: random.Random, _depth: int) -> Any:
+def _integer(conjunction: Conjunction, chance: _Chance, _depth: int) -> Any:
     (low, out_low), (high, out_high) = of.lowest(conjunction), of.highest(conjunction)
     first = ceil(low) if low != -_INFINITE else (min(0, floor(high)) if high < 0 else 0)
     last = floor(high) if high != _INFINITE else first + 1000
@@ -146,12 +171,13 @@ def _integer(conjunction: Conjunction, chance: random.Random, _depth: int) -> An
     return min(ceil(chance.randint(first, last) / step) * step, last // step * step)
 
 
-def _fraction(conjunction: Conjunction, chance: random.Random, depth: int) -> Any:
+def _fraction(conjunction: Conjunction, chance: _Chance, depth: int) -> Any:
     return _integer(conjunction, chance, depth)
 
 
-def _string(conjunction: Conjunction, chance: random.Random, _depth: int) -> Any:
+def _string(conjunction: Conjunction, chance: _Chance, _depth: int) -> Any:
     low, high = of.least(conjunction, "minLength"), of.most(conjunction, "maxLength")
+    chance.take(low)
     for at in conjunction:
         if "format" in at.node:
             return _FORMATS[at.node["format"]](chance)
@@ -165,7 +191,7 @@ def _string(conjunction: Conjunction, chance: random.Random, _depth: int) -> Any
 
 
 _INFINITE: Final = float("inf")
-_MAKERS: Final[Mapping[str, Callable[[Conjunction, random.Random, int], Any]]] = {
+_MAKERS: Final[Mapping[str, Callable[[Conjunction, _Chance, int], Any]]] = {
     "object": _object,
     "array": _array,
     "integer": _integer,

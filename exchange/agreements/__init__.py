@@ -11,8 +11,9 @@ Invariants:
 - the canonical form is JSON with sorted keys and without spaces, every member present (quota
   ``null`` when there is none) but those that came later, which are written only where they say
   something, so that agreements sealed before them stay valid byte for byte: ``limits``, ``kind``
-  with ``mandate``, ``disclosure_delay_days``, ``subject`` and a grant's ``rows``. People may write
-  the document with spaces and leave optional members out.
+  with ``mandate``, ``disclosure_delay_days``, ``subject``, ``group``, a grant's ``rows``, and the
+  ``request_basis`` of a grant or purpose. People may write the document with spaces and leave
+  optional members out.
 
 The seal is a JWS (RFC 7515) with one signature per party, see :mod:`exchange.jws`. Not decided
 here: which agreements a server holds (its own disk, never the registry), and counting of quotas.

@@ -35,6 +35,7 @@ from exchange.agreements.values import (
     Retention,
 )
 from exchange.documents import Members, Node, format_document, parse_document
+from exchange.evidence_requests import BasisKind
 from exchange.identifiers import ApplicationId, MemberId, ServiceId
 from exchange.projection import MAX_FIELDS, Projection
 
@@ -66,7 +67,7 @@ def parse_agreement(payload: bytes) -> Agreement:
                 | {"valid_from", "valid_until"}
             ),
             frozenset({"purposes", "quota", "limits", "retention", "contacts", "kind", "mandate"})
-            | {"disclosure_delay_days", "subject"},
+            | {"disclosure_delay_days", "group", "subject"},
         )
         return Agreement(
             id=name(members["id"]),
@@ -85,6 +86,7 @@ def parse_agreement(payload: bytes) -> Agreement:
             mandate=_mandate(members),
             disclosure_delay_days=_days(members.get("disclosure_delay_days")),
             subject=_asked(members.get("subject")),
+            group=None if (group := members.get("group")) is None else name(group),
         )
 
 
@@ -108,6 +110,7 @@ def format_agreement(agreement: Agreement) -> bytes:
                     ],
                     "fields": list(grant.fields),
                     **({"rows": format_rows(grant.rows)} if grant.rows else {}),
+                    **_format_basis(grant.request_basis),
                 }
                 for grant in agreement.grants
             ],
@@ -116,6 +119,7 @@ def format_agreement(agreement: Agreement) -> bytes:
                     "code": purpose.code,
                     "title": bilingual(purpose.title),
                     "legal_basis": bilingual(purpose.legal_basis),
+                    **_format_basis(purpose.request_basis),
                 }
                 for purpose in agreement.purposes
             ],
@@ -147,6 +151,8 @@ def _said(agreement: Agreement) -> dict[str, Any]:
         said["disclosure_delay_days"] = agreement.disclosure_delay_days
     if agreement.subject is not None:
         said["subject"] = agreement.subject.value
+    if agreement.group is not None:
+        said["group"] = agreement.group
     return said
 
 
@@ -165,7 +171,9 @@ def _days(node: Node | None) -> int:
 
 
 def _grant(node: Node) -> Grant:
-    members = node.members(frozenset({"service", "endpoints", "fields"}), frozenset({"rows"}))
+    members = node.members(
+        frozenset({"service", "endpoints", "fields"}), frozenset({"rows", "request_basis"})
+    )
     place = members["fields"]
     fields = [field.text() for field in place.items(MAX_FIELDS, 1)]
     return Grant(
@@ -173,6 +181,7 @@ def _grant(node: Node) -> Grant:
         endpoints=tuple(_endpoint(each) for each in members["endpoints"].items(MAX_ENDPOINTS, 1)),
         projection=Projection.compile(fields, f"{place.noun}#{place.pointer}"),
         rows=parse_rows(members.get("rows")),
+        request_basis=_basis(members.get("request_basis")),
     )
 
 
@@ -187,10 +196,30 @@ def _endpoint(node: Node) -> Endpoint:
 
 
 def _purpose(node: Node) -> Purpose:
-    members = node.members(frozenset({"code", "title", "legal_basis"}))
-    return Purpose(
-        name(members["code"]), members["title"].bilingual(), members["legal_basis"].bilingual()
+    members = node.members(
+        frozenset({"code", "title", "legal_basis"}), frozenset({"request_basis"})
     )
+    return Purpose(
+        name(members["code"]),
+        members["title"].bilingual(),
+        members["legal_basis"].bilingual(),
+        _basis(members.get("request_basis")),
+    )
+
+
+def _basis(node: Node | None) -> frozenset[BasisKind]:
+    if node is None:
+        return frozenset()
+    found: set[BasisKind] = set()
+    for each in node.items(len(BasisKind), 1):
+        if each.text() not in set(BasisKind) - found:
+            raise each.refuse(f"must be one of {', '.join(BasisKind)}, each at most once")
+        found.add(BasisKind(each.text()))
+    return frozenset(found)
+
+
+def _format_basis(kinds: frozenset[BasisKind]) -> dict[str, list[str]]:
+    return {"request_basis": sorted(kinds)} if kinds else {}
 
 
 def _quota(node: Node | None) -> Quota:

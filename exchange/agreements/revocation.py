@@ -31,7 +31,7 @@ from exchange.agreements.reading import (
     name,
 )
 from exchange.agreements.values import Agreement
-from exchange.certificates import member_of
+from exchange.certificates.names import member_of
 from exchange.documents import format_document, parse_document
 from exchange.identifiers import ApplicationId, MemberId
 from exchange.jws import format_jws, parse_jws, sign

@@ -11,7 +11,8 @@ from cryptography import x509
 from exchange.agreements.document import format_agreement, parse_agreement
 from exchange.agreements.reading import NOUN, as_agreement, invalid
 from exchange.agreements.values import Agreement
-from exchange.certificates import judge_seal, member_of
+from exchange.certificates.judging import judge_seal
+from exchange.certificates.names import member_of
 from exchange.documents import parse_document
 from exchange.identifiers import MemberId
 from exchange.jws import MAX_JWS_BYTES, Jws, format_jws, parse_jws, sign

@@ -14,6 +14,7 @@ from typing import Final
 from exchange.agreements.mandate import Mandate
 from exchange.agreements.reading import format_moment, invalid
 from exchange.agreements.rows import RowCondition
+from exchange.evidence_requests import HEADER, BasisKind, parse_basis
 from exchange.identifiers import ApplicationId, MemberId, ServiceId
 from exchange.problems import Code, Problem, Text
 from exchange.projection import Projection
@@ -77,12 +78,17 @@ class Endpoint:
 @dataclass(frozen=True, slots=True)
 class Grant:
     """Endpoints of one service, the fields of their answers that are released, and which records
-    are (all, when there are no conditions)."""
+    are (all, when there are no conditions).
+
+    With ``request_basis`` each call says why it is made (Exchange-Request-Basis), by one of these
+    kinds.
+    """
 
     service: ServiceId
     endpoints: tuple[Endpoint, ...]
     projection: Projection
     rows: tuple[RowCondition, ...] = ()
+    request_basis: frozenset[BasisKind] = frozenset()
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -91,11 +97,13 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """A reason for which the consumer may ask, and the law that gives it."""
+    """A reason for which the consumer may ask, and the law that gives it; ``request_basis`` as a
+    grant's, of each call for this purpose."""
 
     code: str
     title: Text
     legal_basis: Text
+    request_basis: frozenset[BasisKind] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +163,8 @@ class Agreement:
 
     Times are aware; ``valid_until`` is the first moment at which it no longer holds. An agreement
     with a ``mandate`` is of kind *audit*. For ``disclosure_delay_days`` a use under the agreement
-    is not told to the person whom it was about.
+    is not told to the person whom it was about. ``group`` names what agreements of one text with
+    many consumers have in common.
     """
 
     id: str
@@ -174,10 +183,14 @@ class Agreement:
     mandate: Mandate | None = None
     disclosure_delay_days: int = 0
     subject: Asked | None = None
+    group: str | None = None
     _doors: Mapping[tuple[ServiceId, str, str], Grant] = field(
         init=False, repr=False, compare=False
     )
     _purpose_codes: frozenset[str] = field(init=False, repr=False, compare=False)
+    _demands: Mapping[str | None, frozenset[BasisKind]] = field(
+        init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         if self.valid_from >= self.valid_until:
@@ -187,6 +200,13 @@ class Agreement:
             raise invalid("/purposes", "a purpose is listed twice")
         object.__setattr__(self, "_doors", self._open_doors())
         object.__setattr__(self, "_purpose_codes", frozenset(codes))
+        demands = {one.code: one.request_basis for one in self.purposes if one.request_basis}
+        object.__setattr__(self, "_demands", demands)
+        for number, grant in enumerate(self.grants):
+            for code, kinds in demands.items():
+                if grant.request_basis and not grant.request_basis & kinds:
+                    detail = f"leaves no basis that the purpose {code} takes too"
+                    raise invalid(f"/grants/{number}/request_basis", detail)
 
     def _open_doors(self) -> dict[tuple[ServiceId, str, str], Grant]:
         doors: dict[tuple[ServiceId, str, str], Grant] = {}
@@ -239,6 +259,7 @@ class Agreement:
         at: datetime,
         *,
         has_subject: bool = False,
+        basis: str = "",
     ) -> Grant:
         """The grant under which ``client`` may make this call at the time ``at``.
 
@@ -246,14 +267,18 @@ class Agreement:
             template: the path template that the service's contract found for the path.
             purpose: the code that the caller gave; needed when the agreement lists any.
             has_subject: whether the caller said whom or what it asks about (Exchange-Subject).
+            basis: what it said of why it asks (Exchange-Request-Basis); read only where the grant
+                or the purpose demands it.
 
         Raises:
             Problem: ``ACCESS_DENIED`` when the client is another or nothing here grants the
                 endpoint; ``AGREEMENT_NOT_YET_VALID`` before it begins, ``AGREEMENT_EXPIRED`` from
                 its end on; ``PURPOSE_NOT_ALLOWED`` when the purpose is missing or not listed;
-                ``SUBJECT_MISSING`` when the agreement demands a subject and there is none.
+                ``SUBJECT_MISSING`` when the agreement demands a subject and there is none;
+                ``REQUEST_BASIS_MISSING`` when it demands a basis of certain kinds and there is
+                none of them.
         """
-        grant = self._doors.get((service, method, template)) if client == self.consumer else None
+        grant = self.grant(client, service, method, template)
         if grant is None:
             raise Problem(
                 Code.ACCESS_DENIED,
@@ -261,20 +286,7 @@ class Agreement:
                 detail=f"it grants {client} nothing at {method} {service} {template}",
                 facts={"agreement": self.reference},
             )
-        if at < self.valid_from:
-            raise Problem(
-                Code.AGREEMENT_NOT_YET_VALID,
-                where=self.reference,
-                detail=f"it begins at {format_moment(self.valid_from)}",
-                facts={"agreement": self.reference},
-            )
-        if at >= self.valid_until:
-            raise Problem(
-                Code.AGREEMENT_EXPIRED,
-                where=self.reference,
-                detail=f"it ended at {format_moment(self.valid_until)}",
-                facts={"agreement": self.reference},
-            )
+        self.check_time(at)
         codes = self._purpose_codes
         if purpose not in codes and (codes or purpose is not None):
             given = "no purpose" if purpose is None else f"purpose {purpose[:80]!r}"
@@ -292,4 +304,54 @@ class Agreement:
                 detail="the call names no subject, which the agreement demands",
                 facts={"agreement": self.reference},
             )
+        if grant.request_basis or purpose in self._demands:
+            self._check_basis(self.demanded(grant, purpose), basis)
         return grant
+
+    def grant(
+        self, client: ApplicationId, service: ServiceId, method: str, template: str
+    ) -> Grant | None:
+        """The grant that opens an endpoint to the client, whatever purpose and time."""
+        return self._doors.get((service, method, template)) if client == self.consumer else None
+
+    def check_time(self, at: datetime) -> None:
+        """Raises: Problem ``AGREEMENT_NOT_YET_VALID`` or ``AGREEMENT_EXPIRED``."""
+        if at < self.valid_from:
+            raise Problem(
+                Code.AGREEMENT_NOT_YET_VALID,
+                where=self.reference,
+                detail=f"it begins at {format_moment(self.valid_from)}",
+                facts={"agreement": self.reference},
+            )
+        if at >= self.valid_until:
+            raise Problem(
+                Code.AGREEMENT_EXPIRED,
+                where=self.reference,
+                detail=f"it ended at {format_moment(self.valid_until)}",
+                facts={"agreement": self.reference},
+            )
+
+    def demanded(self, grant: Grant, purpose: str | None) -> frozenset[BasisKind]:
+        """The kinds of request basis of which a call under the grant must have one; none: it need
+        not say why it is made."""
+        of_grant, of_purpose = grant.request_basis, self._demands.get(purpose, frozenset())
+        return of_grant & of_purpose if of_grant and of_purpose else of_grant | of_purpose
+
+    def _check_basis(self, kinds: frozenset[BasisKind], said: str) -> None:
+        names = sorted(kinds)
+        wanted = " or ".join(names)
+        try:
+            given = parse_basis(said).kind if said else None
+        except Problem as problem:
+            raise self._basis_missing(f"it {problem.detail}", names) from problem
+        if given not in kinds:
+            has = "names no request basis" if given is None else f"is {given}"
+            raise self._basis_missing(f"the call {has}, the agreement demands {wanted}", names)
+
+    def _basis_missing(self, detail: str, names: list[BasisKind]) -> Problem:
+        return Problem(
+            Code.REQUEST_BASIS_MISSING,
+            where=f"header.{HEADER}",
+            detail=detail,
+            facts={"agreement": self.reference, "request_basis": [str(name) for name in names]},
+        )

@@ -6,8 +6,8 @@
 - :mod:`exchange.compatibility.breaks`: what breaks, and why, in both languages.
 """
 
-from exchange.compatibility.breaks import Break, Way
+from exchange.compatibility.breaks import Break, Way, distinct
 from exchange.compatibility.openapi import compare_openapi
 from exchange.compatibility.sets import compare_schemas
 
-__all__ = ["Break", "Way", "compare_openapi", "compare_schemas"]
+__all__ = ["Break", "Way", "compare_openapi", "compare_schemas", "distinct"]

@@ -131,6 +131,7 @@ RULES: Final[dict[str, Text]] = {
     "$defs": Text("a part that others may refer to is gone", "ສ່ວນທີ່ແບບອື່ນອາດອ້າງອີງຖືກຖອນ"),
     "unknown": Text("whether this is compatible cannot be told", "ບອກບໍ່ໄດ້ວ່າສ່ວນນີ້ເຂົ້າກັນໄດ້ຫຼືບໍ່"),
     # OpenAPI
+    "service": Text("the service is gone", "ບໍລິການຖືກຖອນ"),
     "operation": Text("an operation is gone", "ຄຳສັ່ງ (operation) ຖືກຖອນ"),
     "shadowed": Text("a path means another operation", "ເສັ້ນທາງນີ້ໝາຍເຖິງຄຳສັ່ງອື່ນ"),
     "parameter": Text("a parameter is gone", "ພາຣາມິເຕີຖືກຖອນ"),

@@ -19,7 +19,9 @@ from typing import Any, Final, TypeAlias
 import orjson
 
 from exchange import patterns
-from exchange.schema_sets import LIST, MAP, ONE, Place, SchemaSet, escape
+from exchange.schema_sets.collecting import SchemaSet
+from exchange.schema_sets.keywords import LIST, MAP, ONE
+from exchange.schema_sets.places import Place, escape
 from schemas import CODE_LIST
 
 ATOMS: Final = frozenset({"array", "boolean", "fraction", "integer", "null", "object", "string"})

@@ -38,7 +38,7 @@ def check_archive(
         for _ in checked(store, stored):
             pass
 
-    return deque(_each(store, read, start, "checking", progress), maxlen=1).pop()
+    return deque(each(store, read, start, "checking", progress), maxlen=1).pop()
 
 
 def restore(
@@ -58,14 +58,8 @@ def restore(
         OSError: the folder cannot be written.
     """
 
-    def take(stored: Stored) -> None:
-        target = directory / stored.name
-        if target.exists() and describe(stored.name, target) == stored:
-            return
-        _write(target, checked(store, stored))
-
     last, checkpoint = None, ""
-    for last in _each(store, take, 0, "restoring", progress):
+    for last in each(store, lambda one: bring(store, directory, one), 0, "restoring", progress):
         checkpoint = last.checkpoint or checkpoint
     assert last is not None  # noqa: S101  # or there is no archive
     if not checkpoint:
@@ -74,21 +68,49 @@ def restore(
             where=store.url,
             detail="the archive has no checkpoint yet: its first run has not ended",
         )
+    bring_evidence(store, directory)
+    show(store, directory, Holdings(segments_until=last.segments), checkpoint.encode())
+    return last
+
+
+def bring(store: Store, directory: Path, stored: Stored) -> None:
+    """Write an object of the archive into a folder, unless it is there already.
+
+    Raises:
+        Problem: ``ArchiveFailed``; ``NotFound``. OSError: the folder cannot be written.
+    """
+    target = directory / stored.name
+    if target.exists() and describe(stored.name, target) == stored:
+        return
+    _write(target, checked(store, stored))
+
+
+def bring_evidence(store: Store, directory: Path) -> None:
+    """Write what lies beside the log, as far as the archive has it.
+
+    Raises:
+        Problem: ``ArchiveFailed``. OSError: the folder cannot be written.
+    """
     for name in EVIDENCE:
         try:
             _write(directory / name, store.read(name))
         except Problem as problem:
             if problem.code is not Code.NOT_FOUND:
                 raise
+
+
+def show(store: Store, directory: Path, holdings: Holdings, checkpoint: bytes) -> None:
+    """Make a journal of what was brought, at the end.
+
+    Raises:
+        Problem: ``ArchiveFailed``; ``NotFound``. OSError: the folder cannot be written.
+    """
     _write(directory / DESCRIPTION, store.read(DESCRIPTION))
-    _write(directory / HOLDINGS_FILE, iter([bytes(Holdings(segments_until=last.segments))]))
-    _write(directory / "log" / CHECKPOINT, iter([checkpoint.encode()]))
-    return last
+    _write(directory / HOLDINGS_FILE, iter([bytes(holdings)]))
+    _write(directory / "log" / CHECKPOINT, iter([checkpoint]))
 
 
-def _each(
-    store: Store, take: Take, start: int, what: str, progress: Progress
-) -> Iterator[Manifest]:
+def each(store: Store, take: Take, start: int, what: str, progress: Progress) -> Iterator[Manifest]:
     """The manifests in order, each after all that it names was taken."""
     last = last_manifest(store)
     if last is None or last.number < start:

@@ -29,7 +29,9 @@ from exchange.contracts import Contract
 from exchange.identifiers import MemberId, ServiceId
 from exchange.problems import ACTED, Code, Problem
 from exchange.proof import format_proof
+from exchange.shown_anchor import format_anchor
 from mediator.audit_api import query_of
+from mediator.auditing.anchors import at_anchor, newest_anchor
 from mediator.auditing.completeness import check_may_be_shown, completeness_of
 from mediator.auditing.evidence import evidence_of
 from mediator.auditing.hidings import Hidings
@@ -81,7 +83,7 @@ class Asked:
         return {name: value for name, value in self.query.items() if name not in _OF_THE_PAGE}
 
 
-_OF_THE_PAGE: Final = frozenset({"limit", "cursor", "fields"})
+_OF_THE_PAGE: Final = frozenset({"limit", "cursor", "fields", "anchor"})
 Answer = Callable[[Asked], tuple[Headers, bytes]]
 
 
@@ -111,6 +113,7 @@ class Auditing:
         self._inside = 0
         self._answers: dict[str, Answer] = {
             "checkpoint": self._checkpoint,
+            "anchor": self._anchor,
             "entries": self._entries,
             "entry": self._entry,
             "proof": self._proof,
@@ -170,6 +173,9 @@ class Auditing:
     def _checkpoint(self, asked: Asked) -> tuple[Headers, bytes]:
         return _TEXT, self._open().checkpoint_note
 
+    def _anchor(self, asked: Asked) -> tuple[Headers, bytes]:
+        return _JSON, format_anchor(newest_anchor(self._open(), int(asked.query.get("since", 0))))
+
     def _entries(self, asked: Asked) -> tuple[Headers, bytes]:
         mandate = asked.scope.mandate
         wanted = frozenset(filter(None, asked.query.get("fields", "").split(",")))
@@ -180,9 +186,10 @@ class Auditing:
             mandate.check_subject()
         query = self._query(asked)
         reader = self._open()
-        found, after = self._search(reader, asked, query, asked.scope.shows)
-        hits = tuple(hit_for(reader, index, mandate, wanted) for index in found)
-        page = Page(reader.origin, reader.checkpoint_note, hits, after)
+        note, before = at_anchor(reader, asked.query.get("anchor"))
+        found, after = self._search(reader, asked, query, asked.scope.shows, before)
+        hits = tuple(hit_for(reader, index, mandate, wanted, note) for index in found)
+        page = Page(reader.origin, note, hits, after)
         return _JSON, format_page(page)
 
     def _entry(self, asked: Asked) -> tuple[Headers, bytes]:
@@ -267,8 +274,9 @@ class Auditing:
         asked: Asked,
         query: Query,
         shows: Callable[[Facts], bool],
+        before: int | None = None,
     ) -> tuple[list[int], str | None]:
-        """The indexes of a page, and where the next begins."""
+        """The indexes of a page, of entries ``before`` one, and where the next begins."""
         text = asked.query.get("cursor")
         cursor = Cursor.parse(text) if text is not None else None
         if asked.subject:
@@ -284,7 +292,7 @@ class Auditing:
                 for hit in page.hits:
                     looked += 1
                     cursor = Cursor(*hit.order)
-                    if shows(Facts.of(hit)):
+                    if (before is None or hit.index < before) and shows(Facts.of(hit)):
                         found.append(hit.index)
                         if len(found) == asked.limit:
                             return found, str(cursor)

@@ -30,7 +30,7 @@ import structlog
 
 from exchange.identifiers import ApplicationId, ServiceId
 from exchange.problems import CATALOGUE, Code, Problem
-from exchange.trust import RegistryState, ServiceRecord
+from exchange.trust import Document, RegistryState, ServiceRecord
 from mediator import xroad
 from mediator.govstack import forms
 from mediator.metaservices import METHODS_OF_PATHS, Listed, Shown
@@ -87,7 +87,8 @@ class Harness:
             case [*codes, "allowedMethods"] if len(codes) == 4:
                 return await self._allowed(request, connection, codes, asked.get("serviceId"))
             case [*codes, "getOpenAPI"] if len(codes) == 4:
-                document = self._document(codes, asked.get("serviceCode"))
+                found = self._document(codes, asked.get("serviceCode"))
+                document = await asyncio.to_thread(found.read)
                 return (await self.shown.get(document, in_yaml=False)).decode("utf-8")
         raise Problem(
             Code.NOT_FOUND,
@@ -129,7 +130,7 @@ class Harness:
         except Problem:
             return None
 
-    def _document(self, codes: list[str], code: str | None) -> bytes:
+    def _document(self, codes: list[str], code: str | None) -> Document:
         """The OpenAPI document of a service.
 
         Raises:
@@ -190,11 +191,11 @@ def _offered(state: RegistryState, application: ApplicationId | None) -> list[Se
     return [record for record in services if record.id.application == application]
 
 
-def _endpoints(document: bytes | None) -> tuple[tuple[str, str], ...]:
+def _endpoints(document: Document | None) -> tuple[tuple[str, str], ...]:
     """What a document that the registry has taken declares."""
     if document is None:
         return ()
-    paths: dict[str, dict[str, Any]] = orjson.loads(document).get("paths", {})
+    paths: dict[str, dict[str, Any]] = orjson.loads(document.read()).get("paths", {})
     return tuple(
         (method.upper(), path)
         for path, item in paths.items()

@@ -8,7 +8,8 @@ Invariants:
 - an anchor is the log's signed note as it was published, and never changes; cosignature lines and
   time-stamp tokens are added beside it, and are checked by who adds them, not here;
 - ``anchors.sqlite`` is evidence, not derived (:mod:`mediator.journal.evidence_files`). Anchors are
-  thinned out when they are old, and entries of the journal commit to tokens, which stay.
+  thinned out when they are old; entries of the journal commit to what there was, and to what stays
+  (:mod:`mediator.journal.anchor_batches`).
 """
 
 from __future__ import annotations
@@ -19,15 +20,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Protocol
 
+from mediator.journal.anchor_batches import Statement, state
 from mediator.journal.evidence_files import EvidenceFile
 
 FILE = "anchors.sqlite"
-EVENT: Final = "time-stamp"
-"""The event of the entries that commit to tokens."""
 KEEP_ALL: Final = timedelta(days=7)
 """So long no anchor is thinned out."""
 SPACING: Final = timedelta(hours=1)
-"""Of older ones, one of each such interval stays at least."""
+"""Anchors of such an interval are a batch; of an older one, one stays at least."""
+SETTLE: Final = timedelta(minutes=2)
+"""So long after its end a batch takes what witnesses and authorities give."""
+_MAX_BATCH = 10_000
 _PAGE = 64
 _TABLES = """
 CREATE TABLE IF NOT EXISTS anchors (
@@ -38,27 +41,19 @@ CREATE TABLE IF NOT EXISTS cosignatures (
 CREATE TABLE IF NOT EXISTS tokens (
     size INTEGER NOT NULL REFERENCES anchors, authority TEXT NOT NULL, der BLOB NOT NULL,
     PRIMARY KEY (size, authority)) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS committed (
-    size INTEGER NOT NULL REFERENCES anchors, authority TEXT NOT NULL,
-    PRIMARY KEY (size, authority)) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS batches (
+    after INTEGER NOT NULL, until INTEGER PRIMARY KEY, statement TEXT NOT NULL, entry INTEGER
+) STRICT;
+CREATE TABLE IF NOT EXISTS staying (size INTEGER PRIMARY KEY) STRICT;
 """
-_TOKENS = """SELECT size, authority, der FROM tokens WHERE (size, authority) > (?, ?)
-    ORDER BY size, authority LIMIT 64"""
+_OPEN = "NOT EXISTS (SELECT 1 FROM batches WHERE until >= ?)"
+_GOES = """
+SELECT size FROM batches CROSS JOIN anchors ON size > after AND size <= until
+WHERE entry IS NOT NULL AND size NOT IN (SELECT size FROM staying)
+AND ? > (SELECT at FROM anchors AS last WHERE last.size = until)
+"""
 _STAMPED = "EXISTS (SELECT 1 FROM tokens WHERE tokens.size = anchors.size)"
 _COSIGNED = "EXISTS (SELECT 1 FROM cosignatures WHERE cosignatures.size = anchors.size)"
-_COVERED_LATER = f"""
-WITH old AS (
-    SELECT size, CAST(at / :spacing AS INTEGER) AS slot, {_STAMPED} AS stamped,
-        {_COSIGNED} AS cosigned FROM anchors WHERE at < :before),
-last AS (
-    SELECT slot, MAX(size) AS whatever, MAX(size * stamped) AS with_token,
-        MAX(size * cosigned) AS with_line, MAX(size * stamped * cosigned) AS with_both
-    FROM old GROUP BY slot)
-SELECT size FROM old JOIN last USING (slot) WHERE size < CASE
-    WHEN stamped AND cosigned THEN with_both WHEN stamped THEN with_token
-    WHEN cosigned THEN with_line ELSE whatever END
-AND NOT EXISTS (SELECT 1 FROM committed WHERE committed.size = old.size)
-"""  # noqa: S608
 
 
 class Quorum(Protocol):
@@ -123,6 +118,10 @@ class AnchorReader(EvidenceFile):
         """The anchor of this size."""
         return next(self._anchors(f"size = {size:d}"), None)
 
+    def at_most(self, size: int) -> Anchor | None:
+        """The newest anchor that is no larger than ``size``."""
+        return next(self._anchors(f"size <= {size:d}", newest_first=True), None)
+
     def covering(
         self, index: int, *, stamped: bool = False, quorum: Quorum | None = None
     ) -> Anchor | None:
@@ -143,12 +142,14 @@ class AnchorReader(EvidenceFile):
         """The sizes of the anchors that have a token, smallest first."""
         return [size for (size,) in self._rows("SELECT DISTINCT size FROM tokens ORDER BY size")]
 
-    def tokens(self) -> Iterator[bytes]:
-        """All tokens, oldest anchor first."""
-        size, authority = -1, ""
-        while rows := self._rows(_TOKENS, size, authority):
-            yield from (der for _, _, der in rows)
-            size, authority, _ = rows[-1]
+    def between(self, after: int, until: int) -> Iterator[Anchor]:
+        """The anchors larger than ``after`` up to ``until``, oldest first."""
+        return self._anchors(f"size > {after:d} AND size <= {until:d}")
+
+    def statements(self) -> Iterator[bytes]:
+        """What was stated of closed batches, oldest first."""
+        rows = self._rows("SELECT statement FROM batches WHERE statement <> '' ORDER BY until")
+        return (statement.encode() for (statement,) in rows)
 
     def newest(self) -> Iterator[Anchor]:
         """All anchors, newest first."""
@@ -232,6 +233,9 @@ class AnchorStore(AnchorReader):
         super().__init__(connection)
         newest = self.latest()
         self.latest_size = 0 if newest is None else newest.size
+        closed = self._rows("SELECT COALESCE(MAX(until), 0) FROM batches")
+        self.closed_size: int = closed[0][0]
+        """Anchors up to this size are complete, and nothing is added to them."""
         self._watchers: list[Callable[[], None]] = []
 
     def watch(self, watcher: Callable[[], None]) -> None:
@@ -255,54 +259,111 @@ class AnchorStore(AnchorReader):
             watcher()
 
     def add_cosignature(self, size: int, line: str) -> None:
-        """Add a cosignature line (with its newline) that was verified, durably.
-
-        Raises:
-            OSError: the disk failed, or there is no such anchor.
-        """
-        self._write("INSERT INTO cosignatures VALUES (?, ?) ON CONFLICT DO NOTHING", size, line)
-
-    def add_token(self, size: int, authority: str, der: bytes) -> None:
-        """Add a time-stamp token that was verified, durably; the first of an authority stays.
+        """Add a cosignature line (with its newline) that was verified, durably; not to an anchor of
+        a closed batch.
 
         Raises:
             OSError: the disk failed, or there is no such anchor.
         """
         self._write(
-            "INSERT INTO tokens VALUES (?, ?, ?) ON CONFLICT DO NOTHING", size, authority, der
+            f"INSERT INTO cosignatures SELECT ?, ? WHERE {_OPEN} ON CONFLICT DO NOTHING",
+            size,
+            line,
+            size,
         )
 
-    def commit_to(self, size: int, authority: str) -> None:
-        """Keep a token for ever: an entry of the journal will commit to it. Durable.
+    def add_token(self, size: int, authority: str, der: bytes) -> None:
+        """Add a time-stamp token that was verified, durably; the first of an authority stays, and
+        nothing is added to an anchor of a closed batch.
 
         Raises:
             OSError: the disk failed, or there is no such anchor.
         """
-        self._write("INSERT INTO committed VALUES (?, ?) ON CONFLICT DO NOTHING", size, authority)
+        self._write(
+            f"INSERT INTO tokens SELECT ?, ?, ? WHERE {_OPEN} ON CONFLICT DO NOTHING",
+            size,
+            authority,
+            der,
+            size,
+        )
+
+    def close_batch(self, now: float, *, final: bool = False) -> bool:
+        """Close the oldest anchors of an hour that is over, durably; whether there are such.
+
+        Args:
+            now: POSIX seconds.
+            final: close what there is, over or not.
+
+        Raises:
+            OSError: the disk failed. Problem: ``JournalCorrupt``.
+        """
+        rows = self._rows(
+            "SELECT size, at FROM anchors WHERE size > ? ORDER BY size LIMIT ?",
+            self.closed_size,
+            _MAX_BATCH,
+        )
+        if not rows:
+            return False
+        spacing_s = SPACING.total_seconds()
+        begin = rows[0][1]
+        over = begin + spacing_s + SETTLE.total_seconds() <= now or begin > now + spacing_s
+        if not (over or final):
+            return False
+        until = rows[0][0]
+        for size, at in rows:
+            if at >= begin + spacing_s:
+                break
+            until = size
+        self._write("INSERT INTO batches VALUES (?, ?, '', NULL)", self.closed_size, until)
+        self.closed_size = until
+        return True
+
+    def pending(self) -> Statement | None:
+        """The statement of the oldest closed batch that no entry commits to, kept durably.
+
+        After a crash the entry may be in the log all the same: it is recorded again then.
+
+        Raises:
+            OSError: the disk failed. Problem: ``JournalCorrupt``.
+        """
+        rows = self._rows("SELECT after, until FROM batches WHERE entry IS NULL ORDER BY until")
+        if not rows:
+            return None
+        after, until = rows[0]
+        statement, stay = state(after, until, list(self.between(after, until)))
+        with self._writing() as connection:
+            connection.execute(
+                "UPDATE batches SET statement = ? WHERE until = ?",
+                (bytes(statement).decode(), until),
+            )
+            connection.executemany(
+                "INSERT INTO staying VALUES (?) ON CONFLICT DO NOTHING", [(one,) for one in stay]
+            )
+        return statement
+
+    def settle(self, statement: Statement, entry: int) -> None:
+        """Note which entry commits to a batch, durably.
+
+        Raises:
+            OSError: the disk failed.
+        """
+        self._write("UPDATE batches SET entry = ? WHERE until = ?", entry, statement.until)
 
     def thin_out(self, now: float) -> int:
-        """:meth:`prune` what is older than :data:`KEEP_ALL`; ``now`` in POSIX seconds.
+        """Remove of each batch to which an entry commits, and that is older than :data:`KEEP_ALL`,
+        what does not stay; how many anchors went.
+
+        Args:
+            now: POSIX seconds.
 
         Raises:
             OSError: the disk failed; nothing or all of it is gone.
         """
-        return self.prune(now - KEEP_ALL.total_seconds(), SPACING.total_seconds())
-
-    def prune(self, before: float, spacing_s: float) -> int:
-        """Thin out old anchors: of those chosen before a time, keep the last of each interval.
-
-        What goes is covered by one that stays, with as much evidence, at a later time of the same
-        interval. Returns how many went.
-
-        Raises:
-            OSError: the disk failed; nothing or all of it is gone.
-        """
-        bounds = {"before": before, "spacing": spacing_s}
         with self._writing() as connection:
-            rows = connection.execute(_COVERED_LATER, bounds).fetchall()
+            gone = connection.execute(_GOES, (now - KEEP_ALL.total_seconds(),)).fetchall()
             for table in ("cosignatures", "tokens", "anchors"):
-                connection.executemany(f"DELETE FROM {table} WHERE size = ?", rows)  # noqa: S608
-        return len(rows)
+                connection.executemany(f"DELETE FROM {table} WHERE size = ?", gone)  # noqa: S608
+        return len(gone)
 
     def _write(self, statement: str, *arguments: Any) -> None:
         with self._writing() as connection:

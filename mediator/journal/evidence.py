@@ -19,7 +19,7 @@ from typing import Any, Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from exchange.certificates import fingerprint_of
+from exchange.certificates.reading import fingerprint_of
 from exchange.revocation import Finding, Kind, Status
 from mediator.journal.evidence_files import EvidenceFile
 

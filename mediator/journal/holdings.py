@@ -2,7 +2,8 @@
 
 A journal that was pruned lacks old segments, and may lack old bundles of entries: they are in an
 archive. An archive lacks the sealed parts of the newest entries: their segment is not closed yet.
-The hashes of the tree are always there, so every proof of an entry that is here can be made.
+An excerpt of an archive (:mod:`mediator.archive.excerpt`) has the entries of a range. The hashes of
+the tree are always there, so every proof of an entry that is here can be made.
 
 Invariants:
 - ``holdings.json`` is written before anything is removed, and nothing else may be missing: what
@@ -47,6 +48,11 @@ class Holdings:
     """The index of the entry that tells of it; None in an archive, which removed nothing."""
     segments_until: int | None = None
     """In an archive: the entry with which its segments end; None: they go to the log's end."""
+
+    @property
+    def is_excerpt(self) -> bool:
+        """Whether a part of an archive was restored here; nothing was removed."""
+        return self.segments_until is not None and self.entry is None and bool(self.archive)
 
     @property
     def digest(self) -> str:

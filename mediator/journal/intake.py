@@ -45,6 +45,7 @@ from serving.log.files import Files
 
 _PROBE = bytes(4096)
 _STRETCH = 1 << 20
+_ZEROS = memoryview(bytes(_STRETCH))
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 KEPT_ENTRIES = 16_384
 _ENOUGH = 128
@@ -290,7 +291,9 @@ class Intake:
         ahead = min((end // _STRETCH + 1) * _STRETCH, self._limits.segment_bytes)
         if end < ahead:
             try:
-                self._files.write_durably(descriptor, data + bytes(ahead - end), offset)
+                self._files.write_durably(
+                    descriptor, b"".join((data, _ZEROS[: ahead - end])), offset
+                )
                 return ahead
             except OSError as error:
                 if error.errno not in _NO_SPACE:

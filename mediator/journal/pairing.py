@@ -10,12 +10,14 @@ signed message; answers by what they say.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
 from exchange.entries import Kind
+from exchange.problems import Code
 
 REQUEST, ANSWER = "request", "answer"
 _OF_REQUEST = ("method", "endpoint", "purpose", "size", "request_id", "signed")
@@ -98,7 +100,10 @@ def compare(consumer: Sequence[Told], provider: Sequence[Told]) -> Compared:
     found += [Mismatch(Fault.LACKS, REQUEST, None, told) for told in received]
     found += [Mismatch(Fault.LACKS, ANSWER, told, None) for told in got]
     message = ANSWER if requests or received or sent else REQUEST  # which was refused unopened
-    found += [Mismatch(Fault.LACKS, message, None, told, explanation=why) for told in given]
+    for told in given:
+        again = told.problem == Code.REPLAYED_MESSAGE and requests
+        reason = "the provider refused a message that came again, from whomever" if again else why
+        found.append(Mismatch(Fault.LACKS, message, None, told, explanation=reason))
     whole = len(requests) == len(answers) == 1 and not (sent or received or got or given)
     offset = _offset(requests[0], answers[0]) if whole else None
     return Compared([one for one in found if one is not None], offset)
@@ -117,8 +122,7 @@ def _by_nonce(
             left.append(told)
         else:
             pairs.append((told, other))
-    taken = {other.entry for _, other in pairs}
-    return pairs, left, [told for told in theirs if told.entry not in taken]
+    return pairs, left, _without(theirs, pairs)
 
 
 def _by_content(
@@ -127,27 +131,36 @@ def _by_content(
     """Pairs that were signed alike first, then those that say the same, then in order; and what
     is left on each side."""
     pairs: list[tuple[Told, Told]] = []
-    left, others = list(ours), list(theirs)
-    for alike in (_signed_alike, _alike, _any):
-        for told in tuple(left):
-            found = next((other for other in others if alike(told, other)), None)
-            if found is not None:
-                left.remove(told)
-                others.remove(found)
-                pairs.append((told, found))
-    return pairs, left, others
+    for key in (_signature, _content, _nothing):
+        waiting: dict[Hashable, deque[Told]] = {}
+        for other in theirs:
+            waiting.setdefault(key(other), deque()).append(other)
+        left: list[Told] = []
+        for told in ours:
+            found = waiting.get(key(told)) if key(told) is not None else None
+            if found:
+                pairs.append((told, found.popleft()))
+            else:
+                left.append(told)
+        ours, theirs = left, _without(theirs, pairs)
+    return pairs, ours, theirs
 
 
-def _signed_alike(told: Told, other: Told) -> bool:
-    return told.signed is not None and told.signed == other.signed
+def _without(theirs: list[Told], pairs: list[tuple[Told, Told]]) -> list[Told]:
+    taken = {(other.journal, other.entry) for _, other in pairs}
+    return [told for told in theirs if (told.journal, told.entry) not in taken]
 
 
-def _alike(told: Told, other: Told) -> bool:
-    return (told.status, told.size) == (other.status, other.size)
+def _signature(told: Told) -> Hashable:
+    return told.signed
 
 
-def _any(_told: Told, _other: Told) -> bool:
-    return True
+def _content(told: Told) -> Hashable:
+    return told.status, told.size
+
+
+def _nothing(_told: Told) -> Hashable:
+    return ()
 
 
 def _differs(message: str, pair: tuple[Told, Told], members: Sequence[str]) -> Mismatch | None:

@@ -57,25 +57,13 @@ class PassphraseKeys:
                 ``SealedPartUnreadable`` when the store's file is damaged.
             OSError: when the store cannot be made.
         """
-        if not passphrase or len(passphrase) > _MAX_PASSPHRASE:
-            raise _refuse(f"a passphrase has 1 to {_MAX_PASSPHRASE} bytes")
-        store, path = KeyFiles(directory, files=files), directory / FILE
-        content = store.read(path, _NAME)
-        if content is None:
-            key, salt, nonce = os.urandom(32), os.urandom(_SALT_SIZE), os.urandom(_NONCE_SIZE)
-            sealed = _cipher(passphrase, salt, _LOG_N).encrypt(nonce, key, _STORE_CONTEXT)
-            store.write(path, _NAME, bytes([_LOG_N]) + salt + nonce + sealed)
-            return cls(key)
-        log_n, rest = content[0], content[1:]
-        if not 1 <= log_n <= _MAX_LOG_N:
-            raise unreadable(_NAME, "its file asks for more work than is allowed")
-        salt, rest = rest[:_SALT_SIZE], rest[_SALT_SIZE:]
-        try:
-            key = _cipher(passphrase, salt, log_n).decrypt(
-                rest[:_NONCE_SIZE], rest[_NONCE_SIZE:], _STORE_CONTEXT
-            )
-        except (InvalidTag, ValueError) as error:
-            raise _refuse("the key store was made with another passphrase") from error
+        _check_length(passphrase)
+        store = KeyFiles(directory, files=files)
+        content = store.read(directory / FILE, _NAME)
+        if content is not None:
+            return cls(_unseal(content, passphrase))
+        key = os.urandom(32)
+        store.write(directory / FILE, _NAME, _seal(key, passphrase))
         return cls(key)
 
     def encrypt(self, name: str, data: bytes) -> bytes:
@@ -90,6 +78,28 @@ class PassphraseKeys:
             return self._key.decrypt(nonce, rest, _KEY_CONTEXT + name.encode())
         except (InvalidTag, ValueError) as error:
             raise unreadable(name, "the key file is damaged, or of another key store") from error
+
+
+def change_passphrase(directory: Path, old: bytes, new: bytes, files: Files | None = None) -> None:
+    """Put the store in a folder of keys under another passphrase; a server may run meanwhile.
+
+    One file is replaced as a whole: whatever fails, the old passphrase opens the store, or the new
+    one does. The store's key stays the same: who has an old copy of the file and the old
+    passphrase opens the key files of today, too.
+
+    Raises:
+        Problem: ``InvalidSettings`` when there is no store, the old passphrase is another, or the
+            new one is none or the same; ``SealedPartUnreadable`` when the file is damaged.
+        OSError: it may have been changed or not.
+    """
+    _check_length(new)
+    if new == old:
+        raise _refuse("the new passphrase is the old one")
+    store = KeyFiles(directory, files=files)
+    content = store.read(directory / FILE, _NAME)
+    if content is None:
+        raise _refuse(f"{directory} holds no keys under a passphrase")
+    store.write(directory / FILE, _NAME, _seal(_unseal(content, old), new))
 
 
 def unlocked(directory: Path, passphrase_file: Path | None) -> KeyRing:
@@ -133,6 +143,32 @@ def read_passphrase(path: Path) -> bytes:
             return file.readline(_MAX_PASSPHRASE + 2).rstrip(b"\r\n")
     except OSError as error:
         raise _refuse(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _check_length(passphrase: bytes) -> None:
+    if not passphrase or len(passphrase) > _MAX_PASSPHRASE:
+        raise _refuse(f"a passphrase has 1 to {_MAX_PASSPHRASE} bytes")
+
+
+def _seal(key: bytes, passphrase: bytes) -> bytes:
+    """What the store's file holds."""
+    salt, nonce = os.urandom(_SALT_SIZE), os.urandom(_NONCE_SIZE)
+    sealed = _cipher(passphrase, salt, _LOG_N).encrypt(nonce, key, _STORE_CONTEXT)
+    return bytes([_LOG_N]) + salt + nonce + sealed
+
+
+def _unseal(content: bytes, passphrase: bytes) -> bytes:
+    """The store's key out of what its file holds."""
+    log_n, rest = content[0], content[1:]
+    if not 1 <= log_n <= _MAX_LOG_N:
+        raise unreadable(_NAME, "its file asks for more work than is allowed")
+    salt, rest = rest[:_SALT_SIZE], rest[_SALT_SIZE:]
+    try:
+        return _cipher(passphrase, salt, log_n).decrypt(
+            rest[:_NONCE_SIZE], rest[_NONCE_SIZE:], _STORE_CONTEXT
+        )
+    except (InvalidTag, ValueError) as error:
+        raise _refuse("the key store was made with another passphrase") from error
 
 
 def _cipher(passphrase: bytes, salt: bytes, log_n: int) -> AESGCM:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from exchange import merkle, subjects
 from exchange.checkpoint import Checkpoint, open_checkpoint
@@ -30,7 +31,9 @@ from mediator.journal.index import IndexReader, IndexWriter, MonthTag
 from mediator.journal.keyring import KeyRing
 from mediator.journal.publication import CHECKPOINT
 from mediator.journal.recovery import DESCRIPTION, Description
-from mediator.journal.verify import Progress, check_part
+from mediator.journal.signed import FILE as SIGNED_FILE
+from mediator.journal.verify import Progress
+from mediator.journal.verify.contents import check_commitment
 from serving.log.tiles import TileFolder
 
 
@@ -81,8 +84,11 @@ class JournalReader:
         else:
             self.checkpoint = open_checkpoint(self.checkpoint_note, self.key, self.origin)
 
-    def entry(self, index: int) -> bytes:
+    def entry(self, index: int, *, checked: bool = False) -> bytes:
         """The bytes of a published entry.
+
+        Args:
+            checked: compare its hash with the tile of leaves.
 
         Raises:
             Problem: ``NotFound`` behind the published size; ``ArchivedElsewhere`` when its bundle
@@ -102,6 +108,14 @@ class JournalReader:
             if index < self.holdings.entries_from:
                 raise self.holdings.elsewhere("its bundle", index) from problem
             raise
+        at = index % WIDTH * HASH_SIZE
+        tile = tile_at(0, index // WIDTH, self.checkpoint.size)
+        if checked and self._folder.read_tile(tile)[at : at + HASH_SIZE] != merkle.leaf_hash(entry):
+            raise Problem(
+                Code.JOURNAL_CORRUPT,
+                where=f"entry {index}",
+                detail="is not the one in the tree; saphan audit verify tells more",
+            )
         return entry
 
     def prove(self, index: int, checkpoint: bytes | None = None) -> LogProof:
@@ -121,6 +135,15 @@ class JournalReader:
             size = open_checkpoint(checkpoint, self.key, self.origin).size
         read = self._folder.subtrees(max(size, self.checkpoint.size))
         return LogProof(index, merkle.prove_inclusion(index, size, read), note)
+
+    def grown(self, old_size: int, size: int) -> tuple[bytes, ...]:
+        """The proof that the tree of ``size`` entries grew from that of ``old_size``.
+
+        Raises:
+            Problem: ``NotFound`` when it is no size of this log; ``JournalCorrupt``.
+        """
+        read = self._folder.subtrees(self.checkpoint.size)
+        return merkle.prove_consistency(old_size, size, read)
 
     def proven(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
         """Published entries ``[start, end)``, each proven to be in the checkpoint's tree.
@@ -208,7 +231,7 @@ class JournalReader:
         return record.sealed
 
     def open(self, entry: Entry, ciphertext: bytes) -> Opened:
-        """Decrypt and check a sealed part.
+        """Decrypt a sealed part of which an entry was made; whether both tell the same is not seen.
 
         Raises:
             Problem: ``SealedPartErased``; ``SealedPartUnreadable`` when the member's key is not
@@ -225,7 +248,7 @@ class JournalReader:
                 detail="this key is not among this journal's keys",
             )
         part = parse_part(key.open(entry.sealed, ciphertext))
-        check_part(part, entry.commitment, entry.size)
+        check_commitment(part, entry.commitment)
         return Opened(part, key.record_key(entry.sealed))
 
     def erasure(self, entry: Entry, index: int) -> Erasure | None:
@@ -342,8 +365,12 @@ class JournalReader:
         reader.close()
 
 
+_OWN: Final = (DESCRIPTION, SIGNED_FILE, "segments")
+
+
 def is_journal(directory: Path) -> bool:
-    return (directory / DESCRIPTION).is_file()
+    """Whether a folder is a journal, also one that lacks its description: that is damage."""
+    return any((directory / name).exists() for name in _OWN)
 
 
 def find_journals(directories: Iterable[Path]) -> list[Path]:

@@ -1,9 +1,9 @@
 """Reconciliation: two organisations' journals, held against each other.
 
-Both are read as their bundles hold them, and every entry that is read is proven to be in the tree
-of its log's signed checkpoint; so what is said to be lacking is lacking in that tree, between the
-first and the last entry that were read. Where a period is asked for, these are found by halving:
-entries are taken to be in the order of time but for ``margin``.
+A side is its logs, each whole (:mod:`mediator.journal.whole_log`) or as far as an organisation
+shows it to an auditor. Every entry that is read is proven to be in the tree of a signed checkpoint.
+What a whole log lacks, it lacks in that tree, between the first and the last entry that were read;
+what a shown one lacks, its organisation did not show when it was asked.
 
 Memory does not grow with the journals: what is compared goes to temporary files, parted by a
 checksum of the exchange (a Grace hash join), and is compared part by part.
@@ -15,25 +15,21 @@ import heapq
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, Protocol
 from zlib import crc32
 
 import orjson
 
-from exchange.entries import Side, parse_entry
+from exchange.checkpoint import Checkpoint
+from exchange.entries import Side
 from exchange.identifiers import ServerId
-from exchange.problems import Code, Problem
+from exchange.notes import VerifierKey
 from exchange.proof import LogProof
-from exchange.tiles import WIDTH
-from mediator.journal import segments
 from mediator.journal.pairing import Compared, Fault, Mismatch, Told, compare
-from mediator.journal.reader import JournalReader
-from mediator.own_keys import origin_of
 
 MAX_LISTED = 1000
 _PART_ENTRIES = 50_000
@@ -68,14 +64,64 @@ class Asked:
     """Open the sealed parts, as far as the keys are here, and compare what was signed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
-    """What was read of one journal, every entry of it proven."""
+class Log(Protocol):
+    """One log of a side, as far as it is at hand.
 
-    journal: JournalReader
-    server: ServerId
-    start: int
-    end: int
+    ``place`` is where it was read, for people; ``covered`` what of its server is at hand (None:
+    all); ``count`` how many entries :meth:`entries` gives.
+    """
+
+    @property
+    def place(self) -> str: ...
+    @property
+    def server(self) -> ServerId: ...
+    @property
+    def key(self) -> VerifierKey: ...
+    @property
+    def checkpoint(self) -> Checkpoint: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def covered(self) -> Covered | None: ...
+
+    def entries(self, *, content: bool) -> Iterator[tuple[int, bytes, str | None]]:
+        """Index and bytes of each entry, proven; with a digest of what was signed where ``content``
+        is asked for and can be opened.
+
+        Raises:
+            Problem: ``JournalCorrupt`` or ``InvalidProof`` when it is not what was signed;
+                ``ArchivedElsewhere`` when it is not here any more.
+        """
+        ...
+
+    def show(self, index: int) -> tuple[bytes, LogProof]:
+        """An entry with the proof that it is in the log."""
+        ...
+
+    def describe(self) -> str:
+        """What of the log was read, for people."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """What an organisation shows: exchanges of one member, with some others, of some services.
+
+    None named: all. Without ``hidden``, what orders hide is not shown.
+    """
+
+    member: str
+    others: frozenset[str] = frozenset()
+    services: frozenset[str] = frozenset()
+    hidden: bool = True
+
+    def holds(self, own: str, other: str, service: str) -> bool:
+        """Whether an exchange between two members is among them."""
+        return (
+            own == self.member
+            and (not self.others or other in self.others)
+            and (not self.services or service in self.services)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +197,7 @@ def _median(counter: Counter[int]) -> int:
 class Report:
     """What came of a reconciliation."""
 
-    sides: tuple[list[Read], list[Read]]
+    sides: tuple[list[Log], list[Log]]
     exchanges: int = 0
     agreeing: int = 0
     lacks: int = 0
@@ -178,52 +224,31 @@ class Report:
     def good(self) -> bool:
         return not (self.lacks or self.differs or self.unreadable or self.drifting)
 
-    def show(self, side: int, told: Told) -> tuple[JournalReader, bytes, LogProof]:
+    def show(self, side: int, told: Told) -> tuple[Log, bytes, LogProof]:
         """An entry that shows a mismatch, and the proof that it is in its log."""
-        journal = self.sides[side][told.journal].journal
-        return journal, journal.entry(told.entry), journal.prove(told.entry)
-
-
-def server_of(journal: JournalReader) -> ServerId:
-    """The server whose log it is, by the log's name.
-
-    Raises:
-        Problem: ``InvalidIdentifier`` when the name names no server.
-    """
-    name = journal.origin.rpartition("/")[0].replace("%2B", "+")
-    server = ServerId.parse(name, f"origin {journal.origin}")
-    if origin_of(server) != journal.origin:
-        raise Problem(
-            Code.INVALID_IDENTIFIER, where=str(journal.directory), detail="names no server's log"
-        )
-    return server
+        log = self.sides[side][told.journal]
+        return log, *log.show(told.entry)
 
 
 def reconcile(
-    ours: Sequence[JournalReader],
-    theirs: Sequence[JournalReader],
+    ours: Sequence[Log],
+    theirs: Sequence[Log],
     asked: Asked,
     progress: Progress = lambda what, done, total: None,
 ) -> Report:
-    """Hold the journals of two sides against each other.
+    """Hold the logs of two sides against each other.
 
     Args:
-        ours, theirs: the journals of each side's servers.
+        ours, theirs: the logs of each side's servers.
         asked: the period, and what is compared.
         progress: is told (what, done, total) now and then.
 
     Raises:
-        Problem: ``JournalCorrupt`` or ``InvalidProof`` when what is read is not what was signed;
-            ``ArchivedElsewhere`` when it is not here any more; ``InvalidIdentifier`` as
-            :func:`server_of`.
-        OSError: a journal cannot be read, or the temporary files not be written.
+        Problem: as :meth:`Log.entries`.
+        OSError: a log cannot be read, or the temporary files not be written.
     """
-    sides = tuple(
-        [Read(journal, server_of(journal), *_range(journal, asked)) for journal in side]
-        for side in (ours, theirs)
-    )
-    report = Report((sides[0], sides[1]), clock_limit_ms=asked.clock_limit_ms)
-    total = sum(read.end - read.start for side in sides for read in side)
+    report = Report((list(ours), list(theirs)), clock_limit_ms=asked.clock_limit_ms)
+    total = sum(log.count for side in report.sides for log in side)
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="saphan-reconcile-"))
         count = max(1, min(_MAX_PARTS, -(-total // _PART_ENTRIES)))
@@ -239,25 +264,15 @@ def reconcile(
     return report
 
 
-def _range(journal: JournalReader, asked: Asked) -> tuple[int, int]:
-    """Between which entries the period lies, with its margin."""
-    start, end = 0, journal.checkpoint.size
-    if asked.since is not None:
-        start = max(journal.first_bundle(asked.since - asked.margin) - WIDTH, 0)
-    if asked.until is not None:
-        end = max(start, journal.first_bundle(asked.until + asked.margin))
-    return start, end
-
-
 def _part(
     report: Report, asked: Asked, parts: Sequence[BinaryIO], total: int, progress: Progress
 ) -> None:
     """Write what is compared to the parts, by the exchange it belongs to."""
     done = 0
-    for side, reads in enumerate(report.sides):
-        others = {str(read.server) for read in report.sides[1 - side]}
-        for number, read in enumerate(reads):
-            for index, data, signed in _entries(read, asked):
+    for side, logs in enumerate(report.sides):
+        others = {str(log.server) for log in report.sides[1 - side]}
+        for number, log in enumerate(logs):
+            for index, data, signed in log.entries(content=asked.content):
                 done += 1
                 if done % 8192 == 0:
                     progress("reading", done, total)
@@ -269,50 +284,12 @@ def _part(
                 if row is not None:
                     exchange, consumer, told = row
                     forward = (side == 0) == consumer
+                    if not _is_covered(report, exchange, forward):
+                        continue
                     key = f"{exchange[0]}\n{exchange[1]}\n{exchange[2]}\n{forward:d}"
                     line = orjson.dumps([key, side, number, index, *told, signed])
                     parts[crc32(key.encode()) % len(parts)].write(line + b"\n")
     progress("reading", total, total)
-
-
-def _entries(read: Read, asked: Asked) -> Iterator[tuple[int, bytes, str | None]]:
-    """The entries that were asked for, proven; with a digest of what was signed, if asked."""
-    proven = read.journal.proven(read.start, read.end)
-    if not asked.content:
-        for index, data in proven:
-            yield index, data, None
-        return
-    sealed = _ciphertexts(read)
-    at, ciphertext = next(sealed, (read.end, b""))
-    for index, data in proven:
-        while at < index:
-            at, ciphertext = next(sealed, (read.end, b""))
-        yield index, data, _signed(read.journal, data, ciphertext) if at == index else None
-
-
-def _ciphertexts(read: Read) -> Iterator[tuple[int, bytes]]:
-    """The sealed parts from the first that is asked for on, as far as they are whole."""
-    folder = read.journal.directory / "segments"
-    firsts = segments.segments_in(folder)
-    before = [first for first in firsts if first <= read.start]
-    for first in firsts[max(len(before) - 1, 0) :]:
-        if first >= read.end:
-            return
-        for group in segments.read_groups(segments.path_of(folder, first), first):
-            if isinstance(group, segments.Broken):
-                break
-            yield from enumerate(group.sealed, group.first)
-
-
-def _signed(journal: JournalReader, data: bytes, ciphertext: bytes) -> str | None:
-    """A digest of the signature base and the signature; None where they cannot be read."""
-    with suppress(Problem):
-        entry = parse_entry(data)
-        if entry.sealed is not None and ciphertext:
-            part = journal.open(entry, ciphertext).part
-            if part.base:
-                return sha256(part.base + part.signature).hexdigest()[:32]
-    return None
 
 
 _KEPT = (
@@ -332,6 +309,24 @@ def _row(document: Any, others: set[str]) -> tuple[tuple[str, str, str], bool, l
     moment = datetime.fromisoformat(document["at"]) - _EPOCH
     at = moment // timedelta(milliseconds=1)
     return exchange, side == Side.CONSUMER, [at, kind, *map(get, _KEPT)]
+
+
+def _is_covered(report: Report, exchange: tuple[str, str, str], forward: bool) -> bool:
+    """Whether both sides would show an exchange; logs of a side cover the same."""
+    _, client, service = exchange
+    first, second = _member(client), _member(service)
+    if not forward:
+        first, second = second, first
+    for logs, own, other in zip(report.sides, (first, second), (second, first), strict=True):
+        covered = logs[0].covered if logs else None
+        if covered is not None and not covered.holds(own, other, service):
+            return False
+    return True
+
+
+def _member(identifier: str) -> str:
+    """The member of an application or a service."""
+    return "/".join(identifier.split("/")[:3])
 
 
 def _compare_part(path: Path, asked: Asked, report: Report) -> None:

@@ -84,10 +84,11 @@ class Description:
             if description.origin != description.key.name:
                 raise ValueError("the origin is not the name of the key")
         except (OSError, ValueError, KeyError, TypeError, AttributeError, Problem) as error:
+            why = error.strerror if isinstance(error, OSError) else error
             raise Problem(
                 Code.JOURNAL_CORRUPT,
                 where=path.name,
-                detail=f"does not describe a journal: {error}",
+                detail=f"does not describe a journal: {why}",
                 facts={"file": path.name},
             ) from error
         return description

@@ -98,6 +98,31 @@ SELECT coalesce((SELECT max(seq) FROM saphan_once_claims), 0)
 """
 
 
+def connected(url: str, server: str) -> psycopg.Connection[tuple[Any, ...]]:
+    """A connection on which each statement is a transaction of its own, bounded in time.
+
+    Raises:
+        psycopg.Error: when there is none to be had.
+    """
+    connection = psycopg.connect(
+        url,
+        autocommit=True,
+        connect_timeout=CONNECT_S,
+        # A database that has gone without a word must not hold a thread.
+        tcp_user_timeout=STATEMENT_S * 1000,
+        keepalives_idle=STATEMENT_S,
+        keepalives_interval=2,
+        keepalives_count=2,
+        application_name=f"saphan {server}"[:63],
+    )
+    connection.execute(f"SET statement_timeout = '{STATEMENT_S}s'")
+    connection.execute(
+        "SELECT set_config('synchronous_commit', 'on', false)"
+        " WHERE current_setting('synchronous_commit') = 'off'"
+    )
+    return connection
+
+
 class PostgreSqlEngine:
     """Implements :class:`mediator.once.engine.Engine`.
 
@@ -119,23 +144,7 @@ class PostgreSqlEngine:
         """See :class:`mediator.once.engine.Engine`."""
         self.close()
         with _failures():
-            connection = psycopg.connect(
-                self._url,
-                autocommit=True,
-                connect_timeout=CONNECT_S,
-                # A database that has gone without a word must not hold the book's thread.
-                tcp_user_timeout=STATEMENT_S * 1000,
-                keepalives_idle=STATEMENT_S,
-                keepalives_interval=2,
-                keepalives_count=2,
-                application_name=f"saphan {self._holder}"[:63],
-            )
-            self._connection = connection
-            connection.execute(f"SET statement_timeout = '{STATEMENT_S}s'")
-            connection.execute(
-                "SELECT set_config('synchronous_commit', 'on', false)"
-                " WHERE current_setting('synchronous_commit') = 'off'"
-            )
+            connection = self._connection = connected(self._url, self._holder)
             with connection.transaction():
                 connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
                 made = connection.execute("SELECT to_regclass('saphan_once_book')").fetchone()

@@ -16,7 +16,7 @@ from exchange.elements import Element, records_at
 from exchange.error_types import code_named
 from exchange.evidence_requests import Reason, reason_of
 from exchange.problems import Code, Problem
-from exchange.schema_sets import CompiledSchema
+from exchange.schema_sets.compiled import CompiledSchema
 from mediator.once_only.asks import Ask
 from mediator.once_only.values import Exchanged, Given, Missing, Outcome
 from mediator.stages import Call, OpenedAnswer

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import structlog
 
-from exchange.evidence_requests import Reason
 from exchange.problems import Code, Problem
 from exchange.trust import RegistryState
 from mediator.consumer import Consumer
@@ -23,7 +22,7 @@ from mediator.gate import Gate
 from mediator.metrics import Metrics
 from mediator.once_only.answers import Schemas, none_of, outcomes_of, refused
 from mediator.once_only.asks import Ask, asks_of, call_of, target_of
-from mediator.once_only.values import Answered, Given, Missing, Outcome, Wanted
+from mediator.once_only.values import Answered, Given, Outcome, Wanted
 from mediator.places import Bound, Places
 from mediator.stages import Call, OpenedAnswer
 from mediator.terms import CallBounds
@@ -118,12 +117,3 @@ def _left(call: Call, deadline: float) -> float:
             Code.PEER_TIMEOUT, where=str(call.service), detail="no time is left to ask it"
         )
     return left_s
-
-
-def declined(answered: Answered, names: frozenset[str]) -> Answered:
-    """The same, as the person who declined some of it lets it go."""
-    outcomes = tuple(
-        Missing(one.element, Reason.DECLINED) if one.element.id in names else one
-        for one in answered.outcomes
-    )
-    return Answered(answered.wanted, answered.at, outcomes)

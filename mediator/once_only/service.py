@@ -25,18 +25,19 @@ from exchange.elements import (
     identifier_of,
 )
 from exchange.evidence_requests import Basis, Explicit, Statutory, format_basis
-from exchange.identifiers import ApplicationId
+from exchange.identifiers import ApplicationId, ServiceId
 from exchange.problems import Code, Problem, Side, Text
-from exchange.schema_sets import CompiledSchema
+from exchange.schema_sets.compiled import CompiledSchema
 from exchange.trust import RegistryState
 from mediator import xroad
 from mediator.counting import Counting
 from mediator.once_only import telling
+from mediator.once_only.allowance import allowance
 from mediator.once_only.answers import Schemas
-from mediator.once_only.asking import Asking, declined
+from mediator.once_only.asking import Asking
 from mediator.once_only.asks import MAX_ASKS, asks_of
 from mediator.once_only.previews import KEPT_S, Preview, Previews
-from mediator.once_only.values import Answered, Wanted
+from mediator.once_only.values import Wanted
 from mediator.pinned import PinnedAgreements
 from mediator.records import Recorder
 from serving import replies
@@ -65,17 +66,18 @@ class OnceOnly:
     agreements: PinnedAgreements
     recorder: Recorder
     counting: Counting
+    previews: Previews
     clock: Clock
     form: replies.Form = replies.PLAIN
-    _previews: Previews = field(init=False)
     _api: Api = field(init=False)
     _inside: int = 0
+    _deciding: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Of this server: so that one decision is recorded once, also when it comes twice at once."""
     _compiled: dict[str, tuple[Element, Mapping[str, bytes], CompiledSchema]] = field(
         default_factory=dict
     )
 
     def __post_init__(self) -> None:
-        self._previews = Previews(self.clock.monotonic)
         self._api = Api(
             files("mediator").joinpath("apis/once-only.yaml").read_bytes(),
             {
@@ -162,24 +164,10 @@ class OnceOnly:
     ) -> dict[str, Any]:
         member = state.members.get(element.source.service.member)
         name: Text | None = None if member is None else member.name
-        return telling.source(element, name, await self._allowed(element, state, client))
-
-    async def _allowed(
-        self, element: Element, state: RegistryState, client: ApplicationId
-    ) -> bool | None:
-        """Of a provider on this server its agreements are here; of others, they are there."""
         service = element.source.service
-        if not self.agreements.is_of(service.member):
-            return None
         contract = await self.asking.consumer.contracts.get(state, service)
-        path = element.source.path_of("x").partition("?")[0]
-        try:
-            if contract is None:
-                return None
-            template = contract.find("GET", path).operation.template
-        except Problem:
-            return False
-        return self.agreements.opens(client, service, "GET", template, self.clock.now())
+        known = allowance(element, client, contract, self.agreements, self.clock.now())
+        return telling.source(element, name, known)
 
     # --- evidence ----------------------------------------------------------------------------
 
@@ -188,14 +176,15 @@ class OnceOnly:
         wanted = self._wanted(request, state.elements)
         preview = request.json.get("preview", False)
         if preview:
-            self._previews.check_room(wanted.client)
+            await self.previews.check_room(wanted.client)
         schemas = await self._schemas(state, wanted.elements)
         answered = await self.asking(wanted, schemas, request.room)
         if preview and answered.given:
-            self._previews.put(answered)
+            await self.previews.put(wanted.id, wanted.client, telling.shown(answered))
             return json_reply(200, telling.evidence(answered, "preview", int(KEPT_S)))
-        self._count(answered)
-        return json_reply(200, telling.evidence(answered, "given"))
+        told = telling.evidence(answered, "given")
+        self._count(told, wanted.purpose)
+        return json_reply(200, told)
 
     def _wanted(self, request: ApiRequest, dictionary: Dictionary) -> Wanted:
         body = request.json
@@ -268,15 +257,17 @@ class OnceOnly:
     # --- previews ----------------------------------------------------------------------------
 
     async def _preview(self, request: ApiRequest) -> Reply:
-        preview = self._found(request)
-        if preview.declined is None:
-            left_s = max(1, int(preview.until - self.clock.monotonic()))
-            return json_reply(200, telling.evidence(preview.answered, "preview", left_s))
-        return json_reply(200, _decided(preview, preview.declined))
+        client = xroad.client_calling(request.headers)
+        preview = await self.previews.find(request.path["id"], client)
+        if preview.declined is not None and preview.recorded:
+            return json_reply(200, telling.decided(preview.document, preview.declined))
+        left_s = max(1, int(preview.until - self.clock.unix()))
+        return json_reply(200, preview.document["told"] | {"decide_within_s": left_s})
 
     async def _decide(self, request: ApiRequest) -> Reply:
-        preview = self._found(request)
-        shown = {one.element.id for one in preview.answered.given}
+        identifier, client = request.path["id"], xroad.client_calling(request.headers)
+        preview = await self.previews.find(identifier, client)
+        shown = {one["element"] for one in preview.document["told"]["values"]}
         decisions: dict[str, str] = request.json["decisions"]
         if decisions.keys() != shown:
             odd = sorted(decisions.keys() ^ shown)
@@ -286,40 +277,37 @@ class OnceOnly:
                 detail=f"each value that was shown is accepted or declined; see {odd[0][:163]}",
             )
         out = frozenset(name for name, said in decisions.items() if said == "decline")
-        async with preview.deciding:
-            if preview.declined is None:
-                await self._record(preview.answered, out)
-                preview.declined = out
-                self._count(declined(preview.answered, out))
-            elif preview.declined != out:
+        async with self._deciding:
+            preview = await self.previews.decide(identifier, client, out)
+            if preview.declined != out:
                 raise Problem(
                     Code.CONFLICT, where="body#/decisions", detail="it was decided otherwise before"
                 )
-        return json_reply(200, _decided(preview, out))
+            told = telling.decided(preview.document, out)
+            if not preview.recorded:
+                await self._record(client, preview, out)
+                self._count(told, preview.document["purpose"])
+        return json_reply(200, told)
 
-    def _found(self, request: ApiRequest) -> Preview:
-        client = xroad.client_calling(request.headers)
-        return self._previews.find(request.path["id"], client)
-
-    async def _record(self, answered: Answered, out: frozenset[str]) -> None:
-        wanted = answered.wanted
-        shown = [one.element.id for one in answered.given]
+    async def _record(self, client: ApplicationId, preview: Preview, out: frozenset[str]) -> None:
+        document = preview.document
+        shown = [one["element"] for one in document["told"]["values"]]
         decision = {
             "accepted": sorted(name for name in shown if name not in out),
             "declined": sorted(out),
-            "request": wanted.basis,
-            "subject": wanted.subject,
+            "request": document["request"],
+            "subject": document["subject"],
         }
         await self.recorder.decision(
-            wanted.client, wanted.id, wanted.purpose, wanted.subject, format_document(decision)
+            client,
+            document["told"]["id"],
+            document["purpose"],
+            document["subject"],
+            format_document(decision),
         )
+        await self.previews.recorded(preview)
 
-    def _count(self, answered: Answered) -> None:
+    def _count(self, told: dict[str, Any], purpose: str) -> None:
         """Count what was given, about nobody: the meter's measure of reuse."""
-        for one in answered.given:
-            service = one.element.source.service
-            self.counting.count(service, answered.wanted.purpose, COUNTED, one.element.id)
-
-
-def _decided(preview: Preview, out: frozenset[str]) -> dict[str, Any]:
-    return telling.evidence(declined(preview.answered, out), "decided")
+        for one in told["values"]:
+            self.counting.count(ServiceId.parse(one["source"]), purpose, COUNTED, one["element"])

@@ -7,13 +7,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 from exchange.elements import Element, describe
-from exchange.evidence_requests import REASONS
+from exchange.evidence_requests import REASONS, Reason
 from exchange.identifiers import ApplicationId
 from exchange.problems import Text
+from mediator.once_only.allowance import Allowance
 from mediator.once_only.values import Answered, Exchanged, Given, Missing
 
 
-def source(element: Element, member_name: Text | None, allowed: bool | None) -> dict[str, Any]:
+def source(element: Element, member_name: Text | None, known: Allowance) -> dict[str, Any]:
     """An element, who gives it, and whether the caller may have it as far as is known here."""
     described = describe(element)
     members = ("id", "version", "name", "definition", "schema", "subject", "legal_basis")
@@ -27,7 +28,8 @@ def source(element: Element, member_name: Text | None, allowed: bool | None) -> 
             "member": str(service.member),
             "name": None if member_name is None else _texts(member_name),
         },
-        "allowed": allowed,
+        "allowed": known.allowed,
+        "because": known.because,
     }
 
 
@@ -44,6 +46,38 @@ def evidence(answered: Answered, state: str, decide_within_s: int | None = None)
     if decide_within_s is not None:
         told["decide_within_s"] = decide_within_s
     return told
+
+
+def shown(answered: Answered) -> dict[str, Any]:
+    """A preview as it is kept: what is told, and what a decision upon it is recorded with."""
+    wanted = answered.wanted
+    return {
+        "told": evidence(answered, "preview"),
+        "order": [element.id for element in wanted.elements],
+        "purpose": wanted.purpose,
+        "request": wanted.basis,
+        "subject": wanted.subject,
+    }
+
+
+def decided(document: dict[str, Any], out: frozenset[str]) -> dict[str, Any]:
+    """What is told of a preview (:func:`shown`) of which a person declined something."""
+    told = document["told"]
+    missing = {one["element"]: one for one in told["missing"]}
+    for one in told["values"]:
+        if one["element"] in out:
+            missing[one["element"]] = {
+                "element": one["element"],
+                "reason": Reason.DECLINED.value,
+                "message": _texts(REASONS[Reason.DECLINED]),
+                "source": one["source"],
+            }
+    return {
+        **told,
+        "state": "decided",
+        "values": [one for one in told["values"] if one["element"] not in out],
+        "missing": [missing[name] for name in document["order"] if name in missing],
+    }
 
 
 def moment(at: datetime) -> str:

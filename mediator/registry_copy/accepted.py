@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from orjson import Fragment
 
 from exchange.checkpoint import MAX_CHECKPOINT_SIZE, parse_text
 from exchange.compact_range import CompactRange
@@ -27,34 +29,58 @@ from mediator.registry_copy.log_growth import SeenLog
 from mediator.registry_copy.shared import Shared, read_shared
 
 ACCEPTED = "accepted.json"
+FILES = "files"
 MAX_ACCEPTED_BYTES = 64 << 20
 MAX_MEMBERS = 100_000
 MAX_VERSION = 1 << 53
+T = TypeVar("T")
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptDocument:
+    """A file of the copy: it stays on disk."""
+
+    folder: str = field(compare=False)
+    sha256: str
+
+    def read(self) -> bytes:
+        """Its bytes.
+
+        Raises:
+            Problem: ``UntrustedMetadata`` when it is gone or damaged.
+        """
+        try:
+            # without pathlib, which keeps every name that it ever saw
+            with open(f"{self.folder}/{self.sha256}", "rb") as file:
+                data = file.read()
+        except OSError as error:
+            detail = "a file of the last good copy is gone"
+            raise untrusted(self.sha256, detail) from error
+        if sha256(data).hexdigest() != self.sha256:
+            raise untrusted(self.sha256, "a file of the last good copy is damaged")
+        return data
 
 
 @dataclass(frozen=True, slots=True)
 class AcceptedMember:
     """A member's last good state: what its role said, and what was read from its files."""
 
-    record: MemberRecord
-    openapi: Mapping[ServiceId, bytes]
+    openapi: Mapping[ServiceId, KeptDocument]
     files: Mapping[str, str]
     version: int
     expires: datetime
     admitted: AdmittedMember
 
+    @property
+    def record(self) -> MemberRecord:
+        """What its document says."""
+        return self.admitted.record
+
     def readmitted(self, instance: InstanceRecord, at: datetime) -> AcceptedMember:
         """The same, with its certificates judged again."""
-        return AcceptedMember(
-            self.record,
-            self.openapi,
-            self.files,
-            self.version,
-            self.expires,
-            admit_member(self.record, instance, at),
-        )
+        return replace(self, admitted=admit_member(self.record, instance, at))
 
 
 @dataclass(slots=True)
@@ -103,7 +129,10 @@ class AcceptedFolder:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.files = directory / "files"
+        self._written: dict[MemberId, tuple[AcceptedMember, Fragment]] = {}
+        self._pins: dict[MemberId, tuple[Pin, Fragment]] = {}
+        self._named: set[str] | None = None
+        self.files = directory / FILES
 
     def prepare(self) -> None:
         """Make the folders. Raises: OSError."""
@@ -124,19 +153,20 @@ class AcceptedFolder:
 
     def store(self, accepted: Accepted) -> None:
         """Replace ``accepted.json``, durably. Raises: OSError."""
-        document = _format(accepted)
+        document = self._format(accepted)
         digest = sha256(format_document(document)).hexdigest()
         _replace_file(self.directory / ACCEPTED, format_document({**document, "sha256": digest}))
 
-    def sweep(self, accepted: Accepted) -> None:
-        """Remove files that the copy no longer names."""
+    def sweep(self, accepted: Accepted, *, all_files: bool) -> None:
+        """Remove files that the copy no longer names: all that lie there, or that it named."""
         named = set(accepted.shared_files.values())
         for known in accepted.members.values():
             named.update(known.files.values())
-        for entry in os.scandir(self.files):
-            if entry.name not in named:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(entry.path)
+        if all_files or self._named is None:
+            self._named = {entry.name for entry in os.scandir(self.files)}
+        for digest in self._named - named:
+            (self.files / digest).unlink(missing_ok=True)
+        self._named = named
 
     def _parse(self, data: bytes, at: datetime) -> Accepted:
         where = f"{self.directory / ACCEPTED}"
@@ -185,9 +215,8 @@ class AcceptedFolder:
         files = {path: item.text(64) for path, item in fields["files"].entries(10_000)}
         record = parse_member(self._read(files.get(member_target(member), "")), member)
         return AcceptedMember(
-            record=record,
             openapi={
-                service.id: self._read(files.get(service.openapi_target, ""))
+                service.id: self._kept(files.get(service.openapi_target, ""))
                 for service in record.services
                 if service.openapi_target is not None
             },
@@ -197,41 +226,57 @@ class AcceptedFolder:
             admitted=admit_member(record, instance, at),
         )
 
+    def _kept(self, digest: str) -> KeptDocument:
+        """A file that is whole and stays on disk."""
+        self._read(digest)
+        return KeptDocument(str(self.files), digest)
+
     def _read(self, digest: str) -> bytes:
         if not _SHA256.fullmatch(digest):
             raise untrusted(digest[:64], "a file of the last good copy is not named")
-        try:
-            data = (self.files / digest).read_bytes()
-        except OSError as error:
-            raise untrusted(digest, "a file of the last good copy is gone") from error
-        if sha256(data).hexdigest() != digest:
-            raise untrusted(digest, "a file of the last good copy is damaged")
-        return data
+        return KeptDocument(str(self.files), digest).read()
+
+    def _format(self, accepted: Accepted) -> dict[str, Any]:
+        """The record; what it says of a member is encoded when that member changed."""
+        return {
+            "format": 1,
+            "root_version": accepted.root_version,
+            "version": accepted.version,
+            "expires": accepted.expires.isoformat(),
+            "checked_at": accepted.checked_at.isoformat(),
+            "snapshot": accepted.snapshot,
+            "log": None if accepted.log is None else _format_log(accepted.log),
+            "shared": accepted.shared_files,
+            "members": _encoded(accepted.members, self._written, _format_member),
+            "pins": _encoded(accepted.pins, self._pins, _format_pin),
+        }
 
 
-def _format(accepted: Accepted) -> dict[str, Any]:
+def _encoded(
+    values: Mapping[MemberId, T],
+    known: dict[MemberId, tuple[T, Fragment]],
+    form: Callable[[T], dict[str, Any]],
+) -> dict[str, Fragment]:
+    for member, value in values.items():
+        if (before := known.get(member)) is None or before[0] is not value:
+            # a copy: what the encoder gives holds on to its buffer, which is some times as long
+            encoded = bytes(memoryview(format_document(form(value))))
+            known[member] = value, Fragment(encoded)
+    for gone in known.keys() - values.keys():
+        del known[gone]
+    return {str(member): encoded for member, (_, encoded) in known.items()}
+
+
+def _format_member(known: AcceptedMember) -> dict[str, Any]:
     return {
-        "format": 1,
-        "root_version": accepted.root_version,
-        "version": accepted.version,
-        "expires": accepted.expires.isoformat(),
-        "checked_at": accepted.checked_at.isoformat(),
-        "snapshot": accepted.snapshot,
-        "log": None if accepted.log is None else _format_log(accepted.log),
-        "shared": accepted.shared_files,
-        "members": {
-            str(member): {
-                "version": known.version,
-                "expires": known.expires.isoformat(),
-                "files": dict(known.files),
-            }
-            for member, known in accepted.members.items()
-        },
-        "pins": {
-            str(member): {"number": pin.number, **format_keys(pin.keys)}
-            for member, pin in accepted.pins.items()
-        },
+        "version": known.version,
+        "expires": known.expires.isoformat(),
+        "files": dict(known.files),
     }
+
+
+def _format_pin(pin: Pin) -> dict[str, Any]:
+    return {"number": pin.number, **format_keys(pin.keys)}
 
 
 def _format_log(log: SeenLog) -> dict[str, Any]:

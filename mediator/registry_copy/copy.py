@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+import contextlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
+import orjson
 from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
 
+from exchange.continuity import STANDING_ROLE
+from exchange.endings import End
+from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
 from exchange.trust import RegistryState
-from mediator.registry_copy.accepted import MAX_VERSION, Accepted, AcceptedFolder
+from mediator.registry_copy.accepted import (
+    MAX_VERSION,
+    Accepted,
+    AcceptedFolder,
+    AcceptedMember,
+)
 from mediator.registry_copy.borders import disk, tuf_problems, untrusted
-from mediator.registry_copy.following import Following
+from mediator.registry_copy.following import Delegated, Following
 from mediator.registry_copy.log import FollowedLog
 from mediator.registry_copy.log_growth import SeenLog
-from mediator.registry_copy.tuf_client import TufClient
+from mediator.registry_copy.tuf_client import Known, TufClient
 from mediator.registry_fetcher import RegistryFetcher
 from mediator.witness.misbehaviour import Misbehaviour
 
 # What is told when no address gives a good answer: the gravest.
 _GRAVITY = {Code.LOG_CONTRADICTED: 3, Code.ROLLBACK_DETECTED: 2, Code.REGISTRY_UNREACHABLE: 0}
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class RegistryCopy:
@@ -55,14 +66,25 @@ class RegistryCopy:
         self._folder = AcceptedFolder(directory)
         self._metadata = directory / "metadata"
         self._accepted = Accepted()
+        self._known: Known | None = None
+        self._delegated: Delegated | None = None
+        self._in_force: dict[MemberId, AcceptedMember] = {}
+        self._ends = _NEVER
         self._is_followed = False  # the first time, troubles are found again even if nothing is new
         self.state: RegistryState | None = None
         self.parsed_members = 0
+        self.ends: Mapping[str, End] = {}
+        """When each role of the registry itself ends, as far as it was seen."""
 
     @property
     def checked_at(self) -> datetime:
         """When the registry was last asked and answered well."""
         return self._accepted.checked_at
+
+    def end_of(self, member: MemberId) -> End | None:
+        """When the role of a member ends."""
+        known = self._accepted.members.get(member)
+        return None if known is None else End(known.expires)
 
     def compare(self, note: bytes, at: datetime) -> bool:
         """Compare a head of the registry's log that a peer accepted; whether it is newer than ours.
@@ -108,6 +130,7 @@ class RegistryCopy:
             accepted = self._folder.load(at)
         if accepted is not None:
             self._accepted = accepted
+            self.ends = _ends_in(self._metadata)
             self._rebuild(at)
 
     def synchronise(self, at: datetime) -> bool:
@@ -129,6 +152,7 @@ class RegistryCopy:
         """Ask the address that was good last, then the others."""
         problems: list[Problem] = []
         for _ in self._urls:
+            self._fetcher.begin()
             try:
                 changed = self._synchronise(self._url, at)
             except Problem as problem:
@@ -144,29 +168,53 @@ class RegistryCopy:
 
     def _synchronise(self, url: str, at: datetime) -> bool:
         with disk(self._folder.directory), tuf_problems():
-            client = TufClient(self._metadata, self._folder.files, url, self._root, self._fetcher)
-            client.refresh(at)
-            root, timestamp, snapshot, targets = (
-                client.verified(Root, "root"),
-                client.verified(Timestamp, "timestamp"),
-                client.verified(Snapshot, "snapshot"),
-                client.verified(Targets, "targets"),
+            client = TufClient(
+                self._metadata, self._folder.files, url, self._root, self._fetcher, self._known
             )
+            client.begin(at)
+            if self._is_same(client, at):
+                accepted = self._accepted
+                self._accept(accepted.root_version, accepted.version, client.timestamp.expires, at)
+                self.ends = {**self.ends, "timestamp": _end(client.timestamp)}
+                return False
+            client.go_on()
+            root, snapshot = client.root, client.snapshot
             self._refuse_rollback(root, snapshot)
-            digest = sha256(client.verified_bytes("snapshot")).hexdigest()
+            data = client.snapshot_bytes
+            digest = sha256(data).hexdigest()
             same = (snapshot.version, digest) == (self._accepted.version, self._accepted.snapshot)
             changed = not (same and self._is_followed and not self._accepted.unfinished)
             if changed:
-                following = Following(client, self._accepted, self._log, at)
+                following = Following(client, self._accepted, self._log, at, self._delegated)
                 try:
-                    following.follow(root, snapshot, targets)
+                    following.follow(data)
                 finally:
                     self.parsed_members += following.parsed
+                self._delegated = following.delegated
             self._accepted.snapshot = digest
-            self._accept(root.version, snapshot.version, timestamp.expires, at)
+            self._known = client.known
+            self._ends = min(snapshot.expires, self._known.targets.expires)
+            signed = (root, client.targets, snapshot, client.timestamp)
+            self.ends = {**self.ends, **{one.type: _end(one) for one in signed}}
             if changed:
-                self._folder.sweep(self._accepted)
+                self.ends = {**self.ends, **following.standing_end}
+            self._accept(root.version, snapshot.version, client.timestamp.expires, at)
+            if changed:
+                self._folder.sweep(self._accepted, all_files=client.has_bundled)
+                if not self._accepted.unfinished:
+                    client.forget_bundle()
         return changed
+
+    def _is_same(self, client: TufClient, at: datetime) -> bool:
+        """Whether a timestamp names the snapshot that was taken over, and all of it is in force."""
+        accepted, named = self._accepted, client.timestamp.snapshot_meta
+        return (
+            self._is_followed
+            and not accepted.unfinished
+            and (client.root.version, named.version) == (accepted.root_version, accepted.version)
+            and (named.hashes or {}).get("sha256", accepted.snapshot) == accepted.snapshot
+            and at < min(client.timestamp.expires, self._ends)
+        )
 
     def review(self, at: datetime) -> bool:
         """Judge certificates and roles again if the time has come; uses no network."""
@@ -219,19 +267,59 @@ class RegistryCopy:
             )
             for member in accepted.members.keys() - current.keys()
         ]
-        self.state = RegistryState.build(
-            accepted.shared.instance,
-            (known.admitted for known in current.values()),
+        changed: dict[MemberId, AcceptedMember | None] = dict.fromkeys(
+            self._in_force.keys() - current.keys()
+        )
+        changed |= {
+            member: known
+            for member, known in current.items()
+            if self._in_force.get(member) is not known
+        }
+        shared, before = accepted.shared, self.state
+        if before is None or (before.instance, before.standing) != (
+            shared.instance,
+            shared.standing,
+        ):
+            changed = dict(current)
+            before = RegistryState.build(
+                shared.instance,
+                (),
+                openapi={},
+                schemas={},
+                standing=shared.standing,
+                version=0,
+                expires=accepted.expires,
+            )
+        self.state = before.after(
+            {
+                member: None if known is None else known.admitted
+                for member, known in changed.items()
+            },
             openapi={
                 service: data
-                for known in current.values()
+                for known in changed.values()
+                if known is not None
                 for service, data in known.openapi.items()
             },
-            schemas=accepted.shared.schemas,
-            standing=accepted.shared.standing,
-            elements=accepted.shared.elements,
+            schemas=shared.schemas,
+            elements=shared.elements,
             version=accepted.version,
             expires=accepted.expires,
             complaints=(*accepted.troubles.values(), *lapsed),
             reviews=(known.expires + self._grace for known in current.values()),
         )
+        self._in_force = current
+
+
+def _end(signed: Root | Timestamp | Snapshot | Targets) -> End:
+    return End.of(signed.expires, signed.unrecognized_fields)
+
+
+def _ends_in(metadata: Path) -> dict[str, End]:
+    """The ends of the roles in the client's own cache; what cannot be read is left out."""
+    found = {}
+    for role in ("root", "targets", "snapshot", "timestamp", STANDING_ROLE):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            signed = orjson.loads((metadata / f"{role}.json").read_bytes())["signed"]
+            found[role] = End.of(datetime.fromisoformat(signed["expires"]), signed)
+    return found

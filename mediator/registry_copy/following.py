@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from itertools import islice
@@ -10,6 +11,7 @@ from typing import TypeVar
 
 from tuf.api.metadata import Root, Snapshot, TargetFile, Targets
 
+from exchange.bundles import is_read_by_servers
 from exchange.continuity import (
     STANDING_ROLE,
     KeySet,
@@ -22,6 +24,7 @@ from exchange.continuity import (
     role_name,
     root_keys,
 )
+from exchange.endings import End
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
 from exchange.registrations import INSTANCE_TARGET, STANDING_TARGET, InstanceRecord, member_target
@@ -34,47 +37,72 @@ from mediator.registry_copy.tuf_client import TufClient, digest_of
 
 MAX_MEMBER_FILES_BYTES = 32 << 20
 _BATCH = 64
+_FEW = 8
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Delegated:
+    """What one version of the registry's own role says of members: read once.
+
+    ``files`` has the members by the name that the snapshot gives the file of their role,
+    ``broken`` those whose keys have no continuity.
+    """
+
+    targets: Targets
+    files: Mapping[str, MemberId]
+    broken: Mapping[MemberId, Problem]
 
 
 class Following:
     """One round: what ``client`` verified goes into ``accepted``, as far as the rules let it.
 
-    ``parsed`` counts the members whose files were read.
+    ``parsed`` counts the members whose files were read, ``delegated`` is for the next round.
     """
 
     def __init__(
-        self, client: TufClient, accepted: Accepted, log: FollowedLog, at: datetime
+        self,
+        client: TufClient,
+        accepted: Accepted,
+        log: FollowedLog,
+        at: datetime,
+        delegated: Delegated | None,
     ) -> None:
         self._client = client
         self._accepted = accepted
         self._log = log
         self._at = at
+        self.delegated = delegated
         self.parsed = 0
+        self.standing_end: dict[str, End] = {}
 
-    def follow(self, root: Root, snapshot: Snapshot, targets: Targets) -> None:
-        """Take everything over.
+    def follow(self, data: bytes) -> None:
+        """Take everything over; ``data`` is the snapshot's file.
 
         Raises:
             Problem: for what concerns all members; the trouble of one stays in
                 ``accepted.troubles``.
         """
+        root, snapshot, targets = self._client.root, self._client.snapshot, self._client.targets
         if not root.consistent_snapshot:
             raise untrusted("root", "the registry must use consistent snapshots")
-        instance = self._follow_shared(root, snapshot, targets)
-        offered = read_delegations(targets, instance.instance)
+        if self._is_far_behind(snapshot):
+            self._client.take_bundle()
+        instance = self._follow_shared(root, snapshot, targets, data)
+        self.delegated = delegated = self._read_delegated(root, targets, instance)
         accepted = self._accepted
-        accepted.troubles = self._follow_pins(targets, offered, root_keys(root))
+        accepted.troubles = dict(delegated.broken)
         versions = {
-            member: snapshot.meta[f"{role_name(member)}.json"].version
-            for member in offered
-            if f"{role_name(member)}.json" in snapshot.meta
+            member: meta.version
+            for name, meta in snapshot.meta.items()
+            if (member := delegated.files.get(name)) is not None
         }
-        for gone in accepted.members.keys() - offered.keys():
+        members = delegated.files.values()
+        for gone in accepted.members.keys() - set(members):
             del accepted.members[gone]
         wanted = [
             member
-            for member in offered
+            for member in members
             if member not in accepted.troubles and self._is_stale(member, versions.get(member, 0))
         ]
         accepted.unfinished = set()
@@ -88,13 +116,25 @@ class Following:
                 if role is not None:
                     self._take_member(member, role, instance)
 
-    def _follow_shared(self, root: Root, snapshot: Snapshot, targets: Targets) -> InstanceRecord:
+    def _is_far_behind(self, snapshot: Snapshot) -> bool:
+        """Whether so much is to be fetched that a bundle of everything is worth it."""
+        accepted = self._accepted.members
+        if self.delegated is None:
+            files = {f"{role_name(member)}.json": member for member in accepted}
+        else:
+            files = dict(self.delegated.files)
+        known = {name: accepted[one].version for name, one in files.items() if one in accepted}
+        stale = sum(known.get(name) != meta.version for name, meta in snapshot.meta.items())
+        return stale > _FEW and stale * 4 >= len(snapshot.meta)
+
+    def _follow_shared(
+        self, root: Root, snapshot: Snapshot, targets: Targets, data: bytes
+    ) -> InstanceRecord:
         accepted = self._accepted
         shared, digests = self._read_shared(targets, self._standing(targets, snapshot))
         known = None if accepted.shared is None else accepted.shared.instance
         if known is not None and known.instance != shared.instance.instance:
             raise untrusted(INSTANCE_TARGET, "the registry changed its instance")
-        data = self._client.verified_bytes("snapshot")
         if sha256(data).hexdigest() != accepted.snapshot:
             accepted.log = self._log.check(
                 self._client.url,
@@ -114,10 +154,10 @@ class Following:
         """The file of the online role that takes away, if there is such a role."""
         if read_standing_keys(targets) is None or f"{STANDING_ROLE}.json" not in snapshot.meta:
             return {}
-        if not self._client.load(STANDING_TARGET):
-            return {}
-        role = self._client.verified(Targets, STANDING_ROLE)
-        return {STANDING_TARGET: role.targets[STANDING_TARGET]}
+        role = self._client.role(STANDING_ROLE)
+        self.standing_end = {STANDING_ROLE: End.of(role.expires, role.unrecognized_fields)}
+        file = role.targets.get(STANDING_TARGET)
+        return {} if file is None else {STANDING_TARGET: file}
 
     def _read_shared(
         self, targets: Targets, standing: Mapping[str, TargetFile]
@@ -130,6 +170,15 @@ class Following:
         )
         shared = read_shared({path: self._client.read(file) for path, file in wanted.items()})
         return shared, {path: digest_of(file) for path, file in wanted.items()}
+
+    def _read_delegated(self, root: Root, targets: Targets, instance: InstanceRecord) -> Delegated:
+        """The delegations of a role that is not the one of the round before, and the pins after
+        them. The client gives the same role only under the same root."""
+        if self.delegated is not None and self.delegated.targets is targets:
+            return self.delegated
+        offered = read_delegations(targets, instance.instance)
+        broken = self._follow_pins(targets, offered, root_keys(root))
+        return Delegated(targets, {f"{role_name(one)}.json": one for one in offered}, broken)
 
     def _follow_pins(
         self, targets: Targets, offered: Mapping[MemberId, KeySet], root: KeySet
@@ -157,9 +206,9 @@ class Following:
     def _load_role(self, member: MemberId) -> Targets | None:
         """The member's verified role; nothing, and a trouble, when it cannot be had."""
         with self._accepted.troubled(member):
-            if not self._client.load(member_target(member)):
+            role = self._client.role(role_name(member))
+            if member_target(member) not in role.targets:
                 raise untrusted(str(member), "its role holds no member.json")
-            role = self._client.verified(Targets, role_name(member))
             for file in role.targets.values():
                 digest_of(file)
             self._judge_role(member, role)
@@ -197,9 +246,8 @@ class Following:
                 if path is not None:
                     if path not in own:
                         raise untrusted(path, "a service names a file that its member lacks")
-                    openapi[service.id] = self._client.read(own[path])
+                    openapi[service.id] = self._client.kept(own[path])
             self._accepted.members[member] = AcceptedMember(
-                record=record,
                 openapi=openapi,
                 files={
                     path: digest_of(file)
@@ -214,10 +262,8 @@ class Following:
 
 
 def _files_of(role: Targets) -> Iterator[TargetFile]:
-    """The files that will be read, as far as their customary names tell."""
-    for path, file in role.targets.items():
-        if path.rpartition("/")[2].startswith(("member.", "openapi.")):
-            yield file
+    """The files that will be read."""
+    return (file for path, file in role.targets.items() if is_read_by_servers(path))
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

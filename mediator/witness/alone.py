@@ -21,7 +21,7 @@ from exchange.witness import MAX_SUBMISSION_BYTES, Logs
 from mediator.own_keys import WITNESS_KEY, log_key
 from mediator.witness.known import logs_of, read_policy
 from mediator.witness.misbehaviour import FOLDER, Misbehaviours
-from mediator.witness.service import PREFIX, Witness
+from mediator.witness.service import MAX_CONNECTIONS, PREFIX, Witness
 from mediator.witness.settings import LoneWitnessSettings
 from mediator.witness.state import FILE, WitnessState
 from serving import tls
@@ -30,7 +30,6 @@ from serving.clock import Clock, SystemClock
 from serving.listener import Listener, listen
 from serving.requests import Reply, Request
 
-MAX_CONNECTIONS: Final = 256
 _DRAIN_S: Final = 2.0
 log = structlog.get_logger("mediator.witness")
 

@@ -215,7 +215,7 @@ class Cosigning:
                 news = self._news
                 try:
                     anchor = await asyncio.to_thread(self._journal.anchors.latest)
-                    if anchor is None or self._contradicted or _has(anchor, line.asked.key):
+                    if anchor is None or self._contradicted or self._done(anchor, line):
                         await news.wait()
                         continue
                     await self._cosign(line, standing, anchor)
@@ -237,6 +237,10 @@ class Cosigning:
                 await asyncio.sleep(self._retry_s(standing.failures))
         finally:
             await line.close()
+
+    def _done(self, anchor: Anchor, line: WitnessLine) -> bool:
+        """Whether a witness has cosigned, or its cosignature would not be taken any more."""
+        return anchor.size <= self._journal.anchors.closed_size or _has(anchor, line.asked.key)
 
     def _retry_s(self, failures: int) -> float:
         longest = self._settings.retry_max_s

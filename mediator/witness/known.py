@@ -54,7 +54,7 @@ def read_policy(path: Path, where: str) -> Policy:
 
 
 class WitnessedLogs:
-    """The logs that a server witnesses: all in the registry but its own, and those of settings.
+    """The logs that a server witnesses: the registry's, all in it but its own, those of settings.
 
     A key counts only under the name of the server's own log: a member cannot put a key of its own
     in front of another's log.
@@ -74,6 +74,8 @@ class WitnessedLogs:
         state = self._state()
         if state is not self._of:
             logs = {origin: list(keys) for origin, keys in self._further.items()}
+            for registry in state.instance.log:
+                logs.setdefault(registry.name, []).append(registry)
             for server in _servers(state):
                 key = key_of(server.journal, origin_of(server.id), ED25519)
                 if key is not None and server.id != self._own:

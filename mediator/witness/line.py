@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
-from exchange.certificates import fingerprint
+from exchange.certificates.reading import fingerprint
 from exchange.problems import Code, Problem
 from exchange.trust import RegistryState
 from exchange.witness import MAX_REPLY_BYTES, MAX_SUBMISSION_BYTES, origin_hash

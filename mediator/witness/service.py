@@ -1,7 +1,8 @@
 """The witness's face: add-checkpoint, and the last checkpoint of each log (C2SP tlog-witness v1).
 
-The same on the listener for other servers, where TLS says who asks, and alone (``saphan witness``),
-where nobody is known: a checkpoint's own signature is all that is asked for.
+The same on the listener for other servers, where TLS says who asks, and on one for anybody (a
+server's ``listen.witness``, ``saphan witness``), where nobody is known: a checkpoint's own
+signature is all that is asked for.
 
 A log that contradicts itself is not cosigned, whoever shows it, and the proof of it is kept. What
 only the log's own server can be blamed for (it could not show growth, it came with less than it had
@@ -45,6 +46,8 @@ from serving.requests import Reply, Request
 
 PREFIX: Final = "/witness/"
 MAX_WAITING: Final = 64
+MAX_CONNECTIONS: Final = 256
+"""Of strangers, on a listener for them."""
 _READ_S: Final = 10.0
 _CHECKPOINT: Final = "/checkpoint"
 log = structlog.get_logger("mediator.witness")
@@ -139,7 +142,7 @@ class Witness:
     async def _show(self, hashed: str) -> Reply:
         accepted = self._accepted()
         if accepted is not None and origin_hash(accepted.split(b"\n")[0].decode()) == hashed:
-            return text_reply(accepted)
+            return text_reply(accepted)  # servers compare what they accepted, cosigned here or not
         for origin in self._logs():
             if origin_hash(origin) == hashed:
                 try:

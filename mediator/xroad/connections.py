@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
-from exchange.certificates import fingerprint
+from exchange.certificates.reading import fingerprint
 from exchange.identifiers import ApplicationId
 from exchange.problems import Code, Problem
 from mediator.settings import ConnectionMode

@@ -1,4 +1,5 @@
-"""The pages as files: one per member, service, schema and code list, in each language.
+"""The pages as files: one per member, service, schema, code list and data element, in each
+language.
 
 They are made from what is published, hold no scripts and load nothing, and lie in ``pages/`` of
 the published tree, so that any web server or mirror can hand them out.
@@ -12,7 +13,7 @@ Invariants:
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -25,10 +26,9 @@ import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from exchange.code_lists import parse_code_list
-from exchange.deprecation import MARK, Deprecation, deprecation_of, read_deprecations
-from exchange.elements import Dictionary
+from exchange.elements import Dictionary, format_duration
 from exchange.identifiers import MemberId, ServiceId
-from exchange.problems import Problem, Text
+from exchange.problems import Text
 from exchange.registrations import (
     InstanceRecord,
     MemberRecord,
@@ -36,13 +36,14 @@ from exchange.registrations import (
     is_code_list_target,
     is_schema_target,
 )
+from registry.pages import shown
 from registry.pages.words import WORDS, words
+from registry.search import Kind
 
 FOLDER: Final = "pages"
 _MADE: Final = ".made.json"
 LANGUAGES: Final = ("lo", "en")
 MAX_NAME: Final = 180
-_METHODS: Final = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
 
 def page_name(identifier: object) -> str:
@@ -91,6 +92,7 @@ class Site:
         self._made = self._read_made()
         self._schemas: dict[str, tuple[str, Text, Mapping[str, Any]]] = {}
         self._lists: dict[str, Text] = {}
+        self._elements: dict[str, Text] = {}
         self._seen: Listing | None = None
         self._stopped = False
 
@@ -109,15 +111,19 @@ class Site:
         form = _form_of(listing.instance)
         made = self._made if self._made.get("form") == form else {}
         own = _digest_of(listing.own)
-        wanted = {str(one.record.member): str(one.version) for one in listing.members}
+        linked = _linked(listing)
+        wanted = {str(one.record.member): f"{one.version} {linked}" for one in listing.members}
         changed = [
-            one for one in listing.members if made.get(str(one.record.member)) != str(one.version)
+            one
+            for one in listing.members
+            if made.get(str(one.record.member)) != wanted[str(one.record.member)]
         ]
         gone = [name for name in self._made if "/" in name and name not in wanted]
         is_new = made.get("own") != own
         if not (is_new or changed or gone):
             self._seen = listing
             return 0
+        self._elements = {one.id: one.name for one in listing.elements.elements}
         self._write_own(listing.own, listing.instance, listing.elements)
         for one in changed:
             if self._stopped:
@@ -146,9 +152,17 @@ class Site:
     ) -> None:
         """Make the pages of shared schemas, code lists and data elements; removes those that
         went."""
-        self._schemas, self._lists = {}, {}
-        kept: dict[str, set[str]] = {"schemas": set(), "code-lists": set()}
-        for path, data in sorted(files.items()):
+        self._lists = {}
+        self._schemas = {
+            str(schema["$id"]): (str(schema["$id"]), shown.text_of(schema, "title"), schema)
+            for path, data in sorted(files.items())
+            if is_schema_target(path)
+            for schema in [orjson.loads(data)]
+        }
+        kept: dict[str, set[str]] = {"schemas": set(), "code-lists": set(), "elements": set()}
+        marked: dict[str, list[str]] = {}
+        # Lists first: schemas lead to them.
+        for path, data in sorted(files.items(), key=lambda item: (is_schema_target(item[0]), item)):
             if is_code_list_target(path):
                 codes = parse_code_list(data, path)
                 self._lists[codes.id] = codes.title
@@ -157,7 +171,8 @@ class Site:
             elif is_schema_target(path):
                 schema = orjson.loads(data)
                 identifier = str(schema["$id"])
-                self._schemas[identifier] = (identifier, _text(schema, "title"), schema)
+                for element in shown.references(schema)[0]:
+                    marked.setdefault(element, []).append(identifier)
                 kept["schemas"].add(page_name(identifier))
                 self._put(
                     "schemas",
@@ -166,9 +181,14 @@ class Site:
                     instance=instance,
                     schema=schema,
                     id=identifier,
-                    parts=list(_parts(schema)),
-                    deprecation=_deprecation(schema),
+                    parts=list(shown.parts(schema)),
+                    links=self._links(schema),
+                    deprecation=shown.deprecation(schema),
                 )
+        for one in elements.elements:
+            kept["elements"].add(page_name(one.id))
+            users = marked.get(one.id, [])
+            self._put("elements", one.id, "element", instance=instance, one=one, schemas=users)
         for folder, names in kept.items():
             self._prune(folder, names)
         self._write("elements.html", "elements", instance=instance, elements=elements.elements)
@@ -189,10 +209,19 @@ class Site:
                 instance=instance,
                 record=record,
                 service=service,
-                operations=list(_operations(document)),
-                deprecations=_deprecations(data),
+                operations=list(shown.operations(document)),
+                links=self._links(document),
+                deprecations=shown.deprecations(data),
             )
         self._prune(folder, {page_name(service.id) for service in record.services})
+
+    def _links(self, document: Any) -> list[tuple[str, str, Text]]:
+        """The pages that a document leads to: folder, identifier and title of each."""
+        elements, schemas = shown.references(document)
+        found = [("elements", one, self._elements[one]) for one in elements & self._elements.keys()]
+        found += [("code-lists", one, self._lists[one]) for one in schemas & self._lists.keys()]
+        found += [("schemas", one, self._schemas[one][1]) for one in schemas & self._schemas.keys()]
+        return sorted(found, key=lambda link: link[:2])
 
     def _forget(self, member: MemberId) -> None:
         """Remove the pages of a member that left."""
@@ -234,6 +263,8 @@ class Site:
                 w=words(language),
                 page_name=page_name,
                 service_page=_service_page,
+                type_of=shown.type_of,
+                duration=format_duration,
                 **values,
             )
             _replace(self._directory / language / path, text.encode())
@@ -266,6 +297,12 @@ def _form_of(instance: InstanceRecord) -> str:
     return digest.hexdigest()
 
 
+def _linked(listing: Listing) -> str:
+    """What pages of members may lead to: they are made again when that changes."""
+    named = [*(one.id for one in listing.elements.elements), *sorted(listing.own)]
+    return sha256("\n".join(named).encode()).hexdigest()[:16]
+
+
 def _digest_of(files: Mapping[str, bytes]) -> str:
     digest = sha256()
     for path, data in sorted(files.items()):
@@ -295,79 +332,14 @@ def _own_language(text: Text, language: str) -> str:
     return (text.en or text.lo) if language == "en" else (text.lo or text.en)
 
 
+def page_of(kind: Kind, identifier: str) -> str:
+    """Where the page of something that was found is, below a language's folder."""
+    if kind is Kind.SERVICE:
+        return _service_page(ServiceId.parse(identifier))
+    return f"{kind}s/{page_name(identifier)}"
+
+
 def _service_page(service: ServiceRecord | ServiceId) -> str:
     identifier = service.id if isinstance(service, ServiceRecord) else service
     folder = page_name(identifier.member).removesuffix(".html")
     return f"services/{folder}/{page_name(identifier)}"
-
-
-# -- what pages show -------------------------------------------------------------------------------
-
-
-def _text(node: Mapping[str, Any], key: str) -> Text:
-    return Text(str(node.get(key) or ""), str(node.get(f"x-{key}-lo") or ""))
-
-
-def _parts(schema: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Properties of a schema, then its definitions: each with what it says of itself."""
-    required = schema.get("required", ())
-    for kind, member in (("property", "properties"), ("definition", "$defs")):
-        found = schema.get(member)
-        for name, node in found.items() if isinstance(found, dict) else ():
-            shown = node if isinstance(node, dict) else {}
-            yield {
-                "kind": kind,
-                "name": name,
-                "title": _text(shown, "title"),
-                "description": _text(shown, "description"),
-                "type": _type(shown),
-                "reference": str(shown.get("$ref", "")).partition("#")[0],
-                "required": name in required,
-            }
-
-
-def _type(node: Mapping[str, Any]) -> str:
-    """What a value is, in one line: its type or reference, format and bounds."""
-    if "$ref" in node:
-        return str(node["$ref"])
-    kinds = node.get("type", "")
-    said = [" | ".join(kinds) if isinstance(kinds, list) else str(kinds)]
-    bounds = ("format", "minLength", "maxLength", "minimum", "maximum", "maxItems", "pattern")
-    said += [f"{name} {node[name]}" for name in bounds if name in node]
-    if isinstance(node.get("items"), dict):
-        said.append(f"items: {_type(node['items'])}")
-    if "enum" in node:
-        said.append(", ".join(str(one) for one in node["enum"][:20]))
-    return " · ".join(part for part in said if part)
-
-
-def _operations(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    paths = document.get("paths")
-    for template, item in paths.items() if isinstance(paths, dict) else ():
-        for method in _METHODS if isinstance(item, dict) else ():
-            node = item.get(method)
-            if isinstance(node, dict):
-                yield {
-                    "method": method.upper(),
-                    "path": template,
-                    "summary": _text(node, "summary"),
-                    "parameters": [
-                        f"{one['name']} ({one.get('in')})"
-                        for one in [*item.get("parameters", []), *node.get("parameters", [])]
-                        if isinstance(one, dict) and "name" in one
-                    ],
-                }
-
-
-def _deprecation(schema: Mapping[str, Any]) -> Deprecation | None:
-    try:
-        return deprecation_of(schema, MARK, "")
-    except Problem:
-        return None
-
-
-def _deprecations(document: bytes | None) -> dict[tuple[str, str], Deprecation]:
-    try:
-        return {} if document is None else read_deprecations(document)
-    except Problem:
-        return {}

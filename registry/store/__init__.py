@@ -18,15 +18,16 @@ from pathlib import Path
 from sqlalchemy import insert
 
 from exchange.problems import Code, Problem
-from registry.store.acts import ActRow, Acts
+from registry.store.acts import CONSENT, ActRow, Acts
 from registry.store.api_keys import ApiKeys
 from registry.store.database import METADATA, Database
 from registry.store.log import Log, LogCheckpoint
-from registry.store.migrations import migrate, version_of
+from registry.store.migrations import create, migrate, version_of
 from registry.store.published import Publication, Published
 from registry.store.requests import NewRequest, NoticeRow, RequestRow, Requests
 
 __all__ = [
+    "CONSENT",
     "ActRow",
     "LogCheckpoint",
     "NewRequest",
@@ -101,7 +102,7 @@ class Store(Published, Requests, Acts, ApiKeys, Log):
             assert held is not None  # noqa: S101  # within a transaction
             if is_new and version_of(held) is not None:
                 raise _is_there(self.name)
-            migrate(held)
+            (create if is_new else migrate)(held)
 
 
 def _no_registry(name: str) -> Problem:

@@ -20,6 +20,7 @@ from registry.store.database import METADATA, WHOLE
 from registry.store.log import Log
 
 MAX_DETAIL_BYTES = 1 << 20
+CONSENT = "consent"
 ACTS = Table(
     "acts",
     METADATA,
@@ -67,6 +68,16 @@ class Acts(Log):
             (number,) = recorded.inserted_primary_key or (0,)
             digest = act_digest(at.isoformat(), actor, act, subject, salted)
             self.append_log(act_entry(number, at.isoformat(), act, subject, digest))
+
+    def consents(self, request: int, subject: str) -> list[bytes]:
+        """The consents that were given to a request, as they were recorded."""
+        rows = self._rows(
+            select(ACTS.c.detail)
+            .where(ACTS.c.act == CONSENT, ACTS.c.subject == subject)
+            .order_by(ACTS.c.number)
+        )
+        found = [parse_document(row.detail.encode(), MAX_DETAIL_BYTES, "act").value for row in rows]
+        return [one["consent"].encode() for one in found if one["submission"] == request]
 
     def acts(self, *, after: int = 0, limit: int = 100) -> list[ActRow]:
         """Recorded acts in their order, after the number ``after``."""

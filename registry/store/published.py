@@ -152,6 +152,12 @@ class Published(Log):
             query = query.where(FILES.c.role == role)
         return {row.path: bytes(row.data) for row in self._rows(query)}
 
+    def named(self) -> list[tuple[str, str, str]]:
+        """Role, target path and SHA-256 of every published file, in this order."""
+        query = select(FILES.c.role, FILES.c.path, FILES.c.digest)
+        query = query.where(FILES.c.until.is_(None)).order_by(FILES.c.role, FILES.c.path)
+        return [(row.role, row.path, row.digest) for row in self._rows(query)]
+
     def publish(self, publication: Publication, at: datetime) -> None:
         """Take over new metadata and files; within a transaction."""
         roles = dict(publication.roles)

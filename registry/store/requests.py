@@ -254,6 +254,13 @@ class Requests(Database):
             )
         )
 
+    def was_told(self, request: int, member: MemberId | None, act: str) -> bool:
+        """Whether a member was told this of a request."""
+        query = select(NOTICES.c.number).where(
+            NOTICES.c.member == str(member), NOTICES.c.request == request, NOTICES.c.act == act
+        )
+        return bool(self._rows(query.limit(1)))
+
     def notices(
         self, *, member: MemberId | None = None, after: int = 0, limit: int = 100
     ) -> list[NoticeRow]:

@@ -26,12 +26,14 @@ from sqlalchemy import (
     text,
 )
 
-from adapters.mapping_file import parse_mapping
+from adapters.mapping.file import parse_mapping
 from adapters.service import Adapter
-from adapters.source import Source
+from adapters.sources.source import Source
 from serving.backends import BackendRequest, BackendResponse
 from tests.services.server import DatabaseServer
 
+ACCESS = Path(__file__).with_name("access")
+"""Files of Access 97 and 2007."""
 KINDS = ("sqlite", "postgresql", "mariadb")
 TOTAL = 57
 INJECTION = "x' OR '1'='1'; DROP TABLE tbl_item; --"

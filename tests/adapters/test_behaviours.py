@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from datetime import date
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
 from urllib.parse import quote
+from uuid import UUID
 
 import orjson
 import pytest
 from sqlalchemy import text
 
-from adapters.cursors import bind, format_cursor
+from adapters.answers.cursors import bind, format_cursor
 from adapters.service import Adapter
-from adapters.sql import problem_of
+from adapters.sources.sql import problem_of
 from exchange.problems import Code, Problem
 from tests.adapters.legacy import (
     BACKSLASH,
@@ -135,12 +138,24 @@ async def test_a_walk_is_stable_under_inserts_and_deletes(own_legacy: Legacy) ->
     await adapter.close()
 
 
+FORGED = (
+    *("x", "' OR 1=1 --", date(2024, 1, 1), 2**63 - 1, True, UUID(int=1), b"\x00\xff"),
+    *(math.nan, math.inf, -math.inf, Decimal("NaN"), Decimal("Infinity")),
+    *(Decimal("1E+20000"), Decimal("1E-20000"), timedelta(days=-1)),
+    datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=23, minutes=59))),
+)
+
+
 async def test_a_forged_cursor_is_the_caller_s_fault_or_harmless(adapter: Adapter) -> None:
     """A key of another type in a cursor is refused, or compared; the source is not blamed."""
-    for key in ("x", "' OR 1=1 --", date(2024, 1, 1), 2**63 - 1):
-        cursor = format_cursor(bind("/items", {}), (key,))
-        response = await get(adapter, f"/items?cursor={cursor}")
-        assert response.status in (200, 400)
+    whole = (date(2024, 5, 5), Decimal("5000.00"), "P-010")
+    keys: list[tuple[str, tuple[object, ...]]] = [("/items", (part,)) for part in FORGED]
+    for place in range(len(whole)):
+        parts = ((*whole[:place], part, *whole[place + 1 :]) for part in FORGED)
+        keys += [("/items/by-date", key) for key in parts]
+    for path, key in keys:
+        response = await get(adapter, f"{path}?cursor={format_cursor(bind(path, {}), key)}")
+        assert response.status in (200, 400), key
 
 
 async def test_a_list_without_pages_is_refused_beyond_the_row_cap(legacy: Legacy) -> None:

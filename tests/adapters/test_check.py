@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from adapters import check
-from adapters.mapping_file import parse_mapping
+from adapters.mapping.file import parse_mapping
 from console.cli.main import main
 from tests.adapters.legacy import MAPPING, Legacy, execute, fill
 from tests.adapters.test_files import HEADER
@@ -107,11 +107,11 @@ def test_an_order_that_does_not_tell_rows_apart_is_found(mapping: Path) -> None:
 def test_a_filter_that_the_database_cannot_compare_is_found(
     own_legacy: Legacy, tmp_path: Path
 ) -> None:
-    """A boolean filter over a small integer fails on PostgreSQL: told before a caller meets it."""
+    """A number over a text fails on PostgreSQL: told before a caller meets it."""
     text = (
         MAPPING.format(limits="")
         .split("      /slow:")[0]
-        .replace('stored: integer, null: "null"', 'null: "null"')
+        .replace('note: {type: string, null_words: ["-", n/a]}', "note: decimal")
     )
     path = tmp_path / "other.yaml"
     path.write_text(text, encoding="utf-8")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
+from datetime import UTC, time
 from decimal import Decimal
+from ipaddress import ip_interface
+from uuid import UUID
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.cursors import (
+from adapters.answers.cursors import (
     MAX_CURSOR_LENGTH,
     BadCursor,
     UnusableKey,
@@ -24,6 +29,9 @@ PARTS = st.one_of(
     st.decimals(allow_nan=False, allow_infinity=False, places=4),
     st.dates(),
     st.datetimes(),
+    st.booleans(),
+    st.binary(max_size=20),
+    st.timedeltas(),
 )
 BINDING = bind("/items", {"a": "1"})
 
@@ -55,6 +63,26 @@ def test_a_changed_cursor_is_refused_or_another_key(place: int, sign: str) -> No
     assert format_cursor(BINDING, key) == text
 
 
+@pytest.mark.parametrize("data", [b"[]", b'""', b"{}", b"null", b"1", b"[[]]"])
+def test_json_of_another_form_is_no_cursor(data: bytes) -> None:
+    """A cursor is a list that begins with what it is of."""
+    with pytest.raises(BadCursor):
+        parse_cursor(encoded(data), BINDING, 1)
+
+
+@pytest.mark.parametrize("number", ["1E+999999999", "0E+999999999", "1E-999999999", "sNaN", "NaN7"])
+def test_no_number_that_takes_a_gigabyte_to_write_is_in_a_cursor(number: str) -> None:
+    """A driver writes all digits of a number: there is none in a cursor that no database gives."""
+    with pytest.raises(BadCursor):
+        parse_cursor(encoded(orjson.dumps([BINDING, {"n": number}])), BINDING, 1)
+    with pytest.raises(UnusableKey):
+        format_cursor(BINDING, (Decimal(number),))
+
+
+def encoded(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
 def test_a_cursor_is_of_one_query() -> None:
     """Another endpoint, other filters or another number of keys make it useless."""
     cursor = format_cursor(BINDING, (1,))
@@ -67,11 +95,29 @@ def test_a_cursor_is_of_one_query() -> None:
             parse_cursor(cursor, binding, count)
 
 
-@pytest.mark.parametrize("part", [None, True, b"x", float("nan"), [1], 1 << 63])
+@pytest.mark.parametrize("part", [None, [1], {"a": 1}, "a\x00b", "ກ" * 2_000])
 def test_a_key_without_an_exact_text_is_unusable(part: object) -> None:
-    """A null, a boolean, a not-a-number or a huge number cannot tell where the next page begins."""
+    """A null, a list, a document or a text without end cannot tell where the next page begins."""
     with pytest.raises(UnusableKey):
         format_cursor(BINDING, (part,))
+
+
+@pytest.mark.parametrize(
+    ("part", "read"),
+    [
+        (1 << 63, Decimal(1 << 63)),
+        (float("inf"), float("inf")),
+        (UUID(int=7), "00000000-0000-0000-0000-000000000007"),
+        (time(8, 30, tzinfo=UTC), "08:30:00+00:00"),
+        (ip_interface("10.0.0.0/8"), "10.0.0.0/8"),
+        (memoryview(b"ab"), b"ab"),
+    ],
+)
+def test_what_is_read_back_as_another_type_is_the_same_value_to_the_database(
+    part: object, read: object
+) -> None:
+    """A number of more than 64 bits goes as a decimal, what PostgreSQL reads from text as text."""
+    assert parse_cursor(format_cursor(BINDING, (part,)), BINDING, 1) == (read,)
 
 
 def test_length_is_judged_first() -> None:

@@ -1,60 +1,125 @@
-"""docs/adapters.md documents every key of a mapping, and its example works."""
+"""docs/mapping.md documents every key of a mapping, and its example works."""
 
 from __future__ import annotations
 
 import ast
 import re
 import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import EnumType
+from functools import cache
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import adapters
-from adapters.mapping_file import parse_mapping
+from adapters.mapping.file import parse_mapping
 from adapters.service import Adapter
-from adapters.source import Source
+from adapters.sources.source import Source
 from tests.adapters.legacy import get, items
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "adapters.md"
-TABLES = {"_LIMITS", "_FIELD_KEYS", "_EVERY_FIELD"}
+DOCUMENT = Path(__file__).parents[2] / "docs" / "mapping.md"
+FONT_MAPS = DOCUMENT.parent / "lao-text.md"
+FOLDER = Path(str(adapters.__file__)).parent
+READERS = (
+    *sorted(FOLDER.glob("mapping/*.py")),
+    *(FOLDER / kind / "file.py" for kind in ("documents", "passing", "soap")),
+)
+TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in READERS}
 
 
-def keys() -> set[str]:
-    """The keys that the reader asks for: in its calls of ``members`` and its tables."""
-    found: set[str] = set()
-    for path in Path(str(adapters.__file__)).parent.glob("mapping_*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            match node:
-                case ast.Call(func=ast.Attribute(attr="members"), args=arguments):
-                    found |= _strings(*arguments)
-                case ast.Assign(targets=[ast.Name(id=name)], value=value) if name in TABLES:
-                    found |= _strings(value)
-                case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value) if (
-                    name in TABLES
-                ):
-                    found |= _strings(value)
-    return found
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where a name stands: its module, and the function if it stands in one."""
+
+    module: ModuleType
+    function: ast.FunctionDef | None
 
 
-def _strings(*nodes: ast.expr) -> set[str]:
-    return {
-        inner.value
-        for node in nodes
-        for inner in ast.walk(node)
-        if isinstance(inner, ast.Constant) and isinstance(inner.value, str)
-    }
+@cache
+def keys() -> frozenset[str]:
+    """The keys that the readers ask for: what their calls of ``members`` are given, followed
+    through variables, parameters and tables to the words."""
+    return frozenset(
+        word
+        for call, scope in _calls("members")
+        for argument in call.args
+        for word in _words(argument, scope, frozenset())
+    )
+
+
+def _calls(name: str) -> Iterator[tuple[ast.Call, Scope]]:
+    for path, tree in TREES.items():
+        dotted = ".".join(path.relative_to(FOLDER.parent).with_suffix("").parts)
+        module = import_module(dotted)
+        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and _name(node.func) == name:
+                around = [one for one in functions if node in ast.walk(one)]
+                yield node, Scope(module, around[-1] if around else None)
+
+
+def _name(node: ast.expr) -> str:
+    match node:
+        case ast.Attribute(attr=name) | ast.Name(id=name):
+            return name
+    return ""
+
+
+def _words(node: ast.expr, scope: Scope, seen: frozenset[str]) -> Iterator[str]:
+    """The texts that an expression is made of."""
+    for inner in ast.walk(node):
+        match inner:
+            case ast.Constant(value=str(word)):
+                yield word
+            case ast.Name(id=name) if name not in seen:
+                yield from _of_name(name, scope, seen | {name})
+
+
+def _of_name(name: str, scope: Scope, seen: frozenset[str]) -> Iterator[str]:
+    function = scope.function
+    parameters = [one.arg for one in function.args.args] if function is not None else []
+    if function is not None and name in parameters:
+        place = parameters.index(name)
+        for call, caller in _calls(function.name):
+            given = [one.value for one in call.keywords if one.arg == name]
+            for argument in given or call.args[place : place + 1]:
+                yield from _words(argument, caller, frozenset())
+        return
+    for node in ast.walk(function) if function is not None else ():
+        match node:
+            case ast.Assign(targets=[ast.Name(id=target)], value=value) if target == name:
+                yield from _words(value, scope, seen)
+    yield from _texts(getattr(scope.module, name, None))
+
+
+def _texts(value: object) -> Iterator[str]:
+    """The texts of a table; of one that goes by kinds, those that each kind has."""
+    match value:
+        case str():
+            yield str(value)
+        case Mapping():
+            inner = [word for one in value.values() for word in _texts(one)]
+            yield from inner or (one for one in value if isinstance(one, str))
+        case list() | tuple() | set() | frozenset() | EnumType():
+            for one in value:
+                yield from _texts(one)
 
 
 @pytest.mark.parametrize("key", sorted(keys()))
 def test_every_key_is_documented(key: str) -> None:
-    """Each key that the reader asks for stands in the reference."""
-    assert f"`{key}`" in DOCUMENT.read_text(encoding="utf-8")
+    """Each key that the reader asks for stands in the reference, those of a font map in its own."""
+    assert any(f"`{key}`" in one.read_text(encoding="utf-8") for one in (DOCUMENT, FONT_MAPS))
 
 
 def test_the_reference_knows_the_keys() -> None:
     """The search above really finds keys."""
     assert {"saphan_mapping", "null_words", "page_size", "thousands", "max_bytes"} <= keys()
-    assert len(keys()) > 50
+    assert {"show", "rows", "watermark", "most", "member", "returns", "or_null"} <= keys()
+    assert len(keys()) > 150
 
 
 async def test_the_example_answers(tmp_path: Path) -> None:

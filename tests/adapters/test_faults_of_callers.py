@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.mapping_file import parse_mapping
-from adapters.requests import Fault, find, plan
+from adapters.answers.requests import Fault, find, plan
+from adapters.mapping.file import parse_mapping
 from adapters.service import Adapter
-from adapters.source import Source
+from adapters.sources.source import Source
 from exchange.problems import Code, Problem
 from serving.backends import BackendRequest
 from tests.adapters.legacy import MAPPING
@@ -57,7 +57,7 @@ def nowhere() -> Adapter:
         ("/items?fields=", 400, "query.fields"),
         ("/items?fields=code,other", 400, "query.fields"),
         ("/items?fields=code,code", 400, "query.fields"),
-        ("/items?fields=title.lo", 400, "query.fields"),
+        ("/items?fields=title.th", 400, "query.fields"),
         ("/items?page_size=0", 400, "query.page_size"),
         ("/items?page_size=11", 400, "query.page_size"),
         ("/items?page_size=1_0", 400, "query.page_size"),

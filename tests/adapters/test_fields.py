@@ -63,6 +63,11 @@ GOOD: list[tuple[Field, Any, str]] = [
         datetime(2026, 1, 2, 20, 4, 5, 6000, UTC),
         '"2026-01-03T03:04:05.006+07:00"',
     ),
+    (
+        field(Kind.DATETIME, zone=timezone(timedelta(hours=7, minutes=6, seconds=30))),
+        "1900-01-01 00:00:00",
+        '"1899-12-31T16:53:30+00:00"',
+    ),
     (field(Kind.DATETIME, zone=UTC), "2026-01-02 03:04:05", '"2026-01-02T03:04:05+00:00"'),
     (field(Kind.BOOLEAN), 1, "true"),
     (field(Kind.BOOLEAN), b"\x00", "false"),
@@ -169,7 +174,7 @@ FILTERS: list[tuple[Field, str, list[Any]]] = [
     (field(Kind.INTEGER), "12", [12]),
     (field(Kind.DECIMAL), "1.50", [Decimal("1.50")]),
     (field(Kind.DATE), "2026-01-02", [date(2026, 1, 2)]),
-    (field(Kind.DATE, format="%d/%m/%Y"), "2026-01-02", ["02/01/2026"]),
+    (field(Kind.DATE, format="%j/%Y"), "2026-01-02", ["002/2026"]),
     (field(Kind.BOOLEAN), "true", [True]),
     (field(Kind.BOOLEAN, stored=Stored.INTEGER), "false", [0]),
     (
@@ -180,10 +185,13 @@ FILTERS: list[tuple[Field, str, list[Any]]] = [
     (field(Kind.ENUMERATION, table=TABLE), "two", ["2", "zwei"]),
     (field(Kind.ENUMERATION, table=TABLE, stored=Stored.INTEGER), "two", [2]),
     (field(Kind.ENUMERATION, table=TABLE, otherwise=Otherwise.KEEP), "3", ["3"]),
+    (field(Kind.ENUMERATION, table=TABLE, otherwise=Otherwise.KEEP), "two", ["2", "zwei", "two"]),
+    (field(Kind.INTEGER, years_from=1950), "2024", [2024, 24]),
+    (field(Kind.INTEGER, years_from=1950), "24", []),
     (
         field(Kind.DATETIME, zone=timezone(timedelta(hours=7))),
         "2026-01-02T00:00:00Z",
-        [datetime(2026, 1, 2, 7)],
+        [datetime(2026, 1, 2, 7, tzinfo=timezone(timedelta(hours=7)))],
     ),
 ]
 

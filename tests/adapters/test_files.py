@@ -9,9 +9,9 @@ from pathlib import Path
 import orjson
 import pytest
 
-from adapters.mapping_file import parse_mapping
+from adapters.mapping.file import parse_mapping
 from adapters.service import AGE_HEADER, Adapter
-from adapters.source import Source
+from adapters.sources.source import Source
 from exchange.problems import Code, Problem
 from tests.adapters.legacy import get, items, walk
 
@@ -20,7 +20,7 @@ saphan_mapping: 1
 application: LA/GOV/MOFA/sheets
 title: {en: Sheets, lo: ຕາຕະລາງ}
 source:
-  kind: csv
+  kind: files
   tables:
     lines:
       file: ${FOLDER}/lines.csv

@@ -16,9 +16,8 @@ from aiohttp.test_utils import TestClient, TestServer
 
 import schemas
 from adapters import http
-from adapters.mapping_file import parse_mapping
-from adapters.service import Adapter
-from adapters.source import Source
+from adapters.mapping.file import parse_mapping
+from adapters.records import Records
 from console.reference_world.processes import free_ports
 from tests.adapters.legacy import MAPPING, fill
 
@@ -35,9 +34,10 @@ def database(tmp_path: Path) -> Path:
 @pytest.fixture
 async def client(database: Path) -> AsyncIterator[Client]:
     parsed = parse_mapping(MAPPING.format(limits="max_connections: 2").encode(), "legacy.yaml")
-    source = Source(parsed.source, {"LEGACY_URL": f"sqlite:///{database}"}, Path())
-    adapters = {code: Adapter(parsed, source, code) for code in parsed.services}
-    app = http.application(adapters, source, schemas.load_all())
+    records, shared = Records(parsed), schemas.load_all()
+    opened = records.open({"LEGACY_URL": f"sqlite:///{database}"}, Path())
+    documents = {code: records.document(code, shared) for code in records.services}
+    app = http.application(opened, documents)
     async with TestClient(TestServer(app)) as client:
         yield client
 
@@ -61,6 +61,17 @@ async def test_the_path_arrives_as_it_was_sent(client: Client) -> None:
     encoded = URL(f"{url.origin()}/items/items/%E0%BA%A5%E0%BA%B2%E0%BA%A7%2F1", encoded=True)
     async with client.session.get(encoded) as response:
         assert (await response.json())["code"] == "ລາວ/1"
+
+
+@pytest.mark.parametrize("target", ["/%69tems/items", "http://10.0.0.1/items/items"])
+async def test_a_path_is_cut_where_the_code_ends_or_not_at_all(client: Client, target: str) -> None:
+    """A code in other letters, or behind an origin, is unknown: no wrong piece becomes a path."""
+    reader, writer = await asyncio.open_connection(client.host, client.port)
+    writer.write(f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 404 ")
+    assert b"there is no service" in answer
 
 
 async def test_document_and_health(client: Client, database: Path) -> None:
@@ -116,7 +127,7 @@ async def _status(session: aiohttp.ClientSession, path: str) -> int:
 
 
 async def _until_it_answers(session: aiohttp.ClientSession) -> None:
-    for _ in range(200):
+    for _ in range(2_400):
         try:
             if await _status(session, "/healthz") == 200:
                 return

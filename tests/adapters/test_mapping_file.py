@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from adapters.fields import Kind, Null
-from adapters.mapping import SourceKind
-from adapters.mapping_file import load_mapping, parse_mapping
+from adapters.mapping.file import load_mapping, parse_mapping
+from adapters.mapping.model import SourceKind
 from exchange.problems import Code, Problem
 
 GOOD = """\
@@ -54,7 +54,7 @@ services:
 
 CSV = GOOD.replace(
     "  kind: sql\n  url: sqlite:///legacy.db\n",
-    """  kind: csv
+    """  kind: files
   tables:
     item: {file: item.csv, columns: {id: {header: No., type: integer}, name: Name}}
 """,
@@ -98,8 +98,8 @@ def test_null_may_be_written_plainly() -> None:
 def test_a_csv_source_is_read() -> None:
     """A source may be spreadsheets."""
     mapping = parse_mapping(CSV.encode(), "m.yaml")
-    assert mapping.source.kind is SourceKind.CSV
-    assert mapping.source.tables[0].encoding == "utf-8-sig"
+    assert mapping.source.kind is SourceKind.FILES
+    assert mapping.source.tables[0].encoding is None
     assert mapping.source.tables[0].columns[1].header == "Name"
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import schemas
 from adapters import openapi
-from adapters.mapping_file import parse_mapping
+from adapters.mapping.file import parse_mapping
 from adapters.service import Adapter
 from console.reference_world import MAPPINGS
 from exchange.contracts import Contract
@@ -29,9 +29,13 @@ def test_a_shared_schema_is_referred_to_by_its_identifier() -> None:
     document = orjson.loads(openapi.document(mapping, "projects", SHARED))
     components = document["components"]["schemas"]
     assert components["project"] == {"$ref": "https://schemas.saphan.la/aid-project/1"}
-    assert components["project.selection"]["properties"]["title"] == {
-        "$ref": "https://schemas.saphan.la/aid-project/1#/properties/title"
+    selected = components["project.selection"]["properties"]
+    assert selected["status"] == {
+        "$ref": "https://schemas.saphan.la/aid-project/1#/properties/status"
     }
+    # A member of it alone can be asked for, and the shared schema requires both.
+    assert selected["title"]["properties"].keys() == {"lo", "en"}
+    assert "required" not in selected["title"]
     with pytest.raises(Problem) as caught:
         openapi.document(mapping, "projects", {})
     assert caught.value.code is Code.INVALID_MAPPING

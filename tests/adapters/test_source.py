@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from adapters.mapping import Limits, SourceKind, SourceSettings
-from adapters.source import Source
+from adapters.mapping.model import Limits, SourceKind, SourceSettings
+from adapters.sources.source import Source
 from exchange.problems import Code, Problem
 
 
@@ -87,6 +87,42 @@ async def test_who_gives_up_does_not_take_the_place_along(tmp_path: Path) -> Non
     await lent.close()
 
 
+async def test_no_statement_is_begun_after_the_deadline(tmp_path: Path) -> None:
+    """Of an answer of many statements the source is asked no more when nobody waits for it."""
+    gate = threading.Event()
+    asked: list[object] = []
+
+    def work(connection: Connection) -> None:
+        gate.wait(5)
+        asked.append(connection.exec_driver_sql("SELECT 7").scalar())
+
+    lent = source(tmp_path, max_connections=1)
+    with pytest.raises(Problem):
+        await lent.run(work, timeout_s=0.05)
+    gate.set()
+    assert await lent.run(lambda connection: 7, timeout_s=5) == 7
+    assert asked == []
+    await lent.run(work, timeout_s=5)
+    assert asked == [7]
+    await lent.close()
+
+
+async def test_a_deadline_is_of_one_request_only(tmp_path: Path) -> None:
+    """A connection that is taken beside a request's own has no deadline of an earlier one."""
+    gate = threading.Event()
+    lent = source(tmp_path, max_connections=2)
+    late = [lent.run(lambda connection: gate.wait(5), timeout_s=0.1) for _ in range(2)]
+    await asyncio.gather(*late, return_exceptions=True)
+    gate.set()
+
+    def work(connection: Connection) -> object:
+        with connection.engine.connect() as second:
+            return second.exec_driver_sql("SELECT 7").scalar()
+
+    assert await lent.run(work, timeout_s=5) == 7
+    await lent.close()
+
+
 async def test_the_last_lease_closes(tmp_path: Path) -> None:
     """A source shared by two services lives until both have closed it."""
     lent = source(tmp_path)
@@ -103,7 +139,7 @@ async def test_the_last_lease_closes(tmp_path: Path) -> None:
     [
         "",
         "nonsense",
-        "oracle://x/y",
+        "db2://x/y",
         "sqlite://",
         "sqlite:///:memory:",
         "sqlite:///file:x?mode=rwc",

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.statements import Condition, Key, NotSelect, check_select, wrap
+from adapters.answers.orders import Key
+from adapters.answers.statements import Condition, NotSelect, check_select, wrap
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def test_a_page_is_wrapped_around_the_query() -> None:
         "WHERE saphan_q.a = :f0_0\n"
         "  AND saphan_q.b IN (:f1_0, :f1_1)\n"
         "  AND 1 = 0\n"
-        "  AND ((saphan_q.a > :saphan_key_0)"
+        "  AND saphan_q.a >= :saphan_key_0 AND ((saphan_q.a > :saphan_key_0)"
         " OR (saphan_q.a = :saphan_key_0 AND saphan_q.b < :saphan_key_1))\n"
         "ORDER BY saphan_q.a, saphan_q.b DESC\n"
         "LIMIT :saphan_limit"

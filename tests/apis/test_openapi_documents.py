@@ -36,7 +36,7 @@ KEPT = [
     response_schema_conformance,
     status_code_conformance,
 ]
-EXAMPLES = 15
+EXAMPLES = 10
 FEW = 4
 """Of the configuration API, whose documents take long to make up."""
 OF_A_SERVER = {

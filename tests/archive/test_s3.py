@@ -76,6 +76,35 @@ async def test_the_commands(settings: ArchiveSettings, tmp_path: Path) -> None:
     assert_good(tmp_path / "restored", 300)
 
 
+async def test_an_archive_is_verified_where_it_is(
+    settings: ArchiveSettings, tmp_path: Path
+) -> None:
+    """Part after part, each with its own verdict; nothing of it stays here."""
+    await fill(tmp_path / "journal", 0, 600)
+    archive(tmp_path / "journal", S3Store(settings))
+    assert settings.bucket is not None
+    assert settings.endpoint is not None
+    (tmp_path / "scratch").mkdir()
+    command = ["archive", "verify", settings.bucket, "--endpoint", settings.endpoint, "--part"]
+    command += [
+        "300",
+        "--processes",
+        "1",
+        "--region",
+        "us-east-1",
+        "--scratch",
+        str(tmp_path / "scratch"),
+        "--json",
+    ]
+    account = {"SAPHAN_ARCHIVE_KEY": "key", "SAPHAN_ARCHIVE_SECRET": "secret"}
+    done = CliRunner().invoke(main, command, env=account)
+    assert done.exit_code == 0, done.output
+    verdict = orjson.loads(done.stdout)
+    assert [(one["first"], one["end"]) for one in verdict["parts"]] == [(0, 300), (300, 600)]
+    assert verdict["parts"][1]["size"] == 600
+    assert not [*(tmp_path / "scratch").iterdir()]
+
+
 async def test_what_somebody_changes_in_the_store_is_found(
     settings: ArchiveSettings, tmp_path: Path
 ) -> None:

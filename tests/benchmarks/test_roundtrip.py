@@ -70,7 +70,7 @@ def test_two_sides_are_measured_in_turns(tmp_path: Path) -> None:
         pids.extend(side.pids.values())
         return side
 
-    plan = [Scenario("throughput", 8, 0.5, 2), Scenario("latency", 1, 0.5, 1)]
+    plan = [Scenario("throughput", 8, 0.2, 2), Scenario("latency", 1, 0.2, 1)]
     told: list[str] = []
     names, results = measure([first, second_baseline], plan, tmp_path, tell=told.append)
     assert names == ["baseline", "stand-in"]

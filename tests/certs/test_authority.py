@@ -24,7 +24,7 @@ from certs.issue import (
     requested_key,
 )
 from certs.profiles import BACKDATE_S, PROFILES, Profile, profile_of
-from exchange.certificates import judge_auth, judge_seal
+from exchange.certificates.judging import judge_auth, judge_seal
 from exchange.identifiers import MemberId, ServerId
 from exchange.keys import Algorithm, algorithm_of
 from exchange.problems import Code

@@ -18,7 +18,8 @@ from certs.issue import parse_private_key, private_key_pem
 from console.cli.certs import certs
 from console.cli.main import main
 from console.reference_world.processes import free_ports
-from exchange.certificates import fingerprint_of, member_of, parse_certificates
+from exchange.certificates.names import member_of
+from exchange.certificates.reading import fingerprint_of, parse_certificates
 from tests.certs.pki import AT, MPI, SS1, days, development_authority, openssl, write_pem
 
 

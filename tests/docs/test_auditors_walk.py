@@ -79,12 +79,14 @@ def localised(
 
 def test_the_auditors_commands_lead_from_a_question_to_a_proof(localised: list[str]) -> None:
     """Who asked is found at both sides, one exchange is proven with a shell, unzip and openssl
-    alone, completeness is judged, and the ledger of uses tells of it: as the page says."""
-    asking, proving, completing, using = localised
+    alone, completeness is judged, anchors are kept, and the ledger of uses tells of it: as the
+    page says."""
+    asking, proving, completing, keeping, using = localised
     _, who = [run(command) for command in commands(asking)]
     proof = [run(command) for command in commands(proving)]
     Path("mandates/walk-mof.jws").unlink()  # a server of several members does not prove it
     (complete,) = [run(command) for command in commands(completing)]
+    (anchors,) = [run(command) for command in commands(keeping) if command.startswith("saphan")]
     (usage,) = [run(command) for command in commands(using)]
     message = MESSAGE.search("".join(localised))
     assert message is not None
@@ -94,4 +96,6 @@ def test_the_auditors_commands_lead_from_a_question_to_a_proof(localised: list[s
     assert "GOOD: no fault" in proof[-1]
     assert "CAdES: the container is signed by" in proof[-1]
     assert "its log has committed to no entries yet" in complete
+    assert anchors.startswith("LA/GOV/MPI/ss1: ")
+    assert Path("anchors/LA~GOV~MPI~ss1.checkpoint").exists()
     assert re.search(r"LA/GOV/MOF/budget \(.*answered  LA/GOV/MPI/ss1 \d+\n", usage)

@@ -9,15 +9,15 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
 from tests.docs.generate import ROOT
+from tests.docs.recipes import plain_words, printing_to, write_command
 
 PAGES = (ROOT / "docs/service-owners.md", ROOT / "docs/auditors.md")
 PORTS = ("8801", "5601", "4601", "5602", "4602", "8082")
@@ -68,31 +68,44 @@ class Terminal:
         self._folder = folder
         self._ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
         commands = folder / ".bin"
-        commands.mkdir()
-        saphan = commands / "saphan"
-        saphan.write_text(f'#!/bin/sh\nexec {sys.executable} -m console.cli.main "$@"\n')
-        saphan.chmod(0o755)
+        write_command(commands)
         self._environment = {
             **os.environ,
             "PATH": f"{commands}:{os.environ['PATH']}",
-            "PYTHONPATH": f"{os.environ['PYTHONPATH']}{os.pathsep}{ROOT}",
             "SAPHAN_REGISTRY": self._localise("http://127.0.0.1:8801"),
         }
         self._servers: list[subprocess.Popen[bytes]] = []
 
     def run(self, text: str) -> subprocess.CompletedProcess[str]:
-        command = ["bash", "-euo", "pipefail", "-c", self._localise(text)]
+        """Run a block: commands of ours as tests start them, one by one, others by a shell."""
+        text = self._localise(text)
+        commands = [plain_words(line) for line in text.replace("\\\n", "").splitlines()]
+        if not all(words for words, _ in commands):
+            return self._run(["bash", "-euo", "pipefail", "-c", text])
+        stdout = stderr = ""
+        for words, target in commands:
+            with printing_to(self._folder, target) as output:
+                done = self._run(words, output)
+            stdout += done.stdout or ""
+            stderr += done.stderr
+            if done.returncode:
+                break
+        return subprocess.CompletedProcess(text, done.returncode, stdout, stderr)
+
+    def _run(
+        self, words: list[str], output: IO[str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command, cwd=self._folder, env=self._environment, capture_output=True, text=True,
-            check=False, timeout=DEADLINE_S,
+            words, cwd=self._folder, env=self._environment, text=True, check=False,
+            stdout=output or subprocess.PIPE, stderr=subprocess.PIPE, timeout=DEADLINE_S,
         )  # fmt: skip
 
     def serve(self, text: str, port: str) -> None:
+        words, _ = plain_words(self._localise(text).replace("\\\n", ""))
         with (self._folder / f"{port}.log").open("wb") as log:
             process = subprocess.Popen(
-                ["bash", "-c", f"exec {self._localise(text)}"],
-                cwd=self._folder, env=self._environment, stdout=log, stderr=log,
-            )  # fmt: skip
+                words, cwd=self._folder, env=self._environment, stdout=log, stderr=log
+            )
         self._servers.append(process)
         _wait_for(self._ports[port], process)
 
@@ -152,6 +165,20 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
     found = Terminal(tmp_path)
     yield found
     found.stop()
+
+
+def test_the_page_of_owners_tells_how_many_commands_there_are() -> None:
+    """The table at its beginning is counted from the blocks of each step."""
+    text = PAGES[0].read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \|.*\| (\d+) \|$", text, re.M)
+    told = {int(step): int(count) for step, count in rows}
+    counted = {}
+    for section in re.split(r"^## ", text, flags=re.M)[1:]:
+        step = section.partition(".")[0]
+        blocks = re.findall(r"^```sh[^\n]*\n(.*?)^```", section, flags=re.S | re.M)
+        if number := sum(len(re.findall("^saphan ", block, flags=re.M)) for block in blocks):
+            counted[int(step)] = number
+    assert told == counted
 
 
 def test_the_pages_lead_from_nothing_to_evidence(

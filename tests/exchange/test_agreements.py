@@ -394,6 +394,54 @@ def test_an_agreement_may_demand_a_subject() -> None:
     assert AGREEMENT.allow(*call)
 
 
+EXPLICIT, STATUTORY = 'explicit;at=@1763800000;ref="a/1"', 'statutory;law=%"Law 12"'
+
+
+def demanding(grant: list[str] | None, purpose: list[str] | None) -> bytes:
+    """The document with these demands of its first grant and purpose."""
+
+    def change(document: Any) -> None:
+        for name, kinds in (("grants", grant), ("purposes", purpose)):
+            if kinds is not None:
+                document[name][0]["request_basis"] = kinds
+
+    return changed(change)
+
+
+@pytest.mark.parametrize(
+    ("grant", "purpose", "taken"),
+    [
+        (None, None, {"", "nonsense", EXPLICIT, STATUTORY}),
+        (["explicit"], None, {EXPLICIT}),
+        (None, ["statutory"], {STATUTORY}),
+        (["statutory", "explicit"], None, {EXPLICIT, STATUTORY}),
+        (["explicit", "statutory"], ["explicit"], {EXPLICIT}),
+    ],
+)
+def test_an_agreement_may_demand_why_it_is_asked(
+    grant: list[str] | None, purpose: list[str] | None, taken: set[str]
+) -> None:
+    """Of a grant's endpoints, or for a purpose: a basis that is missing, not readable or of
+    another kind is refused, and what is demanded is said; both demands hold together."""
+    strict = parse_agreement(demanding(grant, purpose))
+    assert parse_agreement(format_agreement(strict)) == strict
+    call = (BUDGET, DISBURSEMENTS, "GET", "/disbursements", "national-budget", NOON)
+    for basis in ("", "nonsense", EXPLICIT, STATUTORY):
+        if basis in taken:
+            assert strict.allow(*call, basis=basis)
+            continue
+        problem = refusal(lambda basis=basis: strict.allow(*call, basis=basis))
+        assert problem.code is Code.REQUEST_BASIS_MISSING
+        assert problem.facts["request_basis"] == sorted(strict.demanded(strict.grants[0], call[4]))
+
+
+def test_demands_that_no_basis_meets_are_refused() -> None:
+    """An agreement that opens nothing for a purpose it lists is a mistake, and no kind is twice."""
+    for grant, purpose in ((["explicit"], ["statutory"]), (["explicit"] * 2, None), ([], None)):
+        problem = refusal(lambda said=(grant, purpose): parse_agreement(demanding(*said)))
+        assert "/grants/0/request_basis" in problem.where
+
+
 # --------------------------------------------------------------------------------------- the seal
 
 

@@ -14,21 +14,21 @@ from hypothesis import strategies as st
 
 from certs.issue import Issuer, development_name, sign_certificate
 from certs.profiles import PROFILES, Profile
-from exchange.certificates import (
+from exchange.certificates.judging import judge_auth, judge_seal, judge_tsa
+from exchange.certificates.names import (
     addresses_of,
     application_of,
+    member_of,
+    organization_identifier,
+    server_of,
+)
+from exchange.certificates.reading import (
     fingerprint,
     fingerprint_of,
     is_development,
-    judge_auth,
-    judge_seal,
-    judge_tsa,
-    member_of,
-    organization_identifier,
     parse_certificate,
     parse_certificates,
     refuse_development,
-    server_of,
 )
 from exchange.identifiers import ApplicationId, MemberId, ServerId
 from exchange.problems import Code

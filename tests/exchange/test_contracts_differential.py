@@ -14,7 +14,10 @@ from reference_engine import reference
 
 import schemas
 from exchange import formats
-from exchange.schema_sets import CompiledSchema, Dialect, Direction, Place, SchemaSet
+from exchange.schema_sets.collecting import SchemaSet
+from exchange.schema_sets.compiled import CompiledSchema
+from exchange.schema_sets.keywords import Dialect, Direction
+from exchange.schema_sets.places import Place
 
 SHARED = schemas.load_all()
 RECORDS = sorted(name for name in SHARED if "code-lists" not in name and "values" not in name)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 import pytest
 
-from exchange.deprecation import is_over, parse_deprecation, read_deprecations
+from exchange.deprecation import parse_deprecation, read_deprecations
 from exchange.problems import Problem
 
 REASON = {"en": "Replaced", "lo": "ຖືກແທນແລ້ວ"}
@@ -24,13 +23,6 @@ def test_the_fields_are_those_of_the_standards() -> None:
     )
     endless = {key: value for key, value in MARK.items() if key != "until"}
     assert parse_deprecation(endless, "x", "").fields() == (("deprecation", "@1767225600"),)
-
-
-def test_an_end_is_over_from_its_day_on() -> None:
-    """Days begin at 00:00 UTC; without an end nothing is ever over."""
-    found = parse_deprecation(MARK, "x", "")
-    assert not is_over(found, datetime(2027, 6, 29, 23, 59, 59, tzinfo=UTC))
-    assert is_over(found, datetime(2027, 6, 30, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(

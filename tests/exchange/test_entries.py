@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import tracemalloc
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
@@ -308,11 +309,43 @@ def test_a_changed_part_is_refused_or_another_part(data: st.DataObject) -> None:
         assert sealed_parts.format_part(part) == plaintext
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        None, 1, "ab", ["ab"], {"ab": 1}, [["a"]], [["a", 1]], [["a", None]], [[["a"], "b"]],
+        [["a", "b", "c"]], [{"a": 1, "b": 2}],
+    ],
+)  # fmt: skip
+def test_header_lines_are_pairs_of_strings(headers: Any) -> None:
+    """Whatever else comes apart into pairs is no part."""
+    plaintext = sealed_parts.format_part(PART)
+    end = 4 + int.from_bytes(plaintext[:4], "big")
+    document = json.loads(plaintext[4:end])
+    document["head"]["headers"] = headers
+    changed = json.dumps(document, separators=(",", ":")).encode()
+    with pytest.raises(Problem) as caught:
+        sealed_parts.parse_part(len(changed).to_bytes(4, "big") + changed + plaintext[end:])
+    assert caught.value.code is Code.INVALID_DOCUMENT
+
+
 @pytest.mark.parametrize("size", [0, 15, 65])
 def test_salts_are_16_to_64_bytes(size: int) -> None:
     """A short salt would make the commitment guessable; a long one is no HMAC key here."""
     with pytest.raises(Problem):
         sealed_parts.format_part(SealedPart(b"", b"", Head(), b"", bytes(size)))
+
+
+def test_an_entry_keeps_no_more_memory_than_its_bytes() -> None:
+    """Thousands of entries wait for publication: none of them keeps the buffer of its encoder."""
+    format_entry(FULL)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        kept = [format_entry(FULL) for _ in range(100)]
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert grown < 1.2 * sum(map(len, kept))
 
 
 @given(st.binary(min_size=16, max_size=64), st.binary(max_size=300))

@@ -23,13 +23,11 @@ from sealed_messages import (
     signing_key_of,
 )
 
-from exchange import envelope, forms
+from exchange import envelope, forms, line_by_line
 from exchange.components import base_of, component_value
+from exchange.covering import MAX_HEADERS
 from exchange.digest import content_digest
 from exchange.envelope import (
-    MAX_AGE_S,
-    MAX_HEADERS,
-    MAX_SKEW_S,
     NOT_COVERED,
     Headers,
     RequestHead,
@@ -43,6 +41,7 @@ from exchange.forms import MAX_VALUE_LENGTH
 from exchange.keys import Algorithm
 from exchange.problems import Code, Problem
 from exchange.signature import MAX_FIELD_LENGTH, parse_signature_base, parse_signature_input
+from exchange.signed import MAX_AGE_S, MAX_SKEW_S
 
 KEY = signing_key_of(Algorithm.ED25519)
 FIND = finder(KEY)
@@ -861,12 +860,12 @@ def test_both_ways_seal_the_same(request: RequestHead, headers: Headers, status:
     """By the form of a head or line by line: the same fields over the same base."""
     signed = seal_request(request, KEY, created=NOW, expires=NOW + 60, nonce=NONCE)
     tail = signed.signature_input[signed.signature_input.index(");created") + 1 :]
-    assert signed == envelope._seal_request_line_by_line(request, KEY, tail)
+    assert signed == line_by_line.seal_request_lines(request, KEY, tail)
     sent = request.with_headers(signed.headers_to_add)
     response = ResponseHead(status, (*headers, ("content-digest", content_digest(b""))))
     sealed = seal_response(sent, response, KEY, created=NOW)
     tail = sealed.signature_input[sealed.signature_input.index(");created") + 1 :]
-    assert sealed == envelope._seal_response_line_by_line(sent, response, KEY, tail)
+    assert sealed == line_by_line.seal_response_lines(sent, response, KEY, tail)
 
 
 _ODD = st.sampled_from([*' "=:;,%()\t\n\\A0', "\xe4", "\0", "ທ"])
@@ -918,10 +917,10 @@ def test_both_ways_open_and_refuse_the_same(
     response = replace(PLAIN_ANSWER, headers=of_response(PLAIN_ANSWER.headers))
     ages = MAX_SKEW_S, MAX_AGE_S
     assert told(outcome(lambda: open_request(request, FIND, now=now))) == told(
-        outcome(lambda: envelope._open_request_line_by_line(request, FIND, now, *ages))
+        outcome(lambda: line_by_line.open_request_lines(request, FIND, now, *ages))
     )
     assert told(outcome(lambda: open_response(request, response, FIND, now=now))) == told(
-        outcome(lambda: envelope._open_response_line_by_line(request, response, FIND, now, *ages))
+        outcome(lambda: line_by_line.open_response_lines(request, response, FIND, now, *ages))
     )
 
 

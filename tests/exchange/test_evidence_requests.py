@@ -45,6 +45,8 @@ def test_a_law_is_written_as_it_is_read(law: str) -> None:
         "explicit",
         "explicit;at=1763800000;ref=\"a\"",
         "explicit;at=@01;ref=\"a\"",
+        "explicit;at=@253402300800;ref=\"a\"",
+        "explicit;at=@999999999999;ref=\"a\"",
         "explicit;at=@1;ref=\"\"",
         "explicit;at=@1;ref=\"a\\\"b\"",
         "explicit; at=@1; ref=\"a\"",
@@ -83,6 +85,7 @@ def test_a_problem_is_a_reason(code: Code) -> None:
             Code.ACCESS_DENIED,
             Code.PURPOSE_NOT_ALLOWED,
             Code.SUBJECT_MISSING,
+            Code.REQUEST_BASIS_MISSING,
             Code.FIELD_NOT_RELEASED,
         }
     )

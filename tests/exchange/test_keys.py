@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sealed_messages import signing_key_of, verifying
 
-from exchange.certificates import fingerprint
+from exchange.certificates.reading import fingerprint
 from exchange.keys import (
     Algorithm,
     algorithm_of,

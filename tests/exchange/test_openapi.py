@@ -10,7 +10,7 @@ import pytest
 
 from exchange.contracts import Contract
 from exchange.problems import Code, Problem
-from exchange.schema_sets import MAX_DOCUMENT_BYTES, MAX_DOCUMENT_DEPTH
+from exchange.schema_sets.places import MAX_DOCUMENT_BYTES, MAX_DOCUMENT_DEPTH
 
 SHARED_ID = "https://schemas.example.la/thing/1"
 

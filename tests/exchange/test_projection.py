@@ -180,8 +180,24 @@ def test_malformed_fields_are_refused(fields: list[str]) -> None:
         (["/a~1b"], "a/b", True),
         (["/a"], "/", False),
         (["/a"], "/~9", False),
+        (["/items/*/parts/*/amount"], "parts.amount", True),
+        (["/items/*/parts/*/amount"], "amount", True),
+        (["/items/*/parts/*/amount"], "parts.number", False),
+        (["/items/*/parts/*/amount"], "parts", False),
+        (["/items/*/parts/*/amount"], "other.amount", False),
+        (["/items/*/parts/*/amount"], "parts.amount.x", True),
+        (["/items/*/parts"], "parts.amount", True),
+        (["/items/*/parts"], "parts.deep.amount", True),
+        (["/items/*/a/*/b/*/c"], "a.b.c", True),
+        (["/items/*/a/*/b/*/c"], "a.c", False),
+        (["/items/*"], "parts.amount", True),
+        (["/parts/*/amount"], "parts.amount", True),
+        (["/items/*/name"], "parts.name", False),
+        (["/items/*/name"], "parts.", False),
+        (["/items/*/a.b"], "a.b", True),
     ],
 )
 def test_a_caller_may_ask_for_released_fields(fields: list[str], asked: str, answer: bool) -> None:
-    """A bare name is matched against the ends of pointers, a pointer against whole places."""
+    """A bare name is matched against the ends of pointers, a pointer against whole places, a path
+    with dots step by step."""
     assert Projection.compile(fields).releases(asked) is answer

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sealed_messages import KEYID, NONCE, NOW, REQUEST, RESPONSE, outcome
 
@@ -236,6 +236,7 @@ components = st.lists(st.from_regex(r'"@?[a-z\-]{1,20}"(?:;bs|;req)?', fullmatch
 parameters = st.dictionaries(labels, strings | integers, max_size=8)
 
 
+@settings(max_examples=30)  # of up to MAX_MEMBERS members each
 @given(st.dictionaries(labels, st.tuples(components, parameters), min_size=1, max_size=MAX_MEMBERS))
 def test_signature_input_round_trip(
     members: dict[str, tuple[list[str], dict[str, str | int]]],

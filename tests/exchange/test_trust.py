@@ -8,17 +8,21 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from exchange.certificates import fingerprint_of
+from exchange.certificates.reading import fingerprint_of
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.problems import Code, Problem
 from exchange.trust import (
+    AdmittedMember,
     Environment,
     MemberRecord,
     RegistryState,
     admit_member,
     schema_id,
 )
+from tests.registry.documents import HeldDocument
 from tests.registry.simulator import (
     MOF,
     MPI,
@@ -39,7 +43,7 @@ def state_of(*records: MemberRecord) -> RegistryState:
     return RegistryState.build(
         instance,
         [admit_member(record, instance, NOW) for record in records],
-        openapi={SERVICE: b"{}"},
+        openapi={SERVICE: HeldDocument(b"{}")},
         schemas={},
         version=7,
         expires=NOW + timedelta(hours=1),
@@ -207,3 +211,52 @@ def test_a_schema_needs_an_id(data: bytes) -> None:
     with pytest.raises(Problem) as caught:
         schema_id(data, "schemas/x.1.json")
     assert caught.value.code is Code.INVALID_DOCUMENT
+
+
+@given(st.lists(st.tuples(st.sampled_from([MPI, MOF]), st.integers(0, 5)), max_size=8))
+def test_a_state_made_of_another_is_the_one_made_anew(steps: list[tuple[MemberId, int]]) -> None:
+    """Whatever members change, come and go, one after the other, every index is as of a whole."""
+    known: dict[MemberId, AdmittedMember] = {}
+    state = changing(known)
+    for member, kind in steps:
+        record = member_record(member)
+        if kind == 0:
+            known.pop(member, None)
+        else:
+            if kind == 2:
+                record = replace(record, servers=())
+            elif kind == 3:
+                record = replace(record, services=())
+            elif kind == 4:  # the other's servers speak for its applications
+                hosts = tuple(one.id for one in member_record(MOF).servers)
+                moved = tuple(replace(one, servers=hosts) for one in record.applications)
+                record = replace(record, applications=moved)
+            elif kind == 5:
+                record = replace(record, seal_certificates=())
+            known[member] = admit_member(record, instance_record(), NOW)
+        documents = {one.id: HeldDocument(b"{}") for one in record.services if member in known}
+        state = state.after(
+            {member: known.get(member)},
+            openapi=documents,
+            schemas={},
+            elements=state.elements,
+            version=1,
+            expires=NOW,
+        )
+        assert state == changing(known)
+
+
+def changing(known: dict[MemberId, AdmittedMember]) -> RegistryState:
+    """The state of these members, made anew."""
+    return RegistryState.build(
+        instance_record(),
+        known.values(),
+        openapi={
+            one.id: HeldDocument(b"{}")
+            for member in known.values()
+            for one in member.record.services
+        },
+        schemas={},
+        version=1,
+        expires=NOW,
+    )

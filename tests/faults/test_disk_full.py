@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from console.reference_world.processes import health
-from console.reference_world.world import RunningServer
+from console.reference_world.standing import RunningServer
 from tests.faults import journals
 from tests.faults.load import load
 from tests.world import small

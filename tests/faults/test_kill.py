@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from console.reference_world.world import RunningServer
+from console.reference_world.standing import RunningServer
 from tests.faults import journals, peer
 from tests.faults.load import CONNECTIONS, Load, Outcome, load
 from tests.world.fixtures import small_world
@@ -25,6 +25,9 @@ from tests.world.small import SmallWorld
 SEED = 20261121
 KILLS = 6
 LATEST_S = 0.8
+PAUSE_S = 0.03
+"""Of each application after an answer: some calls are always under way, and the servers have a
+processor for their starts."""
 # What may be said honestly while the other server is gone, or was a moment ago.
 PROVIDER_GONE = {"PeerUnreachable", "PeerTimeout", "PeerProtocolError"}
 
@@ -87,7 +90,7 @@ def test_no_answered_exchange_is_lost(own_world: SmallWorld, side: str) -> None:
     rng = random.Random(f"{SEED} {side}")
     with (
         journals.watch(world.mof.journal, world.mpi.journal) as watching,
-        load(world.mof.url("http")) as applications,
+        load(world.mof.url("http"), pause_s=PAUSE_S) as applications,
     ):
         kill_often(victim, rng, applications)
         applications.await_answers(50)

@@ -28,6 +28,7 @@ from exchange.problems import Code, Text
 from mediator.journal.reader import JournalReader
 from mediator.journal.reconcile import Asked, reconcile
 from mediator.journal.verify import verify
+from mediator.journal.whole_log import whole_log
 from tests.faults.line import Act, Fault, Line, Way
 from tests.world import small
 from tests.world.backend import Backend
@@ -106,8 +107,12 @@ class LinedWorld:
             wait_published(server)
             verdict = verify(server.journal)
             assert verdict.good, verdict.findings
-        mof, mpi = (JournalReader(server.journal) for server in (self.small.mof, self.small.mpi))
-        report = reconcile([mof], [mpi], Asked(content=True))
+        asked = Asked(content=True)
+        mof, mpi = (
+            whole_log(JournalReader(server.journal), asked)
+            for server in (self.small.mof, self.small.mpi)
+        )
+        report = reconcile([mof], [mpi], asked)
         assert (report.lacks, report.differs) == (0, 0), report.listed
 
 

@@ -118,7 +118,7 @@ def test_what_is_repeated_until_it_is_known_runs_once(own_world: SmallWorld, sid
     start(world)
     victim = world.mpi if side == "provider" else world.mof
     rng = random.Random(f"{SEED} {side}")
-    world.backend.post_s = 0.01
+    world.backend.post_s = 0.05  # where most requests are when the kill comes
     applications = Insistent(world, f"{side}-{rng.randrange(1000)}")
     with applications.running():
         for number in range(KILLS):

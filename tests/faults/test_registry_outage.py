@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from console.reference_world.processes import free_ports, health
-from console.reference_world.world import RunningServer, World
+from console.reference_world.standing import RunningServer
+from console.reference_world.world import World
 from exchange.problems import Text
 from tests.faults import peer
 from tests.world import small
@@ -23,6 +24,7 @@ from tests.world.fixtures import small_world
 from tests.world.small import SmallWorld
 
 VALIDITY_S = 10  # the shortest that a registry may be set to
+GRACE_S = 20
 HEALED_WITHIN_S = 15.0
 
 
@@ -42,7 +44,7 @@ def short_lived_world() -> Iterator[SmallWorld]:
             world.registry.start()
             world.registry.wait_ready()
             for plan in small.plans(folder, backend.port, free_ports(1)[0]):
-                without_grace(world.add_server(plan))
+                set_grace(world.add_server(plan), 0)
             world.agree(small.agreement("mof-mpi"))
             world.start()
             yield SmallWorld(world, backend)
@@ -51,10 +53,10 @@ def short_lived_world() -> Iterator[SmallWorld]:
             backend.stop()
 
 
-def without_grace(server: RunningServer) -> None:
+def set_grace(server: RunningServer, seconds: int) -> None:
     path = server.folder / "server.yaml"
     settings = yaml.safe_load(path.read_text("utf-8"))
-    settings["registry"] |= {"grace_s": 0, "poll_s": 0.5}
+    settings["registry"] |= {"grace_s": seconds, "poll_s": 0.5}
     path.write_text(yaml.safe_dump(settings, allow_unicode=True), "utf-8")
 
 
@@ -75,9 +77,9 @@ def call(world: SmallWorld, message_id: str | None = None) -> small.Answer:
     return world.call(headers=headers)
 
 
-def await_outdated(world: SmallWorld) -> None:
-    """Wait until the last word of the registry has ended for both servers."""
-    deadline = time.monotonic() + VALIDITY_S + 5
+def await_outdated(world: SmallWorld, grace_s: int = 0) -> None:
+    """Wait until the last word of the registry has ended for both servers, and the grace time."""
+    deadline = time.monotonic() + VALIDITY_S + grace_s + 5
     while time.monotonic() < deadline:
         if {said(server)[0] for server in (world.mof, world.mpi)} == {"failing"}:
             return
@@ -150,6 +152,62 @@ def test_a_word_that_ended_stops_exchanges_until_the_registry_is_back(
     world.world.registry.wait_ready()
     print(f"healed {await_healed(world):.2f} s after the registry was back")
     assert call(world).status == 200
+
+
+def restart_with_grace(world: SmallWorld, seconds: int) -> None:
+    for server in (world.mof, world.mpi):
+        server.process.stop()
+        set_grace(server, seconds)
+    world.world.start()
+
+
+def alarms(server: RunningServer, since: int) -> set[str]:
+    """The events about the registry in a server's log from a place on."""
+    log = server.process.log.read_text("utf-8")[since:]
+    names = ("state_in_grace", "state_outdated", "not_followed", "role_ends")
+    return {name for name in names if f"registry_{name}" in log}
+
+
+def test_the_grace_time_carries_over_a_restart_and_then_ends(short_lived: SmallWorld) -> None:
+    """When the word has ended both servers go on for the grace time, killed and started anew
+    without the registry, and say so at each poll; then they refuse, say why, and heal."""
+    world = short_lived
+    servers = (world.mof, world.mpi)
+    await_healed(world)
+    restart_with_grace(world, GRACE_S)
+    await_healed(world)
+    since = {server.plan.id: len(server.process.log.read_text("utf-8")) for server in servers}
+    world.world.registry.kill()
+    deadline = time.monotonic() + VALIDITY_S + 5
+    while not all(said(server)[1].get("in_grace") for server in servers):
+        assert time.monotonic() < deadline, "the registry's word did not end"
+        time.sleep(0.1)
+    assert call(world).status == 200
+    for server in servers:
+        server.process.kill()
+    world.world.start()
+    assert call(world, "in-grace").status == 200
+    for server in servers:
+        status, registry = said(server)
+        assert (status, registry["in_grace"]) == ("ok", True)
+        assert registry["ending_soon"]["timestamp"] == 0
+
+    await_outdated(world, GRACE_S)
+    answer = call(world, "after-grace")
+    assert (answer.status, answer.code) == (503, "OutdatedGlobalConf")
+    assert "of grace are over" in answer.json["message"]
+    (hit,) = world.hits(world.mof, id="after-grace")
+    assert (hit.kind, hit.problem) == ("refusal", "OutdatedGlobalConf")
+    wanted = {"state_in_grace", "state_outdated", "role_ends"}
+    deadline = time.monotonic() + HEALED_WITHIN_S
+    while not all(alarms(server, since[server.plan.id]) >= wanted for server in servers):
+        assert time.monotonic() < deadline, "a poll should have told"
+        time.sleep(0.1)
+    world.world.registry.start()
+    world.world.registry.wait_ready()
+    await_healed(world)
+    assert call(world).status == 200
+    restart_with_grace(world, 0)
 
 
 def test_a_server_that_was_off_for_long_starts_when_the_registry_is_there(

@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from console.reference_world.processes import free_ports
-from console.reference_world.world import LISTENERS, RunningServer
+from console.reference_world.standing import RunningServer
+from console.reference_world.world import LISTENERS
 from tests.faults import journals
 from tests.faults.load import load
 from tests.world.fixtures import small_world

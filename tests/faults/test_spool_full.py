@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 
-from console.reference_world.world import RunningServer
+from console.reference_world.standing import RunningServer
 from tests.faults.test_disk_full import small_disk
 from tests.world import peer, small
 from tests.world.fixtures import world_of

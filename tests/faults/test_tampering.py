@@ -17,7 +17,7 @@ import yaml
 from click.testing import CliRunner
 
 from console.cli.main import main
-from console.reference_world.world import RunningServer
+from console.reference_world.standing import RunningServer
 from exchange.problems import Code, Problem
 from exchange.tiles import ENTRIES, WIDTH, Tile, bundles_of, tiles_of
 from mediator.journal import segments

@@ -15,7 +15,7 @@ import yaml
 from click.testing import CliRunner
 
 from console.cli.main import main
-from console.reference_world.world import RunningServer
+from console.reference_world.standing import RunningServer
 from exchange.entries import parse_entry
 from mediator.journal.anchors import Anchor, AnchorReader
 from mediator.journal.reader import JournalReader

@@ -87,7 +87,8 @@ def test_each_call_takes_its_scope_alone(instance: Checked, method: str, path: s
     assert refused.status == 403
     assert 'error="insufficient_scope"' in refused.headers["www-authenticate"]
     own = instance.call(method.upper(), path, bearer=instance.running.bearer(scope))
-    assert own.status in (200, 400)
+    # The status of an instance that is not well just now is 500.
+    assert own.status in ((200, 500) if path == "/api/v1/status" else (200, 400))
 
 
 def test_refused_acts_are_recorded_with_who_asked(instance: Checked) -> None:

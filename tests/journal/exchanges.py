@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -18,7 +18,14 @@ from exchange.checkpoint import parse_text
 from exchange.cosignature import cosign
 from exchange.digest import content_digest
 from exchange.entries import Entry, Kind, Side
-from exchange.envelope import RequestHead, ResponseHead, Signed, seal_request, seal_response
+from exchange.envelope import (
+    Headers,
+    RequestHead,
+    ResponseHead,
+    Signed,
+    seal_request,
+    seal_response,
+)
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.keys import SigningKey, signing_key
 from exchange.notes import COSIGNATURE_ED25519, VerifierKey, parse_note
@@ -35,6 +42,7 @@ SERVICE = ServiceId.parse("LA/GOV/MPI/oda-mis/projects")
 SERVERS = {MOF: ServerId.parse("LA/GOV/MOF/ss1"), MPI: ServerId.parse("LA/GOV/MPI/ss1")}
 BODY = '{"project":"ໂຄງການ ສະພານ","province":"LA-LP"}'.encode()
 NONCE = "q83vEjRWeJCrze8SNFZ4kA"
+Tell = Callable[[Entry, SealedPart], tuple[Entry, SealedPart]]
 WITNESS = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
 WITNESS_KEY = VerifierKey.of("auditor.example/witness", WITNESS.public_key(), COSIGNATURE_ED25519)
 
@@ -46,6 +54,12 @@ class World:
     directory: Path
     algorithm: str = "ecdsa-p256-sha256"
     now: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
+    name: str = "LA-{}"
+    """How messages are named."""
+    path: str = "/projects/{}"
+    asked: Headers = ()
+    answered: Headers = ()
+    """Further lines of requests and answers."""
 
     def __post_init__(self) -> None:
         self.pki: DevelopmentAuthority = create_development_pki(
@@ -85,30 +99,43 @@ class World:
         certificate.write_bytes(issued.certificate.public_bytes(Encoding.PEM))
         return key, certificate
 
-    async def exchange(self, number: int, *, body: bytes = BODY, nonce: str = NONCE) -> None:
-        """One exchange: request and answer, on both sides."""
+    async def exchange(
+        self,
+        number: int,
+        *,
+        body: bytes = BODY,
+        nonce: str = NONCE,
+        tell: Tell = lambda *as_is: as_is,
+    ) -> None:
+        """One exchange: request and answer, on both sides; ``tell`` is what servers make of it."""
         request, sent = self._request(number, nonce)
         answer, answered = self._answer(request.with_headers(sent.headers_to_add), body)
         for member, side in ((MOF, Side.CONSUMER), (MPI, Side.PROVIDER)):
             async with journal_in(self.journals[member], QUICK, f"{member}/journal") as journal:
-                target = "/r1/" + request.target_uri.split("/r1/")[1]
+                target = "/r1/" + request.target_uri.split("/r1/", 1)[1]
                 asked = SealedPart(
                     sent.base, sent.signature, Head(request.headers, "GET", target), b"", _SALT
                 )
                 said = SealedPart(
                     answered.base, answered.signature, Head(answer.headers, status=200), body, _SALT
                 )
-                await journal.record(self._entry(number, Kind.REQUEST, side, b""), member, asked)
-                await journal.record(self._entry(number, Kind.RESPONSE, side, body), member, said)
+                for kind, sent_body, part in (
+                    (Kind.REQUEST, b"", asked),
+                    (Kind.RESPONSE, body, said),
+                ):
+                    entry, part = tell(self._entry(number, kind, side, sent_body), part)
+                    await journal.record(entry, member, part)
 
     def _request(self, number: int, nonce: str) -> tuple[RequestHead, Signed]:
         head = RequestHead(
             "GET",
-            f"https://ss1.mpi.example:5500/r1/{SERVICE}/projects/{number}",
+            f"https://ss1.mpi.example:5500/r1/{SERVICE}{self.path.format(number)}",
             (
                 ("x-road-client", str(CLIENT)),
-                ("x-road-id", f"LA-{number}"),
+                ("x-road-id", self.name.format(number)),
+                ("exchange-purpose", "national-budget"),
                 ("content-digest", content_digest(b"")),
+                *self.asked,
             ),
         )
         created = int(self.now.timestamp())
@@ -121,6 +148,7 @@ class World:
             ("x-road-id", dict(request.headers)["x-road-id"]),
             ("content-type", "application/json"),
             ("content-digest", content_digest(body)),
+            *self.answered,
         )
         head = ResponseHead(200, headers)
         created = int(self.now.timestamp()) + 1
@@ -130,8 +158,8 @@ class World:
         signer = self.key_of(MOF if kind is Kind.REQUEST else MPI)
         peer = SERVERS[MPI if side is Side.CONSUMER else MOF]
         return Entry(
-            kind=kind, side=side, at=self.now, id=f"LA-{number}", client=CLIENT, service=SERVICE,
-            peer=peer, method="GET", endpoint="/projects/{id}", size=len(body),
+            kind=kind, side=side, at=self.now, id=self.name.format(number), client=CLIENT,
+            service=SERVICE, peer=peer, method="GET", endpoint="/projects/{id}", size=len(body),
             certificate=signer.keyid, status=200 if kind is Kind.RESPONSE else None,
         )  # fmt: skip
 
@@ -184,7 +212,7 @@ class World:
         return [
             Chosen(reader, index)
             for reader in readers
-            for index, _ in reader.of_message(f"LA-{number}")
+            for index, _ in reader.of_message(self.name.format(number))
         ]
 
 

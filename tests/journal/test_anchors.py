@@ -15,7 +15,8 @@ import pytest
 from exchange.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from exchange.problems import Code, Problem
 from mediator.journal import publication
-from mediator.journal.anchors import FILE, AnchorReader, AnchorStore
+from mediator.journal.anchor_batches import Statement, contents, state, staying
+from mediator.journal.anchors import FILE, KEEP_ALL, SETTLE, AnchorReader, AnchorStore
 from mediator.journal.log import JournalSettings
 from tests.journal.world import KEY, MPI, ORIGIN, VERIFIER, entry, head_of, journal_in, until, write
 
@@ -193,29 +194,91 @@ def test_evidence_needs_its_anchor(tmp_path: Path) -> None:
         store.add_cosignature(11, "— w1 AAAA\n")
 
 
-def test_old_anchors_are_thinned_out_to_the_last_of_each_interval(tmp_path: Path) -> None:
-    """What goes is covered by what stays; newer anchors are not touched; evidence goes along."""
+HOUR = 3600.0
+
+
+def test_anchors_of_an_hour_are_a_batch_once_it_is_over(tmp_path: Path) -> None:
+    """What is stated are all anchors of the hour with their evidence; then nothing is added."""
     store = AnchorStore.create(tmp_path)
-    with sqlite3.connect(tmp_path / FILE) as connection:
-        rows = [(size, float(size), note_of(size)) for size in range(1, 101)]
-        connection.executemany("INSERT INTO anchors VALUES (?, ?, ?)", rows)
-        connection.execute("INSERT INTO tokens SELECT size, 'tsa', note FROM anchors")
-    assert store.prune(before=50, spacing_s=10) == 44
-    assert [anchor.size for anchor in store.all()] == [9, 19, 29, 39, 49, *range(50, 101)]
-    with sqlite3.connect(tmp_path / FILE) as connection:
-        assert connection.execute("SELECT count(*) FROM tokens").fetchone() == (56,)
+    for size in range(1, 9):
+        store.add(size, note_of(size), size * 900.0)
+    assert not store.close_batch(900.0 + HOUR)
+    assert store.close_batch(900.0 + HOUR + SETTLE.total_seconds())
+    assert not store.close_batch(900.0 + HOUR + SETTLE.total_seconds())
+    assert store.closed_size == 4
+    for size in (4, 5):
+        store.add_token(size, "tsa", b"der")
+        store.add_cosignature(size, "— w1 AAAA\n")
+    there = [(len(one.tokens), len(one.cosignatures)) for one in store.between(3, 5)]
+    assert there == [(0, 0), (1, 1)]
+    statement = store.pending()
+    assert statement is not None
+    assert (statement.after, statement.until) == (0, 4)
+    assert (statement.all, statement.stay) == (
+        contents(store.between(0, 4)),
+        contents(store.between(3, 4)),
+    )
+    store.close()
+    again = AnchorStore.create(tmp_path)
+    assert again.pending() == statement  # until an entry commits to it
+    again.settle(statement, 7)
+    assert again.pending() is None
+    assert [*again.statements()] == [bytes(statement)]
+    assert again.close_batch(0.0, final=True)
+    assert again.closed_size == 8
 
 
-def test_thinning_out_leaves_evidence_that_no_later_anchor_of_the_interval_has(
-    tmp_path: Path,
-) -> None:
-    """A token or a cosignature goes only where the anchor that stays has one, too."""
+def test_a_clock_that_was_ahead_does_not_keep_a_batch_open(tmp_path: Path) -> None:
+    """Anchors of the future were timed by a wrong clock: they are closed now."""
+    store = AnchorStore.create(tmp_path)
+    store.add(1, note_of(1), 1e9)
+    store.add(2, note_of(2), 1000.0)
+    assert store.close_batch(2000.0)
+    assert store.closed_size == 2
+
+
+def test_old_anchors_are_thinned_out_to_what_was_stated_to_stay(tmp_path: Path) -> None:
+    """What goes is covered by what stays; newer batches, and those to which no entry commits, are
+    not touched; evidence goes along."""
+    store = AnchorStore.create(tmp_path)
+    for size in range(1, 13):
+        store.add(size, note_of(size), size * 900.0)
+        store.add_token(size, "tsa", b"der")
+    assert store.thin_out(1e9) == 0
+    assert store.close_batch(HOUR, final=True)
+    assert store.thin_out(1e9) == 0
+    for number in (0, 1, 2):
+        statement = store.pending()
+        assert statement is not None
+        store.settle(statement, number)
+        assert store.close_batch(HOUR, final=True) == (number < 2)
+    keep_s = KEEP_ALL.total_seconds()
+    assert store.thin_out(8 * 900.0 + keep_s) == 3
+    assert store.sizes() == [4, *range(5, 13)]
+    assert store.thin_out(8 * 900.0 + keep_s + 1) == 3
+    assert store.thin_out(1e9) == 3
+    assert store.sizes() == store.stamped_sizes() == [4, 8, 12]
+
+
+def test_what_stays_has_as_much_evidence_as_what_goes(tmp_path: Path) -> None:
+    """A token or a cosignature goes only where a later anchor that stays has one, too."""
     store = store_with(tmp_path, range(1, 10))
     store.add_token(2, "tsa", b"der")
     store.add_token(5, "tsa", b"der")
     store.add_cosignature(7, "— w1 AAAA\n")
-    store.prune(before=5000, spacing_s=1000)
-    assert [anchor.size for anchor in store.all()] == [5, 7, 9]
+    assert staying(list(store.all())) == {5, 7, 9}
+    store.add_token(7, "tsa", b"der")
+    assert staying(list(store.all())) == {7, 9}
+
+
+def test_a_statement_is_read_back(tmp_path: Path) -> None:
+    """Canonical JSON, and nothing else."""
+    statement, stay = state(0, 9, list(store_with(tmp_path, range(1, 10)).all()))
+    assert stay == [9]
+    assert Statement.parse(bytes(statement)) == statement
+    with pytest.raises(Problem) as refused:
+        Statement.parse(bytes(statement) + b" ")
+    assert refused.value.code is Code.INVALID_DOCUMENT
 
 
 def test_a_copy_without_anchors_has_none_and_a_damaged_file_is_said(tmp_path: Path) -> None:

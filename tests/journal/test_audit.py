@@ -9,6 +9,8 @@ import json
 import os
 import random
 import shutil
+import subprocess
+import sys
 import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -199,6 +201,23 @@ def test_an_export_without_the_key_keeps_the_sealed_record(fresh: World, tmp_pat
     assert (target / "entries/0-3/sealed.bin").stat().st_size > 0
 
 
+def test_half_an_export_is_not_left(world: World, tmp_path: Path) -> None:
+    """When the disk takes no more, the file is named, and what was written of it is gone."""
+    target = tmp_path / "evidence.zip"
+    program = (
+        "import resource, sys; from console.cli.main import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "main(sys.argv[1:])"
+    )
+    command = ["audit", "export", str(world.mpi), "3", "-o", str(target)]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *command], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert str(target) in done.stderr
+    assert not target.exists()
+
+
 def test_an_entry_without_a_message_id_is_exported_alone(world: World, tmp_path: Path) -> None:
     """A refusal before there was an id is evidence too."""
     made = as_json("export", world.mpi, 8, "-o", tmp_path / "evidence")
@@ -228,6 +247,37 @@ def test_every_changed_file_of_an_export_is_found(world: World, tmp_path: Path) 
     assert run("verify", target).exit_code == 1
     (target / "extra").unlink()
     assert run("verify", target).exit_code == 0
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"{}"])
+def test_a_journal_without_its_description_is_a_finding_beside_the_others(
+    fresh: World, damage: bytes | None
+) -> None:
+    """Below a folder it is not passed over in silence, and it does not hide what the others are."""
+    path = fresh.mof / "journal.json"
+    if damage is None:
+        path.unlink()
+    else:
+        path.write_bytes(damage)
+    result = run("verify", fresh.mpi.parents[1], "--json")
+    assert result.exit_code == 1
+    verdicts = {one["path"]: one for one in json.loads(result.stdout)["verdicts"]}
+    assert verdicts[str(fresh.mpi)]["good"]
+    (finding,) = verdicts[str(fresh.mof)]["findings"]
+    assert (finding["code"], finding["file"]) == ("JournalCorrupt", "journal.json")
+    shown = run("verify", fresh.mpi.parents[1])
+    assert f"{fresh.mof}: NOT GOOD" in shown.output
+    assert f"at {fresh.mof}: journal.json" in run("search", fresh.mpi.parents[1]).output
+
+
+def test_a_published_log_is_verified_with_its_key(fresh: World) -> None:
+    """What a log publishes says no key of its own: without one, it is asked for by its option."""
+    published = fresh.mpi / "log"
+    unnamed = run("verify", published)
+    assert unnamed.exit_code == 2
+    assert "--vkey" in unnamed.output
+    key = json.loads((fresh.mpi / "journal.json").read_text())["vkey"]
+    assert run("verify", published, "--vkey", key).exit_code == 0
 
 
 def test_an_export_is_checked_against_the_registry_s_key(world: World, tmp_path: Path) -> None:
@@ -335,9 +385,10 @@ def test_a_folder_that_cannot_be_read_is_not_passed_over(
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         return listing(path)
 
-    monkeypatch.setattr(os, "scandir", scandir)
-    for command in ("verify", "search"):
-        result = run(command, tmp_path)
+    with monkeypatch.context() as changed:
+        changed.setattr(os, "scandir", scandir)
+        results = [run(command, tmp_path) for command in ("verify", "search")]
+    for result in results:
         assert result.exit_code == 1
         assert str(closed) in result.stderr
 

@@ -17,8 +17,9 @@ import pytest
 
 from mediator.journal.index import FILE, IndexReader, IndexWriter, Query, keeper
 from mediator.journal.index.keeper import IndexKeeper
+from mediator.journal.keyring import DEFAULT_DAYS
 from serving.log.tiles import TileFolder
-from tests.journal.world import MPI, ORIGIN, QUICK, entry, journal_in, part, until, write
+from tests.journal.world import MPI, ORIGIN, QUICK, START, entry, journal_in, part, until, write
 
 SIZE = 600
 
@@ -154,6 +155,7 @@ async def test_a_busy_journal_is_indexed_whole(
     monkeypatch.setattr(keeper, "MUCH", 10)
     monkeypatch.setattr(keeper, "MUCH_PER_S", 0)
     async with journal_in(tmp_path, QUICK) as journal:
+        await asyncio.to_thread(journal._keyring.make, MPI, START, DEFAULT_DAYS)  # all in order
         for start in range(0, SIZE, 200):
             await asyncio.gather(
                 *[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import stat
 from datetime import UTC, datetime, timedelta
@@ -14,8 +15,14 @@ from click.testing import CliRunner
 from console.cli.main import main
 from exchange.entries import Sealed, parse_entry
 from exchange.problems import Code, Problem
+from mediator.journal.key_files import KeyFiles
 from mediator.journal.keyring import BLOCK, IndexName, KeyName, KeyRing
-from mediator.journal.passphrase import FILE, PassphraseKeys, read_passphrase
+from mediator.journal.passphrase import (
+    FILE,
+    PassphraseKeys,
+    change_passphrase,
+    read_passphrase,
+)
 from mediator.journal.reader import JournalReader
 from mediator.journal.verify import verify
 from tests.journal.world import MPI, START, FailingFiles, entry, journal_in, part, until, write
@@ -259,6 +266,16 @@ async def test_a_server_reads_its_own_journal_under_a_passphrase(tmp_path: Path)
     assert orjson.loads(opened.stdout)["sealed"]["body"] == part(0).body.decode()
 
 
+def test_a_guess_costs_64_mib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store is made with N = 2^16, which stands in its file, and is opened with that."""
+    monkeypatch.undo()  # what makes it cheap for the other tests
+    PassphraseKeys.open(tmp_path, b"correct horse")
+    PassphraseKeys.open(tmp_path, b"correct horse")
+    content = KeyFiles(tmp_path).read(tmp_path / FILE, "key store")
+    assert content is not None
+    assert content[0] == 16
+
+
 @pytest.mark.parametrize("passphrase", [b"correct", b"", b"x" * 2000])
 def test_another_passphrase_is_refused(tmp_path: Path, passphrase: bytes) -> None:
     """Before anything is written under another key."""
@@ -268,6 +285,64 @@ def test_another_passphrase_is_refused(tmp_path: Path, passphrase: bytes) -> Non
         PassphraseKeys.open(tmp_path, passphrase)
     assert caught.value.code is Code.INVALID_SETTINGS
     assert (tmp_path / FILE).read_bytes() == before
+
+
+def opening(folder: Path) -> list[bytes]:
+    """Which of two passphrases opens the store."""
+    found = []
+    for passphrase in (b"old", b"new"):
+        with contextlib.suppress(Problem):
+            PassphraseKeys.open(folder, passphrase)
+            found.append(passphrase)
+    return found
+
+
+def test_another_passphrase_opens_what_the_old_one_sealed(tmp_path: Path) -> None:
+    """Only the new one opens the store; the key files stay as they are, and an old copy of the
+    store's file stays under the old passphrase."""
+    ring = KeyRing(tmp_path, PassphraseKeys.open(tmp_path, b"old"))
+    sealed = seal(ring, 2)
+    copy = (tmp_path / FILE).read_bytes()
+    change_passphrase(tmp_path, b"old", b"new")
+    assert opening(tmp_path) == [b"new"]
+    sealed += seal(ring)  # a server that runs goes on
+    again = KeyRing(tmp_path, PassphraseKeys.open(tmp_path, b"new"))
+    assert all(opens(again, one) for one in sealed)
+    (tmp_path / FILE).write_bytes(copy)
+    assert opening(tmp_path) == [b"old"]
+
+
+@pytest.mark.parametrize(("at", "persisted"), faults(10))
+def test_a_crash_while_the_passphrase_changes(tmp_path: Path, at: int, persisted: bool) -> None:
+    """One of the two opens the store, and the change is made again."""
+    sealed = seal(KeyRing(tmp_path, PassphraseKeys.open(tmp_path, b"old")))
+    disk = FailingFiles(at=at, persisted=persisted)
+    try:
+        change_passphrase(tmp_path, b"old", b"new", disk)
+    except OSError:
+        assert at <= disk.count
+    (passphrase,) = opening(tmp_path)
+    if passphrase == b"old":
+        change_passphrase(tmp_path, b"old", b"new")
+    ring = KeyRing(tmp_path, PassphraseKeys.open(tmp_path, b"new"))
+    assert all(opens(ring, one) for one in sealed)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [(b"wrong", b"new"), (b"old", b""), (b"old", b"old"), (b"old", b"x" * 2000)]
+)
+def test_a_passphrase_is_changed_by_who_knows_it_to_another(
+    tmp_path: Path, old: bytes, new: bytes
+) -> None:
+    """Else nothing is written; nor where there is no store."""
+    PassphraseKeys.open(tmp_path, b"old")
+    before = (tmp_path / FILE).read_bytes()
+    for folder in (tmp_path, tmp_path / "none"):
+        with pytest.raises(Problem) as caught:
+            change_passphrase(folder, old, new)
+        assert caught.value.code is Code.INVALID_SETTINGS
+    assert (tmp_path / FILE).read_bytes() == before
+    assert not (tmp_path / "none").exists()
 
 
 def test_keys_from_before_a_passphrase_are_encrypted(tmp_path: Path) -> None:
@@ -307,3 +382,32 @@ async def test_a_journal_under_a_passphrase_verifies_without_it(tmp_path: Path) 
     with pytest.raises(Problem) as caught:
         reader.open(parse_entry(receipt.entry), reader.ciphertext(0))
     assert caught.value.code is Code.SEALED_PART_UNREADABLE
+
+
+SETTINGS = """\
+server: LA/GOV/MOF/ss1
+directory: data
+address: https://127.0.0.1:5500
+registry: {url: "http://127.0.0.1:1", root: root.json}
+auth: {certificate: auth.pem, key: auth.key}
+listen: {peer: "127.0.0.1:0"}
+members: [{id: LA/GOV/MOF, seal: {certificate: seal.pem, key: seal.key}}]
+"""
+
+
+def test_the_command_changes_the_passphrase_of_a_server(tmp_path: Path) -> None:
+    """It says which copies open with the old one; without a passphrase there is none to change."""
+    keys = tmp_path / "data" / "journal" / "keys"
+    PassphraseKeys.open(keys, b"old")
+    (tmp_path / "new").write_text("new\n")
+    (tmp_path / "old").write_text("old\n")
+    settings = tmp_path / "server.yaml"
+    settings.write_text(SETTINGS)
+    command = ["mediator", "passphrase", str(settings), "--new", str(tmp_path / "new")]
+    refused = CliRunner().invoke(main, command)
+    assert (refused.exit_code, opening(keys)) == (1, [b"old"])
+    assert Code.INVALID_SETTINGS in refused.output
+    settings.write_text(SETTINGS + "journal: {passphrase_file: old}\n")
+    done = CliRunner().invoke(main, command)
+    assert (done.exit_code, opening(keys)) == (0, [b"new"]), done.output
+    assert str(keys / FILE) in done.stdout

@@ -57,6 +57,12 @@ def test_an_exchange_that_both_tell_alike_is_no_mismatch() -> None:
         # Refused before it was opened: there is no request at the provider.
         ([told(0), failure(1)], [told(5, "refusal", status=403)],
          [(REQUEST, False, True), (ANSWER, True, True)]),
+        # A message that the consumer sent once was sent again by somebody, and refused.
+        ([told(0), answer(1)],
+         [told(5), answer(6), told(7, "refusal", status=409, problem="ReplayedMessage")],
+         [(ANSWER, True, True)]),
+        ([], [told(7, "refusal", status=409, problem="ReplayedMessage")],
+         [(REQUEST, True, False)]),
         # A message in the consumer's name that its journal does not know.
         ([], [told(5, "refusal", status=403)], [(REQUEST, True, False)]),
     ],
@@ -112,6 +118,24 @@ def test_answers_pair_by_what_was_signed_first() -> None:
     assert isinstance(found, Mismatch)
     assert found.provider is not None
     assert (found.provider.entry, bool(found.explanation)) == (6, True)
+
+
+def test_entries_of_two_journals_are_two() -> None:
+    """A side with two servers has two entries of one number: what one lacks is not lost in it."""
+    consumer = [told(0), answer(1)]
+    again = [told(5, journal=1, nonce="n2"), answer(6, journal=1)]
+    assert faults(consumer, [told(5), answer(6)]) == []
+    assert faults(consumer, [told(5), answer(6), *again]) == [
+        (Fault.LACKS, REQUEST, True, False),
+        (Fault.LACKS, ANSWER, True, False),
+    ]
+
+
+def test_many_answers_of_one_exchange_are_paired_in_order() -> None:
+    """Answers alike pair with answers alike, whatever stands between; each only once."""
+    consumer = [answer(number, status=200 + number % 3) for number in range(3_000)]
+    provider = [answer(number, status=200 + number % 3) for number in reversed(range(3_000))]
+    assert compare(consumer, provider).mismatches == []
 
 
 def test_four_times_tell_how_far_clocks_are_apart() -> None:

@@ -261,12 +261,13 @@ async def test_each_checkpoint_extends_those_before(tmp_path: Path) -> None:
     """While records come in, every checkpoint that shows up extends every earlier one."""
     seen: set[bytes] = set()
     async with journal_in(tmp_path) as journal:
-        for number in range(400):
+        number = 0
+        while number < 400 or len(seen) < 3:  # of a quick disk a checkpoint has more
             await journal.record(entry(number), entry(number).client.member)  # type: ignore[union-attr]
+            number += 1
             path = tmp_path / "log" / "checkpoint"
             if path.exists():
                 seen.add(path.read_bytes())
-    assert len(seen) > 1
     assert_extends(tmp_path, seen)
 
 

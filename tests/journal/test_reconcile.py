@@ -26,7 +26,8 @@ from mediator.journal.keyring import KeyRing
 from mediator.journal.log import Journal
 from mediator.journal.pairing import Fault
 from mediator.journal.reader import JournalReader
-from mediator.journal.reconcile import Asked, Report, reconcile, server_of
+from mediator.journal.reconcile import Asked, Report, reconcile
+from mediator.journal.whole_log import server_of, whole_log
 from tests.journal.world import KEY, STILL
 
 COUNT = 600
@@ -72,7 +73,9 @@ def changed(original: Path, folder: Path, side: Side, change: Change) -> tuple[P
 
 
 def held(a: Path, b: Path, **asked: Any) -> Report:
-    return reconcile([JournalReader(a)], [JournalReader(b)], Asked(**asked))
+    period = Asked(**asked)
+    sides = [[whole_log(JournalReader(one), period)] for one in (a, b)]
+    return reconcile(*sides, period)
 
 
 @pytest.mark.parametrize("content", [False, True])

@@ -30,9 +30,13 @@ ALL = ["/code", "/title_en", "/title_lo"]
 @pytest.fixture(scope="module")
 def own_world() -> Iterator[SmallWorld]:
     """A world with an agreement for each test of this module."""
-    agreements = [small.agreement(name) for name in ("by-mpi", "by-mof", "renewed", "some-rows")]
-    for grant in agreements[-1]["grants"]:
-        grant["rows"] = {"province": ["LA-VT", "ວຽງຈັນ"]}
+    names = ("by-mpi", "by-mof", "renewed", "some-rows", "on-request", "unseen")
+    agreements = [small.agreement(name) for name in names]
+    agreements += [small.agreement("of-budget", group="offices")]
+    agreements += [small.agreement("of-vault", small.VAULT, group="offices")]
+    for rows, asked in zip(agreements[3]["grants"], agreements[4]["grants"], strict=True):
+        rows["rows"] = {"province": ["LA-VT", "ວຽງຈັນ"]}
+        asked["request_basis"] = ["explicit"]
     with world_of(agreements, services={PROJECTS: {"narrows_rows": True}}) as built:
         yield built
 
@@ -62,8 +66,8 @@ def tried(world: SmallWorld, agreement: str, *more: str) -> tuple[int, dict[str,
 
 def test_a_revoked_agreement_opens_nothing_at_once(own_world: SmallWorld, tmp_path: Path) -> None:
     """The first call after the command is refused, with the reason; so are those after the file
-    was placed anew and the server started again. The journal commits to the revocation, and a
-    dry run tells of it."""
+    was placed anew and the server started again. The journal commits to the revocation once, also
+    to one that was placed while the server was stopped, and a dry run tells of it."""
     world, pinned = own_world, own_world.mpi.agreements / "by-mpi.jws"
     assert call(world, "by-mpi").status == 200
     code, answer = tried(world, "by-mpi")
@@ -79,14 +83,23 @@ def test_a_revoked_agreement_opens_nothing_at_once(own_world: SmallWorld, tmp_pa
     pinned.unlink()
     world.mpi.process.stop()
     pinned.write_bytes(sealed)
+    unseen = world.mpi.agreements / "unseen.jws"
+    assert run("revoke", unseen, *seal, *why, "--to", unseen.parent).exit_code == 0
     world.world.start(MPI_SERVER)
+    assert call(world, "unseen").code == Code.AGREEMENT_REVOKED
     assert call(world, "by-mpi").code == Code.AGREEMENT_REVOKED
     code, answer = tried(world, "by-mpi")
     assert (code, answer["steps"][-1]["code"]) == (1, Code.AGREEMENT_REVOKED)
     assert call(world, "renewed").status == 200
-    [file] = world.mpi.agreements.glob("by-mpi.*.revocation.jws")
-    assert open_revocation(file.read_bytes())[1] == MPI
-    assert sha256(file.read_bytes()).hexdigest() in recorded(world, "agreement revoked")
+    files = [
+        file
+        for name in ("by-mpi", "unseen")
+        for file in world.mpi.agreements.glob(f"{name}.*.revocation.jws")
+    ]
+    assert [open_revocation(file.read_bytes())[1] for file in files] == [MPI, MPI]
+    digests = sorted(sha256(file.read_bytes()).hexdigest() for file in files)
+    found = recorded(world, "agreement revoked")
+    assert [found.count(digest) for digest in digests] == [1, 1]
 
 
 def test_the_consumer_revokes_too(own_world: SmallWorld, tmp_path: Path) -> None:
@@ -142,8 +155,8 @@ def test_a_renewal_takes_over_where_it_begins(own_world: SmallWorld, tmp_path: P
 
 
 def test_a_dry_run_names_each_step(own_world: SmallWorld) -> None:
-    """Service, client, endpoint, agreement, selection, contract and rates, up to the one that
-    fails; nothing reaches the backend, and nothing is recorded."""
+    """Service, client, endpoint, agreement, basis, selection, contract and rates, up to the one
+    that fails; nothing reaches the backend, and nothing is recorded."""
     world = own_world
     seen, size = len(world.backend.seen), journal_size(world)
 
@@ -152,7 +165,8 @@ def test_a_dry_run_names_each_step(own_world: SmallWorld) -> None:
         return [(step["step"], step.get("code", "")) for step in answer["steps"]]
 
     passed = [("service", ""), ("client", ""), ("endpoint", ""), ("agreement", "")]
-    assert steps() == [*passed, ("selection", ""), ("contract", ""), ("rates", "")]
+    rest = [("basis", ""), ("selection", ""), ("contract", ""), ("rates", "")]
+    assert steps() == [*passed, *rest]
     assert steps("--service", f"{PROJECTS}x") == [("service", Code.UNKNOWN_SERVICE)]
     assert steps("--client", "LA/GOV/MOX/a")[1] == ("client", Code.UNKNOWN_APPLICATION)
     assert steps("--path", "/nothing")[-1] == ("endpoint", Code.UNKNOWN_ENDPOINT)
@@ -164,9 +178,25 @@ def test_a_dry_run_names_each_step(own_world: SmallWorld) -> None:
     assert (len(world.backend.seen), journal_size(world)) == (seen, size)
 
 
+def test_a_dry_run_goes_over_a_group(own_world: SmallWorld, tmp_path: Path) -> None:
+    """Each consumer under its own agreement; one that is refused is named, and ends it with 1."""
+    world = own_world
+    words = ["--admin", world.mpi.url("admin"), "--group", "offices", "--service", str(PROJECTS)]
+    words += ["--path", "/projects/P-1", "--purpose", PURPOSE]
+    assert run("try", *words).exit_code == 0
+    seal, of_vault = seal_of(world, MPI, tmp_path), world.mpi.agreements / "of-vault.jws"
+    why = ["--reason", "closed", "--admin", world.mpi.url("admin")]
+    assert run("revoke", of_vault, *seal, *why).exit_code == 0
+    told = run("try", *words)
+    assert told.exit_code == 1
+    assert f"ok  {BUDGET}: of-budget/1" in told.stdout
+    assert f"NO  {small.VAULT}: agreement: {Code.AGREEMENT_REVOKED}" in told.stdout
+    assert Code.INVALID_USAGE in run("try", *words, "--group", "none").output
+
+
 def test_the_backend_is_told_which_records_are_agreed(own_world: SmallWorld) -> None:
-    """In a header field of the provider's server, which a caller cannot write; a backend for which
-    nobody vouched is not asked at all."""
+    """In a header field of the provider's server, which a caller cannot write, and under which
+    agreement, also when the caller named none; a backend for which nobody vouched is not asked."""
     world, forged = own_world, {"Exchange-Rows": '{"province":["LA-XA"]}'}
     for agreement, told in (("some-rows", {"province": ["LA-VT", "ວຽງຈັນ"]}), ("renewed", None)):
         headers = {"Exchange-Agreement": agreement, **forged}
@@ -177,6 +207,10 @@ def test_the_backend_is_told_which_records_are_agreed(own_world: SmallWorld) -> 
             if name.lower() == "exchange-rows"
         ] or [None]
         assert (seen and json.loads(seen)) == told
+        assert world.backend.seen[-1].headers["exchange-agreement"] == agreement
+    assert world.call().status == 200
+    opened_by = world.backend.seen[-1].headers["exchange-agreement"]
+    assert tried(world, opened_by)[1]["agreement"].startswith(f"{opened_by}/")
     asked = len(world.backend.seen)
     refused = world.call(service=small.LENIENT, headers={"Exchange-Agreement": "some-rows"})
     assert (refused.status, refused.code) == (503, Code.SERVICE_DISABLED)
@@ -185,12 +219,36 @@ def test_the_backend_is_told_which_records_are_agreed(own_world: SmallWorld) -> 
     assert answer["rows"] == {"province": ["LA-VT", "ວຽງຈັນ"]}
 
 
-def recorded(world: SmallWorld, event: str) -> set[str | None]:
+def test_a_call_says_why_it_is_made_where_that_is_agreed(own_world: SmallWorld) -> None:
+    """Without a basis, or with one of another kind, it is refused with what is demanded, and the
+    refusal recorded; nothing reaches the backend. A dry run names the check."""
+    world, seen = own_world, len(own_world.backend.seen)
+    bases = {'explicit;at=@1763800000;ref="a/1"': True, 'statutory;law=%"Law 12"': False, "": False}
+    for basis, taken in bases.items():
+        headers = {"Exchange-Agreement": "on-request"}
+        headers |= {"Exchange-Request-Basis": basis} if basis else {}
+        answer = world.call(headers=headers)
+        code, told = tried(world, "on-request", "--request-basis", basis)
+        step = next(one for one in told["steps"] if one["step"] == "basis")
+        assert (answer.status, code) == ((200, 0) if taken else (403, 1))
+        if taken:
+            assert told["request_basis"] == ["explicit"]
+            continue
+        assert answer.code == step["code"] == Code.REQUEST_BASIS_MISSING
+        assert answer.json["facts"]["request_basis"] == ["explicit"]
+        wait_published(world.mpi)
+        reader = JournalReader(world.mpi.journal)
+        entries = [parse_entry(data) for _, data in reader.proven(0, reader.checkpoint.size)]
+        assert entries[-1].problem == Code.REQUEST_BASIS_MISSING
+    assert len(world.backend.seen) == seen + 1
+
+
+def recorded(world: SmallWorld, event: str) -> list[str]:
     """The documents that entries of an event commit to."""
     wait_published(world.mpi)
     reader = JournalReader(world.mpi.journal)
     entries = (parse_entry(data) for _, data in reader.proven(0, reader.checkpoint.size))
-    return {entry.evidence for entry in entries if entry.event == event}
+    return [str(entry.evidence) for entry in entries if entry.event == event]
 
 
 def journal_size(world: SmallWorld) -> int:

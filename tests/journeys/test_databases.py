@@ -6,6 +6,7 @@ one in SQLite, one in MariaDB, one in PostgreSQL, as far as those are installed.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,9 +18,10 @@ import pytest
 
 import schemas
 from adapters import openapi
-from adapters.mapping_file import parse_mapping
+from adapters.mapping.file import parse_mapping
 from console.reference_world.plans import ApplicationPlan, MemberPlan, ServerPlan, ServicePlan
-from console.reference_world.world import RunningServer, World
+from console.reference_world.standing import RunningServer
+from console.reference_world.world import World
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.problems import Text
 from tests.adapters import legacy
@@ -46,6 +48,7 @@ class Providers:
     servers: dict[str, RunningServer]
     services: dict[str, ServiceId]
     missing: dict[str, str]
+    urls: dict[str, str]
 
     def call(self, kind: str, path: str, method: str = "GET") -> small.Answer:
         """Call the service over this kind of database."""
@@ -141,7 +144,7 @@ def providers(
                 servers[kind] = world.add_server(plan)
                 world.agree(agreement(kind, services[kind]))
             world.start()
-            yield Providers(SmallWorld(world, Backend()), servers, services, missing)
+            yield Providers(SmallWorld(world, Backend()), servers, services, missing, urls)
         finally:
             world.close()
 
@@ -225,3 +228,30 @@ def test_each_provider_has_its_own_evidence(providers: Providers, kind: str) -> 
             ("request", service),
             ("response", service),
         ]
+
+
+def test_a_long_answer_of_an_adapter_is_spooled_like_any_other(providers: Providers) -> None:
+    """It is made in memory, and goes to the disk before it is checked, cut, sealed and sent; it
+    arrives whole, and neither server keeps anything of it."""
+    title = "ສະພານ" * 100_000  # three bytes a sign: 1.5 MB
+    url = providers.urls["sqlite"]
+    change = "UPDATE tbl_item SET title_lo = :title WHERE item_code = :code"
+    servers = (providers.servers["sqlite"], providers.world.mof)
+    before = [_metric(server, "saphan_bodies_spooled_bytes_total") for server in servers]
+    known = providers.call("sqlite", "/items/P-007").json
+    legacy.execute(url, change, title=title, code="P-007")
+    try:
+        answer = providers.call("sqlite", "/items/P-007")
+    finally:
+        legacy.execute(url, change, title=known["title"]["lo"], code="P-007")
+    assert (answer.status, answer.json) == (200, known | {"title": {"lo": title}})
+    for server, bytes_before in zip(servers, before, strict=True):
+        spooled = _metric(server, "saphan_bodies_spooled_bytes_total") - bytes_before
+        assert spooled >= len(title.encode())
+        assert _metric(server, "saphan_bodies_disk_bytes") == 0
+
+
+def _metric(server: RunningServer, name: str) -> float:
+    text = small.exchange(server.url("admin"), "GET", "/metrics", {}).body.decode()
+    (found,) = re.findall(rf"(?m)^{name} (\S+)$", text)
+    return float(found)

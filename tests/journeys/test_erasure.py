@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from console.cli.main import main
-from console.reference_world.world import RunningServer
+from console.reference_world.standing import RunningServer
 from exchange.entries import parse_entry
 from exchange.problems import Code, Problem
 from mediator.journal.keyring import KeyRing

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from exchange import subjects
 from exchange.entries import parse_entry
 from exchange.problems import Code
@@ -61,7 +63,7 @@ def test_whom_it_is_about_is_signed_and_carried_and_stands_nowhere_in_clear(
         part = journal.open(entries[0], journal.ciphertext(hits[0].index)).part
         assert b'"exchange-subject": ' + subject.encode() in part.base
         for path in server.journal.parent.rglob("*"):
-            if path.is_file():
+            with suppress(IsADirectoryError, FileNotFoundError):  # drafts come and go
                 assert b"7715500042" not in path.read_bytes(), path
         metrics = small.exchange(server.url("admin"), "GET", "/metrics", {}).body
         assert b"7715500042" not in metrics

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from http_message_signatures import HTTPMessageVerifier, InvalidSignature, algorithms
 
 from console.reference_world.processes import free_ports
-from exchange.certificates import fingerprint_of
+from exchange.certificates.reading import fingerprint_of
 from exchange.entries import Entry
 from exchange.sealed_parts import SealedPart
 from mediator.journal.reader import JournalReader

@@ -70,6 +70,8 @@ def test_an_honest_answer_passes(world: SmallWorld, hostile: HostileServer) -> N
         ("OTHERBODY", Code.DIGEST_MISMATCH),
         ("ADDED", Code.MALFORMED_SIGNATURE),
         ("OTHERREQUEST", Code.INCONSISTENT_RESPONSE),
+        ("OTHERCLIENT", Code.INCONSISTENT_RESPONSE),
+        ("OTHERSERVICE", Code.INCONSISTENT_RESPONSE),
         ("OTHERTARGET", Code.INVALID_SIGNATURE),
         ("SLOW", Code.PEER_TIMEOUT),
         ("NONSENSE", Code.PEER_NONSENSE),

@@ -22,6 +22,7 @@ from benchmarks.processes import Children, forget_peak_rss, peak_rss_bytes
 from benchmarks.sides import start_saphan
 from exchange.digest import content_digest
 from exchange.identifiers import ApplicationId
+from tests.starting import plainly
 from tests.world import peer, small
 from tests.world.fixtures import small_world, world_of
 from tests.world.small import Answer, SmallWorld
@@ -35,7 +36,7 @@ MOST_RESIDENT = 200 * 1000 * 1000
 
 def test_a_long_body_goes_both_ways_in_flat_memory(tmp_path: Path) -> None:
     """Neither server has more than 200 MB resident at any time, and nothing is left on the disk."""
-    with Children(tmp_path) as children:
+    with plainly(), Children(tmp_path) as children:
         backend = children.start("backend", [sys.executable, "-m", "benchmarks.documents"])
         side = start_saphan(children, backend.ready["url"], transfer.offer(SIZE))
         for pid in side.pids.values():

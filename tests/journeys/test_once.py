@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from console.cli.main import main
 from console.reference_world.processes import health
-from console.reference_world.world import RunningServer
+from console.reference_world.standing import RunningServer
 from exchange.entries import Entry
 from exchange.problems import Code
 from mediator.journal.reader import JournalReader

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urlencode
@@ -14,6 +15,7 @@ import pytest
 from exchange.elements import parse_duration
 from exchange.entries import parse_entry
 from exchange.evidence_requests import HEADER, Explicit, Statutory, parse_basis
+from exchange.keys import verifying_key
 from exchange.problems import Code
 from exchange.subjects import tag
 from mediator.journal.index import Hit, IndexReader, Query, search
@@ -73,7 +75,7 @@ def test_three_sources_answer_one_request_with_provenance(world: SourceWorld) ->
     assert values(answer) == {
         "person.name": "ສົມສີ",
         "school.certificate": "C-1",
-        "person.village": "ໂພນໄຊ",
+        "person.village": "ໂພນສະອາດ",
     }
     assert (answer.json["missing"], answer.json["state"]) == ([], "given")
     found = answer.json["values"]
@@ -101,7 +103,8 @@ def test_only_the_fields_that_are_needed_are_asked_for(world: SourceWorld) -> No
 
 def test_the_ground_is_signed_and_kept_on_both_sides(world: SourceWorld) -> None:
     """The source hears on which ground, subject and purpose; both journals keep it sealed, under
-    the signature, and found by the subject."""
+    the signature, and found by the subject. What is signed proves it alone: who asked whom, when,
+    about whom and why, and no value."""
     answer = world.ask("person.name")
     exchange_id = answer.json["values"][0]["exchange"]["id"]
     heard = world.sources.fields[-1]
@@ -117,9 +120,17 @@ def test_the_ground_is_signed_and_kept_on_both_sides(world: SourceWorld) -> None
         part = journal.open(entry, journal.ciphertext(first.index)).part
         assert f'"{HEADER}": {heard[HEADER]}'.encode() in part.base
         assert heard[HEADER].encode() not in journal.entry(first.index)
+        seal = world.world.server_of(sources.DGC).seals[sources.DGC].certificate
+        verifying_key(seal).verify(part.signature, part.base)  # no other part of the exchange
+        for told in (str(sources.PORTAL), str(PERSONS), NID, sources.PURPOSE, ";created="):
+            assert told.encode() in part.base
+        assert "ສົມສີ".encode() not in part.base
     law = "ກົດໝາຍວ່າດ້ວຍການສຶກສາ"
     statutory = {"kind": "statutory", "legal_basis": law}
-    assert values(world.ask("person.name", request=statutory))
+    mixed = world.ask("person.name", "school.certificate", request=statutory)
+    assert missing(mixed) == {"school.certificate": "NotAllowed"}  # on a person's request alone
+    assert mixed.json["missing"][0]["code"] == Code.REQUEST_BASIS_MISSING
+    assert values(mixed)
     assert parse_basis(world.sources.fields[-1][HEADER]) == Statutory(law)
 
 
@@ -214,7 +225,7 @@ def test_a_person_sees_and_declines(world: SourceWorld) -> None:
     decided = world.call("POST", f"{path}/decision", {"decisions": said})
     assert decided.json["state"] == "decided"
     assert missing(decided) == {"person.village": "Declined"}
-    assert "ໂພນໄຊ".encode() not in decided.body
+    assert "ໂພນສະອາດ".encode() not in decided.body
     assert world.call("POST", f"{path}/decision", {"decisions": said}).json == decided.json
     assert world.call("GET", path).json == decided.json
     again = world.call("POST", f"{path}/decision", {"decisions": dict.fromkeys(said, "accept")})
@@ -228,6 +239,34 @@ def test_a_person_sees_and_declines(world: SourceWorld) -> None:
     assert entry.subject in {tag(key, NID.lower()) for _, key in keys}
     text = journal.open(entry, journal.ciphertext(hit.index)).part.body
     assert b'"declined":["person.village"]' in text
+
+
+def test_a_preview_survives_a_restart_and_is_read_by_nobody(world: SourceWorld) -> None:
+    """Shown again and decided by the next run, and recorded once; in none of the files of both
+    servers is a value, the subject or the decision to be read."""
+    server = world.world.servers[sources.PORTAL_SERVER]
+    shown = world.ask(*EVERYWHERE, preview=True).json
+    path = f"/evidence/{shown['id']}"
+    server.process.stop()
+    world.world.start(sources.PORTAL_SERVER)
+    again = world.call("GET", path).json
+    assert (again["state"], again["values"]) == ("preview", shown["values"])
+    said = dict.fromkeys(EVERYWHERE, "accept") | {"person.village": "decline"}
+    decided = world.call("POST", f"{path}/decision", {"decisions": said}).json
+    server.process.stop()
+    world.world.start(sources.PORTAL_SERVER)
+    assert world.call("POST", f"{path}/decision", {"decisions": said}).json == decided
+    other = dict.fromkeys(EVERYWHERE, "accept")
+    assert world.call("POST", f"{path}/decision", {"decisions": other}).status == 409
+    (_,) = [one for one in hits(world, sources.PORTAL_SERVER, id=shown["id"]) if one.event]
+    secrets = [text.encode() for text in ("ສົມສີ", "ໂພນສະອາດ", NID.partition(":")[2], "declined")]
+    secrets += [text.encode("unicode-escape") for text in ("ສົມສີ", "ໂພນສະອາດ")]
+    for each in world.world.servers.values():
+        files = [file for file in (each.folder / "data").rglob("*") if file.is_file()]
+        assert any(file.name == "previews.sqlite" for file in files)
+        for file in files:
+            data = file.read_bytes()
+            assert not [secret for secret in secrets if secret in data], file
 
 
 @pytest.mark.parametrize(
@@ -268,14 +307,14 @@ def test_whoever_is_no_application_here_learns_nothing(world: SourceWorld) -> No
 
 
 def test_sources_are_listed(world: SourceWorld) -> None:
-    """Page by page, or by id; whether an agreement allows it is known where the provider is."""
+    """Page by page, or by id."""
     first = world.call("GET", "/sources?limit=4").json
     rest = world.call("GET", f"/sources?after={first['next']}").json
     listed = [one["id"] for one in first["items"] + rest["items"]]
     assert listed == sorted(one["id"] for one in sources.ELEMENTS)
     (one,) = world.call("GET", "/sources?element=person.is-adult").json["items"]
     assert one["source"]["service"] == str(PERSONS)
-    assert (one["predicate_of"], one["allowed"]) == ("person.birth-date", None)
+    assert (one["predicate_of"], one["allowed"]) == ("person.birth-date", True)
     assert parse_duration(one["validity"])
     assert world.call("GET", "/sources?element=person.absent").status == 404
     assert world.call("GET", "/sources?elements=person.name").status == 422
@@ -290,8 +329,68 @@ def test_of_a_provider_on_the_same_server_it_is_known_what_is_allowed(world: Sou
     assert allowed["school.certificate"] is False
     wanted = ("person.village", "school.certificate")
     answer = world.call("POST", "/evidence", sources.request(*wanted), **here)
-    assert values(answer) == {"person.village": "ໂພນໄຊ"}
+    assert values(answer) == {"person.village": "ໂພນສະອາດ"}
     assert missing(answer) == {"school.certificate": "NotAllowed"}
+
+
+def test_the_copies_of_the_consumer_tell_what_is_allowed(world: SourceWorld) -> None:
+    """Of a provider on another server: allowed under which agreement, for which purpose and basis;
+    not allowed, and why; not known only where no copy lies at the caller's server."""
+
+    def told() -> dict[str, Any]:
+        items = world.call("GET", "/sources").json["items"]
+        return {one["id"]: (one["allowed"], one["because"]) for one in items}
+
+    allowed, because = told()["school.certificate"]
+    purposes = [{"code": sources.PURPOSE, "request_basis": ["explicit"]}]
+    assert (allowed, because["known_from"], because["purposes"]) == (True, "copy", purposes)
+    assert because["agreement"] == "dgc-moes/1"
+    allowed, because = told()["person.income"]
+    assert (allowed, because["code"]) == (False, Code.FIELD_NOT_RELEASED)
+    allowed, because = told()["person.village"]
+    assert (allowed, because["known_from"]) == (None, None)
+    assert because["message"]["lo"]
+    other = world.call("GET", "/sources?element=person.name", client=str(OFFICE)).json["items"]
+    assert other[0]["allowed"] is None
+    place_copy(world, "ended", valid_until="2021-01-01T00:00:00Z")
+    wait_until(lambda: told()["person.village"][0] is False)
+    assert told()["person.village"][1]["code"] == Code.AGREEMENT_EXPIRED
+
+
+def test_the_consumers_server_warns_before_the_end(world: SourceWorld) -> None:
+    """By metric and health, of the copies that lie there."""
+    admin = world.world.servers[sources.PORTAL_SERVER].url("admin")
+    soon = datetime.now(UTC) + timedelta(days=5)
+    place_copy(world, "soon", consumer=str(OFFICE), valid_until=f"{soon:%Y-%m-%dT%H:%M:%SZ}")
+
+    def counted(days: int, side: str) -> bool:
+        line = f'saphan_agreements_ending{{days="{days}",side="{side}"}} 1.0'
+        return line.encode() in exchange(admin, "GET", "/metrics", {}).body
+
+    wait_until(lambda: counted(7, "consumer"))
+    assert counted(30, "consumer")
+    assert not counted(1, "consumer")
+    assert not counted(7, "provider")
+    health = exchange(admin, "GET", "/healthz", {}).json["checks"]["agreements"]
+    assert health["held"]["ending_soon"] == ["soon"]
+    assert (health["in_force"], health["rejected"]) == (0, [])
+    listed = exchange(admin, "GET", "/agreements", {}).json
+    assert (listed["agreements"], "soon" in {one["id"] for one in listed["held"]}) == ([], True)
+
+
+def place_copy(world: SourceWorld, name: str, **changes: Any) -> None:
+    """Have an agreement about addresses sealed, and place it at the portal's server alone."""
+    document = sources.agreement(ADDRESSES, ["/village"], id=name, **changes)
+    sealed = world.world.seal(document, [ADDRESSES.member, sources.DGC])
+    world.world.pin(sources.DGC, name, sealed)
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """The folder of agreements is looked at every second."""
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def asked_aside(world: SourceWorld, *elements: str) -> tuple[threading.Thread, list[Answer]]:

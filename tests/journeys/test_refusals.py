@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from certs.authority import create_development_pki
-from console.reference_world.world import RunningServer
+from console.reference_world.standing import RunningServer
 from exchange.identifiers import ServiceId
 from exchange.problems import CATALOGUE, Code
 from tests.world import peer, small

@@ -11,8 +11,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from benchmarks.processes import forget_peak_rss, peak_rss_bytes
-from console.reference_world.world import RunningServer
+from console.reference_world.standing import RunningServer
 from exchange.problems import Code
+from tests.starting import plainly
 from tests.world import small
 from tests.world.http import HttpWorld, http_world, ok, parse, request
 
@@ -25,10 +26,16 @@ WITHIN_S = 90
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[HttpWorld]:
-    """A world in which a long body may stand still for a second and has a MiB a second at least."""
-    with http_world(
-        request_max_bytes=SIZE, answer_max_bytes=SIZE, stall_s=1.0, floor_bytes_per_s=MIB
-    ) as built:
+    """A world in which a long body may stand still for a second and has a MiB a second at least.
+
+    Its servers are started plainly, for their memory is looked at.
+    """
+    with (
+        plainly(),
+        http_world(
+            request_max_bytes=SIZE, answer_max_bytes=SIZE, stall_s=1.0, floor_bytes_per_s=MIB
+        ) as built,
+    ):
         yield built
 
 

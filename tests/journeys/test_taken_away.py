@@ -17,7 +17,7 @@ from registry.operator import sign_request
 from registry.orders import Order
 from registry.signers import read_signers
 from tests.world import small
-from tests.world.fixtures import small_world
+from tests.world.fixtures import world_of
 from tests.world.small import Answer, SmallWorld
 
 WHY = Text("It leaks", "ມັນຮົ່ວໄຫຼ")
@@ -26,7 +26,7 @@ DEADLINE_S = 60
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[SmallWorld]:
-    with small_world() as built:
+    with world_of([small.agreement("mof-mpi")]) as built:
         yield built
 
 
@@ -78,8 +78,7 @@ def call_until(world: SmallWorld, code: str) -> Answer:
 
 
 def test_calls_read_what_was_taken_away_and_why(world: SmallWorld) -> None:
-    """A service, the caller's own application, the provider; all is well when enabled again. A call
-    to a merged member is answered with 410 and where to turn."""
+    """A service, the caller's own application, the provider; all is well when enabled again."""
     things: tuple[Identifier, ...] = (small.PROJECTS, small.BUDGET, small.MPI)
     for thing in things:
         call_until(world, "")
@@ -90,13 +89,3 @@ def test_calls_read_what_was_taken_away_and_why(world: SmallWorld) -> None:
         assert facts_of(answer)["reason_lo"] == WHY.lo
         carry_out(world, Order(Kind.ENABLE, thing, WHY))
     call_until(world, "")
-    carry_out(world, Order(Kind.MERGE, small.MPI, Text("Decree 5", "ດຳລັດ 5"), small.MOF))
-    call_until(world, "MemberMerged")
-    # The first may have been under way when the registry's word came: its answer was refused.
-    answer = call_until(world, "MemberMerged")
-    facts = facts_of(answer)
-    assert (answer.status, facts["id"], facts["successor"]) == (
-        410,
-        str(small.PROJECTS),
-        "LA/GOV/MOF",
-    )

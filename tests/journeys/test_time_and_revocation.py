@@ -20,8 +20,9 @@ from certs.revocation import revoke
 from console.cli.main import main
 from console.reference_world.authority_services import AuthorityServices
 from console.reference_world.processes import free_ports, health
-from console.reference_world.world import RunningServer, World
-from exchange.certificates import fingerprint_of
+from console.reference_world.standing import RunningServer
+from console.reference_world.world import World
+from exchange.certificates.reading import fingerprint_of
 from exchange.problems import Text
 from mediator.journal.evidence import EvidenceReader
 from mediator.journal.export import SCRIPT

@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import yaml
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from console.cli.main import main
 from console.reference_world.processes import health
-from console.reference_world.world import RunningServer
+from console.reference_world.standing import RunningServer
 from exchange.cosignature import open_cosignature
 from exchange.notes import VerifierKey, open_note, parse_note
 from mediator.journal.anchors import AnchorReader
@@ -145,6 +146,42 @@ def test_the_last_checkpoint_that_was_cosigned_can_be_read(shared_world: SmallWo
     problem = _link(server, witness, "GET", "/witness/else")
     assert problem.status == 404
     assert json.loads(problem.body)["type"].endswith("NotFound")
+
+
+def test_a_server_cosigns_the_registry_s_log(shared_world: SmallWorld) -> None:
+    """The registry, which is no server, asks it at ``listen.witness``, over TLS, like anybody who
+    has a log cosigned; the log's key is known from the instance's description."""
+    witness, world = shared_world.mpi, shared_world.world
+    folder = world.directory / "registry"
+    settings = folder / "registry.yaml"
+    before = settings.read_text()
+    key = keys(witness)[1]
+    (folder / "witnesses.policy").write_text(
+        f"witness mpi {key} https://{witness.plan.listen['witness']}/witness\nquorum mpi\n"
+    )
+    changes = {"witnesses": "witnesses.policy", "witness_ca": str(world.authorities)}
+    settings.write_text(yaml.safe_dump(yaml.safe_load(before) | changes))
+
+    def head() -> Any:
+        note = parse_note((folder / "public" / "log" / "checkpoint").read_bytes())
+        return note if len(note.signatures) > 1 else None
+
+    world.registry.stop()
+    try:
+        world.registry.start()
+        world.registry.wait_ready()
+        note = wait(head)
+    finally:
+        world.registry.stop()
+        settings.write_text(before)
+        world.registry.start()
+        world.registry.wait_ready()
+    assert open_cosignature(note, key).timestamp > 0
+    memory = WitnessState(witness.journal.parent / "witness.sqlite")
+    known = memory.known("LA/registry")
+    memory.close()
+    assert known is not None
+    assert known.note.text == note.text
 
 
 def _link(

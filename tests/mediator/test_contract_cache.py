@@ -14,6 +14,7 @@ from exchange.identifiers import ServiceId
 from exchange.problems import Code, Problem
 from mediator import contracts
 from mediator.contracts import ContractCache
+from tests.registry.documents import HeldDocument
 
 
 def service(number: int) -> ServiceId:
@@ -26,7 +27,7 @@ def state(services: int, properties: int) -> Any:
     content = {"application/json": {"schema": schema}}
     paths = {"/x": {"get": {"responses": {"200": {"content": content}}}}}
     document = json.dumps({"openapi": "3.1.0", "paths": paths})
-    documents = {service(i): f"{document}{' ' * i}".encode() for i in range(services)}
+    documents = {service(i): HeldDocument(f"{document}{' ' * i}".encode()) for i in range(services)}
     return SimpleNamespace(openapi=documents, schemas={})
 
 
@@ -58,7 +59,7 @@ def referring(**schemas: bytes) -> Any:
     content = {"application/json": {"schema": {"$ref": SHARED}}}
     paths = {"/x": {"get": {"responses": {"200": {"content": content}}}}}
     document = json.dumps({"openapi": "3.1.0", "paths": paths}).encode()
-    return SimpleNamespace(openapi={service(0): document}, schemas=schemas)
+    return SimpleNamespace(openapi={service(0): HeldDocument(document)}, schemas=schemas)
 
 
 def refusal(contract: Any, body: bytes) -> Code | None:

@@ -34,6 +34,7 @@ from mediator.xroad import Entrance, LocalApplication
 from serving.bodies import Spools
 from serving.listener import Listener
 from serving.requests import Request
+from tests.registry.documents import HeldDocument
 from tests.registry.simulator import MOF, MPI, NOW, instance_record, member_record
 
 ODA_MIS = "LA/GOV/MPI/oda-mis"
@@ -87,7 +88,10 @@ def state_of(instance: str, *members: MemberId) -> RegistryState:
     return RegistryState.build(
         record,
         [admit_member(member_record(member), record, NOW) for member in members],
-        openapi={ServiceId.parse(f"{member}/oda-mis/projects"): DOCUMENT for member in members},
+        openapi={
+            ServiceId.parse(f"{member}/oda-mis/projects"): HeldDocument(DOCUMENT)
+            for member in members
+        },
         schemas={},
         version=1,
         expires=NOW + timedelta(hours=1),
@@ -307,6 +311,7 @@ async def _listen(**addresses: Any) -> Listener | None:
             nothing,
             watcher,
             Spools(),
+            nothing,
             nothing,
             nothing,
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,8 +14,8 @@ import pytest
 from exchange.entries import Kind, Side, format_time
 from exchange.identifiers import ApplicationId
 from exchange.problems import Code, Problem
-from mediator.memory import QUOTAS_FILE, remember
-from mediator.quota import NOT_COUNTED, quota_key
+from mediator.memory import QUOTAS_FILE, note_quotas, remember
+from mediator.quota import NOT_COUNTED, Rate, quota_key
 from mediator.replay import KEEP_S
 from tests.journal.world import CLIENT, MPI, START, entry, journal_in
 
@@ -106,3 +108,22 @@ async def test_no_signature_is_taken_again_after_a_restart(tmp_path: Path, back_
             replays.remember("c", f"n{age}", moment - age + 60, moment - back_s)
         assert caught.value.code is code
     replays.remember("c", "new", moment - back_s + 60, moment - back_s)
+
+
+async def test_what_a_stopped_server_counted_is_what_it_counts_on_from(tmp_path: Path) -> None:
+    """Also a call whose answer it had no room for: the backend was asked. The entry of that call
+    alone does not say so."""
+    agreed = Rate(quota_key(MPI, CLIENT, "a"), "agreement a/1", None, 5)
+    async with journal_in(tmp_path / "journal") as journal:
+        _, quotas = remember(journal, tmp_path, Standing(NOW))
+        noting = asyncio.ensure_future(note_quotas(quotas, tmp_path, Standing(NOW)))
+        await asyncio.sleep(0)
+        quotas.spend((agreed,), NOW.timestamp(), 0.0)
+        quotas.settle((agreed,), NOW.timestamp())
+        refused = {"kind": Kind.REFUSAL, "agreement": "a/1", "problem": Code.OVERLOADED.value}
+        await journal.record(entry(1, at=NOW - timedelta(seconds=1), **refused), MPI)
+        noting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await noting
+        _, again = remember(journal, tmp_path, Standing(NOW))
+    assert again.snapshot(NOW.timestamp()) == {agreed.key: 1}

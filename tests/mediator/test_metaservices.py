@@ -48,6 +48,9 @@ class Offer:
     contract: Contract
     document: bytes
 
+    def described(self) -> bytes:
+        return self.document
+
 
 def _offer(service: str) -> Offer:
     document = orjson.dumps(DOCUMENT)

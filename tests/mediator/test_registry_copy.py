@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tuf.api.metadata import DelegatedRole, TargetFile, Targets
 
-from exchange.certificates import fingerprint_of
+from exchange.certificates.reading import fingerprint_of
 from exchange.continuity import Statement, continuity_target, format_statements, role_name
 from exchange.identifiers import MemberId, ServerId, ServiceId
 from exchange.problems import Code, Problem
@@ -91,7 +91,7 @@ def test_everything_published_is_in_the_state(copy: RegistryCopy) -> None:
     service = ServiceId.parse("LA/GOV/MPI/oda-mis/projects")
     assert state.member(MPI).name.en == "Ministry"
     assert state.service(service).title.lo == "ໂຄງການ"
-    assert json.loads(state.openapi[service])["openapi"] == "3.1.0"
+    assert json.loads(state.openapi[service].read())["openapi"] == "3.1.0"
     assert [server.id for server in state.servers_of(service.application)] == [
         ServerId.parse("LA/GOV/MPI/ss1")
     ]

@@ -19,7 +19,7 @@ from certs import responder
 from certs.authority import DevelopmentAuthority, create_development_pki
 from certs.issue import Issued, Issuer
 from certs.revocation import make_crl, revoke, revoked_by
-from exchange.certificates import fingerprint_of
+from exchange.certificates.reading import fingerprint_of
 from exchange.identifiers import ServerId
 from exchange.problems import Code, Problem, Text
 from exchange.trust import Environment, InstanceRecord, RegistryState, admit_member

@@ -98,7 +98,6 @@ class Log:
     authorities: list[Authority] = field(default_factory=list)
     clock: ShiftedClock = field(default_factory=ShiftedClock)
     size: int = 0
-    entries: list[tuple[str, str]] = field(default_factory=list)
 
     def grow(self, by: int = 10) -> None:
         self.size += by
@@ -107,12 +106,7 @@ class Log:
 
     def stamping(self, **settings: Any) -> Stamping:
         limits = StampingSettings(**({"timeout_s": 5.0, "alarm_s": 0.0} | settings))
-        return Stamping(self.anchors, lambda: self.authorities, self.clock, limits, self.record)
-
-    async def record(self, event: str, evidence: str) -> int:
-        """Takes entries in the place of the journal."""
-        self.entries.append((event, evidence))
-        return len(self.entries) - 1
+        return Stamping(self.anchors, lambda: self.authorities, self.clock, limits)
 
     def stamped(self) -> dict[int, list[str]]:
         """Which anchors have tokens, and of whom; each is checked again."""

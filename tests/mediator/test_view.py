@@ -182,7 +182,8 @@ async def test_complaints_are_logged_once(world: World, tmp_path: Path) -> None:
     with capture_logs() as logs:
         await view.refresh()
         await view.refresh()
-    assert [log["event"] for log in logs] == ["registry_complaint"]
+    # The registry of the world beside it logs what it does meanwhile.
+    assert [log["event"] for log in logs].count("registry_complaint") == 1
     await view.close()
 
 

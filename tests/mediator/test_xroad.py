@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchange.certificates import fingerprint
+from exchange.certificates.reading import fingerprint
 from exchange.identifiers import ApplicationId, ServiceId
 from exchange.problems import Code, Problem
 from mediator import xroad

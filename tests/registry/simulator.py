@@ -24,6 +24,7 @@ from tuf.api.metadata import DelegatedRole, Delegations, TargetFile, Targets
 from certs.authority import DevelopmentAuthority, create_development_pki
 from certs.issue import Issued
 from exchange.continuity import KeySet, delegated_role, role_name
+from exchange.deltas import delta_path, make_delta
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.problems import Text
 from exchange.registrations import (
@@ -181,6 +182,7 @@ class SimulatedRegistry:
         self.extra_roles: list[tuple[DelegatedRole, list[CryptoSigner], dict[str, bytes]]] = []
         self.own_files: dict[str, bytes] = {"schemas/province.1.json": SCHEMA}
         self.timestamp_validity = timedelta(hours=1)
+        self.gives_deltas = False
         self.targets_version = 0
         self.root = new_root(
             RootKeys(
@@ -241,11 +243,20 @@ class SimulatedRegistry:
             },
             delegations=Delegations(keys, roles),
         )
-        self._put_role("targets", self.targets_version, sign(targets, self.targets_signers), files)
-        self.snapshot = next_snapshot(self.snapshot, versions, expires=self.now + timedelta(days=7))
+        own = sign(targets, self.targets_signers)
+        self._put_role("targets", self.targets_version, own, files)
+        self.snapshot = next_snapshot(
+            self.snapshot,
+            versions,
+            expires=self.now + timedelta(days=7),
+            own=own if self.gives_deltas else None,
+        )
         snapshot = sign(self.snapshot, [self.snapshot_signer])
         version = self.snapshot.version
         self._put(f"/metadata/{version}.snapshot.json", snapshot)
+        if self.gives_deltas:
+            self._put_delta("targets", self.targets_version)
+            self._put_delta("snapshot", version)
         if self.log is not None:
             self.files.update(
                 self.log.add_state(snapshot, version, self.targets_version, self.root.version)
@@ -255,7 +266,12 @@ class SimulatedRegistry:
     def stamp(self) -> None:
         """Sign a new timestamp over the present snapshot."""
         self.timestamp = next_timestamp(
-            self.timestamp, self.snapshot.version, expires=self.now + self.timestamp_validity
+            self.timestamp,
+            self.snapshot.version,
+            expires=self.now + self.timestamp_validity,
+            snapshot=self.files[f"/metadata/{self.snapshot.version}.snapshot.json"]
+            if self.gives_deltas
+            else None,
         )
         self._put("/metadata/timestamp.json", sign(self.timestamp, [self.timestamp_signer]))
 
@@ -265,6 +281,12 @@ class SimulatedRegistry:
             folder, _, file = path.rpartition("/")
             digest = hashlib.sha256(data).hexdigest()
             self._put(f"/targets/{folder}/{digest}.{file}".replace("//", "/"), data)
+
+    def _put_delta(self, role: str, version: int) -> None:
+        old = self.files.get(f"/metadata/{version - 1}.{role}.json")
+        delta = make_delta(old, self.files[f"/metadata/{version}.{role}.json"]) if old else None
+        if delta is not None:
+            self._put(f"/{delta_path(role, version)}", delta)
 
     def _put(self, path: str, data: bytes) -> None:
         self.files[path] = data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,14 @@ from click.testing import CliRunner, Result
 
 from certs.authority import create_development_pki
 from console.cli.main import main
-from exchange.agreements import Limits, Quota, parse_agreement, read_agreement
+from exchange.agreements import (
+    Agreement,
+    Limits,
+    Quota,
+    open_revocation,
+    parse_agreement,
+    read_agreement,
+)
 from exchange.identifiers import MemberId
 
 
@@ -145,9 +153,9 @@ def _mandate(office: Office, *more: str) -> Path:
 @pytest.mark.parametrize(
     ("options", "doors"),
     [
-        ((), {"journal": 4}),
-        (("--subjects",), {"journal": 4, "usage": 1}),
-        (("--field", "*", "--field", "content", "--hidden"), {"journal": 6}),
+        ((), {"journal": 5}),
+        (("--subjects",), {"journal": 5, "usage": 1}),
+        (("--field", "*", "--field", "content", "--hidden"), {"journal": 7}),
         (("--usage-only",), {"usage": 1}),
     ],
 )
@@ -222,3 +230,80 @@ def test_a_list_of_consumers_is_read_strictly(office: Office) -> None:
         result = office.run(*words)
         assert result.exit_code == 1
         assert told in result.output
+
+
+def test_a_group_is_one_thing_to_every_command(office: Office) -> None:
+    """Sealed, pinned, shown, renewed and revoked as a folder; what says something else is told; of
+    two groups in a folder one is named."""
+    listed = office.folder / "consumers"
+    listed.write_text("LA/GOV/MOF/budget\nLA/GOV/MOH/reports\n")
+    drafts, sealed = office.folder / "drafts", office.folder / "sealed"
+    pattern = str(office.draft("MOF", "--id", "offices"))
+    words = ["group", pattern, "--consumers", str(listed), "-o", str(drafts)]
+    assert office.run(*words).exit_code == 0
+
+    def seal(code: str, what: Path) -> Result:
+        key = ["--certificate", f"{office.folder / code}.pem"]
+        key += ["--key", f"{office.folder / code}.key.pem"]
+        return office.run("seal", str(what), *key, "-o", str(sealed))
+
+    def pin(what: Path) -> Result:
+        to = ["--to", str(office.pinned), "--ca", str(office.folder / "pki/authorities.pem")]
+        return office.run("pin", str(what), *to)
+
+    def seal_all(folder: Path) -> None:
+        assert seal("MPI", folder).exit_code == 0  # the provider, once
+        for code, application in (("MOF", "budget"), ("MOH", "reports")):
+            assert seal(code, sealed / f"offices-{code.lower()}-{application}.jws").exit_code == 0
+        assert pin(sealed).exit_code == 0
+
+    seal_all(drafts)
+    assert office.pin("MOF").exit_code == 0  # x, of no group
+    shown = json.loads(office.run("show", str(office.pinned), "--json").output)
+    assert shown["group"] == "offices"
+    told = [(one["consumer"], one["agreement"], one["seals"]) for one in shown["members"]]
+    assert told == [
+        ("LA/GOV/MOF/budget", "offices-mof-budget/1", 2),
+        ("LA/GOV/MOH/reports", "offices-moh-reports/1", 2),
+    ]
+    text = office.run("show", str(office.pinned)).output
+    assert "2 consumers" in text
+    assert "says something else" not in text
+    page = office.run("show", str(office.pinned), "--html").output
+    for told in ("LA/GOV/MOF/budget", "offices-moh-reports/1", "A group of 2 agreements"):
+        assert told in page
+    lines = office.run("show", str(office.pinned), "--text", "--language", "en").output
+    *_, first, second, digest = lines.splitlines()
+    listed_lines = f"{first}\n{second}\n".encode()
+    assert digest == f"SHA-256 {sha256(listed_lines).hexdigest()}"
+    assert digest.removeprefix("SHA-256 ") in page
+    renewed = office.folder / "renewed"
+    words = ["renew", str(office.pinned), "--now", "--days", "30", "-o", str(renewed)]
+    assert office.run(*words).exit_code == 0
+    names = [(one.version, one.group) for one in map(_parsed, sorted(renewed.iterdir()))]
+    assert names == [(2, "offices")] * 2
+    seal_all(renewed)
+    changed = json.loads((renewed / "offices-moh-reports.json").read_text()) | {"purposes": []}
+    (renewed / "offices-moh-reports.json").write_text(json.dumps(changed))
+    assert "reports: offices-moh-reports/2, seals: 0" in office.run("show", str(renewed)).output
+    assert office.run("show", str(renewed)).output.count("says something else") == 1
+    assert office.run("show", str(renewed), "--html").exit_code == 1
+    other = {**changed, "id": "other", "group": "others"}
+    (renewed / "other.json").write_text(json.dumps(other))
+    assert "offices, others: choose with --group" in office.run("show", str(renewed)).output
+    assert office.run("show", str(renewed), "--group", "others").exit_code == 0
+    assert "holds no group none" in office.run("show", str(renewed), "--group", "none").output
+    key = ["--certificate", f"{office.folder}/MPI.pem", "--key", f"{office.folder}/MPI.key.pem"]
+    words = ["revoke", str(office.pinned), *key, "--reason", "over", "--to", str(office.pinned)]
+    assert office.run(*words).exit_code == 0
+    ended = [open_revocation(file.read_bytes())[0] for file in office.pinned.glob("*.revocation.*")]
+    assert {(one.agreement, one.version) for one in ended} == {
+        ("offices-mof-budget", 2),
+        ("offices-moh-reports", 2),
+    }
+    refused = pin(sealed)
+    assert (refused.exit_code, "nothing was pinned" in refused.output) == (1, True)
+
+
+def _parsed(path: Path) -> Agreement:
+    return parse_agreement(path.read_bytes())

@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,16 +21,19 @@ from exchange.agreements import Agreement, format_agreement, parse_agreement
 from tests.exchange.test_agreements import DOCUMENT
 
 HOSTILE = "<script>alert('x')</script>&\"{{7*7}}"
+BASES = ["explicit", "statutory"]
 FULL: dict[str, Any] = {
     **DOCUMENT,
     "title": {"en": f"Aid {HOSTILE}", "lo": "ການຊ່ວຍເຫຼືອ"},
     "subject": "required",
+    "group": "offices",
+    "purposes": [DOCUMENT["purposes"][0] | {"request_basis": ["explicit"]}],
     "limits": {"concurrent": 4, "exchange_s": 20},
     "retention": {"keep": "headers", "days": 365},
     "disclosure_delay_days": 90,
 }
 FULL["grants"] = [
-    {**FULL["grants"][0], "rows": {"province": ["LA-VT", "ແຂວງ<b>"]}},
+    {**FULL["grants"][0], "rows": {"province": ["LA-VT", "ແຂວງ<b>"]}, "request_basis": BASES},
     *FULL["grants"][1:],
 ]
 AGREEMENT = parse_agreement(json.dumps(FULL).encode())
@@ -139,3 +145,32 @@ def test_the_command_prints_it(tmp_path: Any) -> None:
     assert digest_of(AGREEMENT) in text.output
     both = CliRunner().invoke(main, ["agreement", "show", str(file), "--html", "--json"])
     assert both.exit_code == 2
+
+
+@pytest.mark.parametrize("language", ["en", "lo"])
+def test_the_page_fits_in_a_browser(tmp_path: Path, language: str) -> None:
+    """In a narrow window nothing is wider than it, whatever parties write, as a browser lays it
+    out; only where Chromium is found."""
+    browser = shutil.which("chromium")
+    if browser is None:
+        pytest.skip("no chromium here: how the page looks is not checked")
+    words = {"en": "pneumono" * 30, "lo": "ການຊ່ວຍເຫຼືອ" * 20}
+    grants = [{**FULL["grants"][0], "rows": {"province": ["x" * 190]}}]
+    document = {**FULL, "title": words, "grants": grants}
+    made = page(parse_agreement(json.dumps(document).encode()), Language(language))
+    script = (
+        "<script>document.title = document.documentElement.scrollWidth + ' of ' + innerWidth"
+        "</script></body>"
+    )
+    file = tmp_path / "page.html"
+    file.write_text(made.replace("</body>", script))
+    words_of_it = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=500,900"]
+    done = subprocess.run(
+        [*words_of_it, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", file.as_uri()],
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    found = re.search(r"<title>(\d+) of (\d+)</title>", done.stdout.decode())
+    assert found is not None, done.stderr
+    assert int(found[1]) <= int(found[2])

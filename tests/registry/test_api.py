@@ -424,14 +424,14 @@ async def test_health_tells_the_truth(world: World, http: aiohttp.ClientSession)
 async def test_the_timestamp_is_signed_again_in_time(world: World) -> None:
     """Less than half of the validity left: a new timestamp; the snapshot only when it is due."""
     registrar = world.running.registrar
-    before = registrar.expiries()
+    before = registrar.ends()
     world.clock.advance(minutes=29)
     assert not await world.call(lambda: registrar.renew(world.clock.now()))
     world.clock.advance(minutes=2)
     assert await world.call(lambda: registrar.renew(world.clock.now()))
-    after = registrar.expiries()
-    assert after["timestamp"] > before["timestamp"]
+    after = registrar.ends()
+    assert after["timestamp"].at > before["timestamp"].at
     assert after["snapshot"] == before["snapshot"]
     world.clock.advance(days=4)
     assert await world.call(lambda: registrar.renew(world.clock.now()))
-    assert registrar.expiries()["snapshot"] > before["snapshot"]
+    assert registrar.ends()["snapshot"].at > before["snapshot"].at

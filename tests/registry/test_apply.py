@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -13,7 +14,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from certs.authority import create_development_pki
-from console.cli.apply import DIFFERENT, apply
+from console.cli.apply import DIFFERENT, UNDECIDED, apply
+from console.cli.registry import registry
 from exchange.identifiers import ServerId
 from exchange.problems import Code, Problem
 from exchange.registrations import INSTANCE_TARGET, format_instance, parse_instance
@@ -56,6 +58,10 @@ class Home:
             return CliRunner().invoke(apply, [str(self.file), *words], env=environment)
 
         return await self.world.call(run)
+
+    def asked(self) -> list[Any]:
+        """The requests that wait."""
+        return self.world.operator.pages("submissions", state="submitted")
 
     async def applied(self, *words: str) -> Any:
         """Run it with --yes --json, and return what it printed."""
@@ -162,3 +168,89 @@ async def test_a_description_that_is_wrong_changes_nothing(home: Home) -> None:
         Code.NOT_FOUND, "member.yaml#/services/0/openapi"
     )  # fmt: skip
     assert not (home.folder / KEY_FILE).exists()
+
+
+async def test_all_that_is_described_is_compared(home: Home) -> None:
+    """Names, addresses, endpoints, services and published agreements; what is left out goes."""
+    await home.applied()
+    await home.world.approve(1)
+    (home.folder / "api.json").write_bytes(openapi_document("/other"))
+    (home.folder / "paper.json").write_bytes(b"{}")
+    more = "  - {id: LA/GOV/MPI/oda-mis/more, title: {en: More, lo: ເພີ່ມ}, openapi: api.json}\n"
+    text = DESCRIPTION.replace("en: Planning", "en: Plans").replace(":5501", ":5502")
+    text = text.replace("name: {en: ODA,", "name: {en: ODA-MIS,").replace("en: Projects", "en: P")
+    home.file.write_text(f"{text}{more}agreements: [paper.json]\n", encoding="utf-8")
+    looked = await home.apply("--dry-run")
+    for change in (
+        "change member LA/GOV/MPI: name Planning",
+        "change server LA/GOV/MPI/ss1: address https://127.0.0.1:5501 → https://127.0.0.1:5502",
+        "change application LA/GOV/MPI/oda-mis: name ODA",
+        "change service LA/GOV/MPI/oda-mis/projects: title Projects",
+        "another OpenAPI document",
+        "register service LA/GOV/MPI/oda-mis/more",
+        "add file LA/GOV/MPI/paper.json",
+    ):
+        assert change in looked.output
+    assert "Not touched: the settings of your servers" in looked.output
+
+
+async def test_it_waits_for_the_decision(home: Home) -> None:
+    """Until it is published or declined; so long at most as is said."""
+    late = await home.apply("--yes", "--wait", "1")
+    assert late.exit_code == UNDECIDED
+    assert "Request 1 waits for approval." in late.output
+    waiting = asyncio.create_task(home.apply("--yes", "--wait", "60"))
+    await home.world.approve(1)
+    done = await waiting
+    assert (done.exit_code, "It is published." in done.output) == (0, True)
+    home.file.write_text(DESCRIPTION.replace("en: Planning", "en: Plans"), encoding="utf-8")
+    waiting = asyncio.create_task(home.apply("--yes", "--wait", "60"))
+    asked: list[Any] = []
+    while not asked:
+        asked = await home.world.call(home.asked)
+    await home.world.call(lambda: home.world.operator.decline(asked[0]["id"], "no such name"))
+    declined = await waiting
+    assert declined.exit_code == 1
+    assert "Request 2 was declined: no such name" in declined.output
+
+
+async def test_a_key_on_another_machine_is_proven_there(home: Home) -> None:
+    """What was signed waits; a proof over it is taken in, another is not."""
+    elsewhere = home.folder / "elsewhere"
+    elsewhere.mkdir()
+    (home.folder / "auth.key.pem").rename(elsewhere / "auth.key.pem")
+    (elsewhere / "auth.pem").write_bytes((home.folder / "auth.pem").read_bytes())
+    with pytest.raises(Problem) as caught:
+        await home.applied()
+    facts = caught.value.facts
+    assert (caught.value.where, facts["member"]) == ("--proof", "LA/GOV/MPI")
+    assert await home.world.call(home.asked) == []
+    proof = home.folder / "auth.proof"
+
+    def prove(role: object) -> Result:
+        words = ["--member", "LA/GOV/MPI", "--role", str(role), "-o", str(proof)]
+        return CliRunner().invoke(registry, ["prove", str(elsewhere / "auth.pem"), *words])
+
+    assert prove("00" * 32).exit_code == 0
+    with pytest.raises(Problem) as caught:
+        await home.applied("--proof", str(proof))
+    assert (caught.value.code, caught.value.where) == (Code.INVALID_SIGNATURE, str(proof))
+    assert prove(facts["role"]).exit_code == 0
+    done = await home.applied("--proof", str(proof))
+    assert (done["state"], done["request"]) == ("submitted", 1)
+    await home.world.approve(1)
+    assert (await home.applied())["changes"] == []
+
+
+async def test_a_proof_is_for_what_was_signed_then(home: Home) -> None:
+    """Not for nothing, and not for another description."""
+    (home.folder / "auth.key.pem").rename(home.folder / "auth.key.away")
+    (home.folder / "auth.proof").write_bytes(b"proof")
+    for change in ("", "en: Plans"):
+        if change:
+            with pytest.raises(Problem):
+                await home.applied()
+            home.file.write_text(DESCRIPTION.replace("en: Planning", change), encoding="utf-8")
+        with pytest.raises(Problem) as caught:
+            await home.applied("--proof", str(home.folder / "auth.proof"))
+        assert caught.value.code is Code.CONFLICT

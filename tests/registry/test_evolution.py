@@ -13,12 +13,13 @@ from typing import Any
 import orjson
 import pytest
 
+from console.cli.registry.shared import warning_lines
 from exchange.agreements import seal_agreement
 from exchange.consents import open_consent, seal_consent
-from exchange.identifiers import MemberId
+from exchange.identifiers import MemberId, ServiceId
 from exchange.keys import signing_key
 from exchange.problems import Code, Problem
-from exchange.registrations import ServiceId, ServiceType, openapi_file
+from exchange.registrations import ServiceType, openapi_file
 from registry.operator import sign_files
 from registry.submissions import format_submission
 from tests.registry.simulator import (
@@ -66,9 +67,10 @@ def signed(member: MemberId) -> tuple[Any, Any]:
     return signing_key(KEYS[certificate], certificate), certificate
 
 
-def agreement() -> bytes:
+def agreement(**changes: Any) -> bytes:
     """An agreement between MPI and MOF over the service, sealed by both."""
-    return seal_agreement(seal_agreement(orjson.dumps(AGREEMENT), *signed(MPI)), *signed(MOF))
+    document = orjson.dumps(AGREEMENT | changes)
+    return seal_agreement(seal_agreement(document, *signed(MPI)), *signed(MOF))
 
 
 def consent(after: bytes, before: bytes, of: str = SERVICE, member: MemberId = MOF) -> bytes:
@@ -116,6 +118,25 @@ def test_a_breaking_change_of_a_service_is_refused(office: Office) -> None:
     assert problem.facts["missing"] == ["LA/GOV/MOF"]
     assert "a parameter is required (year)" in str(problem.facts["breaks"])
     assert "ຕ້ອງມີພາຣາມິເຕີນີ້ (year)" in str(problem.facts["breaks_lo"])
+
+
+def test_what_breaks_nobody_who_is_known_is_told_all_the_same(tmp_path: Path) -> None:
+    """An agreement that is pinned and not published is not known to the registry: the change can be
+    published, and whoever hands it in and approves reads every place and reason."""
+    office = Office(tmp_path)
+    office.approve(office.submit(files={FILE: OLD}))
+    number = office.submit(files={FILE: BREAKING})
+    looked = office.registrar.look(number, NOW)
+    (breaking,) = looked["breaking"]
+    assert (breaking["of"], breaking["users"], breaking["missing"]) == (SERVICE, [], [])
+    shown = "\n".join(warning_lines(looked))
+    assert f"this breaks {SERVICE}, used by nobody whose agreement is published" in shown
+    assert "/paths/~1projects/get/parameters/0: a parameter is required (year)" in shown
+    assert "ຕ້ອງມີພາຣາມິເຕີນີ້ (year)" in shown
+    assert looked["obstacle"] is None
+    office.approve(number)
+    assert office.registrar.directory.openapi(ServiceId.parse(SERVICE)) == BREAKING
+    office.store.close()
 
 
 def test_a_compatible_change_is_published(office: Office) -> None:
@@ -177,25 +198,27 @@ def test_another_name_of_the_file_changes_nothing(office: Office) -> None:
 def test_an_agreement_that_has_ended_asks_for_nothing(tmp_path: Path) -> None:
     """Only consumers under agreement are asked."""
     office = Office(tmp_path)
-    office.approve(office.submit(files={FILE: OLD}))
-    assert office.submit(files={FILE: BREAKING}) > 0
+    ended = {"agreement.mof.json": agreement(valid_until="2026-03-01T00:00:00Z")}
+    office.approve(office.submit(files={FILE: OLD, **ended}))
+    assert office.submit(files={FILE: BREAKING, **ended}) > 0
     office.store.close()
 
 
-def test_an_operation_whose_end_was_announced_may_go(tmp_path: Path) -> None:
-    """After the announced day an operation is taken away without asking; before it, not."""
-    for until, refused in (("2026-03-01", False), ("2026-04-01", True)):
-        office = Office(tmp_path / until)
+def test_an_announced_end_frees_nobody_whose_agreement_lasts_longer(tmp_path: Path) -> None:
+    """Whatever day was announced, an operation is not taken from a consumer whose agreement runs;
+    when that has ended too, it may go."""
+    for until, refused in (("2027-01-01T00:00:00Z", True), ("2026-03-01T00:00:00Z", False)):
+        office = Office(tmp_path / until[:4])
         mark = {
             "since": "2025-01-01",
-            "until": until,
+            "until": "2026-03-01",
             "reason": {"en": "Replaced", "lo": "ຖືກແທນແລ້ວ"},
         }
         old = json.loads(document(**{"x-saphan-deprecated": mark}))
         old["paths"]["/more"] = {"get": {"responses": {"200": {"description": ""}}}}
         new = copy.deepcopy(old)
         del new["paths"]["/projects"]
-        files = {"agreement.mof.json": agreement()}
+        files = {"agreement.mof.json": agreement(valid_until=until)}
         office.approve(office.submit(files={FILE: orjson.dumps(old), **files}))
         if refused:
             with pytest.raises(Problem):

@@ -19,6 +19,7 @@ from mediator.metrics import Metrics
 from mediator.once_only.service import COUNTED
 from mediator.records import Recorder
 from registry.operator import sign_files
+from registry.settings import SETTINGS_FILE
 from serving.clock import SystemClock
 from tests.journal.world import journal_in
 from tests.registry.simulator import MOF, MPI, member_record
@@ -40,7 +41,8 @@ async def ask_people(world: World, wanted: str) -> dict[str, Any]:
 
 async def test_the_meter_tells_who_asks_and_what_was_reused(world: World, tmp_path: Path) -> None:
     """A service of others that asks is warned at its submission and told with the source; reuse is
-    that of the journals; the estimate is by the formula that is printed."""
+    that of the journals, as `audit stats` counts it; the estimate is by the formula that is
+    printed, with the minutes of the registry's setting."""
     await world.register(MPI)
     data = format_document({"elements": [element()]})
     signed = await world.call(
@@ -79,3 +81,13 @@ async def test_the_meter_tells_who_asks_and_what_was_reused(world: World, tmp_pa
     text = await run()
     for words in (f"ask {SERVICE}", "60 times", "About 0.5 hours saved", "0.5 minutes"):
         assert words in text
+    settings = world.directory / SETTINGS_FILE
+    written = settings.read_text().replace("minutes_per_field: 0.5", "minutes_per_field: 3.0")
+    settings.write_text(written)
+    await world.restart()
+    assert "About 3.0 hours saved" in await run()  # the registry's setting
+    stats = ["audit", "stats", str(journal), "--by", COUNTED, "--format", "json"]
+    counted = CliRunner().invoke(main, stats)
+    assert counted.exit_code == 0, counted.output
+    rows = orjson.loads(counted.output)["rows"]
+    assert [(row[COUNTED], row["count"]) for row in rows] == [("project.title", 60)]

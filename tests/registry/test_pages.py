@@ -8,17 +8,20 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.request import urlopen
 
+import orjson
 import pytest
 
 import schemas
-from exchange.elements import NO_ELEMENTS
+from exchange.elements import NO_ELEMENTS, format_elements, parse_elements
 from exchange.identifiers import MemberId
-from exchange.registrations import MemberRecord
+from exchange.registrations import MemberRecord, format_instance
 from registry.directory import Directory
-from registry.pages import FOLDER, Listed, Listing, Site, page_path
+from registry.pages import FOLDER, Listed, Listing, Site, page_of, page_path
 from registry.pages.site import page_name
 from registry.pages.words import WORDS
+from registry.search import Kind
 from tests.registry.simulator import MOF, MPI, instance_record, member_files, member_record
+from tests.registry.test_elements_published import element
 from tests.registry.world import World
 
 SERVICE = "LA/GOV/MPI/oda-mis/projects"
@@ -192,3 +195,90 @@ async def test_the_registry_serves_pages_and_search(world: World) -> None:
     policy, text = await world.call(ask)
     assert policy.startswith("default-src 'none'")
     assert "<h1>Ministry</h1>" in text
+
+
+def with_elements() -> Listing:
+    """MPI's service and a shared schema mark an element; the schema refers to a code list."""
+    described = element("project.title", legal_basis={"en": "Decree 5", "lo": "ດຳລັດ 5"})
+    dictionary = parse_elements(orjson.dumps({"elements": [described]}))
+    marked = {"type": "string", "title": "Name", "x-saphan-element": "project.title"}
+    province = {"$ref": "https://schemas.saphan.la/code-lists/province"}
+    schema = {
+        "$id": "https://schemas.saphan.la/paper/1",
+        "title": "Paper",
+        "x-title-lo": "ເອກະສານ",
+        "properties": {"name": marked, "province": province},
+    }
+    one = listed()
+    (service,) = one.record.services
+    document = json.loads(one.files[service.openapi_target or ""])
+    answer = {"content": {"application/json": {"schema": {"$ref": schema["$id"]}}}}
+    document["paths"]["/projects"]["get"] = {
+        "parameters": [{"name": "title", "in": "query", "schema": marked}],
+        "responses": {"200": answer},
+    }
+    files = {**one.files, service.openapi_target or "": orjson.dumps(document)}
+    own = {**schemas.targets(), "schemas/paper.1.json": orjson.dumps(schema)}
+    return Listing(instance_record(), own, dictionary, (replace(one, files=files),))
+
+
+def test_data_elements_have_pages_that_others_lead_to(tmp_path: Path) -> None:
+    """Definition, source and legal basis in both languages; schemas and services lead to it, and
+    to the code lists and schemas that they refer to; no link leads nowhere."""
+    Site(tmp_path).update(with_elements())
+    found = pages(tmp_path)
+    assert "Decree 5" in found["en/elements/project.title.html"]
+    assert "ດຳລັດ 5" in found["lo/elements/project.title.html"]
+    links = {path: Reading(text).links for path, text in found.items()}
+    up = "../elements/project.title.html"
+    assert up in links["en/schemas/schemas.saphan.la_paper_1.html"]
+    assert (
+        "../code-lists/schemas.saphan.la_code-lists_province.html"
+        in (links["lo/schemas/schemas.saphan.la_paper_1.html"])
+    )
+    service = links["lo/services/LA_GOV_MPI/LA_GOV_MPI_oda-mis_projects.html"]
+    assert f"../{up}" in service
+    assert "../../schemas/schemas.saphan.la_paper_1.html" in service
+    assert "../schemas/schemas.saphan.la_paper_1.html" in links["en/elements/project.title.html"]
+    for path, found_links in links.items():
+        for link in found_links:
+            if not link.startswith("#"):
+                target = (tmp_path / FOLDER / path).parent / link.partition("#")[0]
+                assert target.resolve().is_file(), (path, link)
+
+
+def test_nothing_leads_to_an_element_that_went(tmp_path: Path) -> None:
+    """Its page goes, and the pages that led to it are made again."""
+    site = Site(tmp_path)
+    site.update(with_elements())
+    site.update(replace(with_elements(), elements=NO_ELEMENTS, own=dict(with_elements().own)))
+    found = pages(tmp_path)
+    assert not any("elements/" in path for path in found)
+    assert not any("elements/project" in text for text in found.values())
+
+
+@pytest.mark.parametrize(
+    ("kind", "identifier"),
+    [
+        (Kind.MEMBER, str(MPI)),
+        (Kind.SERVICE, SERVICE),
+        (Kind.ELEMENT, "project.title"),
+        (Kind.SCHEMA, "https://schemas.saphan.la/paper/1"),
+        (Kind.CODE_LIST, "https://schemas.saphan.la/code-lists/province"),
+    ],
+)
+def test_what_is_found_has_its_page(tmp_path: Path, kind: Kind, identifier: str) -> None:
+    """The search tells the page of everything that it finds."""
+    Site(tmp_path).update(with_elements())
+    assert (tmp_path / FOLDER / "lo" / page_of(kind, identifier)).is_file()
+    directory = Directory()
+    listing = with_elements()
+    own = {"instance.json": format_instance(listing.instance), **listing.own}
+    own["elements.json"] = format_elements(listing.elements)
+    directory.load_own(own)
+    directory.put(MPI, 1, listing.members[0].files)
+    (found,) = [
+        one for one in directory.search(identifier, frozenset({kind}), 0, 50)["items"]
+        if one["id"] == identifier
+    ]  # fmt: skip
+    assert found["page"] == page_of(kind, identifier)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from exchange.certificates import fingerprint_of
+from exchange.certificates.reading import fingerprint_of
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
 from registry.possession import (
@@ -94,7 +95,8 @@ def test_openssl_makes_the_same_proof(tmp_path: Path, kind: str) -> None:
     certificate = certificate_of(key)
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (tmp_path / "key.pem").write_bytes(pem)
-    (tmp_path / "statement").write_bytes(proof_statement(MPI, certificate, ROLE))
+    statement = proof_statement(MPI, certificate, sha256(ROLE).hexdigest())
+    (tmp_path / "statement").write_bytes(statement)
     proof = subprocess.run(
         ["openssl", "dgst", "-sha256", "-sign", "key.pem", "statement"],
         cwd=tmp_path, capture_output=True, check=True,

@@ -414,7 +414,8 @@ def test_files_published_already_need_not_be_sent_again(office: Office) -> None:
 def test_a_crash_before_the_export_is_made_good_at_the_next_start(
     office: Office, tmp_path: Path
 ) -> None:
-    """The database decides: a tree that lost everything is written again."""
+    """The database decides: a tree that lost everything is written again, but for the differences
+    from versions that it does not have any more: who asks for one gets the whole file."""
     office.approve(office.submit())
     public = office.directory / PUBLIC
     before = {path: path.read_bytes() for path in public.rglob("*.json")}
@@ -424,7 +425,9 @@ def test_a_crash_before_the_export_is_made_good_at_the_next_start(
     again = Office(tmp_path)
     again.store.close()
     after = {path: path.read_bytes() for path in public.rglob("*.json")}
-    current = {path for path in before if path.name.split(".")[0] not in {"1"}}
+    current = {
+        path for path in before if path.name.split(".")[0] != "1" and "deltas" not in path.parts
+    }
     assert current <= after.keys()
     assert all(before[path] == after[path] for path in current)
 

@@ -12,23 +12,27 @@ from typing import Any
 
 import pytest
 from securesystemslib.signer import CryptoSigner, Key
+from tuf.api.metadata import Root
 
-from exchange.problems import Code, Problem
-from exchange.registrations import INSTANCE_TARGET, format_instance, parse_instance
+from exchange.continuity import STANDING_ROLE
+from exchange.problems import Code, Problem, Text
+from exchange.registrations import INSTANCE_TARGET, STANDING_TARGET, format_instance, parse_instance
+from exchange.standing import Disabled, format_standing
 from mediator.view import RegistryView
 from registry import service
-from registry.ceremony import log_keys, verifiers
-from registry.operator import sign_files
-from registry.publish import judge_root
+from registry.ceremony import log_keys, online_keys, verifiers
+from registry.lifecycle import Kind
+from registry.operator import draft_files, sign_files, signed
+from registry.orders import Order
+from registry.publish import judge_root, member_role, read, sign
 from registry.rotation import (
     Changes,
     draft_root,
     is_complete,
     protocol,
     sign_root,
-    sign_targets_again,
 )
-from registry.signers import new_signer, write_signer
+from registry.signers import key_set, new_signer, write_signer
 from tests.registry.simulator import MOF, MPI
 from tests.registry.world import World
 
@@ -58,6 +62,17 @@ async def drafted(
         assert not is_complete(draft, current)
         draft = sign_root(draft, current, [signer])
     return current, draft
+
+
+def disable_with(world: World, signer: CryptoSigner) -> None:
+    """Publish, past all of the registry's own checks, that MPI is disabled, signed by this key."""
+    registrar, at = world.running.registrar, world.clock.now()
+    away = Disabled(MPI, at, Text("stolen", "ຖືກລັກ"))
+    files = {STANDING_TARGET: format_standing((away,))}
+    with registrar.acting():
+        role = member_role(files, version=9, expires=at + DAY)
+        signed_role = (9, sign(role, [signer]))
+        registrar.publish_roles({STANDING_ROLE: signed_role}, {STANDING_ROLE: files}, at)
 
 
 def keyid(signer: CryptoSigner) -> str:
@@ -105,8 +120,8 @@ async def test_targets_keys_change_with_the_targets_under_the_new_ones(
             await world.call(lambda: world.operator.publish_root(draft))
         assert caught.value.code is Code.CONFLICT
         own = await world.call(world.operator.own)
-        expires = world.clock.now() + 365 * DAY
-        targets = sign_targets_again(draft, own.targets, "LA", fresh, expires)
+        again = draft_files(own, {}, world.clock.now()).signed(read(Root, draft, "root"), fresh)
+        targets = again.targets
         await world.call(lambda: world.operator.publish_root(draft, targets))
         assert await view.refresh()
         assert MPI in view.state.members
@@ -134,6 +149,43 @@ async def test_online_keys_change(world: World, tmp_path: Path, role: str) -> No
         await world.register(MOF)
         assert await view.refresh()
         assert MOF in view.state.members
+
+
+async def test_the_key_that_disables_changes(world: World, tmp_path: Path) -> None:
+    """The registry's own role names the new key, which lies beside before; what is away stays away,
+    and what the old key signs afterwards is refused."""
+    await world.register(MPI)
+    order = Order(Kind.DISABLE, MPI, Text("stolen", "ຖືກລັກ"))
+    await world.call(lambda: world.operator.order(order))
+    new, old = new_signer(), online_keys(world.directory).standing
+    async with follower(world, tmp_path / "member") as view:
+        own = await world.call(world.operator.own)
+        standing = key_set([new], 1)
+        draft = draft_files(own, {}, world.clock.now(), standing=standing)
+        made = signed(own, draft, world.targets_signers)
+        with pytest.raises(Problem) as caught:
+            await world.call(lambda: world.operator.publish_own(made))
+        assert caught.value.code is Code.NOT_FOUND
+        write_signer(world.directory / "online" / "standing-2.pem", new)
+        await world.restart()
+        await world.call(lambda: world.operator.publish_own(made))
+        assert await view.refresh()
+        with pytest.raises(Problem) as caught:
+            view.state.standing.check(MPI)
+        assert caught.value.code is Code.DISABLED
+        online = world.directory / "online"
+        (online / "standing.pem").unlink()
+        (online / "standing-2.pem").rename(online / "standing.pem")
+        await world.restart()
+        order = Order(Kind.ENABLE, MPI, Text("back", "ກັບມາ"))
+        row = await world.call(lambda: world.operator.order(order))
+        await world.approve(row["id"])
+        assert await view.refresh()
+        view.state.standing.check(MPI)
+        await asyncio.to_thread(disable_with, world, old)
+        with pytest.raises(Problem) as caught:
+            await view.refresh()
+        assert caught.value.code is Code.UNTRUSTED_METADATA
 
 
 async def test_the_log_key_changes(world: World, tmp_path: Path) -> None:

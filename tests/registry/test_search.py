@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from exchange.lao import folded
 from exchange.problems import Text
-from registry.search import Entry, Kind, SearchIndex, folded
+from registry.search import Entry, Kind, SearchIndex
 
 PROJECTS = Entry(
     Kind.SERVICE, "LA/GOV/MPI/oda-mis/projects", Text("Aid projects", "ໂຄງການຊ່ວຍເຫຼືອ"), "ກະຊວງແຜນການ"

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
@@ -14,13 +15,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, inspect, text
 
 from exchange.problems import Code, Problem
 from registry.lifecycle import Kind, State
 from registry.store import LogCheckpoint, NewRequest, Publication, Store
 from registry.store.database import METADATA
-from registry.store.migrations import FOLDER, head, known
+from registry.store.migrations import FOLDER, create, head, known, migrate
 from tests.registry.simulator import MPI, NOW
 
 
@@ -42,18 +43,55 @@ def engine_of(place: Path | str) -> Engine:
     return create_engine(place)
 
 
+def described(engine: Engine) -> dict[str, Any]:
+    """Every table, with its columns, keys and indexes, these with their conditions."""
+    seen = inspect(engine)
+    return {
+        table: {
+            "columns": sorted(
+                (part["name"], str(part["type"]), part["nullable"], part["default"])
+                for part in seen.get_columns(table)
+            ),
+            "key": seen.get_pk_constraint(table)["constrained_columns"],
+            "foreign": sorted(map(str, seen.get_foreign_keys(table))),
+            "unique": sorted(map(str, seen.get_unique_constraints(table))),
+            "indexes": sorted(
+                (
+                    str(part["name"]),
+                    part["column_names"],
+                    bool(part["unique"]),
+                    {name: str(value) for name, value in part.get("dialect_options", {}).items()},
+                )
+                for part in seen.get_indexes(table)
+            ),
+        }
+        for table in seen.get_table_names()
+    }
+
+
 def state(snapshot: int, **files: bytes) -> Publication:
     """The publication of a role in a new state."""
     roles = {"targets": (snapshot, b"t%d" % snapshot), "snapshot": (snapshot, b"s%d" % snapshot)}
     return Publication(roles | {"timestamp": (snapshot, b"")}, {"targets": files})
 
 
-def test_migrations_make_the_tables_that_the_program_uses(store: Store, place: Path | str) -> None:
-    """What the migrations made differs in nothing from the definitions; they are one line."""
-    with engine_of(place).connect() as connection:
+def test_migrations_make_the_tables_that_the_program_uses(place: Path | str) -> None:
+    """What the migrations make differs in nothing from the definitions, and from what a new
+    registry is made with; they are one line."""
+    engine = engine_of(place)
+    with engine.begin() as connection:
+        migrate(connection)
         context = MigrationContext.configure(connection, opts={"compare_server_default": False})
         assert compare_metadata(context, METADATA) == []
         assert context.get_current_revision() == head()
+    migrated = described(engine)
+    with engine.begin() as connection:
+        METADATA.drop_all(connection)
+        connection.execute(text("DROP TABLE alembic_version"))
+        create(connection)
+        context = MigrationContext.configure(connection)
+        assert context.get_current_revision() == head()
+    assert described(engine) == migrated
     script = ScriptDirectory(FOLDER)
     assert script.get_heads() == [head()]
     assert [revision.revision for revision in script.walk_revisions()] == known()[::-1]

@@ -115,6 +115,14 @@ def test_lint_of_a_service(tmp_path: Path) -> None:
     ]
 
 
+def test_lint_leaves_parts_alone_that_narrow_a_reference(tmp_path: Path) -> None:
+    """What stands beside a `$ref` in an allOf is closed and bounded by what the reference says."""
+    part = {"type": "object", "properties": {"items": {"type": "array"}}}
+    page = {"$ref": "https://schemas.saphan.la/page/1"}
+    assert rules_of(tmp_path, NAMED | {"allOf": [page, part]}) == []
+    assert rules_of(tmp_path, NAMED | {"allOf": [part]}) != []
+
+
 # -- test data -----------------------------------------------------------------------------------
 
 
@@ -142,3 +150,40 @@ def test_an_example_of_a_part(tmp_path: Path) -> None:
     )
     file = written(tmp_path, "x.json", {"type": "string", "not": {}})
     assert "no instance was found" in saphan("example", file).output
+
+
+@pytest.mark.parametrize("identifier", [None, "urn:example:own", "https://example.la/own/1"])
+def test_parts_of_one_file_refer_to_each_other(tmp_path: Path, identifier: str | None) -> None:
+    """By a JSON pointer, whatever the file is called, and also when it has no ``$id``."""
+    value: dict[str, Any] = {"properties": {"a": {"$ref": "#/$defs/x"}}, "required": ["a"]}
+    if identifier is not None:
+        value["$id"] = identifier
+    old = written(tmp_path, "old.json", value | {"$defs": {"x": {"type": ["integer", "null"]}}})
+    new = written(tmp_path, "new.json", value | {"$defs": {"x": {"type": "integer"}}})
+    assert isinstance(orjson.loads(saphan("example", new).output)["a"], int)
+    assert saphan("check", new, new).exit_code == 0
+    found = orjson.loads(saphan("check", old, new, "--way", "backward", "--json").output)
+    assert [one["where"].rpartition("#")[2] for one in found["breaks"]] == ["/$defs/x/type"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"type": "array", "minItems": 10**8},
+        {"type": "string", "minLength": 10**9},
+        {
+            "$ref": "#/$defs/x11",
+            "$defs": {"x0": {"type": "null"}}
+            | {
+                f"x{n + 1}": {"prefixItems": [{"$ref": f"#/$defs/x{n}"}] * 9, "minItems": 9}
+                for n in range(11)
+            },
+        },
+    ],
+    ids=["items", "letters", "wide"],
+)
+def test_no_instance_is_made_without_end(tmp_path: Path, value: dict[str, Any]) -> None:
+    """A schema whose smallest instance is huge is told to be so."""
+    found = saphan("example", written(tmp_path, "x.json", value))
+    assert found.exit_code == 1
+    assert "values and characters" in found.output

@@ -139,6 +139,15 @@ def test_provinces_are_those_of_iso_3166() -> None:
         assert names[one["code"]] == one["name"]
 
 
+def test_districts_are_those_of_the_provinces() -> None:
+    """148 districts, each of the 18 provinces with its own, and no name twice in a province."""
+    districts = [(one["code"], one["name"]["lo"]) for one in LISTS["district"]["codes"]]
+    assert len(districts) == len({code for code, _ in districts}) == 148
+    numbers = {code[:2] for code, _ in districts}
+    assert numbers == {f"{number:02}" for number in range(1, len(LISTS["province"]["codes"]) + 1)}
+    assert len({(code[:2], name) for code, name in districts}) == 148
+
+
 def test_ten_sector_working_groups() -> None:
     """The groups of the Round Table Process, shown by their examples."""
     codes = [one["code"] for one in LISTS["sector-working-group"]["codes"]]

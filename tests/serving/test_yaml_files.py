@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 import pytest
 import yaml
@@ -45,10 +46,14 @@ def test_whatever_is_wrong_is_one_kind_of_error(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
-    [one.name for one in files("mediator").joinpath("apis").iterdir() if one.name.endswith("yaml")],
+    "document",
+    [
+        files("registry").joinpath("openapi.yaml"),
+        *(one for one in files("mediator").joinpath("apis").iterdir() if one.name.endswith("yaml")),
+    ],
+    ids=lambda document: document.name,
 )
-def test_our_own_documents_read_alike(name: str) -> None:
+def test_our_own_documents_read_alike(document: Traversable) -> None:
     """What is read quickly because it is ours is as strict as what people write."""
-    data = files("mediator").joinpath("apis", name).read_bytes()
+    data = document.read_bytes()
     assert read_own(data) == read_yaml(data) != {}

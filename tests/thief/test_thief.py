@@ -18,7 +18,7 @@ from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import pytest
 from securesystemslib.signer import CryptoSigner
@@ -43,10 +43,12 @@ from registry.publish import (
     sign,
 )
 from registry.registrar import Registrar
+from registry.settings import RegistrySettings
 from registry.signers import key_set, new_signer
 from registry.store import Publication, Store
 from registry.store.log import CHECKPOINTS
 from registry.tree import Tree
+from serving.clock import Clock
 from tests.registry.simulator import MOF, MPI, member_files, member_record
 from tests.registry.world import World
 
@@ -54,10 +56,23 @@ Kind = TypeVar("Kind", Root, Snapshot, Targets, Timestamp)
 OWN_KEY = new_signer()
 
 
+class Robbed(Protocol):
+    """Whom the thief robs: a registry's folder, its settings, and the time."""
+
+    @property
+    def directory(self) -> Path: ...
+
+    @property
+    def settings(self) -> RegistrySettings: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+
 class Thief:
     """A copy of the registry's whole folder, with all that lies beside the running registry."""
 
-    def __init__(self, world: World, directory: Path) -> None:
+    def __init__(self, world: Robbed, directory: Path) -> None:
         self.world = world
         self.directory = directory
         shutil.copytree(world.directory, directory, ignore=shutil.ignore_patterns("registry.db*"))
@@ -144,10 +159,10 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def served(directory: Path) -> Iterator[str]:
+def served(directory: Path, port: int = 0) -> Iterator[str]:
     """A folder behind a web server that knows nothing of registries."""
     handler = partial(_Quiet, directory=str(directory))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -13,7 +13,7 @@ from exchange.identifiers import MemberId, ServerId
 from exchange.notes import COSIGNATURE_ED25519, VerifierKey
 from exchange.policy import parse_policy
 from exchange.problems import Code, Problem, Text
-from exchange.registrations import MemberRecord, ServerRecord
+from exchange.registrations import Environment, InstanceRecord, MemberRecord, ServerRecord
 from exchange.trust import AdmittedMember, RegistryState
 from mediator.own_keys import origin_of, witness_of
 from mediator.witness.known import (
@@ -41,6 +41,9 @@ def _private(seed: str) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(seed.encode().ljust(32, b".")[:32])
 
 
+REGISTRY = log_key("LA/registry")
+
+
 def server(text: str, **changes: Any) -> ServerRecord:
     identifier = ServerId.parse(text)
     values: dict[str, Any] = {
@@ -57,7 +60,7 @@ def state_of(*servers: ServerRecord) -> RegistryState:
     for one in servers:
         members.setdefault(one.id.member, []).append(one)
     return RegistryState.build(
-        cast(Any, None),
+        InstanceRecord("LA", Environment.DEVELOPMENT, Text("i", "i"), (), (), (REGISTRY,)),
         [
             AdmittedMember(
                 MemberRecord(member, Text("m", "m"), (), tuple(records), (), ()), {}, {}, (), None
@@ -72,14 +75,16 @@ def state_of(*servers: ServerRecord) -> RegistryState:
 
 
 def test_all_logs_of_the_registry_are_witnessed_but_the_own_one() -> None:
-    """And those of the settings; a change of the registry counts at once."""
+    """And the registry's own, and those of settings; a change of the registry counts at once."""
     states = [state_of(server(str(OWN)), server("LA/GOV/MOF/ss1"))]
     further = log_key("registry.example/log")
     logs = WitnessedLogs(lambda: states[-1], OWN, [str(further)])
-    assert {*logs()} == {"registry.example/log", "LA/GOV/MOF/ss1/journal"}
+    assert {*logs()} == {"registry.example/log", "LA/registry", "LA/GOV/MOF/ss1/journal"}
+    assert logs()["LA/registry"] == [REGISTRY]
     states.append(state_of(server("LA/GOV/MOF/ss1"), server("LA/GOV/MOIC/ss1")))
     assert {*logs()} == {
         "registry.example/log",
+        "LA/registry",
         "LA/GOV/MOF/ss1/journal",
         "LA/GOV/MOIC/ss1/journal",
     }
@@ -94,7 +99,10 @@ def test_nobody_puts_a_key_in_front_of_another_s_log() -> None:
     none = server("LA/GOV/MOES/ss1", journal=None)
     good = server("LA/GOV/MOF/ss1")
     logs = WitnessedLogs(lambda: state_of(thief, as_witness, broken, none, good), OWN, [])
-    assert dict(logs()) == {"LA/GOV/MOF/ss1/journal": [log_key("LA/GOV/MOF/ss1/journal")]}
+    assert dict(logs()) == {
+        "LA/registry": [REGISTRY],
+        "LA/GOV/MOF/ss1/journal": [log_key("LA/GOV/MOF/ss1/journal")],
+    }
 
 
 @pytest.mark.parametrize("text", ["nonsense", str(cosigner("w"))])

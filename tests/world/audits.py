@@ -29,6 +29,7 @@ CALLED = "crossed-1"
 PERSON = "passport:P-77"
 PATHS = (
     "/checkpoint",
+    "/anchor",
     "/entries",
     "/entries/{index}",
     "/entries/{index}/proof",
@@ -82,6 +83,7 @@ def audited_world() -> Iterator[SmallWorld]:
         mandate("long", period={"from": "2020-01-01T00:00:00Z"}),
         mandate("ended") | {"valid_until": "2021-01-01T00:00:00Z"},
         mandate("whole", hidden=True),
+        mandate("mof-whole", provider=small.MOF, hidden=True),
         mandate("mof-audit", provider=small.MOF),
         mandate("mpi-content", fields=["*", "content"]),
         mandate("portal", subjects=True),

@@ -40,9 +40,11 @@ def world_of(
     services: Mapping[ServiceId, Mapping[str, Any]] | None = None,
     calls: Iterable[Mapping[str, Any]] = (),
     witnesses: Mapping[str, Any] | None = None,
+    further: bool = False,
 ) -> Iterator[small.SmallWorld]:
     """A small world with these agreements; ``services`` change settings of MPI's services, and
-    ``calls`` are MOF's bounds of calls to them, ``witnesses`` MOF's settings of these."""
+    ``calls`` are MOF's bounds of calls to them, ``witnesses`` MOF's settings of these; ``further``
+    adds :data:`small.MOES` to MOF's server, which offers MPI's service under its own name."""
     backend = Backend()
     backend.start()
     with tempfile.TemporaryDirectory(prefix="saphan-") as name:
@@ -53,6 +55,8 @@ def world_of(
             long_ago = datetime.now(UTC) - timedelta(days=90)
             world.open_instance(Text("Lao PDR", "ສປປ ລາວ"), authorities_since=long_ago)
             mof, mpi = small.plans(folder, backend.port, *free_ports(1), limits=limits)
+            if further:
+                mof = replace(mof, members=(*mof.members, small.taking_over(mpi)))
             world.add_server(
                 replace(
                     mof,

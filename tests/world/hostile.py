@@ -44,6 +44,7 @@ class HostileServer(http.server.ThreadingHTTPServer):
         self.page = b""
         """What an auditor is told who searches the journal."""
         self.proof = b""
+        self.anchor = b""
         """What an auditor is told who wants it proven that nothing was left out."""
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -84,12 +85,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         age_s: int = 0,
         body: bytes = BODY,
         digest_of: bytes = BODY,
+        added: Headers = (),
     ) -> Headers:
         """Headers of an honest answer, but for what the arguments change."""
         headers: Headers = (
             ("content-type", "application/json"),
             ("x-road-id", dict(request.headers)["x-road-id"]),
             ("content-digest", content_digest(digest_of)),
+            *added,
         )
         created = int(time.time()) - age_s
         signed = seal_response(
@@ -129,6 +132,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         proof = self.server.proof
         self.answer(self.sealed(request, digest_of=proof), proof)
 
+    def anchored(self, request: RequestHead) -> None:
+        """An anchor, signed by the organisation."""
+        anchor = self.server.anchor
+        self.answer(self.sealed(request, digest_of=anchor), anchor)
+
     def unsigned(self, request: RequestHead) -> None:
         """No signature at all."""
         self.answer(self.sealed(request)[:3])
@@ -160,6 +168,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def other_request(self, request: RequestHead) -> None:
         """The answer to a call of before."""
         self.answer(self.sealed(self.server.earlier or request))
+
+    def other_client(self, request: RequestHead) -> None:
+        """Signed as an answer to another client."""
+        self.answer(self.sealed(request, added=(("x-road-client", "LA/GOV/MOF/other"),)))
+
+    def other_service(self, request: RequestHead) -> None:
+        """Signed as the answer of another service."""
+        self.answer(self.sealed(request, added=(("x-road-service", "LA/GOV/MPI/other/one"),)))
 
     def other_target(self, request: RequestHead) -> None:
         """Bound to another target with the same message id."""
@@ -211,6 +227,7 @@ _ANSWERS: dict[str, Callable[[_Handler, RequestHead], None]] = {
     "P-1": _Handler.honest,
     "entries": _Handler.told,
     "completeness": _Handler.proven,
+    "anchor": _Handler.anchored,
     "UNSIGNED": _Handler.unsigned,
     "FOREIGN": _Handler.foreign,
     "OLD": _Handler.old,
@@ -219,6 +236,8 @@ _ANSWERS: dict[str, Callable[[_Handler, RequestHead], None]] = {
     "ADDED": _Handler.added,
     "HOPBYHOP": _Handler.hop_by_hop,
     "OTHERREQUEST": _Handler.other_request,
+    "OTHERCLIENT": _Handler.other_client,
+    "OTHERSERVICE": _Handler.other_service,
     "OTHERTARGET": _Handler.other_target,
     "SLOW": _Handler.slow,
     "NONSENSE": _Handler.nonsense,

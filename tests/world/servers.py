@@ -21,7 +21,8 @@ from typing import Any
 import yaml
 
 from console.reference_world.processes import Process, free_ports
-from console.reference_world.world import LISTENERS, RunningServer, World
+from console.reference_world.standing import RunningServer
+from console.reference_world.world import LISTENERS, World
 from exchange.identifiers import ServerId, ServiceId
 from exchange.problems import Text
 from registry.client import RegistryClient

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 from console.reference_world.plans import ApplicationPlan, MemberPlan, ServerPlan, ServicePlan
 from console.reference_world.processes import free_ports, health
-from console.reference_world.world import RunningServer, World
+from console.reference_world.standing import RunningServer
+from console.reference_world.world import World
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.problems import Text
 from mediator.journal.index import Hit, IndexReader, Query, search
@@ -34,6 +35,8 @@ LENIENT = ServiceId.parse("LA/GOV/MPI/oda-mis/lenient")
 CLOSED = ServiceId.parse("LA/GOV/MPI/oda-mis/closed")
 DOWN = ServiceId.parse("LA/GOV/MPI/oda-mis/down")
 PURPOSE = "national-budget"
+MOES = MemberId.parse("LA/GOV/MOES")
+SUCCESSOR = ServiceId.parse("LA/GOV/MOES/oda-mis/projects")
 
 _PROJECT = {
     "type": "object",
@@ -161,7 +164,19 @@ def plans(
                 ),
             ),
             bounds,
+            listen={"witness": f"127.0.0.1:{free_ports(1)[0]}"},
         ),
+    )
+
+
+def taking_over(plan: ServerPlan) -> MemberPlan:
+    """A member that offers the service of a server under its own name."""
+    service = next(one for one in plan.members[0].services if one.id == PROJECTS)
+    return MemberPlan(
+        MOES,
+        Text("Ministry of Education and Sports", "ກະຊວງສຶກສາທິການ ແລະ ກິລາ"),
+        (_application(SUCCESSOR.application),),
+        (replace(service, id=SUCCESSOR),),
     )
 
 

@@ -37,7 +37,7 @@ NID = "la-nid:ZQ7715500042"
 
 PERSON = {"name": "ສົມສີ", "birth_date": "2008-04-13", "income": 12}
 CERTIFICATE = {"number": "C-1", "level": "upper"}
-ADDRESS = {"village": "ໂພນໄຊ", "district": "0103"}
+ADDRESS = {"village": "ໂພນສະອາດ", "district": "0103"}
 
 
 def _answer(schema: dict[str, Any], *parameters: dict[str, Any]) -> dict[str, Any]:
@@ -102,7 +102,7 @@ _PATHS: Mapping[ServiceId, dict[str, Any]] = {
 }
 
 
-def _element(identifier: str, service: ServiceId, path: str, pointer: str, **more: Any) -> Any:
+def element(identifier: str, service: ServiceId, path: str, pointer: str, **more: Any) -> Any:
     english = identifier.partition(".")[2].replace("-", " ")
     text = {"en": english, "lo": "ຂໍ້ມູນ"}
     return {
@@ -120,16 +120,16 @@ def _element(identifier: str, service: ServiceId, path: str, pointer: str, **mor
 
 
 ELEMENTS = [
-    _element("person.name", PERSONS, "/persons/{subject}", "/name"),
-    _element(
+    element("person.name", PERSONS, "/persons/{subject}", "/name"),
+    element(
         "person.birth-date",
         PERSONS,
         "/persons/{subject}",
         "/birth_date",
         schema={"type": "string", "format": "date"},
     ),
-    _element("person.income", PERSONS, "/persons/{subject}", "/income", schema={"type": "integer"}),
-    _element(
+    element("person.income", PERSONS, "/persons/{subject}", "/income", schema={"type": "integer"}),
+    element(
         "person.is-adult",
         PERSONS,
         "/persons/{subject}/adult",
@@ -138,8 +138,8 @@ ELEMENTS = [
         predicate_of="person.birth-date",
         validity="P1D",
     ),
-    _element("school.certificate", CERTIFICATES, "/certificates?nid={subject}", "/items/*/number"),
-    _element("person.village", ADDRESSES, "/addresses/{subject}", "/village"),
+    element("school.certificate", CERTIFICATES, "/certificates?nid={subject}", "/items/*/number"),
+    element("person.village", ADDRESSES, "/addresses/{subject}", "/village"),
 ]
 
 
@@ -246,7 +246,7 @@ def request(*elements: str, **changes: Any) -> dict[str, Any]:
     }
 
 
-def _application(identifier: ApplicationId) -> ApplicationPlan:
+def application(identifier: ApplicationId) -> ApplicationPlan:
     return ApplicationPlan(identifier, Text(identifier.application_code, "ລະບົບ"), "http")
 
 
@@ -263,7 +263,7 @@ def _member(folder: Path, service: ServiceId, port: int) -> MemberPlan:
     return MemberPlan(
         service.member,
         title,
-        (_application(service.application),),
+        (application(service.application),),
         (ServicePlan(service, title, path, settings),),
     )
 
@@ -296,10 +296,21 @@ def agreement(service: ServiceId, fields: list[str], **changes: Any) -> dict[str
     }
 
 
+COPIES = ("dgc-moha", "dgc-moes")
+"""Of which agreements the portal's server has copies."""
+
+
+def on_request(document: dict[str, Any]) -> dict[str, Any]:
+    """An agreement that opens on a person's own request alone."""
+    for grant in document["grants"]:
+        grant["request_basis"] = ["explicit"]
+    return document
+
+
 CALLS = [{"service": str(ADDRESSES), "concurrent": 1}]
 AGREEMENTS = (
     agreement(PERSONS, ["/name", "/birth_date", "/adult"]),
-    agreement(CERTIFICATES, ["/items/*/number"]),
+    on_request(agreement(CERTIFICATES, ["/items/*/number"])),
     agreement(ADDRESSES, ["/village"]),
     agreement(ADDRESSES, ["/village"], id="moha-mps", consumer=str(PERSONS.application)),
 )
@@ -316,9 +327,7 @@ def source_world() -> Iterator[SourceWorld]:
         bounds = {"journal": {"publish_interval_s": 0.05, "anchor_s": 0.5}}
         try:
             world.open_instance(Text("Lao PDR", "ສປປ ລາວ"))
-            portal = MemberPlan(
-                DGC, Text("DGC", "ສູນ"), (_application(PORTAL), _application(OFFICE))
-            )
+            portal = MemberPlan(DGC, Text("DGC", "ສູນ"), (application(PORTAL), application(OFFICE)))
             members = tuple(
                 _member(folder, service, sources.port)
                 for service in (PERSONS, CERTIFICATES, ADDRESSES)
@@ -326,7 +335,9 @@ def source_world() -> Iterator[SourceWorld]:
             world.add_server(ServerPlan(SOURCES_SERVER, members, bounds))
             world.add_server(ServerPlan(PORTAL_SERVER, (portal,), {**bounds, "calls": CALLS}))
             for document in AGREEMENTS:
-                world.agree(document)
+                sealed = world.agree(document).read_bytes()
+                if document["id"] in COPIES:
+                    world.pin(DGC, document["id"], sealed)
             world.publish({ELEMENTS_TARGET: format_document({"elements": ELEMENTS})})
             world.start()
             yield SourceWorld(world, sources)

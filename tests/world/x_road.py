@@ -17,7 +17,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from console.reference_world.plans import ApplicationPlan, MemberPlan, ServerPlan, ServicePlan
-from console.reference_world.world import RunningServer, World
+from console.reference_world.standing import RunningServer
+from console.reference_world.world import World
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.problems import Text
 from mediator.journal.index import Hit, IndexReader, Query, search

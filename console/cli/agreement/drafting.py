@@ -13,6 +13,7 @@ from console.cli.agreement.files import moment, purposes, tell, write
 from console.cli.agreement.options import IDENTIFIER, OUTPUT, VALIDITY
 from console.cli.options import JSON
 from exchange.agreements import LIMIT_NAMES, MAX_QUOTA, Asked, parse_agreement
+from exchange.evidence_requests import BasisKind
 from exchange.identifiers import ApplicationId, ServiceId
 
 _NO_PURPOSE = " Calls need not name a purpose."
@@ -49,6 +50,13 @@ _NO_PURPOSE = " Calls need not name a purpose."
     is_flag=True,
     help="Each call must say whom or what it is about (Exchange-Subject).",
 )
+@click.option(
+    "--request-basis",
+    "kinds",
+    type=click.Choice(sorted(BasisKind)),
+    multiple=True,
+    help="Each call must say why it is made (Exchange-Request-Basis), by one of these kinds.",
+)
 @IDENTIFIER
 @OUTPUT
 @JSON
@@ -65,6 +73,7 @@ def draft(
     per_second: int | None,
     limits: tuple[str, ...],
     subject_required: bool,
+    kinds: tuple[str, ...],
     identifier: str | None,
     output: Path,
     as_json: bool,
@@ -86,6 +95,7 @@ def draft(
                 "endpoints": [_endpoint(text) for text in endpoints],
                 "fields": list(fields) or ["*"],
                 **({"rows": _rows(rows)} if rows else {}),
+                **({"request_basis": list(dict.fromkeys(kinds))} if kinds else {}),
             }
         ],
         "purposes": purposes(purpose, legal_basis),

@@ -11,14 +11,14 @@ import orjson
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from exchange.certificates import parse_certificates
+from exchange.certificates.reading import parse_certificates
 from exchange.problems import Code, Problem
+from serving.small_files import read_file
 
-MAX_FILE_BYTES = 1 << 20
 FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 FILES = click.argument(
     "files",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(exists=True, path_type=Path),
     nargs=-1,
     required=True,
     metavar="FILE...",
@@ -50,24 +50,6 @@ def moment(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def read(path: Path) -> bytes:
-    """The bytes of a file that may hold an agreement or keys.
-
-    Raises:
-        Problem: ``InvalidSettings``.
-    """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise Problem(
-            Code.INVALID_SETTINGS, where=str(path), detail=f"cannot be read: {error.strerror}"
-        ) from error
-    if len(data) > MAX_FILE_BYTES:
-        raise Problem(Code.INVALID_SETTINGS, where=str(path), detail="longer than 1 MiB")
-    return data
-
-
 def write(path: Path, data: bytes) -> None:
     """Write a file.
 
@@ -89,7 +71,7 @@ def private_key(path: Path) -> Any:
         Problem: ``InvalidSettings``.
     """
     try:
-        return load_pem_private_key(read(path), None)
+        return load_pem_private_key(read_file(path), None)
     except (ValueError, TypeError) as error:
         raise Problem(
             Code.INVALID_SETTINGS, where="--key", detail=f"{path} holds no PEM private key"
@@ -111,7 +93,7 @@ def certificates(path: Path, where: str) -> list[x509.Certificate]:
     Raises:
         Problem: ``InvalidSettings``, or ``InvalidDocument`` for what is no PEM.
     """
-    found = list(parse_certificates(read(path)))
+    found = list(parse_certificates(read_file(path)))
     if not found:
         raise Problem(Code.INVALID_SETTINGS, where=where, detail=f"{path} holds no PEM certificate")
     return found

@@ -10,11 +10,12 @@ from typing import Final
 import click
 import orjson
 
-from console.cli.agreement.files import FILE, read, tell, write
+from console.cli.agreement.files import FILE, tell, write
 from console.cli.options import JSON
 from exchange.agreements import Agreement, format_agreement, parse_agreement
 from exchange.identifiers import ApplicationId
 from exchange.problems import Code, Problem
+from serving.small_files import read_file
 
 MAX_CONSUMERS: Final = 1000
 
@@ -35,10 +36,11 @@ MAX_CONSUMERS: Final = 1000
 def group(file: Path, consumers: Path, output: Path, as_json: bool) -> None:
     """Write the agreement of FILE once for each consumer of a list, to be sealed.
 
-    Each consumer has an agreement of its own: it seals for itself, has its own quota, and is
-    revoked by itself. All say the same.
+    Each consumer has an agreement of its own: it seals for itself, has its own quota, and can be
+    revoked by itself. All say the same, and name their group: `seal`, `pin`, `renew`, `revoke`,
+    `show` (a folder) and `try --group` take it as one thing.
     """
-    pattern = parse_agreement(read(file))
+    pattern = parse_agreement(read_file(file))
     output.mkdir(parents=True, exist_ok=True)
     made = {}
     for agreement in _each(pattern, _applications(consumers)):
@@ -51,7 +53,7 @@ def group(file: Path, consumers: Path, output: Path, as_json: bool) -> None:
         return
     click.echo(
         f"{output}: {len(made)} agreements.\n"
-        f"Next: the provider seals all of them: saphan agreement seal {output}/*.json "
+        f"Next: the provider seals all of them: saphan agreement seal {output} "
         "--certificate … --key … -o sealed"
     )
 
@@ -68,12 +70,12 @@ def _each(pattern: Agreement, consumers: list[ApplicationId]) -> list[Agreement]
                 detail=f"the agreement would be called {name}, as that of {made[name].consumer}; "
                 "give the pattern a shorter id, or write this one apart",
             )
-        made[name] = replace(pattern, id=name, consumer=consumer)
+        made[name] = replace(pattern, id=name, consumer=consumer, group=pattern.group or pattern.id)
     return list(made.values())
 
 
 def _applications(path: Path) -> list[ApplicationId]:
-    lines = read(path).decode("utf-8", "replace").splitlines()
+    lines = read_file(path).decode("utf-8", "replace").splitlines()
     found = [
         ApplicationId.parse(text, f"{path}:{number}")
         for number, line in enumerate(lines, start=1)

@@ -19,7 +19,9 @@ from exchange.agreements.mandate import CONTENT, FIELDS
 from exchange.auditing import JOURNAL, USAGE, auditing_service
 from exchange.identifiers import ApplicationId, MemberId, ServiceId
 
-_JOURNAL: Final = ("/checkpoint", "/entries", "/entries/{index}", "/entries/{index}/proof")
+_JOURNAL: Final = (
+    "/checkpoint", "/anchor", "/entries", "/entries/{index}", "/entries/{index}/proof",
+)  # fmt: skip
 _TIME: Final = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"])
 
 

@@ -11,11 +11,13 @@ from typing import Any
 import click
 from cryptography import x509
 
-from console.cli.agreement.files import FILES, authorities, moment, read, tell, write
+from console.cli.agreement.files import FILES, authorities, moment, tell, write
+from console.cli.agreement.groups import every_file
 from console.cli.options import JSON
 from exchange.agreements import Agreement, open_agreement, open_revocation, read_agreement
 from exchange.problems import Code, Problem
 from mediator.pinned_files import REVOCATION
+from serving.small_files import read_file
 
 
 @click.command()
@@ -37,8 +39,9 @@ from mediator.pinned_files import REVOCATION
 def pin(files: tuple[Path, ...], folder: Path, ca: Path, as_json: bool) -> None:
     """Verify both seals of FILE and place it in FOLDER, where the provider's server obeys it.
 
-    Of several files, nothing is placed unless all can be.
+    Of several files, or of a folder of them, nothing is placed unless all can be.
     """
+    files = every_file(files)
     now, trusted = datetime.now(UTC), authorities(ca)
     judged = [judge_pin(file, folder, trusted, now) for file in files]
     folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +64,7 @@ def judge_pin(
     file: Path, folder: Path, trusted: Sequence[x509.Certificate], now: datetime
 ) -> tuple[bytes, Agreement, Path]:
     """The bytes to place, what they say, and where they belong."""
-    sealed = read(file)
+    sealed = read_file(file)
     found = open_agreement(sealed, trusted, now)
     if found.valid_until <= now:
         raise Problem(
@@ -91,7 +94,7 @@ def _report(found: Agreement, target: Path) -> dict[str, Any]:
 def _refuse_revoked(folder: Path, new: Agreement) -> None:
     """One that was revoked would open nothing."""
     for file in sorted(folder.glob(f"{new.id}.*{REVOCATION}")):
-        revocation, signer = open_revocation(read(file))
+        revocation, signer = open_revocation(read_file(file))
         if revocation.ends(new):
             raise Problem(
                 Code.AGREEMENT_REVOKED,
@@ -109,7 +112,7 @@ def _refuse_replacing(target: Path, new: Agreement) -> bool:
     if not target.exists():
         return False
     try:
-        old, _ = read_agreement(read(target))
+        old, _ = read_agreement(read_file(target))
     except Problem:
         return False  # it opens nothing
     if (old.provider, old.consumer) != (new.provider, new.consumer):

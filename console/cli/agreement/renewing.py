@@ -1,4 +1,4 @@
-"""`saphan agreement renew`: the next version of an agreement."""
+"""`saphan agreement renew`: the next version of an agreement, or of a group of them."""
 
 from __future__ import annotations
 
@@ -9,40 +9,57 @@ from pathlib import Path
 import click
 import orjson
 
-from console.cli.agreement.files import FILE, moment, read, tell, write
+from console.cli.agreement.files import moment, tell, write
+from console.cli.agreement.groups import AGREEMENT, GROUP, chosen
 from console.cli.agreement.options import OUTPUT, validity
 from console.cli.options import JSON
-from exchange.agreements import format_agreement, parse_agreement, read_agreement
+from exchange.agreements import Agreement, format_agreement
 
 
 @click.command()
-@FILE
+@AGREEMENT
+@GROUP
 @validity("Validity of the new version.")
 @click.option("--now", "at_once", is_flag=True, help="Begins now; else where the old one ends.")
 @OUTPUT
 @JSON
-def renew(file: Path, days: int, at_once: bool, output: Path, as_json: bool) -> None:
+def renew(
+    file: Path, group: str | None, days: int, at_once: bool, output: Path, as_json: bool
+) -> None:
     """Write the next version of the agreement of FILE to OUTPUT, to be read, edited and sealed.
 
     It says the same for another period. From its beginning on it stands in the place of the
-    versions before it, which stay pinned until then.
+    versions before it, which stay pinned until then. Of a group (FILE is a folder) OUTPUT is the
+    folder to write to.
     """
-    document = read(file)
-    old = read_agreement(document)[0] if b'"signatures"' in document else parse_agreement(document)
+    old = [one.agreement for one in chosen(file, group)]
     now = datetime.now(UTC).replace(microsecond=0)
-    begins = now if at_once else max(now, old.valid_until)
-    new = replace(
+    made = [_next(one, now if at_once else max(now, one.valid_until), days) for one in old]
+    if file.is_dir():
+        output.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for new in made:
+        target = output / f"{new.id}.json" if file.is_dir() else output
+        text = orjson.loads(format_agreement(new))
+        write(target, orjson.dumps(text, option=orjson.OPT_INDENT_2) + b"\n")
+        rows.append(
+            {"file": str(target), "agreement": new.id, "version": new.version, "sealed_by": []}
+        )
+    if as_json:
+        tell({"renewed": rows} if file.is_dir() else rows[0])
+        return
+    for row, new in zip(rows, made, strict=True):
+        period = f"{moment(new.valid_from)} to {moment(new.valid_until)}"
+        click.echo(f"{row['file']}: {new.reference}, {period}.")
+    click.echo(
+        f"Next: both parties seal it: saphan agreement seal {output} --certificate … --key … -o …"
+    )
+
+
+def _next(old: Agreement, begins: datetime, days: int) -> Agreement:
+    return replace(
         old,
         version=old.version + 1,
         valid_from=begins,
         valid_until=begins + timedelta(days=days),
-    )
-    text = orjson.loads(format_agreement(new))
-    write(output, orjson.dumps(text, option=orjson.OPT_INDENT_2) + b"\n")
-    if as_json:
-        tell({"file": str(output), "agreement": new.id, "version": new.version, "sealed_by": []})
-        return
-    click.echo(
-        f"{output}: {new.reference}, {moment(begins)} to {moment(new.valid_until)}.\n"
-        f"Next: both parties seal it: saphan agreement seal {output} --certificate … --key … -o …"
     )

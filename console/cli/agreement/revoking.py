@@ -1,4 +1,4 @@
-"""`saphan agreement revoke`: end an agreement before its time."""
+"""`saphan agreement revoke`: end an agreement, or a group of them, before its time."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ import click
 import orjson
 
 from console.cli.administration import ask_server
-from console.cli.agreement.files import FILE, certificates, moment, private_key, read, tell, write
+from console.cli.agreement.files import certificates, moment, private_key, tell, write
+from console.cli.agreement.groups import AGREEMENT, GROUP, chosen
 from console.cli.options import JSON
-from exchange.agreements import parse_agreement, read_agreement, revocation_of, seal_revocation
-from exchange.certificates import member_of
+from exchange.agreements import revocation_of, seal_revocation
+from exchange.certificates.names import member_of
 from exchange.keys import signing_key
 from exchange.problems import Code, Problem, Text
-from mediator.pinned_files import place_revocation
+from mediator.pinned_files import REVOCATION, place_revocation
+from serving.small_files import read_file
 
 _PATH = click.Path(exists=True, path_type=Path)
 
 
 @click.command()
-@FILE
+@AGREEMENT
+@GROUP
 @click.option("--certificate", type=_PATH, required=True, help="Seal certificate of a party (PEM).")
 @click.option("--key", type=_PATH, required=True, help="Its private key (PEM).")
 @click.option("--reason", required=True, help="Why, in English; callers and auditors read it.")
@@ -43,6 +46,7 @@ _PATH = click.Path(exists=True, path_type=Path)
 @JSON
 def revoke(
     file: Path,
+    group: str | None,
     certificate: Path,
     key: Path,
     reason: str,
@@ -56,36 +60,40 @@ def revoke(
 
     Either party may. The provider gives it to its server at once (--admin, or --to); a consumer
     sends the file (-o) to the provider. A later version, sealed by both, opens the door again.
+    Of a group (FILE is a folder) each is revoked, and -o names a folder.
     """
     if folder is None and admin is None and output is None:
         raise click.UsageError("say where it goes: --admin, --to or -o")
-    document = read(file)
-    found = (
-        read_agreement(document)[0] if b'"signatures"' in document else parse_agreement(document)
-    )
     leaf = certificates(certificate, "--certificate")[0]
+    signer = signing_key(private_key(key), leaf)
     now = datetime.now(UTC).replace(microsecond=0)
-    revocation = revocation_of(found, now, Text(reason, reason_lo or reason))
-    sealed = seal_revocation(revocation, signing_key(private_key(key), leaf), leaf)
-    if output is not None:
-        write(output, sealed)
-    if folder is not None:
-        _place(folder, sealed)
-    if admin is not None:
-        ask_server(None, admin, "POST", "/agreements/revocations", orjson.loads(sealed))
-    if as_json:
-        tell(
+    why = Text(reason, reason_lo or reason)
+    found = [one.agreement for one in chosen(file, group)]
+    sealed = [seal_revocation(revocation_of(one, now, why), signer, leaf) for one in found]
+    if output is not None and file.is_dir():
+        output.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for one, data in zip(found, sealed, strict=True):
+        if output is not None:
+            write(output / f"{one.id}{REVOCATION}" if file.is_dir() else output, data)
+        if folder is not None:
+            _place(folder, data)
+        if admin is not None:
+            ask_server(None, admin, "POST", "/agreements/revocations", orjson.loads(data))
+        rows.append(
             {
-                "agreement": found.id,
-                "version": found.version,
+                "agreement": one.id,
+                "version": one.version,
                 "revoked_at": moment(now),
                 "revoked_by": str(member_of(leaf)),
                 "in_force": admin is not None,
             }
         )
-        return
-    click.echo(f"{found.reference} is revoked by {member_of(leaf)}: {reason}")
-    if admin is not None:
+        if not as_json:
+            click.echo(f"{one.reference} is revoked by {member_of(leaf)}: {reason}")
+    if as_json:
+        tell({"revoked": rows} if file.is_dir() else rows[0])
+    elif admin is not None:
         click.echo("The provider's server obeys: calls under it are refused from now on.")
     elif folder is not None:
         click.echo("The server that reads this folder obeys within a second.")
@@ -108,7 +116,7 @@ def revoked(file: Path, admin: str | None, folder: Path | None) -> None:
     """Have the provider's server obey a revocation that the other party sealed (FILE)."""
     if (admin is None) is (folder is None):
         raise click.UsageError("say where it goes: --admin or --to")
-    sealed = read(file)
+    sealed = read_file(file)
     if folder is not None:
         _place(folder, sealed)
         click.echo("The server that reads this folder obeys within a second.")

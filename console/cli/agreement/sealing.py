@@ -10,13 +10,15 @@ import click
 import orjson
 import yaml
 
-from console.cli.agreement.files import FILES, certificates, moment, private_key, read, tell, write
+from console.cli.agreement.files import FILES, certificates, moment, private_key, tell, write
+from console.cli.agreement.groups import every_file
 from console.cli.agreement.options import OUTPUT
 from console.cli.options import JSON
 from exchange.agreements import read_agreement, seal_agreement
-from exchange.certificates import member_of
+from exchange.certificates.names import member_of
 from exchange.keys import signing_key
 from exchange.problems import Code, Problem
+from serving.small_files import read_file
 from serving.yaml_files import read_yaml
 
 
@@ -41,12 +43,15 @@ def seal(
 ) -> None:
     """Seal FILE (JSON or YAML, or already sealed by the other party) with a member's seal key.
 
-    Of several files, OUTPUT is the folder to write to; nothing is written unless all can be sealed.
+    Of several files, or of a folder of them, OUTPUT is the folder to write to; nothing is written
+    unless all can be sealed.
     """
+    many = len(files) > 1 or files[0].is_dir()
+    files = every_file(files)
     leaf = certificates(certificate, "--certificate")[0]
     signer = signing_key(private_key(key), leaf)
     sealed = {file: seal_agreement(_document(file), signer, leaf) for file in files}
-    if len(files) > 1 or output.is_dir():
+    if many or output.is_dir():
         output.mkdir(parents=True, exist_ok=True)
         targets = {file: output / f"{file.stem}.jws" for file in files}
     else:
@@ -81,7 +86,7 @@ def _written(sealed: bytes, target: Path) -> dict[str, Any]:
 
 
 def _document(file: Path) -> bytes:
-    document = read(file)
+    document = read_file(file)
     if file.suffix not in (".yaml", ".yml"):
         return document
     try:

@@ -22,6 +22,7 @@ COMMANDS = (
     "misbehaviour",
     "ask",
     "usage",
+    "anchors",
 )
 """The name of a command is that of its module and of the function in it."""
 
@@ -52,7 +53,8 @@ class AuditGroup(click.Group):
 def audit() -> None:
     """Search, show, export and verify journals from their files; no server needs to run.
 
-    Only `ask` and `usage` speak to servers: to those of organisations that gave you a mandate.
+    Only `ask`, `usage`, `anchors`, and `reconcile` with mandates speak to servers: to those of
+    organisations that gave you a mandate.
 
     DIR is a server's journal (the folder with journal.json) or any folder above several.
     """

@@ -24,7 +24,7 @@ from console.cli.audit.mandates import (
     print_asked,
     subject_given,
 )
-from console.cli.audit.printing import plain, print_json
+from console.cli.printing import plain, print_json
 from exchange.agreements import Agreement
 from exchange.auditing import JOURNAL, told
 from exchange.entries import Kind

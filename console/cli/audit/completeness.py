@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from console.cli.audit.printing import Progress
+from console.cli.printing import Progress
 from exchange import merkle
 from exchange.entries import parse_entry
 from mediator.journal.completeness import Completeness, complete

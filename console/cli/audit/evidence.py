@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from console.cli.main import ProblemShown
-from exchange.certificates import fingerprint_of, parse_certificates
+from exchange.certificates.reading import fingerprint_of, parse_certificates
 from exchange.keys import signing_key
 from exchange.problems import Code, Problem
 from mediator.journal.export import Chosen, Signer, Surroundings, surroundings

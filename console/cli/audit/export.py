@@ -13,8 +13,8 @@ import click
 from console.cli.audit.evidence import signer, surroundings_of
 from console.cli.audit.journals import one_journal, open_journals
 from console.cli.audit.options import AS_JSON, DIRECTORY, PASSPHRASE_FILE
-from console.cli.audit.printing import Progress, print_json
 from console.cli.audit.verdicts import export_verdict, print_verdict
+from console.cli.printing import Progress, print_json
 from exchange.entries import parse_entry
 from exchange.identifiers import ApplicationId, ServiceId
 from exchange.problems import Code, Problem

@@ -13,7 +13,7 @@ import click
 
 from console.cli.audit.journals import open_journals
 from console.cli.audit.options import AS_JSON, DIRECTORIES, INDEX_DATABASE
-from console.cli.audit.printing import Progress, print_json
+from console.cli.printing import Progress, print_json
 from exchange.problems import Code, Problem
 from mediator.journal.index import FILE, IndexWriter
 from mediator.journal.index.store import StoreError

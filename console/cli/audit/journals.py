@@ -16,7 +16,7 @@ def open_journals(
     """The journals among and below some folders; none may be there in two copies."""
     found: dict[str, JournalReader] = {}
     for folder in find_journals(directories):
-        journal = JournalReader(folder, unlocked(folder / "keys", passphrase_file))
+        journal = _open(folder, passphrase_file)
         other = found.setdefault(journal.origin, journal)
         if other is not journal:
             raise Problem(
@@ -36,4 +36,18 @@ def one_journal(directory: Path, passphrase_file: Path | None = None) -> Journal
             where=str(directory),
             detail="holds several journals; name one: " + ", ".join(map(str, folders[:10])),
         )
-    return JournalReader(folders[0], unlocked(folders[0] / "keys", passphrase_file))
+    return _open(folders[0], passphrase_file)
+
+
+def _open(folder: Path, passphrase_file: Path | None) -> JournalReader:
+    """Raises: Problem that names the journal, which may be one of several."""
+    keyring = unlocked(folder / "keys", passphrase_file)
+    try:
+        return JournalReader(folder, keyring)
+    except Problem as problem:
+        raise Problem(
+            problem.code,
+            where=f"{folder}: {problem.where}",
+            detail=problem.detail,
+            facts=problem.facts,
+        ) from problem

@@ -14,17 +14,26 @@ import click
 
 from console.auditing.asking import Auditor, Outcome, Told
 from console.cli.audit.options import AS_JSON, Moment
-from console.cli.audit.printing import plain
 from console.cli.call import pool_to
+from console.cli.printing import plain
 from exchange.agreements import Agreement, Kind, read_agreement
 from exchange.entries import format_time
 from exchange.problems import Code, Problem
 from exchange.subjects import normal_subject
 from mediator.view import RegistryView
+from serving.small_files import read_file
 
-MAX_FILE_BYTES: Final = 1 << 20
 MAX_RUNS: Final = 20
+_read = functools.partial(read_file, code=Code.INVALID_USAGE)
 _FILE: Final = click.Path(exists=True, path_type=Path)
+MANDATES: Final = click.option(
+    "--mandate",
+    "mandates",
+    type=_FILE,
+    multiple=True,
+    required=True,
+    help="A sealed mandate, or a folder of them (*.jws); may be repeated.",
+)
 
 
 class Way(NamedTuple):
@@ -48,6 +57,54 @@ class Question(NamedTuple):
     limit: int
 
 
+Options = Callable[[Callable[..., None]], Callable[..., None]]
+
+
+def reached(*, required: bool) -> Options:
+    """The options by which the own server and the registry are named; the command is given the
+    :class:`Way` as ``way``, which may be None unless it is ``required``."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def asked(
+            *arguments: Any,
+            via: str | None,
+            cert: Path | None,
+            key: Path | None,
+            ca: Path | None,
+            registry: str | None,
+            root: Path | None,
+            purpose: str | None,
+            **more: Any,
+        ) -> None:
+            way = None
+            if via is not None and registry is not None and root is not None:
+                way = Way(via, cert, key, ca, registry, root, purpose)
+            command(*arguments, way=way, **more)
+
+        options: tuple[Options, ...] = (
+            click.option("--via", required=required, metavar="URL", help="Your own server."),
+            click.option("--cert", type=_FILE, help="Your application's certificate (PEM)."),
+            click.option("--key", type=_FILE, help="Its private key (PEM)."),
+            click.option("--ca", type=_FILE, help="Authorities of your server (PEM)."),
+            click.option(
+                "--registry",
+                envvar="SAPHAN_REGISTRY",
+                required=required,
+                show_envvar=True,
+                metavar="URL",
+                help="Address of the registry, which knows the keys of the logs.",
+            ),
+            click.option(
+                "--root", type=_FILE, required=required, help="The registry's anchor, root.json."
+            ),
+            click.option("--for", "purpose", metavar="CODE", help="Purpose of the asking."),
+        )
+        return _with(asked, options)
+
+    return decorate
+
+
 def asking(command: Callable[..., None]) -> Callable[..., None]:
     """The options by which mandates, the own server and the registry are named; what they say is
     the command's first argument.
@@ -60,44 +117,17 @@ def asking(command: Callable[..., None]) -> Callable[..., None]:
     def asked(
         *,
         mandates: tuple[Path, ...],
-        via: str,
-        cert: Path | None,
-        key: Path | None,
-        ca: Path | None,
-        registry: str,
-        root: Path,
-        purpose: str | None,
+        way: Way,
         since: datetime | None,
         until: datetime | None,
         limit: int,
         **more: Any,
     ) -> None:
-        way = Way(via, cert, key, ca, registry, root, purpose)
         command(Question(read_mandates(mandates), way, _period(since, until), limit), **more)
 
-    options = (
-        click.option(
-            "--mandate",
-            "mandates",
-            type=_FILE,
-            multiple=True,
-            required=True,
-            help="A sealed mandate, or a folder of them (*.jws); may be repeated.",
-        ),
-        click.option("--via", required=True, metavar="URL", help="Your own security server."),
-        click.option("--cert", type=_FILE, help="Your application's certificate (PEM)."),
-        click.option("--key", type=_FILE, help="Its private key (PEM)."),
-        click.option("--ca", type=_FILE, help="Authorities of your server (PEM)."),
-        click.option(
-            "--registry",
-            envvar="SAPHAN_REGISTRY",
-            required=True,
-            show_envvar=True,
-            metavar="URL",
-            help="Address of the registry, which knows the keys of the logs.",
-        ),
-        click.option("--root", type=_FILE, required=True, help="The registry's anchor, root.json."),
-        click.option("--for", "purpose", metavar="CODE", help="Purpose of the asking."),
+    options: tuple[Options, ...] = (
+        MANDATES,
+        reached(required=True),
         click.option("--from", "since", type=Moment(), help="Not before this time (UTC)."),
         click.option("--until", type=Moment(), help="Before this time (UTC)."),
         click.option(
@@ -109,9 +139,13 @@ def asking(command: Callable[..., None]) -> Callable[..., None]:
         ),
         AS_JSON,
     )
+    return _with(asked, options)
+
+
+def _with(command: Callable[..., None], options: tuple[Options, ...]) -> Callable[..., None]:
     for option in reversed(options):
-        asked = option(asked)
-    return asked
+        command = option(command)
+    return command
 
 
 def read_mandates(paths: Iterable[Path]) -> list[Agreement]:
@@ -209,16 +243,3 @@ def subject_given(text: str) -> str:
     subject = _read(Path(text[1:])).decode("utf-8", "replace").strip() if text[:1] == "@" else text
     normal_subject(subject, "--subject")
     return subject
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise Problem(
-            Code.INVALID_USAGE, where=str(path), detail=f"cannot be read: {error.strerror}"
-        ) from error
-    if len(data) > MAX_FILE_BYTES:
-        raise Problem(Code.INVALID_USAGE, where=str(path), detail="longer than 1 MiB")
-    return data

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ PASSPHRASE_FILE = click.option(
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Opens key files under a passphrase (setting journal.passphrase_file).",
 )
+_MONTH = re.compile(r"(\d{4})-(\d{2})", re.ASCII)
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -44,3 +47,26 @@ class Moment(click.ParamType[datetime]):
             return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
         except (ValueError, OverflowError):  # the latter: before the year 1 or after 9999 in UTC
             self.fail(f"{value!r} is not a time such as 2026-11-21 or 2026-11-21T08:30:00Z")
+
+
+class Period(click.ParamType[tuple[datetime, datetime]]):
+    """A month, a day, or a time from which and one before which."""
+
+    name = "period"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[datetime, datetime]:
+        first, slash, last = value.partition("/")
+        moment = Moment()
+        if slash:
+            since, until = moment.convert(first, param, ctx), moment.convert(last, param, ctx)
+        elif (month := _MONTH.fullmatch(value)) and 1 <= int(month[2]) <= 12:
+            since = moment.convert(f"{value}-01", param, ctx)
+            until = (since + timedelta(days=31)).replace(day=1)
+        elif _DAY.fullmatch(value):
+            since = moment.convert(value, param, ctx)
+            until = since + timedelta(days=1)
+        else:
+            self.fail(f"{value!r} is not a period such as 2026-11 or 2026-11-01/2026-11-15")
+        if since >= until:
+            self.fail(f"{value!r} ends before it begins")
+        return since, until

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import re
+import asyncio
 import sys
+import tempfile
+from base64 import b64encode
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,45 +13,24 @@ from typing import Any
 
 import click
 
+from console.auditing.shown_log import ShownLog, shown_logs
 from console.cli.audit.journals import open_journals
-from console.cli.audit.options import AS_JSON, Moment
-from console.cli.audit.printing import Progress, plain, print_json
+from console.cli.audit.mandates import Way, open_auditor, reached, read_mandates
+from console.cli.audit.options import AS_JSON, Period
+from console.cli.printing import Progress, plain, print_json
+from exchange.agreements import Agreement
 from exchange.proof import check_proof, format_proof
-from mediator.journal.reconcile import Asked, Found, Read, Report
+from mediator.journal.reconcile import Asked, Found, Log, Report
 from mediator.journal.reconcile import reconcile as hold_together
+from mediator.journal.whole_log import WholeLog, whole_log
 
-_MONTH = re.compile(r"(\d{4})-(\d{2})", re.ASCII)
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_SOURCE = click.Path(exists=True, path_type=Path)
 _SIDES = "AB"
 
 
-class Period(click.ParamType[tuple[datetime, datetime]]):
-    """A month, a day, or a time from which and one before which."""
-
-    name = "period"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[datetime, datetime]:
-        first, slash, last = value.partition("/")
-        moment = Moment()
-        if slash:
-            since, until = moment.convert(first, param, ctx), moment.convert(last, param, ctx)
-        elif (month := _MONTH.fullmatch(value)) and 1 <= int(month[2]) <= 12:
-            since = moment.convert(f"{value}-01", param, ctx)
-            until = (since + timedelta(days=31)).replace(day=1)
-        elif _DAY.fullmatch(value):
-            since = moment.convert(value, param, ctx)
-            until = since + timedelta(days=1)
-        else:
-            self.fail(f"{value!r} is not a period such as 2026-11 or 2026-11-01/2026-11-15")
-        if since >= until:
-            self.fail(f"{value!r} ends before it begins")
-        return since, until
-
-
 @click.command()
-@click.argument("first", metavar="A", type=_FOLDER)
-@click.argument("second", metavar="B", type=_FOLDER)
+@click.argument("first", metavar="A", type=_SOURCE)
+@click.argument("second", metavar="B", type=_SOURCE)
 @click.option(
     "--period",
     type=Period(),
@@ -74,6 +55,7 @@ class Period(click.ParamType[tuple[datetime, datetime]]):
     is_flag=True,
     help="Open the sealed parts where both sides' keys are here, and compare what was signed.",
 )
+@reached(required=False)
 @AS_JSON
 def reconcile(
     first: Path,
@@ -82,27 +64,71 @@ def reconcile(
     margin: int,
     clock_limit: int,
     content: bool,
+    way: Way | None,
     as_json: bool,
 ) -> None:
     """Hold the journals of A and B against each other: what one has and the other lacks.
 
-    A and B are journals, copies of journals, or folders above several of one side. Every entry
-    that is read is proven to be in its log; what is found is shown with its proof (--json).
+    A and B are journals, copies of journals, or folders above several of one side; or a sealed
+    mandate (a file): then that organisation's servers are asked, by --via, --registry and --root.
+    Every entry that is read is proven to be in its log; what is found is shown with its proof
+    (--json).
 
     Exit codes: 0 they agree; 1 they do not, or could not be read; 2 wrong usage.
     """
     since, until = period or (None, None)
     asked = Asked(since, until, timedelta(minutes=margin), clock_limit, content)
     progress = Progress()
-    report = hold_together(open_journals([first]), open_journals([second]), asked, progress)
-    progress.end()
-    if as_json:
-        print_json(_document(report, asked))
-    else:
-        for line in _lines(report):
-            click.echo(plain(line))
+    with tempfile.TemporaryDirectory(prefix="saphan-shown-") as folder:
+        sides = _sides(first, second, way, asked, Path(folder))
+        report = hold_together(*sides, asked, progress)
+        progress.end()
+        if as_json:
+            print_json(_document(report, asked))
+        else:
+            for line in _lines(report):
+                click.echo(plain(line))
     if not report.good:
         sys.exit(1)
+
+
+def _sides(
+    first: Path, second: Path, way: Way | None, asked: Asked, folder: Path
+) -> tuple[list[Log], list[Log]]:
+    """The logs of both sides, from here or asked for."""
+    mandates = [None if path.is_dir() else _mandate(path) for path in (first, second)]
+    if not any(mandates):
+        return _whole(first, asked), _whole(second, asked)
+    if way is None:
+        raise click.UsageError("A mandate takes --via, --registry and --root.")
+    return asyncio.run(_ask(way, (first, second), mandates, asked, folder))
+
+
+async def _ask(
+    way: Way,
+    paths: tuple[Path, Path],
+    mandates: list[Agreement | None],
+    asked: Asked,
+    folder: Path,
+) -> tuple[list[Log], list[Log]]:
+    sides: list[list[Log]] = []
+    async with open_auditor(way) as auditor:
+        for path, mandate, other in zip(paths, mandates, reversed(mandates), strict=True):
+            if mandate is None:
+                sides.append(_whole(path, asked))
+            else:
+                party = None if other is None else other.provider
+                sides.append([*await shown_logs(auditor, mandate, party, asked, folder)])
+    return sides[0], sides[1]
+
+
+def _whole(path: Path, asked: Asked) -> list[Log]:
+    return [whole_log(journal, asked) for journal in open_journals([path])]
+
+
+def _mandate(path: Path) -> Agreement:
+    (mandate,) = read_mandates([path])
+    return mandate
 
 
 def _document(report: Report, asked: Asked) -> dict[str, Any]:
@@ -113,7 +139,7 @@ def _document(report: Report, asked: Asked) -> dict[str, Any]:
         if asked.since is None or asked.until is None
         else {"from": _iso(asked.since), "until": _iso(asked.until)},
         "sides": {
-            _SIDES[side]: [_read(read) for read in reads] for side, reads in enumerate(report.sides)
+            _SIDES[side]: [_log(log) for log in logs] for side, logs in enumerate(report.sides)
         },
         "exchanges": report.exchanges,
         "agreeing": report.agreeing,
@@ -132,16 +158,25 @@ def _document(report: Report, asked: Asked) -> dict[str, Any]:
     }
 
 
-def _read(read: Read) -> dict[str, Any]:
-    checkpoint = read.journal.checkpoint
-    return {
-        "journal": str(read.journal.directory),
-        "server": str(read.server),
-        "vkey": str(read.journal.key),
-        "size": checkpoint.size,
-        "root": checkpoint.root.hex(),
-        "entries": [read.start, read.end],
+def _log(log: Log) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "journal": log.place,
+        "server": str(log.server),
+        "vkey": str(log.key),
+        "size": log.checkpoint.size,
+        "root": log.checkpoint.root.hex(),
+        "read": log.count,
     }
+    if isinstance(log, WholeLog):
+        return document | {"entries": [log.start, log.end]}
+    if isinstance(log, ShownLog):
+        document |= {
+            "mandate": log.mandate.reference,
+            "hidden": log.covered.hidden if log.covered is not None else True,
+            "anchor": log.anchor.checkpoint.decode(),
+            "tokens": {name: b64encode(token).decode() for name, token in log.anchor.tokens},
+        }
+    return document
 
 
 def _finding(report: Report, found: Found) -> dict[str, Any]:
@@ -164,11 +199,11 @@ def _finding(report: Report, found: Found) -> dict[str, Any]:
 
 
 def _entry(report: Report, side: int, told: Any) -> dict[str, Any]:
-    journal, data, proof = report.show(side, told)
-    check_proof(proof, data, journal.key)
+    log, data, proof = report.show(side, told)
+    check_proof(proof, data, log.key)
     return {
         "side": _SIDES[side],
-        "journal": str(journal.directory),
+        "journal": log.place,
         "index": told.entry,
         "entry": data.decode(),
         "proof": format_proof(proof).decode(),
@@ -176,14 +211,11 @@ def _entry(report: Report, side: int, told: Any) -> dict[str, Any]:
 
 
 def _lines(report: Report) -> Iterator[str]:
-    for side, reads in enumerate(report.sides):
-        for read in reads:
-            checkpoint = read.journal.checkpoint
-            yield (
-                f"{_SIDES[side]}  {read.server}  {read.journal.directory}: entries {read.start:,} "
-                f"to {read.end:,} of {checkpoint.size:,}, all proven, root "
-                f"{checkpoint.root.hex()[:16]}…"
-            )
+    for side, logs in enumerate(report.sides):
+        for log in logs:
+            yield f"{_SIDES[side]}  {log.server}  {log.place}: {log.describe()}"
+            if log.covered is not None and not log.covered.hidden:
+                yield "   what orders hide is not shown to this mandate, and lacks here"
     yield (
         f"{report.exchanges:,} exchanges between them, {report.agreeing:,} told alike; "
         f"{report.lacks:,} messages lack on one side, {report.differs:,} differ, "
@@ -212,7 +244,7 @@ def _line(report: Report, found: Found) -> str:
     else:
         what = f"{_SIDES[found.lacking]} lacks the {mismatch.message}"
     places = ", ".join(
-        f"{_SIDES[side]} {report.sides[side][told.journal].journal.directory} {told.entry}"
+        f"{_SIDES[side]} {report.sides[side][told.journal].place} {told.entry}"
         for side, told in sorted(found.entries())
     )
     why = f"; {mismatch.explanation}" if mismatch.explanation else ""

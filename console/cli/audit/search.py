@@ -17,13 +17,13 @@ from console.cli.audit.completeness import Shown, show_complete, tell_complete
 from console.cli.audit.journals import open_journals
 from console.cli.audit.mandates import subject_given
 from console.cli.audit.options import AS_JSON, DIRECTORIES, INDEX_DATABASE, PASSPHRASE_FILE, Moment
-from console.cli.audit.printing import Progress, plain, print_json
+from console.cli.printing import Progress, plain, print_json
 from exchange import subjects
 from exchange.entries import Kind
 from exchange.identifiers import ApplicationId, MemberId, ServiceId
 from exchange.problems import Code, Problem
 from mediator.journal import index
-from mediator.journal.index import Cursor, Hit, MonthTag, Query
+from mediator.journal.index import Cursor, Hit, IndexReader, MonthTag, Query
 from mediator.journal.reader import JournalReader
 
 
@@ -139,6 +139,7 @@ def search(
     progress = Progress()
     readers = [journal.index(progress, database) for journal in journals]
     page = index.search(readers, query, limit, place)
+    check_hits(journals, readers, page.hits)
     shown = []
     if prove_complete:
         tags = query.subject or ()
@@ -179,6 +180,34 @@ def search(
         click.echo("Next: saphan audit show DIR INDEX, or saphan audit export DIR INDEX -o FOLDER")
     tell_complete(shown)
     _end(shown)
+
+
+def check_hits(
+    journals: Sequence[JournalReader], readers: Sequence[IndexReader], hits: Sequence[Hit]
+) -> None:
+    """Hold each hit against its entry, whose hash is in the tree; what is elsewhere is not held.
+
+    Raises:
+        Problem: ``JournalCorrupt`` when a row is not what the entry says.
+    """
+    logs = {one.origin: (one, reader) for one, reader in zip(journals, readers, strict=True)}
+    for hit in hits:
+        journal, reader = logs[hit.origin]
+        try:
+            entry = journal.entry(hit.index, checked=True)
+        except Problem as problem:
+            if problem.code is Code.ARCHIVED:
+                continue
+            raise
+        kept = [one for one in (reader, reader.rest) if one is not None]
+        if not any(one.holds(hit.index, entry) for one in kept):
+            raise Problem(
+                Code.JOURNAL_CORRUPT,
+                where=f"{journal.directory} {index.FILE}",
+                detail=f"the row of entry {hit.index} is not what the entry says: somebody changed "
+                "it; delete the index, which is derived, or make it anew (saphan audit index)",
+                facts={"index": hit.index},
+            )
 
 
 def _end(shown: Sequence[Shown]) -> None:

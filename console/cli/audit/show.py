@@ -11,12 +11,13 @@ import orjson
 from console.cli.audit.evidence import read_authorities
 from console.cli.audit.journals import one_journal
 from console.cli.audit.options import AS_JSON, DIRECTORY, PASSPHRASE_FILE
-from console.cli.audit.printing import plain, print_json
+from console.cli.printing import plain, print_json
 from exchange.entries import format_time, parse_entry
 from exchange.problems import Problem
 from exchange.proof import check_proof
 from mediator.journal.erasures import Erasure
 from mediator.journal.reader import Opened
+from mediator.journal.verify.contents import check_told
 from mediator.journal.verify.times import Proven, proven_time
 
 
@@ -47,6 +48,7 @@ def show(
         except Problem as problem:
             unreadable = problem
             erased = journal.erasure(entry, number)
+    doubt = None if opened is None else _doubt(opened, data)
     authorities = read_authorities(ca)
     time = proven_time(journal.directory, number, authorities) if authorities else None
     if as_json:
@@ -62,6 +64,7 @@ def show(
                 },
                 "time": None if time is None else _time(time),
                 "sealed": None if opened is None else _opened(opened),
+                "doubt": doubt,
                 "unreadable": None if unreadable is None else str(unreadable),
                 "erased": None if erased is None else _erased(erased),
             }
@@ -75,6 +78,8 @@ def show(
     click.echo(_when(time) if authorities else "Time: not judged; name authorities by --ca.")
     if opened is not None:
         _print_part(opened)
+        if doubt is not None:
+            click.echo(f"\nNOT AS SIGNED: {doubt}")
     elif erased is not None:
         click.echo(plain(f"\nSealed part: {erased}."))
     elif unreadable is not None:
@@ -82,6 +87,15 @@ def show(
     else:
         click.echo("\nThe entry has no sealed part.")
     click.echo(f"\nNext: saphan audit export {directory} {number} -o evidence")
+
+
+def _doubt(opened: Opened, entry: bytes) -> str | None:
+    """What the server recorded other than the message was signed, if anything."""
+    try:
+        check_told(opened.part, orjson.loads(entry))
+    except Problem as problem:
+        return problem.detail
+    return None
 
 
 def _erased(erasure: Erasure) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from console.cli.audit.mandates import (
     print_asked,
     subject_given,
 )
-from console.cli.audit.printing import plain, print_json
+from console.cli.printing import plain, print_json
 from exchange.auditing import USAGE, told
 from exchange.identifiers import ApplicationId
 from exchange.problems import Problem, Text

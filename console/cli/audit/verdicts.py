@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from console.cli.audit.printing import plain
+from console.cli.printing import plain
+from exchange.problems import Problem
 from mediator.journal.export import ExportVerdict
 from mediator.journal.verify import Finding, Verdict
 from mediator.journal.verify.anchors import Anchored
@@ -45,6 +46,14 @@ def journal_verdict(
         "statements": statements,
         "findings": [described(finding) for finding in findings],
     }
+
+
+def unreadable_verdict(folder: Path, problem: Problem) -> dict[str, Any]:
+    """Of a journal of which not even the key is known."""
+    finding = Finding(problem.code, problem.where, None, problem.detail)
+    verdict = Verdict(str(folder), "", "", 0, "", 0, 0, 0, 0, (finding,))
+    nothing = Anchored(0, 0, 0, (), ()), Stamped(0, 0, 0, None, ())
+    return {**journal_verdict(verdict, *nothing, 0), "indexed": 0}
 
 
 def export_verdict(path: Path, verdict: ExportVerdict) -> dict[str, Any]:
@@ -111,7 +120,8 @@ def print_verdict(verdict: dict[str, Any]) -> None:
             )
         elif verdict["tokens"] and not verdict["tokens_checked"]:
             click.echo(f"  {verdict['tokens']:,} time-stamps, not judged: name authorities by --ca")
-        click.echo(f"  signed by {verdict['vkey']}")
+        if verdict["vkey"]:
+            click.echo(f"  signed by {verdict['vkey']}")
     else:
         click.echo(
             f"{verdict['path']}: {word}. {verdict['entries']} entries, {verdict['opened']} opened, "

@@ -15,14 +15,20 @@ from cryptography import x509
 
 from console.cli.audit.evidence import read_authorities
 from console.cli.audit.options import AS_JSON, INDEX_DATABASE, PASSPHRASE_FILE
-from console.cli.audit.printing import Progress, print_json
-from console.cli.audit.verdicts import described, export_verdict, journal_verdict, print_verdict
+from console.cli.audit.verdicts import (
+    described,
+    export_verdict,
+    journal_verdict,
+    print_verdict,
+    unreadable_verdict,
+)
+from console.cli.printing import Progress, print_json
 from exchange.notes import VerifierKey
 from exchange.policy import Policy, parse_policy
 from exchange.problems import Code, Problem
 from mediator.journal.export import is_export, verify_export
 from mediator.journal.passphrase import opened
-from mediator.journal.reader import find_journals
+from mediator.journal.reader import find_journals, is_journal
 from mediator.journal.verify import Finding, Verdict, log_key
 from mediator.journal.verify import verify as verify_journal
 from mediator.journal.verify.accounts import KEYS
@@ -77,6 +83,12 @@ from mediator.journal.verify.workers import usable_processes
     help="Keys were left out of this copy on purpose: do not take them for destroyed.",
 )
 @INDEX_DATABASE
+@click.option("--index", "rows", is_flag=True, help="Compare every row of the search index.")
+@click.option(
+    "--index-from",
+    type=click.IntRange(0),
+    help="Compare every row from this entry on: to go on where a run was ended.",
+)
 @AS_JSON
 def verify(
     paths: tuple[Path, ...],
@@ -90,6 +102,8 @@ def verify(
     passphrase_file: Path | None,
     some_keys: bool,
     database: str | None,
+    rows: bool,
+    index_from: int | None,
     as_json: bool,
 ) -> None:
     """Verify journals, archives, published logs and exports, with nothing but the files.
@@ -109,6 +123,7 @@ def verify(
         passphrase_file,
         some_keys,
         database,
+        index_from if index_from is not None or not rows else 0,
         None if state is None else Kept(state),
     )
     verdicts: list[dict[str, Any]] = []
@@ -140,12 +155,16 @@ class _Asked:
     passphrase_file: Path | None
     some_keys: bool
     database: str | None
+    rows_from: int | None
     kept: Kept | None
 
 
 def _verify_journals(path: Path, asked: _Asked) -> list[dict[str, Any]]:
-    folders = [path] if (path / "checkpoint").exists() else find_journals([path])
     keys = asked.keys
+    published = (path / "checkpoint").exists()
+    folders = [path] if published else find_journals([path])
+    if published and not keys and not is_journal(path):
+        raise click.UsageError(f"{path} is a log without its key; give that by --vkey.")
     if asked.known is not None and len(folders) > 1:
         raise click.UsageError("--known is a checkpoint of one log; name one journal.")
     if len(keys) > 1 and len(folders) == 1:
@@ -163,7 +182,10 @@ def _verify_journals(path: Path, asked: _Asked) -> list[dict[str, Any]]:
 
 
 def _verify_one(folder: Path, key: VerifierKey | None, asked: _Asked) -> dict[str, Any]:
-    vkey = str(key or log_key(folder))
+    try:
+        vkey = str(key or log_key(folder))
+    except Problem as problem:  # the others that were named are verified all the same
+        return unreadable_verdict(folder, problem)
     kept = asked.kept
     since = kept.since(vkey) if kept else None
     try:
@@ -184,7 +206,7 @@ def _verify_one(folder: Path, key: VerifierKey | None, asked: _Asked) -> dict[st
             anchored = _anchors(folder, verdict, before, asked, progress)
             stamped = _times(folder, before, asked, progress)
             number, wrong = _evidence(folder, verdict)
-            indexed = _index(folder, verdict, asked.database)
+            indexed = _index(folder, verdict, asked, progress)
             verdict = dataclasses.replace(
                 verdict, findings=(*verdict.findings, *wrong, *indexed.findings)
             )
@@ -211,11 +233,31 @@ def _times(folder: Path, before: int, asked: _Asked, progress: Progress) -> Stam
         return Stamped(0, 0, 0, None, ())  # the anchors cannot be read: that is told of them
 
 
-def _index(folder: Path, verdict: Verdict, database: str | None) -> Indexed:
+def _index(folder: Path, verdict: Verdict, asked: _Asked, progress: Progress) -> Indexed:
     log = folder if (folder / "checkpoint").exists() else folder / "log"
     if not verdict.good:
         return Indexed(0, ())  # entries that are damaged say nothing of their rows
-    return verify_index(folder, log, verdict.origin, verdict.size, database)
+    reached = 0
+
+    def told(what: str, done: int, total: int) -> None:
+        nonlocal reached
+        reached = done
+        progress(what, done, total)
+
+    try:
+        return verify_index(
+            folder,
+            log,
+            verdict.origin,
+            verdict.size,
+            asked.database,
+            every_from=asked.rows_from,
+            progress=told,
+        )
+    except KeyboardInterrupt:
+        if asked.rows_from is not None:
+            click.echo(f"\nTo go on with the rows: --index-from {reached}", err=True)
+        raise
 
 
 def _evidence(folder: Path, verdict: Verdict) -> tuple[int, tuple[Finding, ...]]:

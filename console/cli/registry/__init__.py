@@ -7,7 +7,9 @@ element-publish, ceremony), the *member*
 
 from console.cli.registry import (
     ceremony,
+    consenting,
     elements,
+    handing_in,
     keys,
     lookup,
     member,
@@ -21,7 +23,9 @@ from console.cli.registry.group import registry
 
 __all__ = [
     "ceremony",
+    "consenting",
     "elements",
+    "handing_in",
     "keys",
     "lookup",
     "member",

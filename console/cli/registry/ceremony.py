@@ -1,25 +1,34 @@
-"""The next root: drafted, signed by people one after the other, published; each step dry first."""
+"""The next root or targets: drafted, signed by people one after the other, published; each step dry
+first."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from tuf.api.metadata import Root
 
 from console.cli.options import JSON
-from console.cli.registry.group import CLIENT, FILE, PATH, registry
-from console.cli.registry.shared import client_of, now, signers, tell
+from console.cli.registry.group import CLIENT, DRY, FILE, PATH, PROTOCOL, TARGETS_KEYS, registry
+from console.cli.registry.shared import (
+    client_of,
+    keep_protocol,
+    now,
+    signers,
+    tell,
+    tell_published,
+    write_draft,
+)
 from exchange.notes import VerifierKey
 from exchange.problems import Code, Problem
 
+if TYPE_CHECKING:
+    from registry.drafts import TargetsDraft
+
 T = TypeVar("T")
-DRY = click.option("--dry-run", is_flag=True, help="Only tell what would be done.")
-PROTOCOL = click.option(
-    "--protocol", type=PATH, help="Add the protocol of this step to a text file, to be signed."
-)
 CURRENT = click.option(
     "--root", "current", type=FILE, required=True, help="The published root (N.root.json)."
 )
@@ -96,36 +105,92 @@ def draft(
     data = draft_root(current.read_bytes(), changes, now() + timedelta(days=days))
     if not dry_run:
         out.write_bytes(data)
-    _told(data, current, dry_run, protocol, as_json, f"Next: saphan registry ceremony sign {out}")
+    lines, is_complete = _look(data, current.read_bytes())
+    after = f"Next: saphan registry ceremony sign {out}"
+    _told(lines, is_complete, dry_run, protocol, as_json, after)
+
+
+@ceremony.command("targets")
+@click.option(
+    "--standing", type=FILE, help="Public key that says what is disabled, in place of the old one."
+)
+@TARGETS_KEYS
+@CLIENT
+@DRY
+@PROTOCOL
+@JSON
+def renew_targets(
+    standing: Path | None,
+    keys: tuple[Path, ...],
+    draft: Path | None,
+    url: str,
+    api_key: str,
+    dry_run: bool,
+    protocol: Path | None,
+    as_json: bool,
+) -> None:
+    """Renew the targets role before it ends; but for --standing it says what it said."""
+    from registry.operator import draft_files, signed
+    from registry.signers import key_set_of, read_public
+
+    client = client_of(url, api_key)
+    own = client.own()
+    keyset = None if standing is None else key_set_of([read_public(standing)], 1)
+    unsigned = draft_files(own, {}, now(), standing=keyset)
+    result = write_draft(own, unsigned, keys, None if dry_run else draft) | {"dry": dry_run}
+    keep_protocol(protocol, result["protocol"])
+    if draft is None or dry_run:
+        done = "Nothing was published (dry run)." if dry_run else "It is published."
+        lines, result = result["protocol"], {"protocol": result["protocol"], "dry": dry_run}
+        if not dry_run:
+            result |= client.publish_own(signed(own, unsigned, signers(keys, "targets")))
+        tell(result, as_json, *lines, done)
+    else:
+        tell_published(result, as_json)
 
 
 @ceremony.command("sign")
 @click.argument("path", type=FILE)
-@CURRENT
 @click.option(
-    "--key", "keys", type=PATH, multiple=True, required=True, help="A root key, old or new."
+    "--root",
+    "current",
+    type=FILE,
+    help="The published root (N.root.json); not for the first root of a new registry. For targets: "
+    "the root that names their keys.",
+)
+@click.option(
+    "--key", "keys", type=PATH, multiple=True, required=True, help="A root or targets key."
 )
 @DRY
 @PROTOCOL
 @JSON
 def sign_draft(
     path: Path,
-    current: Path,
+    current: Path | None,
     keys: tuple[Path, ...],
     dry_run: bool,
     protocol: Path | None,
     as_json: bool,
 ) -> None:
-    """Look at the draft in PATH, and sign it; the file goes on to the next person."""
-    from registry.rotation import is_complete, sign_root
+    """Look at the draft in PATH, of a root or of targets, and sign it; then it goes on to the next
+    person."""
+    from registry.drafts import format_draft
+    from registry.rotation import sign_root
 
-    data = sign_root(path.read_bytes(), current.read_bytes(), signers(keys, "root"))
+    data = path.read_bytes()
+    root = None if current is None else current.read_bytes()
+    if (draft := _targets_draft(data)) is None:
+        data = sign_root(data, root, signers(keys, "root"))
+    else:
+        data = format_draft(draft.signed(_read_root(root), signers(keys, "targets")))
     if not dry_run:
         path.write_bytes(data)
-    complete = is_complete(data, current.read_bytes())
-    step = "publish" if complete else "sign"
-    after = f"Next: saphan registry ceremony {step} {path}"
-    _told(data, current, dry_run, protocol, as_json, after)
+    lines, is_complete = _look(data, root)
+    if is_complete:
+        after = f"Next: saphan registry ceremony publish {path} (a new registry: open)"
+    else:
+        after = f"Next: saphan registry ceremony sign {path}"
+    _told(lines, is_complete, dry_run, protocol, as_json, after)
 
 
 @ceremony.command("publish")
@@ -135,7 +200,10 @@ def sign_draft(
     type=PATH,
     multiple=True,
     metavar="PATH",
-    help="Targets keys, when the root names other ones: files, or a folder with targets-*.pem.",
+    help="Targets keys, when a root names other ones: files, or a folder with targets-*.pem.",
+)
+@click.option(
+    "--targets", type=FILE, help="The same, from a draft of targets that their keys have signed."
 )
 @CLIENT
 @DRY
@@ -144,52 +212,83 @@ def sign_draft(
 def publish_draft(
     path: Path,
     keys: tuple[Path, ...],
+    targets: Path | None,
     url: str,
     api_key: str,
     dry_run: bool,
     protocol: Path | None,
     as_json: bool,
 ) -> None:
-    """Hand the signed root in PATH to the registry."""
-    from registry.ceremony import TARGETS_VALIDITY
-    from registry.rotation import protocol as lines_of
-    from registry.rotation import sign_targets_again
+    """Hand the signed draft in PATH to the registry."""
+    from registry.operator import SignedOwn, draft_files
 
     client = client_of(url, api_key)
     own, data = client.own(), path.read_bytes()
-    targets = None
-    if keys:
-        expires = now() + TARGETS_VALIDITY
-        targets = sign_targets_again(
-            data, own.targets, own.instance, signers(keys, "targets"), expires
-        )
-    lines = lines_of(data, own.root)
-    _keep(protocol, lines)
-    result = {"version": None} if dry_run else client.publish_root(data, targets)
+    lines, _ = _look(data, own.root)
+    result: dict[str, Any] = {}
+    if (draft := _targets_draft(data)) is not None:
+        draft.require_complete(_read_root(own.root))
+        signed = SignedOwn(draft.targets, draft.files)
+        if dry_run:
+            pass
+        elif draft.request is None:
+            result = client.publish_own(signed)
+        else:
+            number, seen = draft.request
+            result = client.approve(number, signed, seen=seen)
+    else:
+        under = None
+        if keys or targets is not None:
+            root = _read_root(data)
+            again = None if targets is None else _targets_draft(targets.read_bytes())
+            again = again or draft_files(own, {}, now())
+            again = again.signed(root, signers(keys, "targets")) if keys else again
+            again.require_complete(root)
+            under = again.targets
+        if not dry_run:
+            result = client.publish_root(data, under)
+    keep_protocol(protocol, lines)
     done = "Nothing was published (dry run)." if dry_run else "It is published."
     tell({**result, "dry": dry_run, "protocol": lines}, as_json, *lines, done)
 
 
+def _targets_draft(data: bytes) -> TargetsDraft | None:
+    """The draft of targets, when it is not one of a root."""
+    from registry.drafts import is_draft, parse_draft
+
+    return parse_draft(data) if is_draft(data) else None
+
+
+def _read_root(data: bytes | None) -> Root:
+    from registry.publish import read
+
+    if data is None:
+        raise click.UsageError("name the root with --root")
+    return read(Root, data, "root")
+
+
+def _look(data: bytes, root: bytes | None) -> tuple[list[str], bool]:
+    """What a draft says, and whether enough have signed it."""
+    from registry import drafts, rotation
+
+    draft = _targets_draft(data)
+    if draft is None:
+        return rotation.protocol(data, root), rotation.is_complete(data, root)
+    named = _read_root(root)
+    return drafts.protocol(draft, named), draft.is_complete(named)
+
+
 def _told(
-    data: bytes, current: Path, dry_run: bool, protocol: Path | None, as_json: bool, after: str
+    lines: list[str],
+    is_complete: bool,
+    dry_run: bool,
+    protocol: Path | None,
+    as_json: bool,
+    after: str,
 ) -> None:
-    from registry.rotation import is_complete
-    from registry.rotation import protocol as lines_of
-
-    lines = lines_of(data, current.read_bytes())
-    _keep(protocol, lines)
-    result = {
-        "dry": dry_run,
-        "complete": is_complete(data, current.read_bytes()),
-        "protocol": lines,
-    }
+    keep_protocol(protocol, lines)
+    result = {"dry": dry_run, "complete": is_complete, "protocol": lines}
     tell(result, as_json, *lines, "Nothing was written (dry run)." if dry_run else after)
-
-
-def _keep(protocol: Path | None, lines: list[str]) -> None:
-    if protocol is not None:
-        with protocol.open("a") as file:
-            file.write("\n".join([f"{now():%FT%TZ}", *lines, "", "Names and signatures:", "", ""]))
 
 
 def _by_role(texts: tuple[str, ...], read: Callable[[str], T]) -> dict[str, list[T]]:

@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import click
+import yaml
 
 from console.cli.options import JSON
 from console.cli.registry.group import CLIENT, FILE, TARGETS_KEYS, registry
-from console.cli.registry.shared import client_of, publish, tell
+from console.cli.registry.shared import client_of, publish, tell_published
 from exchange.documents import format_document
 from exchange.elements import format_elements, parse_elements
 from exchange.problems import Code, Problem
 from exchange.registrations import ELEMENTS_TARGET
+from serving.small_files import read_file
 from serving.yaml_files import read_yaml
 
 _MAX_FILE_BYTES = 2 << 20
@@ -36,6 +38,7 @@ def element_publish(
     withdraw: tuple[str, ...],
     replaces: bool,
     keys: tuple[Path, ...],
+    draft: Path | None,
     url: str,
     api_key: str,
     as_json: bool,
@@ -46,30 +49,36 @@ def element_publish(
     client = client_of(url, api_key)
     published = client.own().files.get(ELEMENTS_TARGET)
     known: list[Any] = _elements(published or b'{"elements": []}', ELEMENTS_TARGET)
-    added = [one for file in files for one in _elements(file.read_bytes(), str(file))]
+    added = [
+        one for file in files for one in _elements(read_file(file, _MAX_FILE_BYTES), str(file))
+    ]
     gone = _withdrawn(known, withdraw)
     if replaces:
         places = {one.get("id"): place for place, one in enumerate(known)}
-        for one in [one for one in added if one.get("id") in places]:
+        named = [one for one in added if isinstance(one.get("id"), str)]
+        for one in [one for one in named if one["id"] in places]:
             known[places[one["id"]]] = one
             added.remove(one)
     dictionary = parse_elements(
         format_document({"elements": [*(one for one in known if one["id"] not in gone), *added]})
     )
-    result = publish(client, {ELEMENTS_TARGET: format_elements(dictionary)}, keys)
+    result = publish(client, {ELEMENTS_TARGET: format_elements(dictionary)}, keys, draft)
     count = len(dictionary.elements)
-    tell(
+    tell_published(
         {**result, "elements": count},
         as_json,
-        f"The dictionary has {count} elements in version {result['version']}.",
+        f"The dictionary has {count} elements in version {result.get('version')}.",
         "Next: saphan registry list elements",
     )
 
 
 def _elements(data: bytes, where: str) -> list[Any]:
-    if len(data) > _MAX_FILE_BYTES:
-        raise Problem(Code.INVALID_DOCUMENT, where=where, detail="longer than 2 MiB")
-    found = read_yaml(data)
+    try:
+        found = read_yaml(data)
+        format_document(found)  # what YAML can say and JSON cannot
+    except (yaml.YAMLError, TypeError) as error:
+        detail = f"not YAML that JSON can hold: {error}"
+        raise Problem(Code.INVALID_DOCUMENT, where=where, detail=detail) from error
     listed = found.get("elements") if isinstance(found, dict) else found
     if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
         raise Problem(

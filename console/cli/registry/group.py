@@ -40,12 +40,34 @@ def CLIENT(command: Command) -> Command:
     return command
 
 
+DRY = click.option("--dry-run", is_flag=True, help="Only tell what would be done.")
+PROTOCOL = click.option(
+    "--protocol", type=PATH, help="Add the protocol of this step to a text file, to be signed."
+)
+DRAFT = click.option(
+    "--draft",
+    type=PATH,
+    help="Publish nothing: write a draft to this file, which others sign too (saphan registry "
+    "ceremony sign).",
+)
+
+
+def ASK(command: Command) -> Command:
+    return click.option(
+        "--ask-consents",
+        "asks",
+        is_flag=True,
+        help="What breaks its users waits for their consents, and they are told; without this it "
+        "is refused.",
+    )(command)
+
+
 def TARGETS_KEYS(command: Command) -> Command:
     return click.option(
         "--keys",
         type=PATH,
         multiple=True,
-        required=True,
         metavar="PATH",
-        help="Targets keys: files, or a folder with targets-*.pem.",
-    )(command)
+        help="Targets keys: files, or a folder with targets-*.pem. As many as must sign, or "
+        "--draft.",
+    )(DRAFT(command))

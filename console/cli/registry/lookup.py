@@ -13,7 +13,7 @@ import click
 from console.cli.options import JSON
 from console.cli.registry.group import CLIENT, FILE, PATH, registry
 from console.cli.registry.shared import client_of, flat, table, tell
-from exchange.certificates import fingerprint_of, parse_certificates
+from exchange.certificates.reading import fingerprint_of, parse_certificates
 from exchange.elements import is_element_id
 from exchange.identifiers import MemberId, ServiceId
 
@@ -160,3 +160,22 @@ def _member_lines(found: dict[str, Any]) -> list[str]:
         title = service["title"]
         lines.append(f"  service     {service['id']}  {title['en']} · {title['lo']}")
     return lines
+
+
+@registry.command()
+@CLIENT
+@JSON
+def status(url: str, api_key: str, as_json: bool) -> None:
+    """Tell whether the registry's word is good, and what must be signed again soon.
+
+    Ends with 1 when a role of the registry has ended.
+    """
+    found = client_of(url, api_key).health()
+    lines = [f"The registry is {found['status']}."]
+    lines += [f"  {role:10} until {end[:16]}" for role, end in found["expires"].items()]
+    for role, end in found["ends_soon"].items():
+        when = f"ends within {end['within_days']} days" if end["within_days"] else "HAS ENDED"
+        lines.append(f"{role} {when} ({end['ends'][:16]}): {end['next_step']}")
+    tell(found, as_json, *lines)
+    if found["expired"]:
+        sys.exit(1)

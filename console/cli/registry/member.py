@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from console.cli.options import JSON
-from console.cli.registry.group import CLIENT, FILE, PATH, registry
-from console.cli.registry.shared import client_of, now, tell
+from console.cli.registry.group import ASK, CLIENT, FILE, PATH, registry
+from console.cli.registry.handing_in import PROOF, hand_in
+from console.cli.registry.shared import client_of, tell, warning_lines
 from exchange.identifiers import MemberId
 from registry.lifecycle import Kind
 
@@ -59,6 +60,8 @@ def member_rotate(directory: Path, url: str, api_key: str, as_json: bool) -> Non
     "--replace", "replaces", type=int, help="Replace this request, which somebody else handed in."
 )
 @click.option("--note", default="", help="A word to whoever approves.")
+@ASK
+@PROOF
 @CLIENT
 @JSON
 def submit(
@@ -66,6 +69,8 @@ def submit(
     description: Path,
     replaces: int | None,
     note: str,
+    asks: bool,
+    proofs: tuple[Path, ...],
     url: str,
     api_key: str,
     as_json: bool,
@@ -77,7 +82,16 @@ def submit(
     client = client_of(url, api_key)
     described = describe(description)
     published = client.published_version(folder.member)
-    result = client.submit(folder.sign(described, published, now(), note), replaces=replaces)
+    result = hand_in(
+        client,
+        folder,
+        described,
+        published,
+        note=note,
+        asks=asks,
+        proofs=proofs,
+        replaces=replaces,
+    )
     if result["state"] == "submitted":
         keys = "" if result["kind"] == Kind.UPDATE else " --keys DIR/offline"
         after = f"Next, the operator: saphan registry approve {result['id']}{keys} --api-key KEY"
@@ -87,6 +101,6 @@ def submit(
         result,
         as_json,
         f"Submission {result['id']} of {result['member']}: {result['kind']}, {result['state']}.",
-        *(f"Warning: {one['detail']} ({one['place']})" for one in result["warnings"]),
+        *warning_lines(result),
         after,
     )

@@ -8,12 +8,13 @@ from typing import Any
 import click
 
 from console.cli.options import JSON
-from console.cli.registry.group import CLIENT, FILE, registry
-from console.cli.registry.shared import client_of, tell
+from console.cli.registry.group import ASK, CLIENT, FILE, registry
+from console.cli.registry.shared import client_of, own_target, tell
 from exchange.identifiers import MemberId, ServiceId
 from exchange.problems import Text
 from exchange.standing import KINDS
 from registry.lifecycle import Kind, State
+from serving.small_files import read_file
 
 KIND = click.option(
     "--kind",
@@ -127,19 +128,42 @@ def member_merge(
 
 
 @registry.command()
-@click.argument("files", type=FILE, nargs=-1, required=True)
+@click.argument("files", type=FILE, nargs=-1)
+@click.option(
+    "--withdraw",
+    "gone",
+    multiple=True,
+    metavar="NAME",
+    help="Take out a schema, code list or consent, such as province.1.json; may be given again.",
+)
 @click.option("--note", default="", help="A word to whoever approves.")
+@ASK
 @CLIENT
 @JSON
-def propose(files: tuple[Path, ...], note: str, url: str, api_key: str, as_json: bool) -> None:
-    """Propose FILES for the registry's own role, such as the shared schema NAME.MAJOR.json."""
-    from registry.orders import Proposal
+def propose(
+    files: tuple[Path, ...],
+    gone: tuple[str, ...],
+    note: str,
+    asks: bool,
+    url: str,
+    api_key: str,
+    as_json: bool,
+) -> None:
+    """Propose FILES for the registry's own role, such as the shared schema NAME.MAJOR.json.
 
+    What a service or another schema refers to is not withdrawn.
+    """
+    from registry.orders import MAX_PROPOSAL_BYTES, Proposal
+
+    if not files and not gone:
+        raise click.UsageError("name files, or give --withdraw")
     client = client_of(url, api_key)
-    for file in files:
-        is_single = file.name in {"elements.json", "instance.json"}
-        path = file.name if is_single else f"schemas/{file.name}"
-        _tell(client.propose(Proposal(path, file.read_bytes(), note)), as_json)
+    proposals = [
+        Proposal(own_target(file.name), read_file(file, MAX_PROPOSAL_BYTES), note) for file in files
+    ]
+    proposals += [Proposal(own_target(name), None, note) for name in gone]
+    for proposal in proposals:
+        _tell(client.propose(proposal, asks=asks), as_json)
 
 
 @registry.command()

@@ -12,23 +12,22 @@ from console.cli.registry.group import CLIENT, FILE, TARGETS_KEYS, registry
 from console.cli.registry.shared import (
     authorities_in,
     client_of,
+    own_target,
     publish,
-    tell,
+    tell_published,
     timestamp_authority,
 )
 from exchange.notes import VerifierKey
 from exchange.policy import parse_policy
-from exchange.problems import Code, Problem
 from exchange.registrations import (
     INSTANCE_TARGET,
     format_instance,
-    is_code_list_target,
-    is_consent_file,
-    is_schema_target,
     parse_instance,
 )
 from exchange.registry_log import origin
+from registry.orders import MAX_PROPOSAL_BYTES
 from schemas import targets
+from serving.small_files import read_file
 
 
 @registry.command("schema-publish")
@@ -41,6 +40,7 @@ def schema_publish(
     files: tuple[Path, ...],
     packaged: bool,
     keys: tuple[Path, ...],
+    draft: Path | None,
     url: str,
     api_key: str,
     as_json: bool,
@@ -48,14 +48,14 @@ def schema_publish(
     """Publish shared schemas (NAME.MAJOR.json), code lists (NAME.json) and consents to a change
     of a schema (consent.NAME.json)."""
     chosen = targets() if packaged else {}
-    chosen |= {_target(file): file.read_bytes() for file in files}
+    chosen |= {own_target(file.name): read_file(file, MAX_PROPOSAL_BYTES) for file in files}
     if not chosen:
         raise click.UsageError("name files, or give --packaged")
-    result = publish(client_of(url, api_key), chosen, keys)
-    tell(
+    result = publish(client_of(url, api_key), chosen, keys, draft)
+    tell_published(
         {**result, "files": sorted(chosen)},
         as_json,
-        f"Published {len(chosen)} files in version {result['version']}.",
+        f"Published {len(chosen)} files in version {result.get('version')}.",
     )
 
 
@@ -94,6 +94,7 @@ def instance_update(
     logs: tuple[Path, ...],
     witnesses: Path | None,
     keys: tuple[Path, ...],
+    draft: Path | None,
     url: str,
     api_key: str,
     as_json: bool,
@@ -113,20 +114,5 @@ def instance_update(
         log=tuple(VerifierKey.of(name, read_log_key(path)) for path in logs) or known.log,
         witnesses=policy or known.witnesses,
     )
-    result = publish(client, {INSTANCE_TARGET: format_instance(record)}, keys)
-    tell(result, as_json, f"Published in version {result['version']}.")
-
-
-def _target(file: Path) -> str:
-    """Where a file of the registry's own is published, by its name."""
-    if is_consent_file(file.name):
-        return f"consents/{file.name}"
-    for path in (f"schemas/{file.name}", f"code-lists/{file.name}"):
-        if is_schema_target(path) or is_code_list_target(path):
-            return path
-    raise Problem(
-        Code.INVALID_DOCUMENT,
-        where=str(file),
-        detail="a schema's file is called NAME.MAJOR.json, such as province.1.json, a code list's "
-        "NAME.json, a consent's consent.NAME.json",
-    )
+    result = publish(client, {INSTANCE_TARGET: format_instance(record)}, keys, draft)
+    tell_published(result, as_json, f"Published in version {result.get('version')}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,17 @@ from typing import Any
 import click
 
 from console.cli.options import JSON
-from console.cli.registry.group import CLIENT, PATH, registry
-from console.cli.registry.shared import client_of, now, signers, table, tell
+from console.cli.registry.group import CLIENT, DRAFT, PATH, registry
+from console.cli.registry.shared import (
+    client_of,
+    now,
+    signers,
+    table,
+    tell,
+    tell_published,
+    warning_lines,
+    write_draft,
+)
 from exchange.problems import Code, Problem
 from registry.lifecycle import Kind, State
 
@@ -47,18 +57,24 @@ def requests(state: str | None, member: str | None, url: str, api_key: str, as_j
     metavar="PATH",
     help="Root keys, to vouch for a member that lost its old key.",
 )
+@DRAFT
 @CLIENT
 @JSON
 def approve(
     number: int,
     keys: tuple[Path, ...],
     root_keys: tuple[Path, ...],
+    draft: Path | None,
     url: str,
     api_key: str,
     as_json: bool,
 ) -> None:
-    """Approve request NUMBER; it is published when enough people have."""
-    from registry.operator import sign_request
+    """Approve request NUMBER; it is published when enough people have.
+
+    With --draft you approve when the draft, signed by enough keyholders, is published.
+    """
+    from registry.operator import draft_request
+    from registry.operator import signed as signed_by
 
     client = client_of(url, api_key)
     row = client.get(f"submissions/{number}")
@@ -68,15 +84,22 @@ def approve(
         raise Problem(Code.CONFLICT, where=f"submissions/{number}", detail=row["obstacle"])
     signed = None
     if row["needs_delegation"] and row["lacking"] <= 1:
-        signed = sign_request(
-            client.own(),
+        own = client.own()
+        unsigned = draft_request(
+            own,
             Kind(row["kind"]),
             client.body(number),
             datetime.fromisoformat(row["submitted_at"]),
-            signers(keys, "targets"),
             signers(root_keys, "root"),
             now(),
         )
+        if draft is not None:
+            unsigned = replace(unsigned, request=(number, row["seen"]))
+            tell_published(write_draft(own, unsigned, keys, draft), as_json)
+            return
+        signed = signed_by(own, unsigned, signers(keys, "targets"))
+    elif draft is not None:
+        raise click.UsageError("the targets keys sign nothing here: approve without --draft")
     result = client.approve(number, signed, seen=row["seen"])
     if result["state"] == State.SUBMITTED:
         after = f"Your approval counts; {result['lacking']} more must approve request {number}."
@@ -156,3 +179,5 @@ def tell_changes(row: dict[str, Any]) -> None:
     for change in row["changes"]:
         detail = f": {change['detail']}" if change["detail"] else ""
         click.echo(f"  {change['kind']} {change['subject']}{detail}")
+    for line in warning_lines(row):
+        click.echo(line)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from console.cli.options import JSON, LOG_LEVEL
-from console.cli.registry.group import FILE, PATH, registry
+from console.cli.registry.group import DRY, FILE, PATH, PROTOCOL, registry
 from console.cli.registry.shared import (
     authorities_in,
+    keep_protocol,
     listen_at,
     now,
     table,
@@ -21,6 +23,9 @@ from console.cli.registry.shared import (
 from exchange.problems import Text
 from exchange.registrations import Environment, InstanceRecord
 from schemas import targets
+
+if TYPE_CHECKING:
+    from registry.settings import RegistrySettings
 
 
 @registry.command()
@@ -49,7 +54,26 @@ from schemas import targets
     metavar="URL=PEM",
     help="An RFC 3161 authority and its certificate; may be given again.",
 )
-@click.option("--root-keys", default=3, show_default=True, help="Number of root keys.")
+@click.option(
+    "--root-key",
+    "root_public",
+    type=FILE,
+    multiple=True,
+    metavar="FILE",
+    help="A root key's public half, made by its keeper on a machine of its own (saphan registry "
+    "ceremony key); may be given again.",
+)
+@click.option(
+    "--targets-key",
+    "targets_public",
+    type=FILE,
+    multiple=True,
+    metavar="FILE",
+    help="The same for a targets key.",
+)
+@click.option(
+    "--root-keys", default=3, show_default=True, help="Number of root keys, without --root-key."
+)
 @click.option("--root-threshold", default=2, show_default=True, help="How many of them must sign.")
 @click.option("--targets-keys", default=3, show_default=True, help="Number of targets keys.")
 @click.option(
@@ -76,6 +100,8 @@ from schemas import targets
     help="How many must approve which kind of change: default=one, 'change server=two', "
     "default=none; may be given again.",
 )
+@DRY
+@PROTOCOL
 @JSON
 def init(
     directory: Path,
@@ -85,6 +111,8 @@ def init(
     name_lo: str,
     authorities: tuple[Path, ...],
     tsas: tuple[str, ...],
+    root_public: tuple[Path, ...],
+    targets_public: tuple[Path, ...],
     root_keys: int,
     root_threshold: int,
     targets_keys: int,
@@ -92,10 +120,16 @@ def init(
     schemas: bool,
     timestamp_validity_s: int,
     approvals: tuple[str, ...],
+    dry_run: bool,
+    protocol: Path | None,
     as_json: bool,
 ) -> None:
-    """Open a new registry in DIRECTORY: keys, first metadata, database."""
-    from registry.ceremony import Quorum, open_registry
+    """Make a new registry in DIRECTORY.
+
+    With the public halves of the keys that keepers made elsewhere: its online keys, and drafts of
+    the first root and targets, which the keepers sign (ceremony sign) before `open`. Without: all
+    keys here, and at once, which is for demonstrations.
+    """
     from registry.settings import RegistrySettings
 
     record = InstanceRecord(
@@ -105,16 +139,79 @@ def init(
         authorities_in(authorities),
         tuple(timestamp_authority(text) for text in tsas),
     )
+    settings = RegistrySettings(
+        timestamp_validity_s=timestamp_validity_s, approval=_approvals(approvals)
+    )
+    shared = targets() if schemas else {}
+    if bool(root_public) != bool(targets_public):
+        raise click.UsageError("give both --root-key and --targets-key, or none of them")
+    if root_public:
+        public = (root_public, root_threshold), (targets_public, targets_threshold)
+        lines = _draft(directory, record, public, shared, settings, dry_run)
+        keep_protocol(protocol, lines)
+        result = {"directory": str(directory), "dry": dry_run, "protocol": lines}
+        done = (
+            "Nothing was written (dry run).",
+        ) if dry_run else (
+            f"Next, each keeper of a root key:    saphan registry ceremony sign {directory}/"
+            "draft/1.root.json --key FILE",
+            f"Next, each keeper of a targets key: saphan registry ceremony sign {directory}/"
+            f"draft/1.targets.draft --root {directory}/draft/1.root.json --key FILE",
+            f"Then: saphan registry open {directory}",
+        )  # fmt: skip
+        tell(result, as_json, *lines, *done)
+        return
+    quorums = (root_keys, root_threshold), (targets_keys, targets_threshold)
+    _all_here(directory, record, quorums, shared, settings, dry_run, protocol, as_json)
+
+
+def _draft(
+    directory: Path,
+    record: InstanceRecord,
+    public: tuple[tuple[tuple[Path, ...], int], ...],
+    shared: dict[str, bytes],
+    settings: RegistrySettings,
+    dry_run: bool,
+) -> list[str]:
+    from registry.ceremony import check_empty, draft_registry, write_drafted
+    from registry.signers import key_set_of, read_public
+
+    check_empty(directory)
+    root, own = (key_set_of(map(read_public, paths), needed) for paths, needed in public)
+    drafted = draft_registry(record, now(), root, own, shared)
+    if not dry_run:
+        write_drafted(directory, drafted, settings)
+    return drafted.protocol()
+
+
+def _all_here(
+    directory: Path,
+    record: InstanceRecord,
+    quorums: tuple[tuple[int, int], ...],
+    shared: dict[str, bytes],
+    settings: RegistrySettings,
+    dry_run: bool,
+    protocol: Path | None,
+    as_json: bool,
+) -> None:
+    from registry.ceremony import Quorum, check_empty, open_registry
+
+    root, own = (Quorum(keys, threshold) for keys, threshold in quorums)
+    lines = [
+        f"All keys of the registry of {record.instance} are made on this one machine: "
+        f"{root.keys} root keys ({root.threshold} sign), {own.keys} targets keys "
+        f"({own.threshold} sign).",
+        "  Whoever has this machine now, or a copy of its disk, has the registry for ever: good "
+        "for a demonstration.",
+        "  For more, each keeper makes a key elsewhere: --root-key and --targets-key.",
+    ]
+    keep_protocol(protocol, lines)
+    if dry_run:
+        check_empty(directory)
+        tell({"dry": True, "protocol": lines}, as_json, *lines, "Nothing was written (dry run).")
+        return
     opened = open_registry(
-        directory,
-        record,
-        now(),
-        root=Quorum(root_keys, root_threshold),
-        targets=Quorum(targets_keys, targets_threshold),
-        schemas=targets() if schemas else {},
-        settings=RegistrySettings(
-            timestamp_validity_s=timestamp_validity_s, approval=_approvals(approvals)
-        ),
+        directory, record, now(), root=root, targets=own, schemas=shared, settings=settings
     )
     result = {
         "anchor": str(opened.anchor),
@@ -125,11 +222,35 @@ def init(
     tell(
         result,
         as_json,
-        f"The registry of {instance} is ready in {directory}.",
-        f"  Anchor for every member:      {opened.anchor}",
+        *lines,
+        *_opened(directory, record.instance),
         f"  Root keys, take them away:    {directory}/offline/root-*.pem",
         f"  Targets keys, take them away: {directory}/offline/targets-*.pem",
+        f"Next: saphan registry serve {directory} --listen 127.0.0.1:8800",
+    )
+
+
+def _opened(directory: Path, instance: str) -> tuple[str, ...]:
+    return (
+        f"The registry of {instance} is ready in {directory}.",
+        f"  Anchor for every member:      {directory}/root.json",
         f"  Operator's API key:           {directory}/offline/operator-api-key",
+    )
+
+
+@registry.command("open")
+@click.argument("directory", type=PATH)
+@JSON
+def open_signed(directory: Path, as_json: bool) -> None:
+    """Open the registry in DIRECTORY, whose first root and targets the keepers have signed."""
+    from registry.ceremony import open_drafted
+
+    opened = open_drafted(directory, now())
+    result = {"anchor": str(opened.anchor), "operator_api_key": opened.operator_api_key}
+    tell(
+        result,
+        as_json,
+        *_opened(directory, opened.instance),
         f"Next: saphan registry serve {directory} --listen 127.0.0.1:8800",
     )
 

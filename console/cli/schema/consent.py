@@ -9,7 +9,7 @@ import click
 from console.cli.agreement.files import certificates, private_key, write
 from console.cli.options import JSON
 from console.cli.schema.group import FILE, is_openapi, read, schema, tell
-from exchange.certificates import member_of
+from exchange.certificates.names import member_of
 from exchange.consents import seal_consent
 from exchange.identifiers import ServiceId
 from exchange.keys import signing_key

@@ -10,7 +10,7 @@ import orjson
 import yaml
 
 from exchange.documents import format_document, invalid
-from exchange.schema_sets import parse_document
+from exchange.schema_sets.places import parse_document
 from serving.yaml_files import read_yaml
 
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)

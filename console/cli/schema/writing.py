@@ -12,8 +12,8 @@ import orjson
 from console.cli.options import JSON
 from console.cli.schema.group import FILE, WITH, read, schema, shared_schemas, tell, under
 from console.schemas.examples import ExampleMaker
-from console.schemas.lint import lint as findings_of
 from exchange.problems import Code, Problem
+from registry.lint import lint as findings_of
 
 MAX_COUNT = 100_000
 _UNNAMED = "urn:saphan:schema"

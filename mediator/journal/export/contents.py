@@ -36,7 +36,7 @@ import orjson
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from exchange.certificates import fingerprint_of
+from exchange.certificates.reading import fingerprint_of
 from exchange.entries import Entry, parse_entry
 from exchange.keys import der_of_raw
 from exchange.notes import VerifierKey

@@ -10,21 +10,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 
+import orjson
 from cryptography import x509
 from cryptography.x509 import ocsp
 
 from exchange import sealed_parts
-from exchange.certificates import judge_seal
-from exchange.entries import Entry
-from exchange.envelope import REQUEST_TAG
+from exchange.certificates.judging import judge_seal
+from exchange.entries import Entry, format_entry
 from exchange.identifiers import MemberId
 from exchange.keys import verifying_key
 from exchange.problems import Code, Problem
 from exchange.revocation import check_crl, check_ocsp, issuer_of
 from exchange.sealed_parts import SealedPart
 from exchange.signature import parse_signature_base
+from exchange.signed import REQUEST_TAG
 from mediator.journal.export.contents import contents_of
-from mediator.journal.verify import check_part
+from mediator.journal.verify.contents import check_part
 
 _BOUND = ";req"
 
@@ -73,7 +74,7 @@ def open_record(
         raise Problem(Code.SEALED_PART_UNREADABLE, where=where, detail="not a key") from error
     plaintext = sealed_parts.decrypt(ciphertext, record_key, entry.sealed.key)
     part = sealed_parts.parse_part(plaintext)
-    check_part(part, entry.commitment, entry.size)
+    check_part(part, orjson.loads(format_entry(entry)))
     for name, data in contents_of(part).items():
         if take(f"{folder}/{name}") != data:
             raise Problem(

@@ -13,7 +13,7 @@ import orjson
 from cryptography import x509
 
 from exchange import asic, cades
-from exchange.certificates import parse_certificates
+from exchange.certificates.reading import parse_certificates
 from exchange.checkpoint import open_checkpoint
 from exchange.cosignature import open_cosignature
 from exchange.entries import Entry, parse_entry

@@ -622,8 +622,48 @@ check_signature() {
     ok "$1: signed by $(openssl x509 -in "$certificate" -noout -subject \
         -nameopt RFC2253,-esc_msb | sed 's/^subject=//') (RFC 9421)"
     check_signer "$1" "$certificate" "$created"
+    check_told "$1"
     check_digest "$1"
 }
+
+# What the entry says in clear is what was signed, as far as that tells the same.
+check_told() {
+    for pair in client:x-road-client id:x-road-id request_id:x-road-request-id; do
+        tells "$1" "${pair%%:*}" "$(component "$1" "${pair#*:}" '')"
+    done
+    if grep -q '^"@status": ' "$1/base.txt"; then
+        tells "$1" service "$(component "$1" x-road-service '')"
+        tells "$1" method "$(component "$1" @method ';req')"
+        signed=$(component "$1" @status '')
+        claimed=$(said "$1" status '\([0-9]*\)')
+        [ -z "$claimed" ] || [ "$signed" = "$claimed" ] || other "$1" status
+        signed=$(component "$1" @target-uri ';req')
+    else
+        tells "$1" purpose "$(component "$1" exchange-purpose '')"
+        tells "$1" method "$(component "$1" @method '')"
+        signed=$(component "$1" @target-uri '')
+    fi
+    for pair in nonce:nonce certificate:keyid; do
+        claimed=$(said "$1" "${pair%%:*}" '"\([^"]*\)"')
+        [ -z "$claimed" ] || grep -qF ";${pair#*:}=\"$claimed\"" "$1/base.txt" ||
+            other "$1" "${pair%%:*}"
+    done
+    claimed=$(said "$1" service '"\([^"]*\)"')
+    signed=$(printf '%s\n' "$signed" | sed 's|?.*||; s|^[a-z]*://[^/]*||')
+    case "$signed/" in
+    / | "/r1/$claimed"/*) ;;
+    *) [ -z "$claimed" ] || other "$1" service ;;
+    esac
+}
+
+# tells FOLDER MEMBER TEXT: the entry does not have the member, or has this text, as JSON.
+tells() {
+    [ -n "$3" ] && grep -qF ",\"$2\":\"" "$1/entry.json" || return 0
+    text=$(printf '%s\n' "$3" | sed 's/["\\]/\\&/g')
+    grep -qF ",\"$2\":\"$text\"" "$1/entry.json" || other "$1" "$2"
+}
+
+other() { bad "$1/entry.json: its $2 is other than what was signed"; }
 
 # signature.der is SEQUENCE { INTEGER r, INTEGER s }, signature.bin is r and s, 32 bytes each.
 check_der() {
@@ -657,6 +697,8 @@ check_digest() {
     stated=$(component "$1" content-digest '' | sed 's/^sha-256=:\(.*\):$/\1/')
     if [ "$(openssl dgst -sha256 -binary "$1/body.bin" | openssl base64 -A)" = "$stated" ]; then
         ok "$1/body.bin: is the body that was signed ($(size "$1/body.bin") bytes)"
+        claimed=$(said "$1" size '\([0-9]*\)')
+        [ -z "$claimed" ] || [ "$claimed" = "$(size "$1/body.bin")" ] || other "$1" size
     elif [ -s "$1/body.bin" ] || [ "$(said "$1" size '\([0-9]*\)')" = 0 ]; then
         bad "$1/body.bin: is not the body that was signed"
     else

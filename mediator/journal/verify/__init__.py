@@ -56,7 +56,7 @@ from mediator.journal.verify.findings import (
 )
 from mediator.journal.verify.head import check_head, check_holdings, check_known
 from mediator.journal.verify.reached import Begun, Edge, Keep, Verified
-from mediator.journal.verify.records import check_part, check_records
+from mediator.journal.verify.records import check_records
 from mediator.journal.verify.tree import Log, check_tree
 from mediator.journal.verify.workers import Workers
 
@@ -66,7 +66,6 @@ __all__ = [
     "Progress",
     "Verdict",
     "Verified",
-    "check_part",
     "log_key",
     "verify",
 ]

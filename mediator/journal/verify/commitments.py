@@ -1,8 +1,9 @@
 """What entries of the log say of files beside it: that each of these is there, as it was.
 
 - ``event: revocation``: a document in ``evidence.sqlite``. It may be missing when it is old and a
-  later one about the same certificate, soon after it, is there: such are thinned out;
-- ``event: time-stamp``: a token in ``anchors.sqlite``;
+  later one that says the same of the certificate, soon after it, is there: such are thinned out;
+- ``event: anchors``: the anchors of an hour in ``anchors.sqlite``, with all that others gave for
+  them, or, when they are old, those that were stated to stay;
 - ``event: subject-index``: the index of subjects of a part of the log, which is made here from the
   entries of that part; the server's own file of it is held against that;
 - ``event: log contradicted``: a proof of what another log did, in ``misbehaviour/``; a copy without
@@ -11,7 +12,7 @@
   ``erasures.json`` repeats these entries and no others.
 
 Entries come in the order of the log, those of some tiles at a time: what is remembered of them does
-not grow with the log, but for erasures and for a digest of each token (one an hour).
+not grow with the log, but for erasures and for a digest of each hour's anchors.
 """
 
 from __future__ import annotations
@@ -21,19 +22,21 @@ import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from exchange import merkle
-from exchange.entries import ERASURE, SubjectIndex, parse_entry
+from exchange.entries import ERASURE, Entry, SubjectIndex, parse_entry
 from exchange.problems import Code, Problem
 from exchange.subject_index import EVENT as SUBJECTS
 from exchange.tiles import WIDTH, tile_at
 from mediator.journal import subject_tree
-from mediator.journal.anchors import EVENT as TIME_STAMP
+from mediator.journal.anchor_batches import EVENT as BATCH
+from mediator.journal.anchor_batches import Statement, contents
 from mediator.journal.anchors import FILE as ANCHORS
+from mediator.journal.anchors import KEEP_ALL as ANCHORS_KEEP_ALL
 from mediator.journal.anchors import AnchorReader
 from mediator.journal.erasures import FILE as ERASURES
 from mediator.journal.erasures import Erasures
@@ -48,10 +51,12 @@ from serving.log.tiles import TileFolder
 CONTRADICTED: Final = "log contradicted"
 """The event of the entries that commit to a witness's proofs."""
 PROOFS: Final = "misbehaviour"
+ANCHORS_KEPT: Final = ANCHORS_KEEP_ALL - timedelta(days=1)
+"""What is older may be thinned out; a day for clocks that differ."""
+_EVER: Final = datetime.max.replace(tzinfo=UTC)
 _SYSTEM: Final = b'"side":"server"'
 _MARKS: Final = tuple(
-    f'"event":"{event}"'.encode()
-    for event in (ERASURE, REVOCATION, SUBJECTS, TIME_STAMP, CONTRADICTED)
+    f'"event":"{event}"'.encode() for event in (ERASURE, REVOCATION, SUBJECTS, BATCH, CONTRADICTED)
 )
 
 
@@ -75,7 +80,8 @@ def commitments_in(bundle: bytes, first: int, entries: Sequence[bytes]) -> list[
 
 @dataclass(slots=True)
 class _Missing:
-    """Documents about one certificate that entries commit to and that are not here: (index, time).
+    """Documents that say the same of one certificate, to which entries commit and that are not
+    here: (index, time).
 
     ``followed`` by one that is here; ``alone`` not.
     """
@@ -125,8 +131,8 @@ class Commitments:
         self._in_archive = holdings.segments_until is not None
         self._findings = findings
         self._progress = progress
-        self._missing: dict[str, _Missing] = {}
-        self._tokens: dict[str, int] = {}
+        self._missing: dict[tuple[str, str | None], _Missing] = {}
+        self._batches: dict[str, int] = {}
         self._subjects_end: int | None = None
         self._proofs: set[str] | None = None
         self._evidence: EvidenceReader | None = None
@@ -158,9 +164,9 @@ class Commitments:
             if entry.event == ERASURE:
                 self.erasures.add(index, data)
             elif entry.event == REVOCATION and entry.evidence and entry.certificate:
-                self._check_evidence(index, entry.at, entry.certificate, entry.evidence)
-            elif entry.event == TIME_STAMP and entry.evidence:
-                self._tokens[entry.evidence] = index
+                self._check_evidence(index, entry)
+            elif entry.event == BATCH and entry.evidence:
+                self._batches[entry.evidence] = index
             elif entry.event == CONTRADICTED and entry.evidence:
                 self._check_proof(index, entry.evidence)
             elif entry.event == SUBJECTS and entry.subjects is not None:
@@ -176,38 +182,45 @@ class Commitments:
                 "what an authority said of a certificate, to which the entry commits, is missing "
                 "or was changed",
             )
-        if self._evidence is not None and self._tokens:
-            self._check_tokens()
+        if self._evidence is not None and self._batches:
+            self._check_anchors()
         self._check_erasures()
 
     # --- evidence.sqlite ---------------------------------------------------------------------
 
-    def _check_evidence(self, index: int, at: datetime, certificate: str, digest: str) -> None:
-        if self._evidence is None:
+    def _check_evidence(self, index: int, entry: Entry) -> None:
+        if self._evidence is None or entry.certificate is None or entry.evidence is None:
             return
         try:
-            there = self._evidence.has(certificate, digest)
+            there = self._evidence.has(entry.certificate, entry.evidence)
             if not there and self._in_archive and index > self._evidence.last_entry():
                 return  # an archive's copy of the file is replaced now and then
         except Problem as problem:
             self._findings.of(problem, EVIDENCE, index)
             self._evidence = None
             return
-        missing = self._missing.setdefault(certificate, _Missing())
+        # An answer that the certificate is revoked is followed by nothing but another such.
+        missing = self._missing.setdefault((entry.certificate, entry.problem), _Missing())
         if there:
-            missing.follow(at)
+            missing.follow(entry.at)
         else:
-            missing.alone.append((index, at))
+            missing.alone.append((index, entry.at))
 
     def _lost(self) -> Iterator[int]:
         """What is missing and was not thinned out."""
-        last = self._last_time()
+        last, end = self._last_time(), self._end_time()
         for missing in self._missing.values():
-            yield from (index for index, _ in missing.alone)
+            for index, at in missing.alone:
+                if not (self._holdings.is_excerpt and end - at <= SOON):  # what follows is not here
+                    yield index
             yield from (index for index, at in missing.followed if last - at < KEEP_ALL)
 
     def _last_time(self) -> datetime:
-        """The time of the log's newest entry."""
+        """By what time things are old: in a part of an archive everything may be."""
+        return _EVER if self._holdings.is_excerpt else self._end_time()
+
+    def _end_time(self) -> datetime:
+        """The time of the log's newest entry that is here."""
         with contextlib.suppress(Problem):  # the tree's own findings name it
             ((_, entry),) = self._folder.entries(self._size - 1, self._size, self._size)
             return parse_entry(entry).at
@@ -265,29 +278,50 @@ class Commitments:
 
     # --- anchors.sqlite ----------------------------------------------------------------------
 
-    def _check_tokens(self) -> None:
+    def _check_anchors(self) -> None:
+        """Hold the batches of anchors against their statements, and these against the entries."""
         try:
             reader = AnchorReader.open(self._directory)
         except Problem:
             return  # said of the anchors
         with contextlib.closing(reader):
             try:
-                for der in reader.tokens():
-                    self._tokens.pop(sha256(der).hexdigest(), None)
+                for statement in reader.statements():
+                    index = self._batches.pop(sha256(statement).hexdigest(), None)
+                    if index is not None:
+                        self._check_batch(index, Statement.parse(statement), reader)
                 newest = reader.latest()
             except Problem:
                 return
         covered = 0 if newest is None else newest.size
         # A copy's anchors are older than its log: what was committed to behind them is not there.
-        later = [index for index in self._tokens.values() if index >= covered]
+        later = [index for index in self._batches.values() if index >= covered]
         excused = {*later} if self._in_archive else {*later[-1:]}
-        for index in sorted({*self._tokens.values()} - excused):
+        for index in sorted({*self._batches.values()} - excused):
             self._findings.add(
                 Code.JOURNAL_CORRUPT,
                 ANCHORS,
                 index,
-                "the time-stamp to which the entry commits is missing or was changed",
+                "what was stated of the anchors to which the entry commits is missing or was "
+                "changed: those since the entry before of this event",
             )
+
+    def _check_batch(self, index: int, said: Statement, reader: AnchorReader) -> None:
+        there = contents(reader.between(said.after, said.until))
+        if there == said.all:
+            return
+        last = reader.at_size(said.until)
+        thinned_out = self._last_time().timestamp() - ANCHORS_KEPT.total_seconds()
+        if there == said.stay and last is not None and last.at < thinned_out:
+            return
+        wanted = said.stay if last is None or last.at < thinned_out else said.all
+        detail = (
+            f"of the sizes {said.after + 1} to {said.until} the entry commits to {wanted}; there "
+            f"are {there}"
+        )
+        if there[:3] == wanted[:3]:
+            detail += ", of which something was changed"
+        self._findings.add(Code.JOURNAL_CORRUPT, ANCHORS, index, detail)
 
     # --- indexes of subjects -----------------------------------------------------------------
 

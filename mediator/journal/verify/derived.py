@@ -1,14 +1,15 @@
-"""The search index against the entries that it was made from, by sample.
+"""The search index against the entries that it was made from, by sample or row by row.
 
 The index proves nothing, and is made anew from the log at any time. But a row that somebody changed
 or took away hides an entry from searches: so rows of bundles that are chosen at random are
-compared, all of them when the log is small. ``saphan audit search --prove-complete`` believes no
-index.
+compared, all of them when the log is small or when it is asked for. ``saphan audit search``
+compares each hit with its entry, and ``--prove-complete`` believes no index.
 """
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,9 +18,11 @@ from exchange.problems import Code, Problem
 from exchange.tiles import WIDTH
 from mediator.journal.holdings import Holdings
 from mediator.journal.index import FILE, IndexReader
-from mediator.journal.verify.findings import MAX_FINDINGS, Finding
+from mediator.journal.verify.findings import MAX_FINDINGS, Finding, Progress
 from serving.log.tiles import TileFolder
 
+ROWS: Final = "rows of the index"
+"""What the progress tells of."""
 BUNDLES: Final = 32
 """So many bundles of entries are compared with their rows."""
 
@@ -33,13 +36,22 @@ class Indexed:
 
 
 def verify_index(
-    journal: Path, log: Path, origin: str, size: int, database: str | None = None
+    journal: Path,
+    log: Path,
+    origin: str,
+    size: int,
+    database: str | None = None,
+    *,
+    every_from: int | None = None,
+    progress: Progress = lambda what, done, total: None,
 ) -> Indexed:
     """Compare the index that is kept beside a journal, or in a database; without one, nothing.
 
     Args:
         log: the folder with tiles and entries, of which ``size`` were verified.
         database: the setting ``journal.index_database``.
+        every_from: compare the row of each entry from this one on; None: of some.
+        progress: is told (what, done, total) before each bundle.
 
     Raises:
         Problem: ``SourceFailed`` when the database does not answer.
@@ -55,16 +67,28 @@ def verify_index(
     except OSError as error:
         return Indexed(0, (_finding(None, f"cannot be used ({error}); delete it: it is derived"),))
     try:
-        return _compare(reader, TileFolder(log), Holdings.read(journal).entries_from, size)
+        first, end = Holdings.read(journal).entries_from, min(size, reader.size)
+        numbers = _chosen(first // WIDTH, -(-end // WIDTH))
+        if every_from is not None:
+            numbers = range(max(first, every_from) // WIDTH, -(-end // WIDTH))
+        return _compare(reader, TileFolder(log), numbers, end, size, progress)
     finally:
         reader.close()
 
 
-def _compare(reader: IndexReader, folder: TileFolder, first: int, size: int) -> Indexed:
+def _compare(
+    reader: IndexReader,
+    folder: TileFolder,
+    numbers: Sequence[int],
+    end: int,
+    size: int,
+    progress: Progress,
+) -> Indexed:
+    """Compare the rows of some bundles, before ``end``: what is published just now follows."""
     compared, findings = 0, list[Finding]()
     try:
-        end = min(size, reader.size)  # what is published just now follows
-        for number in _chosen(first // WIDTH, -(-end // WIDTH)):
+        for number in numbers:
+            progress(ROWS, number * WIDTH, end)
             start, stop = number * WIDTH, min((number + 1) * WIDTH, end)
             for index, entry in folder.entries(start, stop, size):
                 compared += 1
@@ -81,10 +105,10 @@ def _compare(reader: IndexReader, folder: TileFolder, first: int, size: int) -> 
     return Indexed(compared, tuple(findings))
 
 
-def _chosen(first: int, end: int) -> list[int]:
+def _chosen(first: int, end: int) -> Sequence[int]:
     """The numbers of the bundles to look at, in order: the last, others that nobody foresees."""
     if end - first <= BUNDLES:
-        return list(range(first, end))
+        return range(first, end)
     others = secrets.SystemRandom().sample(range(first, end - 1), BUNDLES - 1)
     return [*sorted(others), end - 1]
 

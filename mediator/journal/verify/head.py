@@ -14,7 +14,7 @@ from exchange.problems import Code, Problem
 from mediator.journal.holdings import FILE as HOLDINGS_FILE
 from mediator.journal.holdings import PRUNED, Holdings
 from mediator.journal.publication import CHECKPOINT
-from mediator.journal.recovery import DESCRIPTION
+from mediator.journal.recovery import DESCRIPTION, LOCK
 from mediator.journal.signed import FILE as SIGNED_FILE
 from mediator.journal.verify.findings import Findings
 from serving.log.tiles import TileFolder
@@ -123,6 +123,8 @@ def check_holdings(directory: Path, log: Path, size: int, findings: Findings) ->
     except Problem as problem:
         findings.of(problem, HOLDINGS_FILE)
         return Holdings()
+    if holdings.is_excerpt and not (directory / LOCK).exists():
+        return holdings  # the verdict says what is not here; no server's own journal is one
     if holdings.entries_from or holdings.segments_from:
         try:
             told = holdings.entry is not None and _tells_of(holdings, holdings.entry, log, size)

@@ -13,17 +13,17 @@ from pathlib import Path
 
 import orjson
 
-from exchange.digest import format_content_digest
 from exchange.entries import Sealed
 from exchange.merkle import HASH_SIZE
 from exchange.problems import Code, Problem
-from exchange.sealed_parts import SealedPart, commitment, parse_part
+from exchange.sealed_parts import parse_part
 from exchange.tiles import WIDTH, tile_at
 from mediator.journal import segments
 from mediator.journal.holdings import Holdings
 from mediator.journal.keyring import MemberKey
 from mediator.journal.segments import Broken, Position
 from mediator.journal.verify.accounts import Accounts
+from mediator.journal.verify.contents import check_part
 from mediator.journal.verify.findings import Counts, Finding, Findings, Progress, TooManyError
 from mediator.journal.verify.tree import Log
 from mediator.journal.verify.workers import Workers
@@ -330,28 +330,10 @@ def _check_sealed(index: int, entry: bytes, ciphertext: bytes, keys: _Keys, coun
         raise Problem(
             problem.code, where=f"keys/ ({sealed.key})", detail=problem.detail
         ) from problem
-    check_part(parse_part(plaintext), document.get("commitment"), document.get("size"))
+    check_part(parse_part(plaintext), document)
     counts.opened += 1
 
 
 def _account(detail: str | None, sealed: Sealed) -> None:
     if detail is not None:
         raise Problem(Code.KEY_LOST, where=f"keys/ ({sealed.key})", detail=detail)
-
-
-def check_part(part: SealedPart, expected: str | None, size: int | None) -> None:
-    """Check an opened sealed part against its entry's commitment and body size.
-
-    Raises:
-        Problem: ``JournalCorrupt`` when the commitment, ``DigestMismatch`` when the digest of a
-            body that was kept, does not fit.
-    """
-    if commitment(part) != expected:
-        raise Problem(Code.JOURNAL_CORRUPT, detail="the commitment is not to this signature base")
-    if not part.base or len(part.body) != size:
-        return  # not signed, or the body was not kept
-    stated = [value for name, value in part.head.headers if name == "content-digest"]
-    if stated and stated != [format_content_digest(sha256(part.body).digest())]:
-        raise Problem(
-            Code.DIGEST_MISMATCH, detail="the body has another digest than its head states"
-        )

@@ -26,6 +26,7 @@ from exchange.timestamps import Timestamp, check_token, check_whole
 from mediator.journal.anchors import FILE, Anchor, AnchorReader
 from mediator.journal.evidence import EVENT, EvidenceReader, Statement
 from mediator.journal.evidence import FILE as EVIDENCE_FILE
+from mediator.journal.holdings import Holdings
 from mediator.journal.verify.findings import MAX_FINDINGS, Finding, Progress
 from mediator.journal.verify.workers import Workers
 from serving.log.tiles import TileFolder
@@ -185,7 +186,7 @@ def verify_evidence(journal: Path, log: Path, size: int) -> tuple[int, tuple[Fin
     """
     reader = EvidenceReader.open(journal)
     try:
-        folder, number = TileFolder(log), 0
+        folder, number, first = TileFolder(log), 0, Holdings.read(journal).entries_from
         findings: list[Finding] = []
         for fingerprint, der in reader.certificates():
             if sha256(der).hexdigest() != fingerprint and len(findings) < MAX_FINDINGS:
@@ -193,7 +194,7 @@ def verify_evidence(journal: Path, log: Path, size: int) -> tuple[int, tuple[Fin
                 findings.append(Finding(Code.JOURNAL_CORRUPT, EVIDENCE_FILE, None, detail))
         for statement in reader.statements():
             number += 1
-            fault = _wrong(statement, folder, size) or _misread(statement, reader)
+            fault = _wrong(statement, folder, first, size) or _misread(statement, reader)
             if fault is not None and len(findings) < MAX_FINDINGS:
                 findings.append(
                     Finding(Code.JOURNAL_CORRUPT, EVIDENCE_FILE, statement.entry, fault)
@@ -220,17 +221,15 @@ def _misread(statement: Statement, reader: EvidenceReader) -> str | None:
     return None
 
 
-def _wrong(statement: Statement, folder: TileFolder, size: int) -> str | None:
+def _wrong(statement: Statement, folder: TileFolder, first: int, size: int) -> str | None:
     if sha256(statement.der).hexdigest() != statement.digest:
         return f"what was said of {statement.certificate[:16]}… was changed"
-    if statement.entry is None or statement.entry >= size:
-        return None  # its entry is not published yet
+    if statement.entry is None or not first <= statement.entry < size:
+        return None  # its entry is not published yet, or in an archive
     try:
         ((_, data),) = folder.entries(statement.entry, statement.entry + 1, size)
         entry = parse_entry(data)
     except Problem as problem:
-        if problem.code is Code.ARCHIVED:
-            return None
         return f"its entry cannot be read: {problem.detail}"
     said = (entry.event, entry.certificate, entry.evidence)
     if said != (EVENT, statement.certificate, statement.digest):

@@ -14,6 +14,7 @@ from pathlib import Path
 from sqlalchemy import Connection, inspect, text
 
 from exchange.problems import Code, Problem
+from registry.store.database import METADATA
 
 FOLDER = Path(__file__).parent
 _NAME = re.compile(r"m([0-9]{4})_[a-z_]+\.py", re.ASCII)
@@ -36,6 +37,19 @@ def version_of(connection: Connection) -> str | None:
         return None
     row = connection.execute(text("SELECT version_num FROM alembic_version")).first()
     return None if row is None else str(row[0])
+
+
+def create(connection: Connection) -> None:
+    """Make the tables of :func:`head` in a new database, as they are defined; within a transaction.
+
+    A test holds that the migrations, one after the other, make the same.
+    """
+    METADATA.create_all(connection, checkfirst=False)
+    key = "CONSTRAINT alembic_version_pkc PRIMARY KEY"
+    connection.execute(
+        text(f"CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL {key})")
+    )
+    connection.execute(text("INSERT INTO alembic_version VALUES (:version)"), {"version": head()})
 
 
 def migrate(connection: Connection) -> None:

@@ -1,0 +1,1 @@
+"""A request to an answer: what is asked, the statement that asks it, and its rows as JSON."""

@@ -1,0 +1,175 @@
+"""What narrows a statement: filters, what the mapping shows to a caller, what an agreement opens.
+
+All of them are conditions with bound values. A right is told of a record, wherever it stands: a
+nested record's ``visible`` holds inside another as it does alone, and the condition of an agreement
+whose name is a path (``tranches.number``) is on the rows of that nested member.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import Any
+
+from adapters.answers.faults import bad
+from adapters.answers.statements import EXACTLY, KEY, TRIMMED, Condition
+from adapters.fields import Field, Kind, Mismatch
+from adapters.mapping.callers import NOBODY, Caller
+from adapters.mapping.model import Comparison, Filter, Record
+from adapters.mapping.terms import Term
+from adapters.mapping.visibility import Extent, Rows
+from exchange.agreements import ROWS_HEADER, RowCondition
+from exchange.problems import Code
+
+_MOST_WORDS = 10_000
+
+
+@dataclass(slots=True)
+class Draft:
+    """What is gathered while a request is read."""
+
+    conditions: list[Condition] = field(default_factory=list)
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, narrowing: Filter, text: str, where: str, letter: str = "f") -> None:
+        if narrowing.values and text not in narrowing.values:
+            raise bad(where, f"must be one of: {', '.join(narrowing.values)}")
+        try:
+            found = narrowing.field.to_source(text)
+        except Mismatch as mismatch:
+            raise bad(where, mismatch.rule) from mismatch
+        self.compare(letter, narrowing.field, narrowing.comparison, found)
+
+    def compare(
+        self,
+        letter: str,
+        field: Field,
+        comparison: Comparison,
+        values: Sequence[Any],
+        *,
+        or_null: bool = False,
+    ) -> None:
+        """Let only records through whose column is one of, or compares with, the values."""
+        if field.exact:
+            letter = EXACTLY
+        elif comparison is Comparison.EQUALS:
+            letter = _by_signs(letter, field, values)
+        name = f"saphan_{letter}{len(self.conditions)}"
+        self.conditions.append(
+            Condition(field.column, comparison.operator, name, len(values), or_null)
+        )
+        self.values |= {f"{name}_{index}": value for index, value in enumerate(values)}
+
+    def show(self, rows: Rows, today: date | None) -> None:
+        """Let only records through that the mapping shows to the caller."""
+        if rows is Extent.NOTHING:
+            self.conditions.append(Condition("", "=", "", 0))
+        for term in () if isinstance(rows, Extent) else rows:
+            self.hold(term, today)
+
+    def hold(self, term: Term, today: date | None) -> None:
+        """Let only records through for which the term holds."""
+        values = term.values(today)
+        self.compare("v", term.field, term.comparison, values, or_null=term.or_null)
+
+    def narrow(self, record: Record, condition: RowCondition, path: str) -> None:
+        """Let only records through whose field has one of the values.
+
+        Args:
+            path: where the record stands in another, with a dot at its end.
+        """
+        found = record.field(condition.field)
+        where = f"header.{ROWS_HEADER}.{path}{condition.field}"
+        if found is None or not found.searchable:
+            detail = f"the record {record.name} has no field {condition.field!r} to compare"
+            raise bad(where, detail, Code.SERVICE_DISABLED, 503)
+        words: list[Any] = []
+        for value in condition.values:
+            try:
+                words += found.to_source(value)
+            except Mismatch as mismatch:
+                raise bad(where, mismatch.rule, Code.SERVICE_DISABLED, 503) from mismatch
+        if len(words) > _MOST_WORDS:
+            raise bad(where, "has too many spellings in the source", Code.SERVICE_DISABLED, 503)
+        self.compare("r", found, Comparison.EQUALS, words)
+
+
+def _by_signs(letter: str, field: Field, values: Sequence[Any]) -> str:
+    """How "m" is not found by "M" where it must not be: two words of a code list, a right to see.
+
+    A filter of plain texts finds what the database takes for equal. A key of texts is exact, too,
+    but that is said when it is known what the column holds.
+    """
+    if not values or not isinstance(values[0], str):
+        return letter
+    if letter not in ("f", KEY):
+        return EXACTLY
+    if field.kind is Kind.STRING:
+        return letter
+    return TRIMMED if field.trim else EXACTLY
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a caller may see of the rows of a record, and of those nested in it.
+
+    ``rows`` are the conditions of an agreement, ``path`` is where the record stands in another.
+    """
+
+    caller: Caller = NOBODY
+    today: date | None = None
+    rows: tuple[RowCondition, ...] = ()
+    path: str = ""
+
+    def of(self, record: Record) -> tuple[list[Condition], dict[str, Any]]:
+        """The conditions on the rows of ``record``, and the values to bind.
+
+        Raises:
+            Fault: as :meth:`narrow`.
+        """
+        draft = Draft()
+        if record.visible is not None:
+            draft.show(record.visible.of(self.caller), self.today)
+        self.narrow(draft, record)
+        return draft.conditions, draft.values
+
+    def narrow(self, draft: Draft, record: Record) -> None:
+        """Let only those rows of ``record`` through that the agreement opens.
+
+        Raises:
+            Fault: 503 for a condition that cannot be applied, on a nested record too, whether
+                that is asked for or not.
+        """
+        if not self.rows:
+            return
+        nested = {one.name: one.query.record for one in record.nested}
+        for condition in self.rows:
+            name, dot, _ = condition.field.partition(".")
+            if not (dot and name in nested):
+                draft.narrow(record, condition, self.path)
+        for name, inner in nested.items():
+            self.within(name).of(inner)
+
+    def within(self, name: str) -> Sight:
+        """What may be seen of the rows of the nested member ``name``."""
+        start = f"{name}."
+        rows = tuple(
+            replace(one, field=one.field.removeprefix(start))
+            for one in self.rows
+            if one.field.startswith(start)
+        )
+        return replace(self, rows=rows, path=f"{self.path}{start}")
+
+
+class _Everything(Sight):
+    """For who checks a mapping."""
+
+    __slots__ = ()
+
+    def of(self, record: Record) -> tuple[list[Condition], dict[str, Any]]:
+        """No condition."""
+        return [], {}
+
+
+EVERYTHING = _Everything()

@@ -1,0 +1,166 @@
+"""Running the statements of a mapping: values are bound as the database's driver wants them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+from sqlalchemy import Connection, CursorResult, TextClause, text
+
+from adapters.answers.comparisons import Types, depends, fitted
+from adapters.answers.dialects import in_dialect
+from adapters.answers.requests import Plan
+from adapters.answers.statements import LIMIT, wrap
+from adapters.answers.types import NUMERIC, TOLD, types_of, unordered
+from adapters.fields import Kind
+from adapters.mapping.model import Query
+from adapters.sources.sql import NUMBERS_AS_TEXT, bound
+
+# PostgreSQL cannot tell the type of ":x IS NULL" by itself.
+_CASTS = {
+    Kind.STRING: "text",
+    Kind.INTEGER: "bigint",
+    Kind.DECIMAL: "numeric",
+    Kind.DATE: "date",
+    Kind.BOOLEAN: "boolean",
+}
+_PLACEHOLDER = re.compile(r"(?<![:\w\\]):([a-z]\w*)(?![:\w])", re.ASCII)
+
+Look: TypeAlias = Callable[[Connection, str, Mapping[str, Any]], None]
+"""What looks at a statement and its values before it runs, and may refuse it."""
+
+
+def fetch(
+    connection: Connection, plan: Plan, limit: int, look: Look | None = None
+) -> Sequence[Sequence[Any]]:
+    """Run the statement of ``plan`` for at most ``limit`` rows; they are the driver's own."""
+    return drivers_rows(execute(connection, plan, limit, look))
+
+
+def drivers_rows(result: CursorResult[Any]) -> Sequence[Sequence[Any]]:
+    """All rows of ``result`` as the driver gives them.
+
+    A statement of text has no types that SQLAlchemy could convert by, so that its rows would be
+    the same values in dearer tuples.
+    """
+    try:
+        rows: Sequence[Sequence[Any]] = result.cursor.fetchall()
+    finally:  # also when a value cannot be read: SQLite's lock is held until the end of a statement
+        result.close()
+    return rows
+
+
+def page_rows(
+    connection: Connection,
+    plan: Plan,
+    limit: int,
+    exact: Collection[int],
+    look: Look | None = None,
+) -> tuple[Sequence[Sequence[Any]], str]:
+    """The driver's rows of a list, and why no page can begin after one, if none can.
+
+    Numbers in columns at ``exact`` may be texts, as PostgreSQL sends ``numeric`` and as they are
+    answered: a :class:`~decimal.Decimal` between the two would be made in vain.
+    """
+    texts = bool(exact) and connection.dialect.name == "postgresql"
+    options = {NUMBERS_AS_TEXT: True} if texts else None
+    result = execute(connection, plan, limit, look, options)
+    reason = unordered(result, plan.key) if plan.endpoint.order else ""
+    others: list[int] = []
+    if texts:
+        columns = enumerate(result.cursor.description)
+        others = [n for n, column in columns if column[1] == NUMERIC and n not in exact]
+    rows = drivers_rows(result)
+    return _with_numbers(rows, others) if others else rows, reason
+
+
+def _with_numbers(rows: Sequence[Sequence[Any]], places: Sequence[int]) -> Sequence[Sequence[Any]]:
+    """The rows with numbers for texts at ``places``, as the driver would have given them."""
+    made = [list(row) for row in rows]
+    for row in made:
+        for place in places:
+            if row[place] is not None:
+                row[place] = Decimal(row[place])
+    return made
+
+
+def execute(
+    connection: Connection,
+    plan: Plan,
+    limit: int,
+    look: Look | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> CursorResult[Any]:
+    """Run the statement of ``plan``; the caller reads the rows."""
+    values = {**plan.values, LIMIT: limit}
+    return run(connection, plan.endpoint.query, plan.statement, values, look, options)
+
+
+def run(
+    connection: Connection,
+    query: Query,
+    statement: str,
+    values: Mapping[str, Any],
+    look: Look | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> CursorResult[Any]:
+    """Run a ``statement`` over ``query`` with ``values``; it may name fewer than there are."""
+    prepared, values = bind(connection, query, statement, values)
+    if look is not None:
+        look(connection, str(prepared.text), values)
+    return connection.execute(prepared, values, execution_options=options)
+
+
+def bind(
+    connection: Connection, query: Query, statement: str, values: Mapping[str, Any]
+) -> tuple[TextClause, dict[str, Any]]:
+    """A ``statement`` over ``query`` and its ``values`` as the database takes them.
+
+    Raises:
+        Problem: ``SourceFailed`` where a column does not compare with a value of its field.
+    """
+    dialect = connection.dialect.name
+    if dialect == "sqlite" and depends(values, dialect):
+        statement, values = fitted(statement, values, None)
+    elif dialect in TOLD and depends(values, dialect):
+        statement, values = fitted(statement, values, _types(connection, query, values))
+    return (
+        prepare(query, statement, dialect),
+        {name: bound(dialect, value) for name, value in values.items()},
+    )
+
+
+def _types(connection: Connection, query: Query, values: Mapping[str, Any]) -> Types:
+    """What the columns of ``query`` hold: asked once for each connection to the database."""
+    known: dict[str, Types] = connection.info.setdefault("types", {})
+    found = known.get(query.select.sql)
+    if found is None:
+        dialect = connection.dialect.name
+        given = {name: bound(dialect, values.get(name)) for name in query.parameters}
+        statement = prepare(query, wrap(query.select, ["*"], []), dialect)
+        with connection.execute(statement, {**given, LIMIT: 0}) as result:
+            found = known[query.select.sql] = types_of(result)
+    return found
+
+
+def prepare(query: Query, statement: str, dialect: str) -> TextClause:
+    """The statement with the types of the query's parameters where the database needs them."""
+    parameters = query.parameters if dialect == "postgresql" else {}
+    casts = tuple((name, _CASTS[parameter.kind]) for name, parameter in parameters.items())
+    return _prepared(statement, dialect, casts)
+
+
+@lru_cache(512)
+def _prepared(statement: str, dialect: str, casts: tuple[tuple[str, str], ...]) -> TextClause:
+    """The statement with a cast around the parameters that are named; a mapping has few."""
+    types = dict(casts)
+    statement = in_dialect(statement, dialect)
+
+    def cast(match: re.Match[str]) -> str:
+        kind = types.get(match[1])
+        return match[0] if kind is None else f"CAST({match[0]} AS {kind})"
+
+    return text(_PLACEHOLDER.sub(cast, statement) if types else statement)

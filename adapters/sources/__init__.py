@@ -1,0 +1,1 @@
+"""What records are read from: databases and snapshots of files, each in read-only sessions."""

@@ -1,0 +1,1 @@
+"""Writing to a source where its owner allows it; see docs/adr/0065."""

@@ -1,0 +1,1 @@
+"""The JSON Schemas of one document and the shared ones it refers to, compiled."""

@@ -4,7 +4,9 @@ A notification says only that it is worth looking: what has changed is read by p
 is lost while nobody listens. :meth:`Listener.wait` therefore also returns when it has just
 connected, when the connection is lost, and after the time to look anyway.
 
-It takes one connection to the database besides those of the source.
+It takes one connection to the database besides those of the source. A pooler that gives each
+transaction another session takes no notifications to who listens: that there is one is logged, and
+it is the time to look anyway that counts.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import structlog
 from psycopg import sql as composed
 from sqlalchemy import URL
 
-from adapters.sources.sql import KEEPALIVES
+from adapters.sources.sql import KEEPALIVES, behind_pooler
 
 _log = structlog.get_logger("saphan.adapters")
 
@@ -56,6 +58,9 @@ class Listener:
         connection = await psycopg.AsyncConnection.connect(
             *self._arguments, autocommit=True, application_name="saphan-changes", **self._named
         )
+        between = await connection.execute(f"SELECT {behind_pooler(connection)}".encode())
+        if await between.fetchone() == (True,):
+            _log.warning("pooler_between", looks="every poll_s, unless sessions are pooled whole")
         for channel in self._channels:
             await connection.execute(composed.SQL("LISTEN {}").format(composed.Identifier(channel)))
         return connection

@@ -5,6 +5,8 @@ Those of SQL Server and Oracle differ: :mod:`adapters.sources.vendors`.
 Invariants of every connection that :func:`open_sqlite` and :func:`open_server` give:
 - the session cannot write, whatever text it is given: SQLite is opened ``mode=ro`` and
   ``query_only``, PostgreSQL and MariaDB begin every transaction READ ONLY;
+- nothing that was promised of a PostgreSQL transaction depends on the session that it is in: a
+  pooler may give each another one (:func:`begin_postgresql`);
 - what is read between taking a connection of a server and giving it back is of one snapshot,
   however many statements it takes (REPEATABLE READ; engines of MariaDB without transactions have
   none); SQLite, whose readers may keep writers waiting, is held (:func:`hold_still`) for answers of
@@ -64,10 +66,7 @@ KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_coun
 NUMBERS_AS_TEXT = "saphan_numbers_as_text"
 """The execution option of a statement whose ``numeric`` columns are read as texts (PostgreSQL)."""
 _PROGRESS_STEPS = 5_000
-_BEGIN = {
-    "postgresql": "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
-    "mariadb": "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
-}
+_BEGIN_MARIADB = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
 _PG_CANCELLED = "57014"
 _MARIADB_TIMEOUT, _MYSQL_TIMEOUT = 1969, 3024
 
@@ -181,7 +180,8 @@ def open_server(url: URL, limits: Limits) -> Engine:
         prepare = _prepare_mariadb(limits)
     engine = new_engine(url, limits, ping=False, connect_args=arguments)
     event.listen(engine, "connect", prepare)
-    _begin_transactions(engine)
+    begin = begin_postgresql("REPEATABLE READ, READ ONLY", limits.statement_timeout_s)
+    _begin_transactions(engine, begin if engine.dialect.name == "postgresql" else _BEGIN_MARIADB)
     if engine.dialect.name == "postgresql":
         event.listen(engine, "before_cursor_execute", _leave_numbers)
     return engine
@@ -194,9 +194,21 @@ def _leave_numbers(
         cursor.adapters.register_loader("numeric", TextLoader)
 
 
-def _begin_transactions(engine: Engine) -> None:
+def begin_postgresql(mode: str, timeout_s: float) -> str:
+    """A message that begins a transaction with its time limits: one round trip, no parameters.
+
+    They are the transaction's and not the session's: a pooler gives the next one another session,
+    and this session to others, who must not find in it what was set here.
+    """
+    milliseconds = max(1, round(timeout_s * 1000))
+    return (
+        f"BEGIN ISOLATION LEVEL {mode}; SET LOCAL statement_timeout = {milliseconds:d};"
+        f" SET LOCAL idle_in_transaction_session_timeout = {milliseconds * 2:d}"
+    )
+
+
+def _begin_transactions(engine: Engine, statement: str) -> None:
     """Begin a transaction whenever a connection is taken, and anew after one was rolled back."""
-    statement = _BEGIN[engine.dialect.name]
 
     def taken(connection: Any, record: Any, proxy: Any) -> None:
         cursor = connection.cursor()
@@ -244,17 +256,21 @@ def new_engine(url: URL, limits: Limits, *, ping: bool = True, **arguments: Any)
     )
 
 
-def _prepare_postgresql(limits: Limits) -> Callable[[Any, Any], None]:
-    milliseconds = max(1, round(limits.statement_timeout_s * 1000))
+def behind_pooler(connection: Any) -> str:
+    """A condition of SQL: whether the session is not the one that this connection began with.
 
+    Poolers tell a number of their own for the session's process.
+    """
+    return f"pg_catalog.pg_backend_pid() <> {connection.info.backend_pid:d}"
+
+
+def _prepare_postgresql(limits: Limits) -> Callable[[Any, Any], None]:
     def prepare(connection: Any, record: Any) -> None:
-        connection.autocommit = True  # transactions begin where _BEGIN is said, and nowhere else
+        connection.autocommit = True  # transactions begin where it is said, and nowhere else
+        # Even outside of a transaction nothing is written; a session of a pooler is left alone.
+        setting = "pg_catalog.set_config('default_transaction_read_only', 'on', false)"
         with connection.cursor() as cursor:
-            cursor.execute("SET default_transaction_read_only = on")
-            cursor.execute(f"SET statement_timeout = {milliseconds:d}".encode())
-            cursor.execute(
-                f"SET idle_in_transaction_session_timeout = {milliseconds * 2:d}".encode()
-            )
+            cursor.execute(f"SELECT {setting} WHERE NOT {behind_pooler(connection)}".encode())
         record.info["timeout_s"] = limits.statement_timeout_s
 
     return prepare

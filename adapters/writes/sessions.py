@@ -86,20 +86,15 @@ def _open_sqlite(file: Path, limits: Limits) -> Engine:
 
 
 def _open_postgresql(url: URL, limits: Limits) -> Engine:
-    milliseconds = max(1, round(limits.statement_timeout_s * 1000))
+    statement = sql.begin_postgresql("SERIALIZABLE, READ WRITE", limits.statement_timeout_s)
 
     def prepare(connection: Any, record: Any) -> None:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            for setting, value in (
-                ("default_transaction_isolation", "serializable"),
-                ("default_transaction_read_only", "off"),
-                ("statement_timeout", str(milliseconds)),
-                ("idle_in_transaction_session_timeout", str(milliseconds * 2)),
-            ):
-                cursor.execute(f"SET {setting} = '{value}'".encode())
-        connection.autocommit = False
+        connection.autocommit = True  # transactions begin below, and nowhere else
         record.info["timeout_s"] = limits.statement_timeout_s
+
+    def begin(connection: Connection) -> None:
+        # All is the transaction's: a pooler may give each another session.
+        connection.exec_driver_sql(statement)
 
     arguments = {
         "connect_timeout": max(1, round(limits.connect_timeout_s)),
@@ -109,6 +104,7 @@ def _open_postgresql(url: URL, limits: Limits) -> Engine:
     }
     engine = sql.new_engine(url, limits, connect_args=arguments)
     event.listen(engine, "connect", prepare)
+    event.listen(engine, "begin", begin)
     return engine
 
 

@@ -13,6 +13,7 @@ import itertools
 import os
 import signal
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -126,6 +127,7 @@ def full(legacy: Legacy) -> Iterator[None]:
         for _ in range(3):
             others.enter_context(engine.connect())
         yield
+        _cut(legacy)  # a server counts a connection that was closed until its process has ended
 
 
 @contextmanager
@@ -145,16 +147,20 @@ def locked_out(legacy: Legacy) -> Iterator[None]:
 
 
 def _cut(legacy: Legacy) -> None:
+    """End the account's connections, and wait until the server counts none of them."""
     user = _user(legacy)
     engine = create_engine(_owner(legacy), poolclass=NullPool)
     with engine.connect() as connection:
         if legacy.kind == "postgresql":
             connection.exec_driver_sql(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = %s",
+                "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE usename = %s",
                 (user,),
             )
-        else:
-            connection.exec_driver_sql(f"KILL HARD USER {user}")
+            return
+        connection.exec_driver_sql(f"KILL HARD USER {user}")
+        left = "SELECT count(*) FROM information_schema.processlist WHERE user = %s"
+        while connection.exec_driver_sql(left, (user,)).scalar():
+            time.sleep(0.01)
 
 
 def _server(legacy: Legacy) -> DatabaseServer:
@@ -280,6 +286,7 @@ def readers(request: pytest.FixtureRequest) -> Callable[[str], Legacy]:
                 execute(owner, f"GRANT SELECT ON {name}.* TO {user}")
             before = "saphan@" if kind == "postgresql" else "root@"
             known[kind] = Legacy(kind, owner.replace(before, f"{user}:{SECRET}@"), server)
+        _cut(known[kind])  # those of the test before may be counted still
         return known[kind]
 
     return reader

@@ -212,9 +212,10 @@ def _part(entry: Entry, number: int, target: str, method: str, asker: str) -> Se
     else:
         head = Head(told, status=entry.status)
         base = f'"@status": {entry.status}{lines}\n"@method";req: {method}'
-        base += f'\n"@target-uri";req: {uri}\n"signature-input";req: sig1={asked}'
+        base += f'\n"@target-uri";req: {uri}\n"content-digest";req: {_NO_BODY}'
+        base += f'\n"x-road-id";req: {entry.id}\n"signature-input";req: sig1={asked}'
         base += '\n"@signature-params": ("@status");created=1733011200'
-        base += f';keyid="{_PROVIDERS_CERTIFICATE}"'
+        base += f';keyid="{_PROVIDERS_CERTIFICATE}";alg="ed25519";tag="saphan-response"'
     signature = _mix(number).to_bytes(8, "big") * 8
     return SealedPart(base.encode(), signature, head, b"", signature[:16])
 

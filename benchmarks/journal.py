@@ -28,6 +28,7 @@ import uvloop
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from exchange import merkle
+from exchange.digest import content_digest
 from exchange.entries import Entry, Kind, Side, format_entry
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.sealed_parts import Head, SealedPart
@@ -113,7 +114,6 @@ def _entry(number: int) -> Entry:
         side=Side.CONSUMER,
         at=datetime.now(UTC),
         id=f"LA-7c9e6679-7425-40de-944b-{number:012d}",
-        request_id=f"e07fc1f5-90ae-47ef-a2d2-{number:012d}",
         trace=f"{number:032x}",
         client=_CLIENT,
         service=_SERVICE,
@@ -129,17 +129,29 @@ def _entry(number: int) -> Entry:
 
 
 _BODY = os.urandom(BODY_BYTES)
-_BASE = b"b" * 700
 _SIGNATURE = b"s" * 64
-_HEAD = Head(
-    (("content-type", "application/json"), ("x-road-client", str(_CLIENT))),
-    "GET",
-    "/r1/LA/GOV/MPI/oda-mis/projects/P-1",
+_TARGET = "/r1/LA/GOV/MPI/oda-mis/projects/P-1"
+_HEADERS = (
+    ("content-type", "application/json"),
+    ("content-digest", content_digest(_BODY)),
+    ("exchange-purpose", "national-budget"),
+    ("x-road-client", str(_CLIENT)),
+)
+_PARAMS = (
+    '"@signature-params": ("@method" "@target-uri" "content-type" "content-digest"'
+    ' "exchange-purpose" "x-road-client" "x-road-id");created=1733011200;expires=1733011260'
+    f';nonce="bm9uY2Ugb2YgMTggYnl0ZXM";keyid="{"3f" * 32}";alg="ecdsa-p256-sha256"'
+    ';tag="saphan-request"'
 )
 
 
-def _part() -> SealedPart:
-    return SealedPart(_BASE, _SIGNATURE, _HEAD, _BODY, random_bytes(16))
+def _part(entry: Entry) -> SealedPart:
+    """A sealed part as large as a real one, which says what its entry says."""
+    headers = (*_HEADERS, ("x-road-id", entry.id or ""))
+    lines = "".join(f'\n"{name}": {value}' for name, value in headers)
+    base = f'"@method": GET\n"@target-uri": https://ss1.mpi.example{_TARGET}{lines}\n{_PARAMS}'
+    head = Head(headers, "GET", _TARGET)
+    return SealedPart(base.encode(), _SIGNATURE, head, _BODY, random_bytes(16))
 
 
 def _cpu_s() -> float:
@@ -157,7 +169,8 @@ async def _append(
         keyring=KeyRing(directory / "keys"),
         settings=JournalSettings(index=index),
     )
-    await journal.record(_entry(0), _MEMBER, _part())  # makes the month's key
+    first = _entry(0)
+    await journal.record(first, _MEMBER, _part(first))  # makes the month's key
     settle()
     waits: list[float] = []
     number = 0
@@ -166,7 +179,8 @@ async def _append(
         nonlocal number
         while (begun := time.perf_counter()) < end:
             number += 1
-            await journal.record(_entry(number), _MEMBER, _part())
+            entry = _entry(number)
+            await journal.record(entry, _MEMBER, _part(entry))
             waits.append(time.perf_counter() - begun)
 
     cpu, begun = _cpu_s(), time.perf_counter()

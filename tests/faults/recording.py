@@ -22,7 +22,7 @@ async def record(directory: Path, url: str) -> None:
         async def some(place: int) -> None:
             for number in range(first + place, sys.maxsize, AT_ONCE):
                 name = f"LA-{first}-{number}"
-                await journal.record(entry(number, id=name), MPI, part(number))
+                await journal.record(entry(number, id=name), MPI, part(number, id=name))
                 say(name)
 
         await asyncio.gather(*map(some, range(AT_ONCE)))

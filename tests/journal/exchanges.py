@@ -108,8 +108,8 @@ class World:
         tell: Tell = lambda *as_is: as_is,
     ) -> None:
         """One exchange: request and answer, on both sides; ``tell`` is what servers make of it."""
-        request, sent = self._request(number, nonce)
-        answer, answered = self._answer(request.with_headers(sent.headers_to_add), body)
+        request, sent = self.request(number, nonce)
+        answer, answered = self.answer(request.with_headers(sent.headers_to_add), body)
         for member, side in ((MOF, Side.CONSUMER), (MPI, Side.PROVIDER)):
             async with journal_in(self.journals[member], QUICK, f"{member}/journal") as journal:
                 target = "/r1/" + request.target_uri.split("/r1/", 1)[1]
@@ -126,7 +126,7 @@ class World:
                     entry, part = tell(self._entry(number, kind, side, sent_body), part)
                     await journal.record(entry, member, part)
 
-    def _request(self, number: int, nonce: str) -> tuple[RequestHead, Signed]:
+    def request(self, number: int, nonce: str) -> tuple[RequestHead, Signed]:
         head = RequestHead(
             "GET",
             f"https://ss1.mpi.example:5500/r1/{SERVICE}{self.path.format(number)}",
@@ -143,7 +143,7 @@ class World:
             head, self.key_of(MOF), created=created, expires=created + 60, nonce=nonce
         )
 
-    def _answer(self, request: RequestHead, body: bytes) -> tuple[ResponseHead, Signed]:
+    def answer(self, request: RequestHead, body: bytes) -> tuple[ResponseHead, Signed]:
         headers = (
             ("x-road-id", dict(request.headers)["x-road-id"]),
             ("content-type", "application/json"),

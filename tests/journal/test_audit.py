@@ -73,15 +73,11 @@ class World:
             async with journal_in(directory, origin=f"{side}.test") as journal:
                 for number in range(4):
                     for kind in (Kind.REQUEST, Kind.RESPONSE):
-                        base = f'"@signature-params": ();created=1;keyid="{self.key.keyid}"'
-                        sealed = part(number)._replace(
-                            base=base.encode(), signature=self.key.sign(base.encode())
-                        )
                         value = entry(
                             number, side=side, kind=kind, certificate=self.key.keyid,
                             status=200 if kind is Kind.RESPONSE else None,
                         )  # fmt: skip
-                        await journal.record(value, member, sealed)
+                        await journal.record(value, member, part(number, kind, key=self.key))
                 await journal.record(
                     entry(9, kind=Kind.REFUSAL, side=side, id=None, problem="AccessDenied"), member
                 )
@@ -343,8 +339,10 @@ def test_an_export_holds_nothing_of_others_with_the_same_id(tmp_path: Path) -> N
         async with journal_in(tmp_path / "journal") as journal:
             for client in (CLIENT, other):
                 for kind in (Kind.REQUEST, Kind.RESPONSE):
-                    value = entry(1, client=client, kind=kind, id="same")
-                    await journal.record(value, MPI, part(1))
+                    status = 200 if kind is Kind.RESPONSE else None
+                    value = entry(1, client=client, kind=kind, id="same", status=status)
+                    message = part(1, kind, id="same", client=client)
+                    await journal.record(value, MPI, message)
 
     asyncio.run(fill())
     made = as_json("export", tmp_path / "journal", 1, "-o", tmp_path / "evidence")
@@ -492,7 +490,7 @@ def test_lao_text_is_found_and_shown(tmp_path: Path) -> None:
 
     async def fill() -> None:
         async with journal_in(tmp_path / "journal") as journal:
-            await journal.record(entry(0, purpose=purpose, id=purpose), MPI, part(0))
+            await journal.record(entry(0, purpose=purpose, id=purpose), MPI, part(0, id=purpose))
 
     asyncio.run(fill())
     for option in ("--purpose", "--id"):

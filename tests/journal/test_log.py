@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from exchange.entries import parse_entry
+from exchange.entries import Kind, parse_entry
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
 from mediator.journal import segments
@@ -296,9 +296,9 @@ async def test_what_cannot_be_written_is_refused_alone(tmp_path: Path) -> None:
 
 async def test_a_large_body_is_one_record(tmp_path: Path) -> None:
     """A body larger than a group and a reading window goes through whole."""
-    big = part(0).__class__(b"", b"", part(0).head, bytes(9 << 20), part(0).salt)
+    big = part(0)._replace(base=b"", signature=b"", body=bytes(9 << 20))
     async with journal_in(tmp_path) as journal:
-        await journal.record(entry(0), MPI, big)
+        await journal.record(entry(0, kind=Kind.FAILURE), MPI, big)
         await journal.record(entry(1), MPI)
     assert_good(tmp_path, 2)
     reader = JournalReader(tmp_path)

@@ -19,8 +19,10 @@ from exchange.checkpoint import Checkpoint, open_checkpoint
 from exchange.digest import content_digest
 from exchange.entries import Entry, Kind, Side
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
+from exchange.keys import SigningKey
 from exchange.notes import VerifierKey
 from exchange.sealed_parts import Head, SealedPart
+from exchange.signature import signature_base
 from mediator.journal.keyring import KeyRing
 from mediator.journal.log import Journal, JournalSettings
 from mediator.journal.verify import Verdict, verify
@@ -60,16 +62,39 @@ def body(number: int) -> bytes:
     return f'{{"project": {number}}}'.encode()
 
 
-def part(number: int) -> SealedPart:
+def part(
+    number: int,
+    kind: Kind = Kind.REQUEST,
+    *,
+    id: str | None = None,
+    client: ApplicationId = CLIENT,
+    key: SigningKey | None = None,
+) -> SealedPart:
+    """What :func:`entry` tells of as a signed message; without a key the signature is none."""
     digest = content_digest(body(number))
-    return SealedPart(
-        f'"content-digest": {digest}\n'
-        f'"@signature-params": ("content-digest");created={number}'.encode(),
-        sha256(str(number).encode()).digest() * 2,
-        Head((("content-digest", digest),), "GET", f"/r1/LA/GOV/MPI/oda-mis/projects/{number}"),
-        body(number),
-        sha256(b"salt" + str(number).encode()).digest()[:16],
+    headers = (
+        ("x-road-client", str(client)),
+        ("x-road-id", id or f"LA-{number}"),
+        ("x-road-request-id", f"request-{number}"),
+        ("content-digest", digest),
     )
+    target = f"/r1/{SERVICE}/projects/{number}"
+    lines = {'"@method"': "GET", '"@target-uri"': f"https://ss1.mpi.example:5500{target}"}
+    lines |= {f'"{name}"': value for name, value in headers}
+    signer = f';keyid="{key.keyid}";alg="{key.algorithm}"' if key else ""
+    params = f'({" ".join(lines)});created=1{signer};tag="saphan-request"'
+    head = Head(headers, "GET", target)
+    if kind is not Kind.REQUEST:
+        bound = ('"@method"', '"@target-uri"', '"content-digest"', '"x-road-id"')
+        asked = {f"{name};req": lines[name] for name in bound}
+        asked['"signature-input";req'] = f"sig={params}"
+        lines = {'"@status"': "200"} | {f'"{name}"': value for name, value in headers} | asked
+        params = f'({" ".join(lines)});created=2{signer};tag="saphan-response"'
+        head = Head(headers, status=200)
+    base = signature_base(lines, lines, params)
+    signature = key.sign(base) if key else sha256(str(number).encode()).digest() * 2
+    salt = sha256(b"salt" + str(number).encode()).digest()[:16]
+    return SealedPart(base, signature, head, body(number), salt)
 
 
 @contextlib.asynccontextmanager

@@ -91,7 +91,8 @@ async def place(directory: Path, clock: Clock | None = None) -> AsyncIterator[Pl
         if journal.size == 0:
             for number in range(6):
                 found = entry(number, id=f"LA-{number // 2}")
-                await journal.record(found, MPI, part(number), f"la-nid:{number // 2}")
+                message = part(number, id=found.id)
+                await journal.record(found, MPI, message, f"la-nid:{number // 2}")
         yield Place(directory, journal, Eraser(journal, keyring, MPI, clock), clock, disk)
 
 

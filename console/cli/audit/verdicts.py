@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from console.cli.printing import plain
-from exchange.problems import Problem
+from exchange.problems import Code, Problem
 from mediator.journal.export import ExportVerdict
 from mediator.journal.verify import Finding, Verdict
 from mediator.journal.verify.anchors import Anchored
@@ -147,3 +147,8 @@ def print_verdict(verdict: dict[str, Any]) -> None:
         click.echo(
             "  Next: keep this copy as it is; compare the named file with another copy of the log."
         )
+        if any(finding["code"] == Code.MISSING_SIGNATURE.value for finding in verdict["findings"]):
+            click.echo(
+                "  What was signed is with the other party of the exchange, too: ask for its "
+                "record, and compare both journals with saphan audit reconcile."
+            )

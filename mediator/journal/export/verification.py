@@ -37,6 +37,7 @@ from mediator.journal.export.files import read_export
 from mediator.journal.export.records import Message
 from mediator.journal.export.registry import check_registry, parse_registry
 from mediator.journal.verify import Finding
+from mediator.journal.verify.signing import Signing, signing_of
 
 _VERSION = 2
 
@@ -275,6 +276,10 @@ class _Verification:
             self._inclusion(folder, index, log, data)
             if (entry.sealed is None) != (openness is Openness.NONE):
                 raise Problem(Code.INVALID_DOCUMENT, where=DESCRIPTION, detail="is not so")
+            if openness is Openness.NONE and signing_of(orjson.loads(data)) is not Signing.NONE:
+                self.notes.append(
+                    f"{folder}: the entry alone was kept: what was signed is not here"
+                )
             if openness in {Openness.CLOSED, Openness.ERASED, Openness.ABSENT}:
                 self._take(f"{folder}/{CLOSED}")
                 self.notes.append(f"{folder}: its content is not here ({openness})")

@@ -536,12 +536,28 @@ check_inclusion() {
 }
 
 # A member of the entry: canonical JSON, so a name with its quotes stands only where it is meant.
-said() { sed -n "s|.*[{,]\"$2\":$3.*|\1|p" "$1/entry.json"; }
+# What is said of the sealed part has members of the same names.
+said() {
+    sed -n 's|"sealed":{[^}]*}||; s|.*[{,]"'"$2\":$3"'.*|\1|p' "$1/entry.json"
+}
+
+# What a record holds a signature of, by its entry: request, response, or nothing.
+signing() {
+    case $(said "$1" kind '"\([a-z]*\)"')-$(said "$1" side '"\([a-z]*\)"') in
+    request-*) echo request ;;
+    response-*) echo response ;;
+    refusal-provider) [ -z "$(said "$1" certificate '"\([^"]*\)"')" ] || echo response ;;
+    esac
+}
 
 check_sealed() {
-    digest=$(said "$1" sealed '{"digest":"\([0-9a-f]*\)"')
+    digest=$(sed -n 's|.*,"sealed":{"digest":"\([0-9a-f]*\)".*|\1|p' "$1/entry.json")
     if [ -z "$digest" ]; then
-        ok "$1: has no sealed part"
+        if [ -z "$(signing "$1")" ]; then
+            ok "$1: has no sealed part"
+        else
+            note "$1: the entry alone was kept: what was signed is not here"
+        fi
         return 1
     fi
     if [ ! -e "$1/sealed.bin" ]; then
@@ -579,7 +595,46 @@ check_sealed() {
         return 1
     fi
     ok "$1: its content is what the entry commits to"
-    [ -s "$1/base.txt" ] || { note "$1: the message bore no signature"; return 1; }
+    check_signing "$1"
+}
+
+# Whether what was signed is here exactly when the entry tells of a signed message, and is whole.
+check_signing() {
+    signing=$(signing "$1")
+    if [ -z "$signing" ]; then
+        if [ -s "$1/base.txt" ] || [ -s "$1/signature.bin" ]; then
+            bad "$1: a record of this kind holds no signature, but its sealed part has one"
+        else
+            note "$1: there was no signed message"
+        fi
+        return 1
+    fi
+    if ! [ -s "$1/base.txt" ] || ! [ -s "$1/signature.bin" ]; then
+        bad "$1: the entry tells of a $signing, which is always signed, but holds no signature"
+        return 1
+    fi
+    if [ "$(parameter "$1" tag)" != "saphan-$signing" ]; then
+        bad "$1: the entry tells of a $signing, but what its sealed part holds is none"
+        return 1
+    fi
+    if [ "$signing" = request ]; then
+        set -- "$1" @method @target-uri content-digest x-road-id
+    else
+        set -- "$1" @status content-digest @method=req @target-uri=req content-digest=req \
+            x-road-id=req signature-input=req
+    fi
+    folder=$1
+    shift
+    for name; do
+        case $name in *=req) name="\"${name%=req}\";req" ;; *) name="\"$name\"" ;; esac
+        grep -q "^$name: " "$folder/base.txt" ||
+            bad "$folder: the entry tells of a $signing, but its signature covers no $name"
+    done
+    for name in client id method service status; do
+        [ "$signing-$name" != request-status ] || continue
+        grep -q "[{,]\"$name\":" "$folder/entry.json" ||
+            bad "$folder/entry.json: its $name is missing: it says less than what was signed"
+    done
 }
 
 # A value of the signature base, by its component; of the last line, a parameter.

@@ -1,0 +1,122 @@
+"""Which records tell of a signed message, and whether one that does holds what was signed.
+
+A server signs what it sends and opens what it takes before it records either, so that the kind of
+an entry says what its sealed part must hold (:mod:`mediator.records` writes them so):
+
+- a request, on either side: a signature base of a request. It was sealed, or it was opened;
+- an answer, on either side, and the provider's refusal of a message that it opened (its entry names
+  the certificate that opened it): a signature base of an answer;
+- every other refusal, a failure, and what a server says of itself: none. It was stopped before
+  there was a signature, or what came could not be proven.
+
+A record of the first two kinds without a signature is no honest one: it would let a server claim
+any content. One of the third with a signature hides a proven message as an unproven one.
+
+An entry without a sealed part (retention keeps the entry alone, or it was erased) tells nothing of
+this, here or elsewhere; the other side's journal does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Any, Final
+
+from exchange.entries import Kind, Side
+from exchange.forms import BOUND_FIELDS
+from exchange.problems import Code, Problem
+from exchange.sealed_parts import SealedPart
+from exchange.signed import REQUEST_TAG, RESPONSE_TAG
+
+
+class Signing(Enum):
+    """What a record's sealed part holds: the tag of a signature, or none."""
+
+    REQUEST = REQUEST_TAG
+    ANSWER = RESPONSE_TAG
+    NONE = ""
+
+
+_COVERED: Final = {
+    Signing.REQUEST: ('"@method"', '"@target-uri"', '"content-digest"', '"x-road-id"'),
+    Signing.ANSWER: (
+        '"@status"',
+        '"content-digest"',
+        '"@method";req',
+        '"@target-uri";req',
+        *(f'"{name}";req' for name in BOUND_FIELDS),
+    ),
+}
+_NAMES: Final = {Signing.REQUEST: "a request", Signing.ANSWER: "an answer"}
+# Members that each entry of a signed message has, since the signed message tells them.
+_SAID: Final = ("client", "id", "method", "service")
+
+
+def signing_of(entry: Mapping[str, Any]) -> Signing:
+    """What a record holds a signature of, by its entry (the JSON object that it is)."""
+    kind = entry.get("kind")
+    if kind == Kind.REQUEST:
+        return Signing.REQUEST
+    if kind == Kind.RESPONSE:
+        return Signing.ANSWER
+    if kind == Kind.REFUSAL and entry.get("side") == Side.PROVIDER and "certificate" in entry:
+        return Signing.ANSWER
+    return Signing.NONE
+
+
+def check_present(part: SealedPart, signing: Signing) -> None:
+    """Check that a part holds a signature and what it is over exactly when it must.
+
+    Raises:
+        Problem: ``MissingSignature``, ``JournalCorrupt``.
+    """
+    if signing is Signing.NONE:
+        if part.base or part.signature:
+            detail = "a record of this kind holds no signature, but its sealed part has one"
+            raise Problem(Code.JOURNAL_CORRUPT, detail=detail)
+    elif not part.base or not part.signature:
+        missing = "signature" if part.base else "signed text"
+        raise _missing(
+            f"the entry tells of {_NAMES[signing]}, which is always signed, "
+            f"but its sealed part holds no {missing}"
+        )
+
+
+def check_covered(
+    entry: Mapping[str, Any], lines: Mapping[str, str], params: str, signing: Signing
+) -> None:
+    """Check that what was signed is a whole message of this kind, of which the entry tells.
+
+    Args:
+        lines: of the signature base, by component.
+        params: its parameters.
+
+    Raises:
+        Problem: ``MissingSignature``, ``JournalCorrupt``.
+    """
+    name = _NAMES[signing]
+    if f';tag="{signing.value}"' not in params:
+        raise _missing(f"the entry tells of {name}, but what its sealed part holds is none")
+    for component in _COVERED[signing]:
+        if component not in lines:
+            raise _missing(f"the entry tells of {name}, but its signature covers no {component}")
+    for member in _unsaid(entry, signing):
+        detail = f"{member} of the entry is missing: it says less than what was signed"
+        raise Problem(Code.JOURNAL_CORRUPT, detail=detail)
+
+
+def says_all(entry: Mapping[str, Any], signing: Signing) -> bool:
+    """Whether an entry has each member that all of its kind have."""
+    return next(_unsaid(entry, signing), None) is None
+
+
+def _unsaid(entry: Mapping[str, Any], signing: Signing) -> Iterator[str]:
+    for member in _SAID:
+        if member not in entry:
+            yield member
+    if signing is Signing.ANSWER and "status" not in entry:
+        yield "status"
+
+
+def _missing(detail: str) -> Problem:
+    return Problem(Code.MISSING_SIGNATURE, detail=detail)

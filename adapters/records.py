@@ -9,6 +9,8 @@ from pathlib import Path
 from adapters import check as checks
 from adapters import check_rows, openapi
 from adapters.changes import checking as changes_check
+from adapters.cursor_keys import cursor_secret
+from adapters.cursor_keys import findings as of_cursors
 from adapters.findings import Drift, Finding
 from adapters.kinds import Checking
 from adapters.mapping.file import mapping_of
@@ -42,7 +44,8 @@ class Records:
 
     def open(self, environ: Map[str, str], folder: Path) -> OpenRecords:
         """See :meth:`adapters.kinds.Wrapping.open`."""
-        return OpenRecords(self.mapping, Source(self.mapping.source, environ, folder))
+        secret = cursor_secret(self.mapping, environ, folder)
+        return OpenRecords(self.mapping, Source(self.mapping.source, environ, folder), secret)
 
     def drift(self, environ: Map[str, str], folder: Path, against: str) -> list[Drift]:
         """See :meth:`adapters.kinds.Compared.drift`."""
@@ -57,6 +60,7 @@ class Records:
         """See :meth:`adapters.kinds.Wrapping.check`."""
         mapping = self.mapping
         findings = checks.against_schemas(mapping, how.shared)
+        findings += of_cursors(mapping, environ, folder)
         source = checks.checking_source(
             mapping, lambda changed: Source(changed.source, environ, folder)
         ).lease()
@@ -78,9 +82,9 @@ class Records:
 class OpenRecords:
     """The services of one source; implements :class:`adapters.kinds.Opened`."""
 
-    def __init__(self, mapping: Mapping, source: Source) -> None:
+    def __init__(self, mapping: Mapping, source: Source, secret: bytes) -> None:
         self._source = source
-        self.backends = {code: Adapter(mapping, source, code) for code in mapping.services}
+        self.backends = {code: Adapter(mapping, source, code, secret) for code in mapping.services}
 
     async def health(self, timeout_s: float) -> None:
         """See :meth:`adapters.kinds.Opened.health`."""

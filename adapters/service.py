@@ -21,11 +21,12 @@ from sqlalchemy import Connection
 from adapters.answers.cache import AnswerCache, key_of
 from adapters.answers.callers import VARY, caller_of, check_subject
 from adapters.answers.counts import TOTAL_HEADER, total
+from adapters.answers.cursors import SECRET_OF_THIS_PROCESS, Cursors
 from adapters.answers.faults import rows_of
 from adapters.answers.masking import Profile
 from adapters.answers.predicates import answer_predicate
 from adapters.answers.replies import entity_tag, problem_response, unchanged
-from adapters.answers.requests import Fault, Plan, bad, find, plan
+from adapters.answers.requests import Fault, Plan, bad, find, other_list, plan
 from adapters.answers.routes import best
 from adapters.answers.rows import NoRecord, RecordWriter, answer
 from adapters.answers.searching import answer_search
@@ -59,16 +60,22 @@ class Adapter:
         mapping: what the service shows.
         service: the service; it may be left out when the mapping has only one.
         source: where the records are, shared by the services of one mapping.
+        secret: what cursors are sealed with, the same in all processes over the mapping.
 
     Raises:
         Problem: ``InvalidMapping`` when ``service`` is none of the mapping's.
     """
 
     def __init__(
-        self, mapping: Mapping, source: Source, service: ServiceId | str | None = None
+        self,
+        mapping: Mapping,
+        source: Source,
+        service: ServiceId | str | None = None,
+        secret: bytes = SECRET_OF_THIS_PROCESS,
     ) -> None:
         self.mapping = mapping
         self.service: Service = choose(mapping, service)
+        self._cursors = Cursors(secret, str(self.service.id))
         self._limits = mapping.source.limits
         check_queries(mapping, source.dialect)
         self._source = source.lease()
@@ -135,7 +142,13 @@ class Adapter:
             check_subject(endpoint, variables, request.headers)
         caller = caller_of(request.headers) if endpoint.by_caller else NOBODY
         asked = plan(
-            endpoint, variables, request.query, rows_of(request.headers), caller, self._today()
+            endpoint,
+            variables,
+            request.query,
+            rows_of(request.headers),
+            caller,
+            self._today(),
+            self._cursors,
         )
         body, freshness = await self._body(asked, timeout_s)
         tag = entity_tag(body)
@@ -201,8 +214,7 @@ class Adapter:
             raise bad("path", detail, Code.NOT_FOUND, 404) from None
         except Problem as problem:
             if asked.continues and _cannot_compare(problem):
-                detail = "the cursor is not of this list; begin again without it"
-                raise bad("query.cursor", detail) from problem
+                raise other_list() from problem
             if problem.code is Code.QUERY_TOO_WIDE:
                 raise bad("query", problem.detail, problem.code, problem.status) from problem
             raise
@@ -243,7 +255,7 @@ def _written(age: _Age) -> Headers:
 
 
 def _cannot_compare(problem: Problem) -> bool:
-    """Whether the database refused a value for its type: a forged cursor."""
+    """Whether the database refused a value for its type: that of a column has changed."""
     source, state = problem.facts.get("source"), str(problem.facts.get("state"))
     return state.startswith(_UNLIKE.get(str(source), ("-",)))
 
@@ -276,6 +288,8 @@ def load(
     service: ServiceId | str | None = None,
 ) -> Adapter:
     """The adapter of one service of the mapping file at ``path``, with a source of its own.
+
+    Its cursors end with the process.
 
     ``environ`` is what ``${NAME}`` in the source's address is taken from: the process's
     environment unless given.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ from mediator.journal.log import JournalSettings
 from mediator.journal.passphrase import FILE as STORE_FILE
 from mediator.journal.passphrase import PassphraseKeys, read_passphrase
 from mediator.settings import KeyPair, ServerSettings
+from serving.secret_files import create
 
 JOURNAL_KEY = "journal.key"
 WITNESS_KEY = "witness.key"
@@ -78,7 +77,7 @@ def log_key(path: Path) -> Ed25519PrivateKey:
     never replaced."""
     if not path.exists():
         made = Ed25519PrivateKey.generate()
-        _create(path, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        create(path, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     try:
         key = load_pem_private_key(path.read_bytes(), None)
     except (ValueError, TypeError) as error:
@@ -139,34 +138,6 @@ def open_keys(directory: Path, settings: JournalSettings) -> KeyRing:
     keyring = KeyRing(folder, encryption)
     keyring.encrypt_plain()
     return keyring
-
-
-def secret(path: Path, size: int = 32) -> bytes:
-    """A secret of this server alone: durable before its first use, never replaced."""
-    if not path.exists():
-        _create(path, os.urandom(size))
-    return read_file(path, str(path))
-
-
-def _create(path: Path, data: bytes) -> None:
-    """Make a private file that is whole and durable, or not there; one that is there stays."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _private_key(pair: KeyPair) -> Any:

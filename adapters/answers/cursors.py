@@ -1,156 +1,123 @@
-"""The opaque cursor of a list: the key of the last row of a page.
+"""The opaque cursor of a list: the key of the last row of a page, sealed.
 
-Invariants: ``parse(format(x)) == x``; a cursor has one spelling; it fits only the endpoint and
-the filters of the page that gave it (a digest of them is inside), so that a cursor carried to
-another query is refused instead of giving rows that nobody asked for. It is not secret and not
-signed: whoever forges one reaches no row that a filter would not have given.
+Invariants:
+- a cursor tells nothing of the values in it, which may be of members that an agreement does not
+  release: it is sealed with AES-SIV (RFC 5297), and its length tells only in steps of 192 bytes
+  how long they are;
+- it is given back or refused, before the source is asked: nobody who lacks the key can make one or
+  change one;
+- it fits the service, the list, the filters, the order and the rights of the page that gave it
+  (:func:`bind`) and no other;
+- the same page has the same cursor in every process that has the key, so that an answer's entity
+  tag stays and a walk goes on after a restart.
+
+What is not hidden: whether the last row of a page is the same as the last time.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
+import os
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Collection, Mapping, Sequence
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
-from ipaddress import (
-    IPv4Address,
-    IPv4Interface,
-    IPv4Network,
-    IPv6Address,
-    IPv6Interface,
-    IPv6Network,
-)
-from typing import Any
-from uuid import UUID
+from hashlib import sha256
+from typing import Any, Final
 
 import orjson
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+from cryptography.hazmat.primitives.hashes import SHA512
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-MAX_CURSOR_LENGTH = 6000  # of the 8,000 characters that a query may have
-# What PostgreSQL reads back from the text that Python writes of it.
-_BY_TEXT = (
-    *(UUID, time, IPv4Address, IPv4Interface, IPv4Network),
-    *(IPv6Address, IPv6Interface, IPv6Network),
-)
-_MICROSECOND = timedelta(microseconds=1)
-# No database gives more, and a driver may write them all out: of "1E+999999999" that is a gigabyte.
-_MOST_DECIMALS = 20_000
+from adapters.answers.masking import Profile
+from adapters.answers.row_keys import BadKey, UnusableKey, pack, unpack
+from adapters.mapping.callers import Caller
+from adapters.mapping.model import Endpoint
+from adapters.mapping.visibility import Extent, Rows
+from exchange.agreements import RowCondition
+
+MAX_CURSOR_LENGTH: Final = 6000  # of the 8,000 characters that a query may have
+SECRET_BYTES: Final = 32
+_STEP: Final = 192  # bytes: 256 characters of base64 without padding
+_TAG: Final = 16
+_FORM: Final = re.compile(rf"(?:[A-Za-z0-9_-]{{256}}){{1,{MAX_CURSOR_LENGTH // 256}}}", re.ASCII)
+_MOST: Final = MAX_CURSOR_LENGTH // 256 * _STEP - _TAG
+
+SECRET_OF_THIS_PROCESS: Final = os.urandom(SECRET_BYTES)
+"""What cursors are sealed with where no secret can be kept: they end with the process."""
 
 
 class BadCursor(ValueError):
-    """The text is not a cursor of this query."""
+    """The text is not a cursor of this list."""
 
 
-class UnusableKey(ValueError):
-    """A row's key cannot be carried in a cursor: it is null or of an unknown type."""
+class Cursors:
+    """Seals and opens the cursors of ``service`` under a key that is made of ``secret``."""
+
+    def __init__(self, secret: bytes, service: str) -> None:
+        derived = HKDF(SHA512(), 64, salt=None, info=f"saphan cursors {service}".encode())
+        self._siv = AESSIV(derived.derive(secret))
+
+    def format(self, binding: bytes, key: Sequence[Any], nullable: Collection[int] = ()) -> str:
+        """The cursor of the page that ends with ``key``; its parts ``nullable`` may be null.
+
+        Raises:
+            UnusableKey: as :func:`~adapters.answers.row_keys.pack`, or when it is too long.
+        """
+        data = pack(key, nullable)
+        if len(data) > _MOST:
+            raise UnusableKey(f"its cursor is longer than {MAX_CURSOR_LENGTH} characters")
+        padded = data + b" " * (-(len(data) + _TAG) % _STEP)
+        return urlsafe_b64encode(self._siv.encrypt(padded, [binding])).decode("ascii")
+
+    def parse(self, text: str, binding: bytes) -> tuple[Any, ...]:
+        """The key inside a cursor.
+
+        Raises:
+            BadCursor: when it was not given by :meth:`format` for this ``binding``.
+        """
+        if not _FORM.fullmatch(text):
+            raise BadCursor
+        try:
+            padded = self._siv.decrypt(urlsafe_b64decode(text), [binding])
+            return unpack(padded.rstrip(b" "))
+        except (InvalidTag, BadKey) as error:
+            raise BadCursor from error
 
 
-def bind(template: str, filters: Mapping[str, str]) -> str:
-    """What ties a cursor to its query."""
-    text = orjson.dumps([template, sorted(filters.items())])
-    return hashlib.sha256(text).hexdigest()[:16]
+OWN: Final = Cursors(SECRET_OF_THIS_PROCESS, "")
+"""For who asks for no second page."""
 
 
-def format_cursor(binding: str, key: Sequence[Any], nullable: Collection[int] = ()) -> str:
-    """The cursor of the page that ends with ``key``, of which the parts ``nullable`` may be null.
+def bind(
+    endpoint: Endpoint,
+    asked: Mapping[str, str],
+    caller: Caller,
+    masked: Profile,
+    rows: Sequence[RowCondition],
+) -> bytes:
+    """What a cursor belongs to: a digest that is the same wherever the mapping says the same.
 
-    Raises:
-        UnusableKey: when another part is null, one is of a type that has no exact text, or all
-            together are too long.
+    Args:
+        endpoint: the list, in the order that was asked for.
+        asked: the texts of its path and its filters.
+        caller: who sees the rows that the mapping shows to him; ``today`` is a word in it, so that
+            a walk goes on after midnight.
+        masked: the members that he does not see whole.
+        rows: the conditions of the agreement.
     """
-    if any(part is None and index not in nullable for index, part in enumerate(key)):
-        raise UnusableKey("a part of the key is null")
-    data = orjson.dumps([binding, *(_pack(part) for part in key)])
-    text = base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
-    if len(text) > MAX_CURSOR_LENGTH:
-        raise UnusableKey(f"its cursor is longer than {MAX_CURSOR_LENGTH} characters")
-    return text
+    told = (
+        endpoint.path,
+        sorted(asked.items()),
+        [(key.column, key.descending, key.nulls) for key in endpoint.order],
+        [_words(visible.of(caller)) for visible in endpoint.rights],
+        [(name, str(shown)) for name, shown in masked],
+        sorted((one.field, sorted(one.values)) for one in rows),
+    )
+    return sha256(orjson.dumps(told)).digest()
 
 
-def parse_cursor(
-    text: str, binding: str, count: int, nullable: Collection[int] = ()
-) -> tuple[Any, ...]:
-    """The key inside a cursor of ``count`` parts, of which those numbered ``nullable`` may be null.
-
-    Raises:
-        BadCursor: when it is malformed, of another query or of another number of parts.
-    """
-    if not text or len(text) > MAX_CURSOR_LENGTH or not text.isascii():
-        raise BadCursor("malformed")
-    try:
-        data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        parts = orjson.loads(data)
-        if not (isinstance(parts, list) and parts):
-            raise BadCursor("malformed")
-        key = tuple(_unpack(part) for part in parts[1:])
-    except (binascii.Error, ValueError, ArithmeticError, TypeError, KeyError) as error:
-        raise BadCursor("malformed") from error
-    if parts[0] != binding:
-        raise BadCursor("of another query")
-    try:
-        again = format_cursor(binding, key, nullable)
-    except UnusableKey as error:
-        raise BadCursor("malformed") from error
-    if len(key) != count or again != text:
-        raise BadCursor("malformed")
-    return key
-
-
-def _pack(value: Any) -> Any:
-    match value:
-        case None | bool():
-            return value
-        case str() if "\x00" not in value:
-            return value
-        case int():
-            return value if -(1 << 63) <= value < 1 << 63 else {"n": str(value)}
-        case float():  # PostgreSQL orders infinities and what is no number, too
-            return {"f": repr(value)}
-        case Decimal() if _has_text(value):
-            return {"n": str(value)}
-        case datetime():
-            return {"t": value.isoformat()}
-        case date():
-            return {"d": value.isoformat()}
-        case timedelta():
-            return {"s": str(value // _MICROSECOND)}
-        case bytes() | bytearray() | memoryview():
-            return {"b": bytes(value).hex()}
-        case _ if isinstance(value, _BY_TEXT):
-            return str(value)
-        case _:
-            raise UnusableKey(f"a key cannot be of the type {type(value).__name__}")
-
-
-def _has_text(number: Decimal) -> bool:
-    exponent = number.as_tuple().exponent
-    if isinstance(exponent, int):
-        return abs(exponent) <= _MOST_DECIMALS
-    return str(number) in ("NaN", "Infinity", "-Infinity")  # of PostgreSQL
-
-
-def _unpack(part: Any) -> Any:
-    if part is None or isinstance(part, int):
-        return part
-    if isinstance(part, str):
-        if "\x00" in part:
-            raise BadCursor("malformed")
-        return part
-    if not isinstance(part, dict) or len(part) != 1:
-        raise BadCursor("malformed")
-    match next(iter(part.items())):
-        case ("f", str(text)):
-            return float(text)
-        case ("n", str(text)):
-            return Decimal(text)
-        case ("t", str(text)):
-            return datetime.fromisoformat(text)
-        case ("d", str(text)):
-            return date.fromisoformat(text)
-        case ("s", str(text)):
-            return int(text) * _MICROSECOND
-        case ("b", str(text)):
-            return bytes.fromhex(text)
-        case _:
-            raise BadCursor("malformed")
+def _words(rows: Rows) -> Any:
+    if isinstance(rows, Extent):
+        return rows
+    return [(term.field.name, term.comparison, term.texts, term.or_null) for term in rows]

@@ -19,9 +19,7 @@ from typing import Any, Final, TypeAlias
 
 from adapters.fields import Field, Schema
 from adapters.mapping.callers import Caller
-from adapters.mapping.masks import SHORTEST_KEY, WHOLE, Mask, Show, Shown
-from adapters.sources.variables import resolve
-from exchange.problems import Code, Problem
+from adapters.mapping.masks import WHOLE, Mask, Show, Shown
 
 Profile: TypeAlias = tuple[tuple[str, Shown], ...]
 """The members that a caller does not see whole, each with how it is seen."""
@@ -38,19 +36,6 @@ def profile_of(masks: Mapping[str, Mask], caller: Caller) -> Profile:
         return ()
     seen = ((name, mask.of(caller)) for name, mask in masks.items())
     return tuple((name, shown) for name, shown in seen if shown != WHOLE)
-
-
-def mask_key(text: str, environ: Mapping[str, str], where: str) -> bytes:
-    """What values are hashed with that are shown as hashes; empty where none are.
-
-    Raises:
-        Problem: ``InvalidMapping`` for a missing ``${NAME}``, or a key that is too short.
-    """
-    key = resolve(text, environ, where).encode()
-    if text and len(key) < SHORTEST_KEY:
-        detail = f"the value of {text} is shorter than {SHORTEST_KEY} bytes"
-        raise Problem(Code.INVALID_MAPPING, where=where, detail=detail)
-    return key
 
 
 def masker(field: Field, shown: Shown, key: bytes) -> Callable[[Any], Any] | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from adapters.answers.cursors import BadCursor, bind, parse_cursor
+from adapters.answers.cursors import OWN, BadCursor, Cursors, bind
 from adapters.answers.faults import Fault as Fault
 from adapters.answers.faults import bad as bad
 from adapters.answers.faults import checked, parse_query
@@ -42,8 +42,8 @@ class Plan:
 
     The statement reads first the columns of ``members``, then those of the order that are not
     among them; ``key`` is where in a row those of the order stand, and those of its parts that
-    are ``nullable`` may be null. ``continues`` tells that a cursor was given; ``count`` is the
-    statement that counts the records, if they shall be.
+    are ``nullable`` may be null. ``continues`` tells that a cursor was given, ``cursors`` seals the
+    next one for ``binding``; ``count`` is the statement that counts the records, if they shall be.
     """
 
     endpoint: Endpoint
@@ -51,8 +51,9 @@ class Plan:
     values: Mapping[str, Any]
     members: frozenset[str] | None
     page_size: int
-    binding: str
+    binding: bytes
     layout: Layout
+    cursors: Cursors = OWN
     key: tuple[int, ...] = ()
     nullable: frozenset[int] = frozenset()
     continues: bool = False
@@ -82,6 +83,7 @@ def plan(
     rows: Sequence[RowCondition] = (),
     caller: Caller = NOBODY,
     today: date | None = None,
+    cursors: Cursors = OWN,
 ) -> Plan:
     """Read the parameters of a request for ``endpoint``.
 
@@ -89,6 +91,7 @@ def plan(
         rows: conditions that every record of the answer meets.
         caller: who asks; the mapping may show others other rows and members.
         today: the day in the source's zone, where it has one.
+        cursors: what opens the request's cursor, and seals that of the next page.
 
     Raises:
         Fault: 400 with the place for an unknown, repeated, missing or malformed parameter, and
@@ -129,12 +132,12 @@ def plan(
         for name, text in given.items()
         if name in endpoint.filters or name in endpoint.query.parameters or name == "sort"
     }
-    binding = bind(endpoint.path, narrowing_texts | dict(variables))
+    binding = bind(endpoint, narrowing_texts | dict(variables), caller, masked, rows)
     nullable = frozenset(n for n, key in enumerate(endpoint.order) if key.nulls is not Nulls.NEVER)
     nulls: list[int] = []
     after = given.get("cursor")
     if after is not None:
-        for index, value in enumerate(_cursor(after, binding, endpoint, nullable)):
+        for index, value in enumerate(_opened(cursors, after, binding)):
             if value is None:
                 nulls.append(index)
             else:
@@ -160,6 +163,7 @@ def plan(
         page_size,
         binding,
         layout,
+        cursors,
         key=tuple(columns.index(key.column) for key in endpoint.order),
         nullable=nullable,
         continues=after is not None,
@@ -188,7 +192,9 @@ def _question(endpoint: Endpoint, draft: Draft, of_key: int, today: date | None)
         for count in range(of_key, len(draft.conditions) + 1)
     ]
     steps = tuple(zip(names, statements, strict=True))
-    return Plan(endpoint, statements[-1], draft.values, None, 1, "", layout, steps=steps, day=today)
+    return Plan(
+        endpoint, statements[-1], draft.values, None, 1, b"", layout, steps=steps, day=today
+    )
 
 
 def _searched(
@@ -210,6 +216,7 @@ def _searched(
     if search.sounds is not None:
         draft.conditions.append(Condition(search.sounds, "=", "saphan_s", len(sounds)))
         draft.values |= {f"saphan_s_{index}": sound for index, sound in enumerate(sounds)}
+    asked = {"name": name, "threshold": threshold or ""}
     layout = lay_out(endpoint.record, None, sight)
     columns = list(layout.columns)
     columns += dict.fromkeys(k.column for k in endpoint.order if k.column not in columns)
@@ -219,7 +226,7 @@ def _searched(
         draft.values,
         None,
         _page_size(endpoint, given.get("page_size")),
-        bind(endpoint.path, {"name": name, "threshold": threshold or ""}),
+        bind(endpoint, asked, sight.caller, masked, sight.rows),
         layout,
         key=tuple(columns.index(key.column) for key in endpoint.order),
         masked=masked,
@@ -288,13 +295,16 @@ def _counted(given: Mapping[str, str]) -> bool:
     return text == "true"
 
 
-def _cursor(
-    text: str, binding: str, endpoint: Endpoint, nullable: frozenset[int]
-) -> tuple[Any, ...]:
+def _opened(cursors: Cursors, text: str, binding: bytes) -> tuple[Any, ...]:
     try:
-        return parse_cursor(text, binding, len(endpoint.order), nullable)
+        return cursors.parse(text, binding)
     except BadCursor as error:
-        raise bad("query.cursor", f"the cursor is {error}; begin again without it") from error
+        raise other_list() from error
+
+
+def other_list() -> Fault:
+    """The refusal of a cursor, which says no more to who forged it than to who changed a filter."""
+    return bad("query.cursor", "the cursor is not of this list; begin again without it")
 
 
 def _members(endpoint: Endpoint, text: str | None) -> frozenset[str] | None:

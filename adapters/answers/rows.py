@@ -25,13 +25,13 @@ from adapters.answers.columns import (
     column_converter,
     types_of,
 )
-from adapters.answers.cursors import UnusableKey, format_cursor
 from adapters.answers.displays import records_maker
 from adapters.answers.joins import complete
 from adapters.answers.layout import inner_profile
 from adapters.answers.masking import Profile, masker
 from adapters.answers.members import one_of, several_of
 from adapters.answers.requests import Plan
+from adapters.answers.row_keys import UnusableKey
 from adapters.answers.running import Look, fetch, page_rows
 from adapters.fields import Converter, Field, Kind, Mismatch, Null
 from adapters.mapping.masks import Show, Shown
@@ -290,7 +290,7 @@ def _one_by_one(
 
 def _cursor(plan: Plan, key: Sequence[Any]) -> str:
     try:
-        return format_cursor(plan.binding, key, plan.nullable)
+        return plan.cursors.format(plan.binding, key, plan.nullable)
     except UnusableKey as error:
         raise _bad_key(plan.endpoint, str(error)) from error
 

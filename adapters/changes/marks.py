@@ -9,15 +9,16 @@ Earth unless the mapping names the zone.
 from __future__ import annotations
 
 import math
+from base64 import b64decode, urlsafe_b64encode
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from typing import Any
 
-from adapters.answers.cursors import BadCursor, UnusableKey, format_cursor, parse_cursor
+from adapters.answers.row_keys import BadKey, UnusableKey, pack, unpack
 from exchange.problems import Code, Problem
 
 _LATEST = timezone(timedelta(hours=14))
-_BINDING = "mark"
+_HEAD = "mark"
 
 
 def is_number(mark: Any) -> bool:
@@ -87,9 +88,10 @@ def format_mark(mark: Any) -> str:
         Problem: ``InvalidMapping`` when it is of a type that has no exact text.
     """
     try:
-        return format_cursor(_BINDING, (mark,))
+        data = pack((_HEAD, mark))
     except UnusableKey as error:
         raise Problem(Code.INVALID_MAPPING, where="watermark", detail=str(error)) from error
+    return urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
 
 
 def parse_mark(text: str) -> Any:
@@ -99,10 +101,13 @@ def parse_mark(text: str) -> Any:
         Problem: ``ChangeStateUnusable`` when it is not that.
     """
     try:
-        return parse_cursor(text, _BINDING, 1)[0]
-    except BadCursor as error:
+        head, mark = unpack(b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True))
+        if head != _HEAD or format_mark(mark) != text:
+            raise BadKey("another spelling")
+    except ValueError as error:
         detail = "the position in it is malformed"
         raise Problem(Code.CHANGE_STATE_UNUSABLE, where="--state", detail=detail) from error
+    return mark
 
 
 def read_since(text: str, like: Any) -> Any:

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 from adapters.answers.faults import Fault, bad, parse_pairs
 from adapters.answers.replies import problem_response
+from adapters.cursor_keys import cursor_secret
 from adapters.documents.catalogue import TABLE, Catalogue
 from adapters.documents.content import Reader
 from adapters.documents.file import INDEX, DocumentsMapping
@@ -162,6 +163,7 @@ class OpenDocuments:
     def __init__(self, mapping: DocumentsMapping, environ: Map[str, str], folder: Path) -> None:
         source = DocumentsSource(mapping, environ, folder, keep=True)
         records, limits = mapping.records, mapping.records.source.limits
+        secret = cursor_secret(records, environ, folder)
         self._catalogue = source.catalogue
         self._source = source.records(records.source)
         self._reader = Reader(
@@ -171,7 +173,7 @@ class OpenDocuments:
             mapping.max_document_bytes,
         )
         self.backends = {
-            code: DocumentsBackend(Adapter(records, self._source, code), self._reader)
+            code: DocumentsBackend(Adapter(records, self._source, code, secret), self._reader)
             for code in records.services
         }
 

@@ -26,7 +26,7 @@ INDEX: Final = "saphan_index"
 FILTERS: Final = ("media_type", "name_prefix", "modified_from", "modified_until")
 
 # What the source of the records has, too.
-_OF_TABLES: Final = ("mask_key", "zone", *LIMITS)
+_OF_TABLES: Final = ("mask_key", "cursor_key", "zone", *LIMITS)
 
 _TEMPLATE: Final = """\
 saphan_mapping: 1

@@ -13,6 +13,7 @@ import orjson
 from adapters import check as checks
 from adapters import check_rows, openapi
 from adapters.answers.replies import PROBLEM_TYPE
+from adapters.cursor_keys import findings as of_cursors
 from adapters.documents import drift
 from adapters.documents.backend import CONTENT, DocumentsSource, OpenDocuments
 from adapters.documents.file import DocumentsMapping, read_mapping
@@ -82,6 +83,7 @@ class Documents:
         found = list(await asyncio.to_thread(drift.of_index, self.mapping, environ, folder))
         if any(not one.warning for one in found):
             return found
+        found += of_cursors(records, environ, folder)
         place = DocumentsSource(self.mapping, environ, folder, keep=False)
         source = checks.checking_source(
             records, lambda changed: place.records(changed.source)

@@ -109,7 +109,7 @@ class Writing:
 
 @dataclass(frozen=True, slots=True)
 class SourceSettings:
-    """Where the records are; ``url`` and ``mask_key`` may hold ``${NAME}`` of the environment.
+    """Where the records are; ``url`` and the keys may hold ``${NAME}`` of the environment.
 
     ``writing`` is None where nothing may be written; ``zone`` is that in which a day is today.
     """
@@ -123,3 +123,4 @@ class SourceSettings:
     writing: Writing | None = None
     zone: tzinfo | None = None
     mask_key: str = ""
+    cursor_key: str = ""

@@ -58,6 +58,7 @@ def read_source(node: Node) -> SourceSettings:
             "wide_queries",
             "zone",
             "mask_key",
+            "cursor_key",
             *WRITING_KEYS,
             *LIMITS,
         ),
@@ -89,16 +90,17 @@ def read_source(node: Node) -> SourceSettings:
         found["wide_queries"].choice(Wide) if "wide_queries" in found else Wide.WARN,
         node.where,
         zone=read_zone(found["zone"]) if "zone" in found else None,
-        mask_key=read_mask_key(found["mask_key"]) if "mask_key" in found else "",
+        mask_key=read_key(found["mask_key"]) if "mask_key" in found else "",
+        cursor_key=read_key(found["cursor_key"]) if "cursor_key" in found else "",
         writing=read_writing(found, _ENVIRONMENT_NAME),
     )
 
 
-def read_mask_key(node: Node) -> str:
-    """The key ``mask_key``: one in clear would be in every copy of the mapping."""
+def read_key(node: Node) -> str:
+    """``mask_key`` or ``cursor_key``: one in clear would be in every copy of the mapping."""
     text = node.text(longest=200)
     if not VARIABLE.fullmatch(text):
-        node.refuse("must be a name of the environment, such as ${MASK_KEY}")
+        node.refuse("must be a name of the environment, such as ${REGISTER_KEY}")
     return text
 
 

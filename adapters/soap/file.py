@@ -21,7 +21,7 @@ from adapters.mapping.model import Operation
 from adapters.mapping.parameters import check_parameter_name
 from adapters.mapping.reader import Node
 from adapters.mapping.records import read_zone
-from adapters.mapping.source import LIMITS, read_limits, read_mask_key
+from adapters.mapping.source import LIMITS, read_key, read_limits
 from adapters.soap import wsdl
 from adapters.soap.documents import Documents, NotRead, is_url, keep, kept, origin
 from adapters.soap.lexical import Habits, Unfit, of_parameter, write_text
@@ -122,7 +122,7 @@ def _source(node: Node) -> Source:
         habits=Habits(
             read_zone(found["zone"]) if "zone" in found else None, decimals is Decimals.TEXT
         ),
-        mask_key=read_mask_key(found["mask_key"]) if "mask_key" in found else "",
+        mask_key=read_key(found["mask_key"]) if "mask_key" in found else "",
         limits=read_limits(found),
         where=node.where,
     )

@@ -22,7 +22,6 @@ from urllib.parse import urlsplit
 import structlog
 
 from adapters.answers.faults import nameless
-from adapters.answers.masking import mask_key
 from adapters.soap import mapping as soap
 from adapters.soap import messages
 from adapters.soap.file import authorization, call_headers, trust
@@ -31,7 +30,7 @@ from adapters.soap.places import Place, Places
 from adapters.soap.requests import place
 from adapters.soap.wsdl import Operation
 from adapters.sources.breaker import Breaker, Budget
-from adapters.sources.variables import resolve
+from adapters.sources.variables import resolve, resolve_key
 from exchange.problems import Code, Problem
 from serving import client
 from serving.backends import NotDelivered
@@ -77,7 +76,7 @@ class Source:
                 max_body_bytes=self.limits.max_bytes,
             ),
         )
-        self.mask_key = mask_key(source.mask_key, environ, source.where)
+        self.mask_key = resolve_key(source.mask_key, environ, source.where)
         token = _token(source.auth, environ)
         self.headings = {
             call.name: _heading(call, mapping, token, environ) for call in mapping.calls

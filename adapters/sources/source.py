@@ -29,14 +29,13 @@ import structlog
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy import exc as sqlalchemy_exc
 
-from adapters.answers.masking import mask_key
 from adapters.mapping.model import SourceKind, SourceSettings, Wide
 from adapters.sources import sql
 from adapters.sources.accounts import may_write
 from adapters.sources.breaker import Breaker, Budget
 from adapters.sources.plans import PlanBook
 from adapters.sources.snapshot import MadeTable, Snapshot, SnapshotFile, age
-from adapters.sources.variables import VARIABLE, resolve
+from adapters.sources.variables import VARIABLE, resolve, resolve_key
 from adapters.writes.sessions import open_writing
 from exchange.problems import Code, Problem
 
@@ -84,7 +83,7 @@ class Source:
             changed = replace(settings, limits=few)
             self.writing = Source(changed, environ, folder, writes=True)
         self._snapshot: Snapshot | None = None
-        self.mask_key = mask_key(settings.mask_key, environ, settings.where)
+        self.mask_key = resolve_key(settings.mask_key, environ, settings.where)
         self.file: Path | None = None  # of a SQLite database, for who checks the mapping
         if settings.kind is SourceKind.FILES:
             files = [

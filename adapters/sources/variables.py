@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from exchange.problems import Code, Problem
 
+SHORTEST_KEY = 16
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", re.ASCII)
 
 
@@ -25,3 +26,16 @@ def resolve(text: str, environ: Mapping[str, str], where: str) -> str:
         return found
 
     return VARIABLE.sub(value, text)
+
+
+def resolve_key(text: str, environ: Mapping[str, str], where: str) -> bytes:
+    """The key that ``text`` names; empty where it names none.
+
+    Raises:
+        Problem: ``InvalidMapping`` for a missing ``${NAME}``, or a key that is too short.
+    """
+    key = resolve(text, environ, where).encode()
+    if text and len(key) < SHORTEST_KEY:
+        detail = f"the value of {text} is shorter than {SHORTEST_KEY} bytes"
+        raise Problem(Code.INVALID_MAPPING, where=where, detail=detail)
+    return key

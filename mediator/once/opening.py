@@ -12,10 +12,11 @@ from mediator.once.engine import Engine
 from mediator.once.recovery import outcomes
 from mediator.once.sqlite import FILE, SqliteEngine
 from mediator.once.vault import Vault
-from mediator.own_keys import read_file, secret
+from mediator.own_keys import read_file
 from mediator.settings import ServerSettings
 from serving.clock import Clock
 from serving.randomness import random_token
+from serving.secret_files import secret
 
 
 async def open_book(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -26,6 +26,8 @@ from sqlalchemy import (
     text,
 )
 
+from adapters.answers.cursors import SECRET_OF_THIS_PROCESS, Cursors, bind
+from adapters.mapping.callers import NOBODY
 from adapters.mapping.file import parse_mapping
 from adapters.service import Adapter
 from adapters.sources.source import Source
@@ -229,6 +231,21 @@ async def get(
     path, _, query = target.partition("?")
     request = BackendRequest(method, path, query, (), b"")
     return await adapter.exchange(request, timeout_s=timeout_s)
+
+
+def sealed(
+    adapter: Adapter,
+    path: str,
+    key: Sequence[Any],
+    nullable: Collection[int] = (),
+    sort: str = "",
+) -> str:
+    """A cursor after ``key``, which may have been made when the columns were of other types."""
+    (endpoint,) = (one for one in adapter.service.endpoints if one.path == path)
+    endpoint = endpoint.sorted_by(sort) if sort else endpoint
+    binding = bind(endpoint, {"sort": sort} if sort else {}, NOBODY, (), ())
+    cursors = Cursors(SECRET_OF_THIS_PROCESS, str(adapter.service.id))
+    return cursors.format(binding, key, nullable)
 
 
 async def items(adapter: Adapter, target: str) -> list[dict[str, Any]]:

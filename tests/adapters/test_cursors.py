@@ -1,127 +1,186 @@
-"""A cursor carries the key of a row, exactly, and fits only the query that gave it."""
+"""A cursor carries the key of a row, tells nothing of it, and fits only the list that gave it."""
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64encode
-from datetime import UTC, time
-from decimal import Decimal
-from ipaddress import ip_interface
-from uuid import UUID
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.answers.cursors import (
-    MAX_CURSOR_LENGTH,
-    BadCursor,
-    UnusableKey,
-    bind,
-    format_cursor,
-    parse_cursor,
-)
+from adapters.answers.cursors import MAX_CURSOR_LENGTH, BadCursor, Cursors
+from adapters.answers.row_keys import UnusableKey
+from adapters.service import Adapter
+from exchange.agreements import ROWS_HEADER, RowCondition, rows_header
+from tests.adapters import persons
+from tests.adapters.legacy import MAPPING, Legacy, get
+from tests.adapters.persons import AUDITOR, CENSUS, OWNER, ask
+from tests.adapters.test_row_keys import KEYS
 
-PARTS = st.one_of(
-    st.integers(-(2**63), 2**63 - 1),
-    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=30),
-    st.floats(allow_nan=False, allow_infinity=False),
-    st.decimals(allow_nan=False, allow_infinity=False, places=4),
-    st.dates(),
-    st.datetimes(),
-    st.booleans(),
-    st.binary(max_size=20),
-    st.timedeltas(),
-)
-BINDING = bind("/items", {"a": "1"})
+SECRET = bytes(range(32))
+SERVICE = "LA/GOV/MPI/legacy/items"
+CURSORS = Cursors(SECRET, SERVICE)
+BINDING = b"a list"
+GOOD = CURSORS.format(BINDING, ("code-1", 5))
 
 
-@given(st.lists(PARTS, min_size=1, max_size=4).map(tuple))
+@given(KEYS)
 def test_a_cursor_gives_back_its_key(key: tuple[object, ...]) -> None:
-    """``parse(format(x)) == x``, types included."""
-    found = parse_cursor(format_cursor(BINDING, key), BINDING, len(key))
-    assert found == key
-    assert [type(part) for part in found] == [type(part) for part in key]
+    """``parse(format(x)) == x``, in any process that has the secret."""
+    cursor = CURSORS.format(BINDING, key)
+    assert Cursors(SECRET, SERVICE).parse(cursor, BINDING) == key
+    assert Cursors(SECRET, SERVICE).format(BINDING, key) == cursor
 
 
-@given(st.text(max_size=80))
+@given(st.lists(st.integers() | st.text("aກ", max_size=20), min_size=1, max_size=2).map(tuple))
+def test_a_cursor_tells_neither_a_value_nor_its_length(key: tuple[object, ...]) -> None:
+    """Of common keys all cursors are of one length, and no 16 bytes of two are the same."""
+    cursor, other = (CURSORS.format(BINDING, (part, *key)) for part in (1, 2))
+    assert len(cursor) == len(other) == 256
+    left, right = (
+        {data[at : at + 16] for at in range(0, len(data), 16)}
+        for data in map(urlsafe_b64decode, (cursor, other))
+    )
+    assert not left & right
+
+
+@given(st.integers(0, len(GOOD) * 6 - 1))
+def test_every_changed_bit_is_refused(bit: int) -> None:
+    """Of the bytes that the text stands for: none is left unjudged."""
+    data = bytearray(urlsafe_b64decode(GOOD))
+    data[bit // 8] ^= 1 << bit % 8
+    with pytest.raises(BadCursor):
+        CURSORS.parse(urlsafe_b64encode(data).decode(), BINDING)
+
+
+@given(st.integers(0, len(GOOD) - 1), st.characters())
+def test_a_cursor_has_one_spelling(place: int, sign: str) -> None:
+    """Another sign in any place is another text, and refused: ``+`` for ``-``, too."""
+    text = GOOD[:place] + sign + GOOD[place + 1 :]
+    if text != GOOD:
+        with pytest.raises(BadCursor):
+            CURSORS.parse(text, BINDING)
+    for other in (GOOD.replace("-", "+").replace("_", "/"), GOOD + "=", GOOD[:-1], GOOD + GOOD):
+        if other != GOOD:
+            with pytest.raises(BadCursor):
+                CURSORS.parse(other, BINDING)
+
+
+@given(st.text(max_size=300))
 def test_no_other_text_is_a_cursor(text: str) -> None:
-    """Whatever a caller sends, it is a cursor or it is refused."""
+    """Whatever a caller sends, it is a cursor that was given or it is refused."""
     with pytest.raises(BadCursor):
-        parse_cursor(text, BINDING, 1)
+        CURSORS.parse(text, BINDING)
 
 
-@given(st.integers(0, 60), st.sampled_from("AZaz09-_=+/é"))
-def test_a_changed_cursor_is_refused_or_another_key(place: int, sign: str) -> None:
-    """There is one spelling of a cursor."""
-    good = format_cursor(BINDING, ("code-1", 5))
-    text = good[: place % len(good)] + sign + good[place % len(good) + 1 :]
-    try:
-        key = parse_cursor(text, BINDING, 2)
-    except BadCursor:
-        return
-    assert format_cursor(BINDING, key) == text
-
-
-@pytest.mark.parametrize("data", [b"[]", b'""', b"{}", b"null", b"1", b"[[]]"])
-def test_json_of_another_form_is_no_cursor(data: bytes) -> None:
-    """A cursor is a list that begins with what it is of."""
-    with pytest.raises(BadCursor):
-        parse_cursor(encoded(data), BINDING, 1)
-
-
-@pytest.mark.parametrize("number", ["1E+999999999", "0E+999999999", "1E-999999999", "sNaN", "NaN7"])
-def test_no_number_that_takes_a_gigabyte_to_write_is_in_a_cursor(number: str) -> None:
-    """A driver writes all digits of a number: there is none in a cursor that no database gives."""
-    with pytest.raises(BadCursor):
-        parse_cursor(encoded(orjson.dumps([BINDING, {"n": number}])), BINDING, 1)
-    with pytest.raises(UnusableKey):
-        format_cursor(BINDING, (Decimal(number),))
-
-
-def encoded(data: bytes) -> str:
-    return urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def test_a_cursor_is_of_one_query() -> None:
-    """Another endpoint, other filters or another number of keys make it useless."""
-    cursor = format_cursor(BINDING, (1,))
-    for binding, count in (
-        (bind("/items", {"a": "2"}), 1),
-        (bind("/others", {"a": "1"}), 1),
-        (BINDING, 2),
+def test_a_cursor_is_of_one_list_service_and_secret() -> None:
+    """It opens nowhere else."""
+    assert CURSORS.parse(GOOD, BINDING) == ("code-1", 5)
+    for cursors, binding in (
+        (CURSORS, b"another list"),
+        (CURSORS, b""),
+        (Cursors(SECRET, SERVICE + "2"), BINDING),
+        (Cursors(SECRET[::-1], SERVICE), BINDING),
     ):
         with pytest.raises(BadCursor):
-            parse_cursor(cursor, binding, count)
-
-
-@pytest.mark.parametrize("part", [None, [1], {"a": 1}, "a\x00b", "ກ" * 2_000])
-def test_a_key_without_an_exact_text_is_unusable(part: object) -> None:
-    """A null, a list, a document or a text without end cannot tell where the next page begins."""
-    with pytest.raises(UnusableKey):
-        format_cursor(BINDING, (part,))
-
-
-@pytest.mark.parametrize(
-    ("part", "read"),
-    [
-        (1 << 63, Decimal(1 << 63)),
-        (float("inf"), float("inf")),
-        (UUID(int=7), "00000000-0000-0000-0000-000000000007"),
-        (time(8, 30, tzinfo=UTC), "08:30:00+00:00"),
-        (ip_interface("10.0.0.0/8"), "10.0.0.0/8"),
-        (memoryview(b"ab"), b"ab"),
-    ],
-)
-def test_what_is_read_back_as_another_type_is_the_same_value_to_the_database(
-    part: object, read: object
-) -> None:
-    """A number of more than 64 bits goes as a decimal, what PostgreSQL reads from text as text."""
-    assert parse_cursor(format_cursor(BINDING, (part,)), BINDING, 1) == (read,)
+            cursors.parse(GOOD, binding)
 
 
 def test_length_is_judged_first() -> None:
-    """A cursor that is too long is not even decoded."""
+    """What is too long to be a cursor is not opened, and a key that is too long makes none."""
     with pytest.raises(BadCursor):
-        parse_cursor("A" * (MAX_CURSOR_LENGTH + 1), BINDING, 1)
-    assert parse_cursor(format_cursor(BINDING, (Decimal("1.50"),)), BINDING, 1) == (Decimal("1.5"),)
+        CURSORS.parse("A" * (MAX_CURSOR_LENGTH // 256 + 1) * 256, BINDING)
+    with pytest.raises(UnusableKey):
+        CURSORS.format(BINDING, ("ກ" * 2_000,))
+    longest = ("x" * (MAX_CURSOR_LENGTH // 256 * 192 - 20),)
+    assert CURSORS.parse(CURSORS.format(BINDING, longest), BINDING) == longest
+    with pytest.raises(UnusableKey):
+        CURSORS.format(BINDING, (longest[0] + "x",))
+
+
+# In answers.
+
+
+async def following(adapter: Adapter, target: str) -> str:
+    response = await get(adapter, target)
+    assert response.status == 200, response.body
+    cursor = orjson.loads(response.body)["next"]
+    assert isinstance(cursor, str)
+    return cursor
+
+
+async def refused(adapter: Adapter, target: str) -> None:
+    response = await get(adapter, target)
+    assert response.status == 400, response.body
+    problem = orjson.loads(response.body)
+    assert problem["where"] == "query.cursor"
+    assert "begin again without it" in problem["detail"]
+
+
+async def test_the_values_of_the_order_are_not_readable_in_an_answer(adapter: Adapter) -> None:
+    """Neither in the cursor's text nor in the bytes that it stands for."""
+    target = "/items/by-date?fields=code&page_size=1"
+    page = orjson.loads((await get(adapter, target)).body)
+    (item,) = page["items"]
+    whole = orjson.loads((await get(adapter, f"/items/{item['code']}")).body)
+    data = urlsafe_b64decode(page["next"] + "=" * (-len(page["next"]) % 4))
+    for value in (whole["code"], whole["signed_on"], str(int(whole["amount"]))):
+        assert value.encode() not in data
+        assert value not in page["next"]
+
+
+async def test_a_cursor_in_clear_is_refused(adapter: Adapter) -> None:
+    """As cursors once were: whoever can write one reads on after any value he likes."""
+    binding = "7c4a8d09ca3762af"
+    for key in ([binding, 5], [5], [binding, {"n": "5"}]):
+        clear = urlsafe_b64encode(orjson.dumps(key)).rstrip(b"=").decode()
+        await refused(adapter, f"/items?cursor={clear}")
+
+
+async def test_a_cursor_belongs_to_its_list_and_filters(adapter: Adapter) -> None:
+    """Only what chooses members and numbers of a page may change on the way."""
+    cursor = await following(adapter, "/items?sector=health")
+    assert (await get(adapter, f"/items?sector=health&cursor={cursor}")).status == 200
+    assert (
+        await get(adapter, f"/items?sector=health&page_size=2&fields=code&cursor={cursor}")
+    ).status == 200
+    await refused(adapter, f"/items?cursor={cursor}")
+    await refused(adapter, f"/items?sector=education&cursor={cursor}")
+    await refused(adapter, f"/items?sector=health&least=1&cursor={cursor}")
+    await refused(adapter, f"/items/by-date?cursor={cursor}")
+
+
+async def test_a_cursor_belongs_to_its_mapping(legacy: Legacy) -> None:
+    """To its service and its order; another page size or title does not end a walk."""
+    adapter = legacy.adapter()
+    cursor = await following(adapter, "/items")
+    for old, new, status in (
+        ("page_size: 10", "page_size: 11", 200),
+        ("lo: ລາຍການທັງໝົດ", "lo: ທັງໝົດ", 200),
+        ("LA/GOV/MPI/legacy", "LA/GOV/MPI/other", 400),
+        ("order: [id]", "order: [id desc]", 400),
+        ("order: [id]", "order: [item_code]", 400),
+    ):
+        assert old in MAPPING
+        changed = legacy.adapter(MAPPING.replace(old, new))
+        assert (await get(changed, f"/items?cursor={cursor}")).status == status, new
+        await changed.close()
+    await adapter.close()
+
+
+async def test_a_cursor_belongs_to_who_sees_the_same(legacy: Legacy) -> None:
+    """To other rows or members, by the mapping's rules or the agreement's, it is of no use."""
+    persons.fill(legacy.url, "tbl_person", persons.PERSONS)
+    adapter = persons.adapter_of(legacy)
+    north = {ROWS_HEADER: rows_header((RowCondition("district", ("north",)),))}
+    profiles = (OWNER, CENSUS, AUDITOR, CENSUS | north)
+    for mine in profiles:
+        page = orjson.loads((await ask(adapter, "/persons", mine)).body)
+        for theirs in profiles:
+            answer = await ask(adapter, f"/persons?cursor={page['next']}", theirs)
+            assert answer.status == (200 if theirs == mine else 400), (mine, theirs)
+    like = OWNER | {"x-road-client": "LA/GOV/MOHA/archive"}
+    cursor = orjson.loads((await ask(adapter, "/persons", OWNER)).body)["next"]
+    assert (await ask(adapter, f"/persons?cursor={cursor}", like)).status == 200
+    await adapter.close()

@@ -35,7 +35,7 @@ def database(tmp_path: Path) -> Path:
 async def client(database: Path) -> AsyncIterator[Client]:
     parsed = parse_mapping(MAPPING.format(limits="max_connections: 2").encode(), "legacy.yaml")
     records, shared = Records(parsed), schemas.load_all()
-    opened = records.open({"LEGACY_URL": f"sqlite:///{database}"}, Path())
+    opened = records.open({"LEGACY_URL": f"sqlite:///{database}"}, database.parent)
     documents = {code: records.document(code, shared) for code in records.services}
     app = http.application(opened, documents)
     async with TestClient(TestServer(app)) as client:

@@ -193,7 +193,8 @@ def test_an_answer_is_the_same(providers: Providers, kind: str, path: str) -> No
     if path.startswith("/totals"):  # the query has no order
         assert sorted(map(str, answer.json["items"])) == sorted(map(str, expected.json["items"]))
     else:
-        assert answer.json == expected.json
+        left, right = (_without_cursor(one.json) for one in (answer, expected))
+        assert left == right
     assert answer.json.get("items", True), "nothing was found"
 
 
@@ -255,3 +256,8 @@ def _metric(server: RunningServer, name: str) -> float:
     text = small.exchange(server.url("admin"), "GET", "/metrics", {}).body.decode()
     (found,) = re.findall(rf"(?m)^{name} (\S+)$", text)
     return float(found)
+
+
+def _without_cursor(answer: dict[str, Any]) -> dict[str, Any]:
+    """An answer, and whether it has a next page: cursors are each service's own."""
+    return answer | {"next": bool(answer.get("next"))}

@@ -61,8 +61,16 @@ DRIVERS = {
     "oracle": "oracle+oracledb",
     "oracle+oracledb": "oracle+oracledb",
 }
-# A PostgreSQL host that vanishes without a word is missed after a minute, not after two hours.
-KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+# A PostgreSQL host that vanishes without a word is missed after a minute, not after two hours; nor
+# after a quarter of one when it vanishes with a statement on its way.
+KEEPALIVES = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+# Longer than the server's own limit of a statement: it is the server that cuts, while it can.
+_ANSWER_S = 5.0
 NUMBERS_AS_TEXT = "saphan_numbers_as_text"
 """The execution option of a statement whose ``numeric`` columns are read as texts (PostgreSQL)."""
 _PROGRESS_STEPS = 5_000
@@ -174,11 +182,13 @@ def open_server(url: URL, limits: Limits) -> Engine:
     else:
         arguments = {
             "connect_timeout": limits.connect_timeout_s,
-            "read_timeout": limits.statement_timeout_s + 5,
+            "read_timeout": limits.statement_timeout_s + _ANSWER_S,
             "charset": "utf8mb4",
         }
         prepare = _prepare_mariadb(limits)
     engine = new_engine(url, limits, ping=False, connect_args=arguments)
+    if engine.dialect.name == "postgresql":
+        bound_answers(engine, limits)
     event.listen(engine, "connect", prepare)
     begin = begin_postgresql("REPEATABLE READ, READ ONLY", limits.statement_timeout_s)
     _begin_transactions(engine, begin if engine.dialect.name == "postgresql" else _BEGIN_MARIADB)
@@ -192,6 +202,35 @@ def _leave_numbers(
 ) -> None:
     if context is not None and NUMBERS_AS_TEXT in context.execution_options:
         cursor.adapters.register_loader("numeric", TextLoader)
+
+
+class _Bounded(psycopg.Connection[Any]):
+    """A connection that gives up what is not answered within ``answer_s`` seconds, and closes.
+
+    A server that hangs cuts no statement, and its system goes on answering for it.
+    """
+
+    answer_s = math.inf
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        try:
+            return super().wait(gen, interval, self.answer_s if timeout is None else timeout)
+        except psycopg.OperationalError as error:
+            if self.pgconn.transaction_status != psycopg.pq.TransactionStatus.ACTIVE:
+                raise
+            self.pgconn.finish()  # what comes of the statement is not waited for any more
+            raise psycopg.OperationalError("no answer for too long") from error
+
+
+def bound_answers(engine: Engine, limits: Limits) -> None:
+    """Let connections of ``engine`` to PostgreSQL give up soon after the server should have."""
+
+    def connect(dialect: Any, record: Any, arguments: Any, named: Any) -> _Bounded:
+        connection = _Bounded.connect(*arguments, **named)
+        connection.answer_s = limits.statement_timeout_s + _ANSWER_S
+        return connection
+
+    event.listen(engine, "do_connect", connect)
 
 
 def begin_postgresql(mode: str, timeout_s: float) -> str:

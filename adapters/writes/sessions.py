@@ -101,8 +101,10 @@ def _open_postgresql(url: URL, limits: Limits) -> Engine:
         "client_encoding": "utf8",
         "application_name": "saphan-adapter-writes",
         "prepare_threshold": None,  # as for reading: poolers between us and the server forbid it
+        **sql.KEEPALIVES,
     }
     engine = sql.new_engine(url, limits, connect_args=arguments)
+    sql.bound_answers(engine, limits)
     event.listen(engine, "connect", prepare)
     event.listen(engine, "begin", begin)
     return engine

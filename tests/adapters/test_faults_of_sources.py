@@ -363,6 +363,28 @@ async def test_a_server_that_dies_in_the_middle_of_a_statement(
     await adapter.close()
 
 
+@pytest.mark.needs_postgresql
+async def test_a_server_that_goes_on_hanging_keeps_no_place(
+    readers: Callable[[str], Legacy],
+) -> None:
+    """The place comes back while the server still hangs, though its system answers for it: the
+    driver gives up some seconds after the server's own limit."""
+    legacy = readers("postgresql")
+    adapter = legacy.adapter(limits=LIMITS.replace("_connections: 3", "_connections: 1"))
+    assert len(await items(adapter, "/items")) == 10
+    with ExitStack() as stack:
+        await asyncio.to_thread(stack.enter_context, hanging(legacy))
+        with pytest.raises(Problem) as caught:
+            await get(adapter, "/items", timeout_s=0.2)
+        assert caught.value.code is Code.BACKEND_TIMEOUT
+        with pytest.raises(Problem) as caught:  # by a new connection, which has its own limit
+            await get(adapter, "/items", timeout_s=20)
+        assert caught.value.code is Code.SOURCE_FAILED
+        assert caught.value.retryable
+    assert len(await items(adapter, "/items")) == 10
+    await adapter.close()
+
+
 def _until_busy(legacy: Legacy) -> None:
     """Until the server runs the slow statement."""
     asks = (

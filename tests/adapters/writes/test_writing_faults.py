@@ -269,14 +269,14 @@ async def test_a_source_that_goes_with_the_commit(library: Library) -> None:
 
     def end(connection: Connection) -> None:
         kill(connection)
-        event.listen(engine, "do_connect", away)
+        event.listen(engine, "connect", away)
 
     Striker(engine, steps.steps, end)
     with pytest.raises(Problem) as caught:
         await send(adapter, "POST", "/loans", body, id="g1")
     assert caught.value.code is Code.WRITE_UNCONFIRMED
     assert effects(library) == (2, 2)
-    event.remove(engine, "do_connect", away)
+    event.remove(engine, "connect", away)
     assert (await send(adapter, "POST", "/loans", body, id="g1")).status == 201
     assert effects(library) == (2, 2)
     await adapter.close()

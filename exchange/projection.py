@@ -166,6 +166,18 @@ class Projection:
         except Problem:
             return False
 
+    def within(self, *place: str) -> Projection | None:
+        """What is released below ``place``, as of the values there; None when nothing is.
+
+        ``place`` are the steps to them, ``*`` for every item of an array: within ``items`` and
+        ``*``, the field ``/items/*/name`` is ``/name``.
+        """
+        count, pointers = len(place), self._pointers
+        if self.everything or any(place[: len(pointer)] == pointer for pointer in pointers):
+            return Projection.compile((EVERYTHING,))
+        below = [pointer[count:] for pointer in pointers if pointer[:count] == place]
+        return Projection.compile(sorted(map(_pointer, below))) if below else None
+
     def _releases_path(self, path: _Tokens) -> bool:
         for pointer in self._pointers:
             names = tuple(token for token in pointer if token != _STAR)
@@ -201,6 +213,10 @@ def _tokens(field: str, where: str) -> _Tokens:
     if len(tokens) > MAX_DEPTH:
         raise _invalid(where, f"{len(tokens)} steps deep, at most {MAX_DEPTH} are allowed")
     return tokens
+
+
+def _pointer(tokens: _Tokens) -> str:
+    return "".join("/" + token.replace("~", "~0").replace("/", "~1") for token in tokens)
 
 
 def _invalid(where: str, detail: str) -> Problem:

@@ -299,9 +299,7 @@ class Reader:
         layout = self._layout
         try:
             cells = complete(connection, found, layout, self._limits, self._look)
-            return [
-                Good(orjson.dumps(one)) for one in self._writer.build_all(cells, layout.indexes)
-            ]
+            return [self._good(one) for one in self._writer.build_all(cells, layout.indexes)]
         except (Mismatch, orjson.JSONEncodeError):
             pass
         except Problem as problem:
@@ -314,17 +312,21 @@ class Reader:
         try:
             (cells,) = complete(connection, [values], self._layout, self._limits, self._look)
             content += cells[len(content) :] if self._layout.joins else ()
-            record = self._writer.build(cells, self._layout.indexes, "")
-            return Good(orjson.dumps(record))
+            return self._good(self._writer.build(cells, self._layout.indexes, ""))
         except Problem as problem:
             if problem.code not in (Code.RESPONSE_SCHEMA_VIOLATION, *_OF_NESTED):
                 raise
             rule = str(problem.facts.get("rule", problem.detail))
-            # Of a change of what is masked nothing is told, not even that there was one.
-            told = (problem.where, rule) if self._view.masked else content
+            # Of a change of what is hidden nothing is told, not even that there was one.
+            told: Any = (problem.where, rule) if self._view.hides else content
             return Bad(problem.where, rule, str(problem.facts.get("type", "")), repr(told))
         except orjson.JSONEncodeError:
-            return Bad("/", "the record cannot be written as JSON", "", repr(content))
+            told = () if self._view.hides else content
+            return Bad("/", "the record cannot be written as JSON", "", repr(told))
+
+    def _good(self, record: dict[str, Any]) -> Good:
+        released = self._view.released
+        return Good(orjson.dumps(record if released is None else released.project(record)))
 
     def _one_by_one(
         self, connection: Connection, part: _Part, after: tuple[Any, ...] | None, most: int

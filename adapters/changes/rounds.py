@@ -72,7 +72,8 @@ class Feed:
         clock: the present, with its zone.
 
     Raises:
-        Problem: ``InvalidUsage`` for a ``since`` that this state or method cannot have.
+        Problem: ``InvalidUsage`` for a ``since`` that this state or method cannot have, or an
+            agreement that is not at hand; what :meth:`Agreement.allow` raises for the audience.
     """
 
     def __init__(
@@ -100,6 +101,17 @@ class Feed:
         self._open: Batch | None = None
         if since is not None:
             self._set_since(since)
+
+    def tell(self, audience: Audience) -> None:
+        """From the next round on, see what the same ``audience`` sees now.
+
+        Raises:
+            Problem: ``InvalidUsage`` when it is another: the state is not of what it was told.
+        """
+        if str(audience) != str(self._audience):
+            detail = f"is now of {audience}, no more of {self._audience}; begin again, with --state"
+            raise Problem(Code.INVALID_USAGE, where="--agreement", detail=detail)
+        self._audience = audience
 
     def acknowledge(self, batch: Batch) -> None:
         """``batch`` was told and will not be told again. Writes to the state's file.
@@ -135,6 +147,8 @@ class Feed:
     def _look(self) -> None:
         """As the audience sees it today: when a rule or the day shows others, all is compared."""
         changes, source = self._changes, self._source
+        if self._audience.granted is not None:
+            self._audience.granted.check(self._audience.caller, self._clock())
         today = None if self._zone is None else self._clock().astimezone(self._zone).date()
         seen = view(changes.query.record, self._audience, today)
         self._reader = Reader(changes, source.check_width, self._limits, seen, source.mask_key)

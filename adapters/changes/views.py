@@ -5,8 +5,9 @@ show to a caller are no rows, masked members are told as they are answered. So a
 being visible is told as removed, one that becomes visible as created, and a change of what is not
 shown is no event at all. Each audience has a state of its own.
 
-Not here: the fields that an agreement releases, which are the mediator's matter as those of
-answers are.
+Under an agreement a record is what the answers of the service hold after the server has cut them
+(docs/adr/0076, :mod:`adapters.changes.grants`): members that are not released are not even read.
+Where the agreement itself is not at hand, nothing is told.
 """
 
 from __future__ import annotations
@@ -16,42 +17,33 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from adapters.answers.callers import caller_of
-from adapters.answers.faults import rows_of
 from adapters.answers.layout import Layout, lay_out, profile
 from adapters.answers.masking import Profile
-from adapters.answers.narrowing import EVERYTHING, Sight
+from adapters.answers.narrowing import EVERYTHING, Draft, Sight
 from adapters.answers.statements import Condition
+from adapters.changes.grants import Granted, not_at_hand
 from adapters.mapping.callers import NOBODY, Caller
 from adapters.mapping.model import Record
-from exchange.agreements import RowCondition
-from serving.backends import Headers
+from exchange.agreements import Projection
 
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """For whom changes are told, and the conditions that the agreement sets on rows."""
+    """For whom changes are told, and what an agreement opens to it.
+
+    Two versions of an agreement are of one audience: what the new one opens or closes is told.
+    """
 
     caller: Caller = NOBODY
-    rows: tuple[RowCondition, ...] = ()
+    granted: Granted | None = None
 
     def __str__(self) -> str:
         caller = self.caller
         said = [str(caller.client or ""), caller.agreement, caller.purpose]
-        said += [f"{one.field}={','.join(one.values)}" for one in self.rows]
         return " ".join(said).strip()
 
 
 EVERYBODY = Audience()
-
-
-def audience_of(headers: Headers) -> Audience:
-    """The audience that the mediator's header fields name, as those of a request.
-
-    Raises:
-        Fault: 400 for what cannot be read.
-    """
-    return Audience(caller_of(headers), rows_of(headers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +54,13 @@ class View:
     conditions: tuple[Condition, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict)
     masked: Profile = ()
+    released: Projection | None = None
+    """What is left of a record; None where all of it is."""
+
+    @property
+    def hides(self) -> bool:
+        """Whether something of the rows that are read is not told."""
+        return bool(self.masked) or self.released is not None
 
     @property
     def asked(self) -> tuple[Any, ...]:
@@ -69,7 +68,8 @@ class View:
         conditions = tuple(map(str, self.conditions))
         masked = tuple((name, str(shown)) for name, shown in self.masked)
         joins = tuple(join.asked for join in self.layout.joins)
-        return (conditions, sorted(self.values.items()), masked, joins)
+        asked = (conditions, sorted(self.values.items()), masked, joins)
+        return asked if self.released is None else (*asked, sorted(self.released.fields))
 
 
 def whole(record: Record) -> View:
@@ -81,10 +81,24 @@ def view(record: Record, audience: Audience, today: date | None) -> View:
     """What ``audience`` sees of ``record``.
 
     Raises:
+        Problem: ``InvalidUsage`` for an agreement that is not at hand.
         Fault: for a condition of the agreement that this mapping cannot apply.
     """
-    caller = audience.caller
-    sight = Sight(caller, today, audience.rows)
-    conditions, values = sight.of(record)
-    layout = lay_out(record, None, sight)
-    return View(layout, tuple(conditions), values, profile(record, caller))
+    caller, granted = audience.caller, audience.granted
+    if caller.agreement and granted is None:
+        raise not_at_hand(caller.agreement)
+    rows = () if granted is None else granted.grant.rows
+    rights = [record.visible] if granted is None else granted.endpoint.rights
+    sight, draft = Sight(caller, today, rows), Draft()
+    for visible in rights:
+        if visible is not None:
+            draft.show(visible.of(caller), today)
+    sight.narrow(draft, record)
+    members = None if granted is None else granted.members
+    return View(
+        lay_out(record, members, sight),
+        tuple(draft.conditions),
+        draft.values,
+        profile(record, caller),
+        None if granted is None or granted.projection.everything else granted.projection,
+    )

@@ -15,7 +15,6 @@ from typing import Any
 import click
 
 from console.cli.printing import plain
-from exchange.agreements import ROWS_HEADER
 from exchange.problems import Code, Problem
 
 # What the next look may find mended; anything else ends the command.
@@ -39,10 +38,14 @@ _PASSING = frozenset(
     type=click.Path(dir_okay=False, path_type=Path),
     help="Where to keep what was told. Without it: MAPPING.NAME.state, beside the mapping.",
 )
-@click.option("--client", help="Tell what this application sees: LA/GOV/MOF/budget.")
-@click.option("--agreement", help="Tell what is seen under the agreement of this id.")
+@click.option(
+    "--agreement",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Tell what is released under the agreement in this file, sealed by both parties.",
+)
+@click.option("--list", "path", help="Of several lists that it opens, the one meant: /books.")
 @click.option("--purpose", help="Tell what is seen for this purpose.")
-@click.option("--rows", help='The conditions of the agreement on rows: {"province": ["LA-VT"]}.')
+@click.option("--client", help="Tell what this application of your own organisation sees.")
 @click.option("--follow", is_flag=True, help="Go on until SIGTERM or SIGINT.")
 @click.option(
     "--since",
@@ -60,10 +63,10 @@ def changes(
     mapping: Path,
     name: str | None,
     state_file: Path | None,
-    client: str | None,
-    agreement: str | None,
+    agreement: Path | None,
+    path: str | None,
     purpose: str | None,
-    rows: str | None,
+    client: str | None,
     follow: bool,
     since: str | None,
     accept_removals: bool,
@@ -79,19 +82,20 @@ def changes(
     \b
     saphan adapter changes library.yaml books --state books.state >> events.jsonl
 
-    What the mapping shows to some callers only is told as --client, --agreement and --purpose see
-    it: a record that they do not see any more is removed, one that they see from now on created.
-    Each audience has a state of its own, which --state names.
+    Another organisation is told under an --agreement: of the rows that it opens, the fields that
+    it releases, for as long as it holds. Give the file as your server has it. A record that is
+    not seen any more is removed, one that is seen from now on created; a change of what is not
+    released is no event. Each audience has a state of its own, which --state names.
 
     An event is told at least once: what was written when the command ended, and was not yet
     noted, is told again with the same id.
 
     Exit codes: 0 all is told; 1 it could not be; 2 wrong usage.
     """
-    from adapters.answers.callers import AGREEMENT, CLIENT, PURPOSE
     from adapters.answers.layout import profile
     from adapters.changes import opening
-    from adapters.changes.views import EVERYBODY, audience_of
+    from adapters.changes.views import EVERYBODY
+    from console.cli.audience import audience as audience_of
     from serving import logs, runtime
 
     logs.configure("error")
@@ -102,8 +106,12 @@ def changes(
             "Next: run it with the database's own client, as the owner of the tables.", err=True
         )
         return
-    said = {CLIENT: client, AGREEMENT: agreement, PURPOSE: purpose, ROWS_HEADER: rows}
-    audience = audience_of(tuple((name, one) for name, one in said.items() if one is not None))
+
+    def whom() -> Any:
+        given: Any = {"client": client, "purpose": purpose, "agreement": agreement, "path": path}
+        return audience_of(read, chosen, **given)
+
+    audience = whom()
     if audience != EVERYBODY and state_file is None:
         raise click.UsageError("--state is needed, too: each audience has a state of its own")
     file = state_file or mapping.with_name(f"{mapping.name}.{chosen.name}.state")
@@ -128,12 +136,14 @@ def changes(
                     since=since,
                     accept_removals=accept_removals,
                 )
-                # A record that is masked need not keep the schema of the whole one.
+                # A record that is masked or cut need not keep the schema of the whole one.
                 record = chosen.query.record
-                schema = None if profile(record, audience.caller) else record.schema
+                cut = audience.granted is not None and audience.granted.members is not None
+                schema = None if cut or profile(record, audience.caller) else record.schema
                 tell = _Teller(opening.owner_of(read, chosen), schema, told)
                 while not await _round(feed, tell, stop, follow=follow):
                     await _pause(waiter, stop, chosen.poll_s)
+                    feed.tell(whom())  # as the agreement is now
         finally:
             await waiter.close()
             await source.close()

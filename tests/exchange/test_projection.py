@@ -201,3 +201,21 @@ def test_a_caller_may_ask_for_released_fields(fields: list[str], asked: str, ans
     """A bare name is matched against the ends of pointers, a pointer against whole places, a path
     with dots step by step."""
     assert Projection.compile(fields).releases(asked) is answer
+
+
+@given(FIELDS | st.just(["*"]), VALUES, st.lists(st.sampled_from(["a", "b", "~", "/"]), max_size=2))
+@example(["/items/*/name"], {"name": 1, "other": 2}, ["items"])
+def test_what_is_released_below_a_place_is_what_is_left_of_it_there(
+    fields: list[str], value: Any, place: list[str]
+) -> None:
+    """``within``: a value is cut as it would be where it stands."""
+    whole: Any = value
+    for name in reversed(place):
+        whole = {name: [whole]}
+    steps = [step for name in place for step in (name, "*")]
+    inner = Projection.compile(fields).within(*steps)
+    cut: Any = Projection.compile(fields).project(whole)
+    for name in place:
+        cut = (cut.get(name) if isinstance(cut, dict) else None) or [None]
+        cut = cut[0]
+    assert (None if inner is None else inner.project(value)) == cut

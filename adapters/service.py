@@ -16,7 +16,9 @@ from pathlib import Path
 from time import monotonic
 from typing import TypeAlias
 
+import structlog
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from adapters.answers.cache import AnswerCache, key_of
 from adapters.answers.callers import VARY, caller_of, check_subject
@@ -26,10 +28,11 @@ from adapters.answers.faults import rows_of
 from adapters.answers.masking import Profile
 from adapters.answers.predicates import answer_predicate
 from adapters.answers.replies import entity_tag, problem_response, unchanged
-from adapters.answers.requests import Fault, Plan, bad, find, other_list, plan
+from adapters.answers.requests import Fault, Plan, bad, find, plan
 from adapters.answers.routes import best
 from adapters.answers.rows import NoRecord, RecordWriter, answer
 from adapters.answers.searching import answer_search
+from adapters.answers.unreadable import answer_unreadable, place_of
 from adapters.mapping.callers import NOBODY
 from adapters.mapping.file import load_mapping
 from adapters.mapping.head import choose_service
@@ -48,8 +51,7 @@ SELECTION_TYPE = "application/vnd.saphan.selection+json"
 METHODS = ("GET", "HEAD")
 AGE_HEADER = "x-saphan-data-age-s"
 _MOST_WRITERS = 512
-# What databases say of a value of another type: SQLSTATE 22… and 42…, bytes that are no text.
-_UNLIKE = {"postgresql": ("22", "42"), "mariadb": ("1300",)}
+_log = structlog.get_logger("saphan.adapters")
 _Age: TypeAlias = tuple[float, str] | None
 
 
@@ -203,7 +205,14 @@ class Adapter:
         def work(connection: Connection) -> tuple[bytes, str | None, _Age]:
             if asked.takes_several:
                 hold_still(connection)
-            body, number = read(connection), total(connection, asked, look)
+            try:
+                body, number = read(connection), total(connection, asked, look)
+            except DBAPIError as error:
+                place = place_of(connection, asked, error)
+                if place is None:
+                    raise
+                _log.info("unreadable_value", where=place, source=connection.dialect.name)
+                body, number = answer_unreadable(asked, place, error), None
             return body, number, self._source.data_age(connection)
 
         self._source.spend()
@@ -213,8 +222,6 @@ class Adapter:
             detail = "there is no record of this key"
             raise bad("path", detail, Code.NOT_FOUND, 404) from None
         except Problem as problem:
-            if asked.continues and _cannot_compare(problem):
-                raise other_list() from problem
             if problem.code is Code.QUERY_TOO_WIDE:
                 raise bad("query", problem.detail, problem.code, problem.status) from problem
             raise
@@ -252,12 +259,6 @@ def _written(age: _Age) -> Headers:
     if age is None:
         return ()
     return (("last-modified", age[1]), (AGE_HEADER, str(int(age[0]))))
-
-
-def _cannot_compare(problem: Problem) -> bool:
-    """Whether the database refused a value for its type: that of a column has changed."""
-    source, state = problem.facts.get("source"), str(problem.facts.get("state"))
-    return state.startswith(_UNLIKE.get(str(source), ("-",)))
 
 
 def check_queries(mapping: Mapping, dialect: str) -> None:

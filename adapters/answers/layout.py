@@ -25,7 +25,8 @@ Members: TypeAlias = frozenset[str] | None
 class Join:
     """A nested member of the answer: the cell it fills, where the parent's key is, its own rows.
 
-    ``keys`` are places in the parent's row, ``own_keys`` in the nested one.
+    ``keys`` are places in the parent's row, ``own_keys`` in the nested one; ``places`` say whose
+    the ``values`` are, as those of a draft.
     """
 
     nested: Nested
@@ -35,6 +36,7 @@ class Join:
     layout: Layout
     conditions: list[Condition]
     values: Mapping[str, Any]
+    places: Mapping[str, str]
 
     @property
     def asked(self) -> tuple[Any, ...]:
@@ -116,8 +118,8 @@ def _join(nested: Nested, members: Members, cell: int, keys: tuple[int, ...], si
         layout = Layout(layout.columns, layout.indexes, tuple(range(len(layout.columns))))
     layout = Layout(tuple(columns), layout.indexes, layout.cells, layout.joins)
     own_keys = tuple(columns.index(own) for own, _ in nested.join)
-    conditions, values = sight.of(record)
-    return Join(nested, cell, keys, own_keys, layout, conditions, values)
+    rows = sight.of(record)
+    return Join(nested, cell, keys, own_keys, layout, rows.conditions, rows.values, rows.places)
 
 
 def profile(record: Record, caller: Caller) -> Profile:

@@ -27,10 +27,15 @@ _MOST_WORDS = 10_000
 
 @dataclass(slots=True)
 class Draft:
-    """What is gathered while a request is read."""
+    """What is gathered while a request is read.
+
+    ``places`` say whose text a bound value is of, by its name: a caller's or an agreement's. One of
+    the mapping's own, such as the words of a code list, has none.
+    """
 
     conditions: list[Condition] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)
 
     def add(self, narrowing: Filter, text: str, where: str, letter: str = "f") -> None:
         if narrowing.values and text not in narrowing.values:
@@ -39,7 +44,8 @@ class Draft:
             found = narrowing.field.to_source(text)
         except Mismatch as mismatch:
             raise bad(where, mismatch.rule) from mismatch
-        self.compare(letter, narrowing.field, narrowing.comparison, found)
+        place = _said_by(narrowing.field, text, where)
+        self.compare(letter, narrowing.field, narrowing.comparison, found, place=place)
 
     def compare(
         self,
@@ -49,6 +55,7 @@ class Draft:
         values: Sequence[Any],
         *,
         or_null: bool = False,
+        place: str = "",
     ) -> None:
         """Let only records through whose column is one of, or compares with, the values."""
         if field.exact:
@@ -59,7 +66,10 @@ class Draft:
         self.conditions.append(
             Condition(field.column, comparison.operator, name, len(values), or_null)
         )
-        self.values |= {f"{name}_{index}": value for index, value in enumerate(values)}
+        bound = {f"{name}_{index}": value for index, value in enumerate(values)}
+        self.values |= bound
+        if place:
+            self.places |= dict.fromkeys(bound, place)
 
     def show(self, rows: Rows, today: date | None) -> None:
         """Let only records through that the mapping shows to the caller."""
@@ -92,7 +102,17 @@ class Draft:
                 raise bad(where, mismatch.rule, Code.SERVICE_DISABLED, 503) from mismatch
         if len(words) > _MOST_WORDS:
             raise bad(where, "has too many spellings in the source", Code.SERVICE_DISABLED, 503)
-        self.compare("r", found, Comparison.EQUALS, words)
+        place = where if all(_said_by(found, one, where) for one in condition.values) else ""
+        self.compare("r", found, Comparison.EQUALS, words, place=place)
+
+
+def _said_by(field: Field, text: str, where: str) -> str:
+    """``where`` when what is bound is the text itself, and no word that the mapping has for it."""
+    if field.kind is Kind.BOOLEAN:
+        return ""
+    if field.kind is Kind.ENUMERATION and text in (field.table or {}).values():
+        return ""
+    return where
 
 
 def _by_signs(letter: str, field: Field, values: Sequence[Any]) -> str:
@@ -122,7 +142,7 @@ class Sight:
     rows: tuple[RowCondition, ...] = ()
     path: str = ""
 
-    def of(self, record: Record) -> tuple[list[Condition], dict[str, Any]]:
+    def of(self, record: Record) -> Draft:
         """The conditions on the rows of ``record``, and the values to bind.
 
         Raises:
@@ -132,7 +152,7 @@ class Sight:
         if record.visible is not None:
             draft.show(record.visible.of(self.caller), self.today)
         self.narrow(draft, record)
-        return draft.conditions, draft.values
+        return draft
 
     def narrow(self, draft: Draft, record: Record) -> None:
         """Let only those rows of ``record`` through that the agreement opens.
@@ -167,9 +187,9 @@ class _Everything(Sight):
 
     __slots__ = ()
 
-    def of(self, record: Record) -> tuple[list[Condition], dict[str, Any]]:
+    def of(self, record: Record) -> Draft:
         """No condition."""
-        return [], {}
+        return Draft()
 
 
 EVERYTHING = _Everything()

@@ -40,17 +40,29 @@ def answer_predicate(
         return ""
 
     def ask(connection: Connection) -> bytes:
-        said = {"result": there_is(connection, plan.statement), "as_of": str(plan.day)}
-        if said["result"] or not predicate.asks_why:
-            return orjson.dumps(said)
-        failed = failing(connection)
-        if failed == UNKNOWN and predicate.unknown is Unknown.NOT_FOUND:
-            raise NoRecord
-        if failed in predicate.reasons:
-            said["reason"] = predicate.reasons[failed]
-        return orjson.dumps(said)
+        if there_is(connection, plan.statement):
+            return orjson.dumps({"result": True, "as_of": str(plan.day)})
+        return _no(plan, predicate, failing(connection) if predicate.asks_why else "")
 
     return ask
+
+
+def answer_unknown(plan: Plan, predicate: Predicate) -> bytes:
+    """The answer for a key that no record can have.
+
+    Raises:
+        NoRecord: where the mapping answers that as such.
+    """
+    return _no(plan, predicate, UNKNOWN)
+
+
+def _no(plan: Plan, predicate: Predicate, failed: str) -> bytes:
+    if failed == UNKNOWN and predicate.unknown is Unknown.NOT_FOUND:
+        raise NoRecord
+    said = {"result": False, "as_of": str(plan.day)}
+    if failed in predicate.reasons:
+        said["reason"] = predicate.reasons[failed]
+    return orjson.dumps(said)
 
 
 def predicate_schema(predicate: Predicate) -> Schema:

@@ -41,14 +41,16 @@ class Plan:
     """What to ask the source: an endpoint, its SQL and the values to bind.
 
     The statement reads first the columns of ``members``, then those of the order that are not
-    among them; ``key`` is where in a row those of the order stand, and those of its parts that
-    are ``nullable`` may be null. ``continues`` tells that a cursor was given, ``cursors`` seals the
-    next one for ``binding``; ``count`` is the statement that counts the records, if they shall be.
+    among them; ``places`` say whose the values are, as those of a draft. ``key`` is where in a row
+    those of the order stand, and those of its parts that are ``nullable`` may be null. ``cursors``
+    seals the next one for ``binding``; ``count`` is the statement that counts the records, if they
+    shall be.
     """
 
     endpoint: Endpoint
     statement: str
     values: Mapping[str, Any]
+    places: Mapping[str, str]
     members: frozenset[str] | None
     page_size: int
     binding: bytes
@@ -56,7 +58,6 @@ class Plan:
     cursors: Cursors = OWN
     key: tuple[int, ...] = ()
     nullable: frozenset[int] = frozenset()
-    continues: bool = False
     masked: Profile = ()
     count: str | None = None
     steps: tuple[tuple[str, str], ...] = ()
@@ -122,6 +123,8 @@ def plan(
         place = f"path.{name}" if name in variables else f"query.{name}"
         text = variables[name] if name in variables else given.get(name)
         draft.values[name] = parameter_value(parameter, text, place)
+        if text is not None and parameter.table is None:
+            draft.places[name] = place
 
     if endpoint.predicate is not None:
         return _question(endpoint, draft, of_key, today)
@@ -142,6 +145,7 @@ def plan(
                 nulls.append(index)
             else:
                 draft.values[f"{CURSOR}_{index}"] = value
+                draft.places[f"{CURSOR}_{index}"] = "query.cursor"
     members = _members(endpoint, given.get("fields"))
     page_size = _page_size(endpoint, given.get("page_size"))
     layout = lay_out(endpoint.record, members, sight)
@@ -159,6 +163,7 @@ def plan(
             nulls=nulls,
         ),
         draft.values,
+        draft.places,
         members,
         page_size,
         binding,
@@ -166,7 +171,6 @@ def plan(
         cursors,
         key=tuple(columns.index(key.column) for key in endpoint.order),
         nullable=nullable,
-        continues=after is not None,
         masked=masked,
         count=_count(endpoint, draft.conditions, sees_all=sees_all) if _counted(given) else None,
     )
@@ -192,9 +196,8 @@ def _question(endpoint: Endpoint, draft: Draft, of_key: int, today: date | None)
         for count in range(of_key, len(draft.conditions) + 1)
     ]
     steps = tuple(zip(names, statements, strict=True))
-    return Plan(
-        endpoint, statements[-1], draft.values, None, 1, b"", layout, steps=steps, day=today
-    )
+    asked = (endpoint, statements[-1], draft.values, draft.places)
+    return Plan(*asked, None, 1, b"", layout, steps=steps, day=today)
 
 
 def _searched(
@@ -224,6 +227,7 @@ def _searched(
         endpoint,
         wrap(endpoint.query.select, columns, draft.conditions),
         draft.values,
+        draft.places,
         None,
         _page_size(endpoint, given.get("page_size")),
         bind(endpoint, asked, sight.caller, masked, sight.rows),

@@ -21,6 +21,7 @@ from adapters.answers.dialects import parts
 from adapters.answers.statements import EXACTLY, KEY, either
 from adapters.answers.types import Held
 from adapters.fields import Near
+from adapters.fields.inward import INTEGER
 from exchange.problems import Code, Problem
 
 Types: TypeAlias = Mapping[str, Held]
@@ -70,6 +71,8 @@ def fitted(
     def change(found: re.Match[str]) -> str:
         names = [found[3]] if found[3] else [one[1:] for one in found[4].split(", ")]
         held = Held.ANY if types is None else types.get(found[1].lower(), Held.OTHER)
+        if names[0].startswith(_KEY) and held is Held.INTEGER and not _is_whole(values[names[0]]):
+            return "1 = 0"  # MariaDB takes "7x" for 7, and both it and PostgreSQL "07"
         # Bytes of an old encoding, in several spellings, compare as they are.
         if names[0].startswith(_KEY) and held in _WORDS and isinstance(values[names[0]], str):
             exact = f"saphan_{EXACTLY}{names[0].removeprefix(_KEY)}"
@@ -82,6 +85,11 @@ def fitted(
 
     head, query, tail = parts(statement)
     return head + query + _COMPARED.sub(change, tail), bound
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether it may be what a column of whole numbers is answered as."""
+    return not isinstance(value, str) or (bool(INTEGER.fullmatch(value)) and value != "-0")
 
 
 def _said(column: str, operator: str, values: Sequence[Any], held: Held, bind: Bind) -> str | None:

@@ -21,7 +21,7 @@ from adapters.sources.source import Source
 from exchange.agreements import ROWS_HEADER
 from exchange.problems import Code, Problem
 from serving.backends import BackendRequest
-from tests.adapters.conftest import MARKS
+from tests.adapters.conftest import EACH_KIND, MARKS
 
 MAPPING = """
 saphan_mapping: 1
@@ -298,4 +298,18 @@ async def test_of_two_texts_the_one_that_cannot_be_is_named(typed: Any) -> None:
     assert (got, body["where"]) == (400, "query.v")
     got, body = await ask(adapter, "/broken", "id=1", orjson.dumps({"v": ["x"]}).decode())
     assert (got, body["where"]) == (503, f"header.{ROWS_HEADER}.v")
+    await adapter.close()
+
+
+@pytest.mark.parametrize("kind", EACH_KIND)
+@pytest.mark.parametrize("key", ["7x", "07", "7.0", "-0", "%207"])
+async def test_a_key_of_a_whole_number_is_written_as_it_is_answered(
+    typed: Any, kind: str, key: str
+) -> None:
+    """What a database would read as the number is the key of no record."""
+    table = typed(kind)
+    table.column("integer", "0" if key == "-0" else "7")
+    adapter = table.adapter()
+    assert (await ask(adapter, f"/plain/{key}"))[0] == 404
+    assert (await ask(adapter, "/plain/0" if key == "-0" else "/plain/7"))[0] == 200
     await adapter.close()

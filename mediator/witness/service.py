@@ -2,7 +2,8 @@
 
 The same on the listener for other servers, where TLS says who asks, and on one for anybody (a
 server's ``listen.witness``, ``saphan witness``), where nobody is known: a checkpoint's own
-signature is all that is asked for.
+signature is all that is asked for, and strangers may ask only so often
+(:mod:`mediator.witness.visitors`).
 
 A log that contradicts itself is not cosigned, whoever shows it, and the proof of it is kept. What
 only the log's own server can be blamed for (it could not show growth, it came with less than it had
@@ -12,9 +13,11 @@ signed) is kept when TLS says that it was that server.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
+from time import monotonic
 from typing import Final, TypeVar
 
 import structlog
@@ -39,6 +42,7 @@ from exchange.witness import (
 from mediator.own_keys import origin_of
 from mediator.witness.misbehaviour import Misbehaviour, Misbehaviours, Misdeed, moment
 from mediator.witness.state import Known, WitnessState
+from mediator.witness.visitors import Visitors
 from serving import replies
 from serving.api import problem_reply, text_reply
 from serving.clock import Clock
@@ -89,6 +93,7 @@ class Witness:
         self._accepted = accepted
         self._behind: dict[str, int] = {}
         self._inside = 0
+        self.visitors = Visitors()
 
     async def handle(self, request: Request, peer: ServerId | None = None) -> Reply:
         """Answer one request below :data:`PREFIX`; ``peer`` is the server that TLS shows."""
@@ -108,6 +113,8 @@ class Witness:
     async def _answer(self, request: Request, peer: ServerId | None) -> Reply:
         if request.fault is not None:
             raise request.fault
+        if peer is None:
+            self.visitors.enter(request.remote, monotonic())
         method, path = request.method, request.target.removeprefix(PREFIX)
         if path == "add-checkpoint":
             if method != "POST":
@@ -126,7 +133,11 @@ class Witness:
         )
 
     async def _add(self, submission: Submission, peer: ServerId | None) -> Reply:
-        checkpoint = open_submission(submission, self._logs())
+        logs = self._logs()
+        checkpoint = open_submission(submission, logs)
+        # What is kept of it was verified: a line of another key may be anything, and that key may
+        # become the log's one day.
+        submission = replace(submission, note=_signed_by(submission.note, logs[checkpoint.origin]))
         at = int(self._clock.unix())
         try:
             judged = await self._in_thread(partial(self._state.judge, submission, checkpoint, at))
@@ -156,11 +167,12 @@ class Witness:
         )
 
     def _shown(self, known: Known) -> bytes:
-        """The checkpoint with the log's signatures that were verified and the own cosignature."""
-        keys = self._logs().get(known.checkpoint.origin, ())
-        lines = [s for s in known.note.signatures if any(s.is_by(key) for key in keys)]
-        note = Note(known.note.text, tuple(lines))
-        return bytes(note) + self._cosignature(known.note, known.at).encode()
+        """The checkpoint with the log's signatures that were verified and the own cosignature.
+
+        A line of a key that the log has replaced since stays: it was verified when it came, and
+        whoever does not know the key passes it over (C2SP signed-note).
+        """
+        return bytes(known.note) + self._cosignature(known.note, known.at).encode()
 
     def _cosignature(self, note: Note, at: int) -> str:
         return str(cosign(note.text, self.name, self._signing, at))
@@ -231,6 +243,12 @@ class Witness:
             return await asyncio.to_thread(work)
         finally:
             self._inside -= 1
+
+
+def _signed_by(note: Note, keys: Sequence[VerifierKey]) -> Note:
+    """A note with the signatures of these keys alone."""
+    lines = (line for line in note.signatures if any(line.is_by(key) for key in keys))
+    return Note(note.text, tuple(lines))
 
 
 def _no_memory(error: OSError) -> Problem:

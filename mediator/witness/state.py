@@ -4,7 +4,8 @@ Invariants:
 - check and persist are one step (C2SP tlog-witness): a submission is judged against the stored
   checkpoint inside the transaction that replaces it, which no other process can enter meanwhile;
 - what is cosigned was durable before: the cosignature is made from the row after the commit. Since
-  it is of Ed25519 and its time is in the row, it can be made again at any time, byte by byte.
+  it is of Ed25519 and its time is in the row, it can be made again at any time, byte by byte;
+- a repeat of what was cosigned is cosigned with its own time, and costs no write.
 
 This file is the witness's memory. Restored from a copy, or begun anew, it would let a log sign
 again what it has signed otherwise since: see docs/operators.md.
@@ -81,6 +82,9 @@ class WitnessState:
     def judge(self, submission: Submission, checkpoint: Checkpoint, at: int) -> Judged:
         """Judge an opened submission, and store it when it holds: durable on return.
 
+        What is stored already is not written again, whatever the time: anybody can send it, and a
+        write that lasts is dear. It may be cosigned with the new time, since it is still the last.
+
         Args:
             checkpoint: what :func:`exchange.witness.open_submission` gave.
             at: the time that will be cosigned, POSIX seconds.
@@ -88,6 +92,10 @@ class WitnessState:
         Raises:
             OSError: the disk failed; it may have been stored or not.
         """
+        with self._lock, self._failing():
+            known = self._read(checkpoint.origin)
+            if known is not None and _repeats(submission, checkpoint, known):
+                return Judged(known, None)
         with self._lock, self._failing(), transaction(self._connection) as connection:
             known = self._read(checkpoint.origin)
             try:
@@ -97,7 +105,7 @@ class WitnessState:
             connection.execute(
                 "INSERT INTO logs VALUES (?, ?, ?) ON CONFLICT (origin)"
                 " DO UPDATE SET note = excluded.note, at = excluded.at",
-                (checkpoint.origin, bytes(submission.note), at),
+                (checkpoint.origin, bytes(_with_lines_of(known, submission.note)), at),
             )
         return Judged(known, None)
 
@@ -135,3 +143,22 @@ class WitnessState:
             yield
         except sqlite3.DatabaseError as error:
             raise OSError(f"{self._path.name}: {error}") from error
+
+
+def _repeats(submission: Submission, checkpoint: Checkpoint, known: Known) -> bool:
+    """Whether this was cosigned before, and shows no signature of another key of its log."""
+    if (submission.old_size, checkpoint) != (checkpoint.size, known.checkpoint):
+        return False
+    keys = {(line.name, line.key_id) for line in known.note.signatures}
+    return not submission.proof and all(
+        (line.name, line.key_id) in keys for line in submission.note.signatures
+    )
+
+
+def _with_lines_of(known: Known | None, note: Note) -> Note:
+    """A note with the signatures by other keys that were shown before over the same text."""
+    if known is None or known.note.text != note.text:
+        return note
+    keys = {(line.name, line.key_id) for line in note.signatures}
+    lines = (line for line in known.note.signatures if (line.name, line.key_id) not in keys)
+    return Note(note.text, (*note.signatures, *lines))

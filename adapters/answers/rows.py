@@ -36,6 +36,7 @@ from adapters.answers.running import Look, fetch, page_rows
 from adapters.fields import Converter, Field, Kind, Mismatch, Null
 from adapters.mapping.masks import Show, Shown
 from adapters.mapping.model import Endpoint, Limits, Nested, Operation, Record
+from adapters.sources.sql import keep_until_told
 from exchange.problems import Code, Problem
 
 
@@ -241,7 +242,8 @@ def _list(
     if len(rows) > most and not order:
         raise _too_large(f"there are more than {most} records; ask for less with a filter")
     cells = complete(connection, rows[:most], plan.layout, limits, look)
-    whole = _whole(cells, writer, indexes, limits)
+    records, whole = _whole(cells, writer, indexes, limits)
+    keep_until_told(connection, rows, cells, records)
     if whole is None:
         whole, number = _one_by_one(cells, plan, writer, indexes, limits)
     else:
@@ -256,15 +258,17 @@ def _list(
 
 def _whole(
     rows: Sequence[Sequence[Any]], writer: RecordWriter, indexes: Sequence[int], limits: Limits
-) -> bytes | None:
-    """All records as a JSON array; None when one does not fit or together they are too long."""
+) -> tuple[Sequence[dict[str, Any]], bytes | None]:
+    """All records, and these as a JSON array; no array when one does not fit, or all are too long
+    together."""
     if not rows:
-        return b"[]"
+        return (), b"[]"
     try:
-        items = orjson.dumps(writer.build_all(rows, indexes))
+        records = writer.build_all(rows, indexes)
+        items = orjson.dumps(records)
     except (Mismatch, orjson.JSONEncodeError):
-        return None  # the way one by one tells the place
-    return items if len(items) - 1 <= limits.max_bytes else None
+        return (), None  # the way one by one tells the place
+    return records, items if len(items) - 1 <= limits.max_bytes else None
 
 
 def _one_by_one(

@@ -283,7 +283,7 @@ class Source:
 
     def _work(self, work: Callable[[Connection], T], end: float, asked: _Asked[T]) -> None:
         """In a thread: the border where the drivers' exceptions stop."""
-        reached = False
+        reached, kept = False, None
         try:
             if self._snapshot is not None:
                 self._snapshot.refresh()
@@ -302,6 +302,7 @@ class Source:
                     self._tell(asked, work(connection), None)
                 finally:
                     info.pop("end", None)
+                    kept = sql.take_kept(connection)
         except (
             sqlalchemy_exc.SQLAlchemyError,
             self._foreign,
@@ -315,6 +316,8 @@ class Source:
             )
             _log.warning("source_failed", code=str(problem.code), **problem.facts)
             raise problem from error
+        finally:
+            del kept  # when the answer is told and the connection given back
 
     def _look_at_account(self, connection: Connection) -> None:
         """Once, with the first request: an account that may write is worth a warning."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from sqlalchemy import Connection
 
 from adapters.mapping.model import Limits, SourceKind, SourceSettings
 from adapters.sources.source import Source
+from adapters.sources.sql import keep_until_told
 from exchange.problems import Code, Problem
 
 
@@ -104,6 +106,36 @@ async def test_no_statement_is_begun_after_the_deadline(tmp_path: Path) -> None:
     assert asked == []
     await lent.run(work, timeout_s=5)
     assert asked == [7]
+    await lent.close()
+
+
+class _Rows:
+    """Stands where thousands of rows would."""
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_what_an_answer_was_made_of_is_let_go_after_it_was_told(
+    tmp_path: Path, fails: bool
+) -> None:
+    """It is kept for as long as somebody waits, and no longer than the connection is lent."""
+    made: list[weakref.ref[_Rows]] = []
+
+    def work(connection: Connection) -> bool:
+        rows = _Rows()
+        made.append(weakref.ref(rows))
+        keep_until_told(connection, rows)
+        del rows
+        if fails:
+            connection.exec_driver_sql("SELECT nothing")
+        return made[0]() is not None
+
+    lent = source(tmp_path, max_connections=1)
+    if fails:
+        with pytest.raises(Problem):
+            await lent.run(work, timeout_s=5)
+    else:
+        assert await lent.run(work, timeout_s=5)
+    assert await lent.run(lambda connection: made[0]() is None, timeout_s=5)
     await lent.close()
 
 

@@ -68,11 +68,11 @@ def page_rows(
     texts = bool(exact) and connection.dialect.name == "postgresql"
     options = {NUMBERS_AS_TEXT: True} if texts else None
     result = execute(connection, plan, limit, look, options)
-    reason = unordered(result, plan.key) if plan.endpoint.order else ""
+    columns = result.cursor.description  # made anew whenever the driver is asked
+    reason = unordered(result, plan.key, columns) if plan.endpoint.order else ""
     others: list[int] = []
     if texts:
-        columns = enumerate(result.cursor.description)
-        others = [n for n, column in columns if column[1] == NUMERIC and n not in exact]
+        others = [n for n, one in enumerate(columns) if one[1] == NUMERIC and n not in exact]
     rows = drivers_rows(result)
     return _with_numbers(rows, others) if others else rows, reason
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from sqlalchemy import CursorResult
 
+Columns: TypeAlias = Sequence[Sequence[Any]]
+"""What the driver tells of the columns of a result (PEP 249)."""
 NUMERIC: Final = 1700
 """The type of PostgreSQL whose numbers have any number of digits."""
 _ROUGH: Final = ("mariadb", "mysql")
@@ -59,19 +61,23 @@ TOLD: Final = frozenset(_HELD)
 def types_of(result: CursorResult[Any]) -> Mapping[str, Held]:
     """What each column of ``result`` holds, by its name in small letters."""
     held = _HELD[result.dialect.name]
-    columns: Sequence[tuple[Any, ...]] = result.cursor.description
+    columns: Columns = result.cursor.description
     return {
         str(name).lower(): held.get(code, Held.OWN if code >= _FIRST_OWN else Held.OTHER)
         for name, code, *_ in columns
     }
 
 
-def unordered(result: CursorResult[Any], places: Sequence[int]) -> str:
+def unordered(
+    result: CursorResult[Any], places: Sequence[int], columns: Columns | None = None
+) -> str:
     """Why no page can begin after a value of one of the columns at ``places``; empty if one can.
+
+    ``columns`` are those of ``result``, for who has asked the driver for them already.
 
     What the driver tells of such a value compares with the column as another value.
     """
-    dialect, columns = result.dialect.name, result.cursor.description
+    dialect, columns = result.dialect.name, columns or result.cursor.description
     if dialect == "postgresql" and any(columns[one][1] == _INTERVAL for one in places):
         return "an INTERVAL, which is read without its months and years: order by a number"
     if dialect in _ROUGH:

@@ -27,7 +27,7 @@ from typing import Final, NamedTuple
 from exchange.heads import SAFE_METHODS
 from exchange.identifiers import ServerId
 from exchange.problems import ACTED, Code, Problem
-from exchange.trust import ServerRecord
+from exchange.registrations import ServerRecord
 from mediator.discovery import Peers, State, Visit
 from mediator.metrics import Metrics
 from mediator.settings import PeerSettings

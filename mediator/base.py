@@ -12,7 +12,8 @@ from cryptography import x509
 from exchange.certificates.reading import fingerprint_of
 from exchange.identifiers import MemberId
 from exchange.keys import SigningKey
-from exchange.trust import RegistryState, trusted_authorities
+from exchange.trust.admission import trusted_authorities
+from exchange.trust.state import RegistryState
 from mediator.anchoring import Anchoring
 from mediator.auditing.hidings import FILE as HIDINGS_FILE
 from mediator.auditing.hidings import Hidings

@@ -18,8 +18,8 @@ from exchange.envelope import RequestHead, open_response, seal_request
 from exchange.identifiers import MemberId
 from exchange.keys import SigningKey
 from exchange.problems import Code, Problem
-from exchange.registrations import AUDITING
-from exchange.trust import RegistryState, ServerRecord
+from exchange.registrations import AUDITING, ServerRecord
+from exchange.trust.state import RegistryState
 from mediator import long_bodies, metaservices
 from mediator.attempts import Attempts, Fate, Missed, Trying
 from mediator.contracts import ContractCache

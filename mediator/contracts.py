@@ -13,7 +13,8 @@ import structlog
 from exchange.contracts import Contract
 from exchange.identifiers import ServiceId
 from exchange.problems import Problem
-from exchange.trust import Document, RegistryState
+from exchange.trust.indexes import Document
+from exchange.trust.state import RegistryState
 
 MAX_COMPILED = 500
 MAX_WEIGHT = 100_000

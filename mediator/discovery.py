@@ -33,7 +33,7 @@ from typing import Final, NamedTuple
 
 from exchange.identifiers import ServerId
 from exchange.problems import Problem
-from exchange.trust import ServerRecord
+from exchange.registrations import ServerRecord
 from mediator.settings import PeerSettings
 
 MAX_PEERS: Final = 4096

@@ -22,7 +22,7 @@ import structlog
 from exchange.identifiers import ServerId
 from exchange.notes import COSIGNATURE_ED25519
 from exchange.problems import Code, Problem
-from exchange.trust import RegistryState
+from exchange.trust.state import RegistryState
 from mediator.own_keys import witness_of
 from mediator.view import RegistryView
 from mediator.witness.known import Asked, key_of

@@ -15,7 +15,8 @@ from exchange.certificates.reading import fingerprint
 from exchange.envelope import NOT_COVERED, ResponseHead
 from exchange.identifiers import ServerId, ServiceId
 from exchange.problems import Code, Problem
-from exchange.trust import RegistryState, ServerRecord
+from exchange.registrations import ServerRecord
+from exchange.trust.state import RegistryState
 from mediator import metaservices
 from mediator.attempts import Fate, Missed
 from mediator.places import RETRY_AFTER_S

@@ -22,7 +22,7 @@ from cryptography import x509
 from exchange.certificates.reading import fingerprint_of
 from exchange.identifiers import ApplicationId
 from exchange.problems import Code, Problem, Side
-from exchange.trust import RegistryState
+from exchange.trust.state import RegistryState
 from mediator import xroad
 from mediator.admin import Admin
 from mediator.audit_api import AuditApi

@@ -25,7 +25,7 @@ from exchange.contracts import Contract
 from exchange.identifiers import ApplicationId, ServiceId
 from exchange.problems import ACTED, Code, Problem
 from exchange.registrations import GET_OPENAPI, LIST_METHODS, METASERVICES, ServiceType
-from exchange.trust import RegistryState
+from exchange.trust.state import RegistryState
 from serving.backends import Headers
 
 METHODS_OF_PATHS: Final = frozenset(

@@ -10,7 +10,7 @@ from typing import Any, NoReturn, Protocol
 from exchange.contracts import Contract
 from exchange.identifiers import MemberId, ServiceId
 from exchange.problems import Code, Problem
-from exchange.trust import RegistryState
+from exchange.trust.state import RegistryState
 from mediator.auditing.service import Auditing, contracts, service_ids
 from mediator.own_keys import read_file
 from mediator.settings import LimitSettings, ServerSettings, ServiceSettings, Validation

@@ -22,7 +22,8 @@ from exchange.identifiers import MemberId, ServerId
 from exchange.keys import SigningKey, signing_key
 from exchange.notes import COSIGNATURE_ED25519, VerifierKey
 from exchange.problems import Code, Problem
-from exchange.trust import RegistryState, trusted_authorities
+from exchange.trust.admission import trusted_authorities
+from exchange.trust.state import RegistryState
 from mediator.journal.keyring import KeyRing
 from mediator.journal.log import JournalSettings
 from mediator.journal.passphrase import FILE as STORE_FILE

@@ -12,7 +12,7 @@ from exchange.certificates.reading import fingerprint
 from exchange.envelope import NOT_COVERED, RequestHead
 from exchange.identifiers import ServerId
 from exchange.problems import Code, Problem, Side
-from exchange.trust import RegistryState
+from exchange.trust.state import RegistryState
 from mediator.gate import Gate
 from mediator.metrics import Metrics
 from mediator.places import Bound, Held

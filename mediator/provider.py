@@ -25,7 +25,7 @@ from exchange.evidence_requests import HEADER as BASIS
 from exchange.heads import SAFE_METHODS
 from exchange.identifiers import ServiceId
 from exchange.problems import Code, Problem
-from exchange.trust import RegistryState
+from exchange.trust.state import RegistryState
 from mediator import delivery, metaservices, xroad
 from mediator.auditing.service import Auditing
 from mediator.checks import Checks

@@ -41,7 +41,8 @@ from exchange.revocation import (
     issuer_of,
     sources_of,
 )
-from exchange.trust import RegistryState, trusted_authorities
+from exchange.trust.admission import trusted_authorities
+from exchange.trust.state import RegistryState
 from mediator.asking import Unanswered, ask
 from mediator.journal.evidence import EvidenceStore
 from mediator.records import Recorder

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from exchange.trust import RegistryState
+from exchange.trust.state import RegistryState
 from mediator.own_keys import read_file
 from mediator.registry_copy import RegistryCopy
 from mediator.registry_copy.accepted import FILES

@@ -12,7 +12,8 @@ from exchange.certificates.reading import fingerprint_of
 from exchange.identifiers import MemberId
 from exchange.keys import VerifyingKey
 from exchange.problems import Code, Problem
-from exchange.trust import RegistryState, trusted_authorities
+from exchange.trust.admission import trusted_authorities
+from exchange.trust.state import RegistryState
 from mediator.revocation import Statuses
 
 

@@ -17,7 +17,7 @@ from exchange.contracts import Match
 from exchange.envelope import Opened, RequestHead, ResponseHead, Signed
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.problems import Problem
-from exchange.trust import ServerRecord
+from exchange.registrations import ServerRecord
 from mediator.journal.log import Receipt
 from mediator.terms import Terms
 from serving.backends import Headers

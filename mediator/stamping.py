@@ -26,6 +26,7 @@ import structlog
 from cryptography import x509
 
 from exchange.problems import Code, Problem
+from exchange.registrations import InstanceRecord
 from exchange.timestamps import (
     MAX_TOKEN_BYTES,
     Timestamp,
@@ -33,7 +34,7 @@ from exchange.timestamps import (
     format_request,
     open_response,
 )
-from exchange.trust import InstanceRecord, trusted_authorities
+from exchange.trust.admission import trusted_authorities
 from mediator.asking import Unanswered, ask
 from mediator.journal.anchors import Anchor, AnchorStore
 from mediator.own_keys import read_certificates

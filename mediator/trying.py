@@ -19,7 +19,7 @@ from exchange.agreements.rows import format_rows
 from exchange.identifiers import ApplicationId, ServiceId
 from exchange.operations import Match
 from exchange.problems import Code, Problem
-from exchange.trust import RegistryState
+from exchange.trust.state import RegistryState
 from mediator.delivery import not_narrowed
 from mediator.offers import OfferedService
 from mediator.pinned import PinnedAgreements

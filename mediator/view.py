@@ -32,7 +32,7 @@ from exchange.endings import End, Told
 from exchange.identifiers import MemberId
 from exchange.policy import Policy
 from exchange.problems import Code, Problem
-from exchange.trust import RegistryState
+from exchange.trust.state import RegistryState
 from mediator.registry_copy import RegistryCopy
 from mediator.registry_copy.log import FollowedLog
 from mediator.registry_fetcher import RegistryFetcher

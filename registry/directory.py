@@ -30,7 +30,7 @@ from exchange.registrations import (
     parse_member,
 )
 from exchange.standing import Disabled, Identifier, Standing
-from exchange.trust import schema_id, shared_schemas
+from exchange.trust.shared_schemas import schema_id, shared_schemas
 from registry.pages import Listed, Listing, page_of
 from registry.search import Entry, Kind, SearchIndex
 from schemas import CODE_LIST

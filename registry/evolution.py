@@ -38,7 +38,7 @@ from exchange.registrations import (
     member_target,
     parse_member,
 )
-from exchange.trust import schema_id, shared_schemas
+from exchange.trust.shared_schemas import schema_id, shared_schemas
 from registry.moves import successor_of
 from registry.uses import File, Use, Uses
 

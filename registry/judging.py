@@ -40,7 +40,8 @@ from exchange.registrations import (
     parse_instance,
 )
 from exchange.standing import Standing as AllAway
-from exchange.trust import schema_id, trusted_authorities
+from exchange.trust.admission import trusted_authorities
+from exchange.trust.shared_schemas import schema_id
 from registry import lint
 from registry.directory import Directory
 from registry.effects import Effect, OwnChange, effect_of_order, effect_of_proposal

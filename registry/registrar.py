@@ -22,7 +22,7 @@ from tuf.api.metadata import Targets
 from exchange.consents import open_consent
 from exchange.continuity import STANDING_ROLE
 from exchange.problems import Code, Problem
-from exchange.trust import trusted_authorities
+from exchange.trust.admission import trusted_authorities
 from registry import notices
 from registry.acting import act
 from registry.directory import Directory

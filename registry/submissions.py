@@ -47,7 +47,7 @@ from exchange.registrations import (
     member_target,
     parse_member,
 )
-from exchange.trust import admit_member
+from exchange.trust.admission import admit_member
 from registry.changes import Change, Published, compare
 from registry.lifecycle import Kind
 from registry.possession import check_possession

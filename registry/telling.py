@@ -8,7 +8,7 @@ from datetime import datetime
 from exchange.continuity import role_name
 from exchange.identifiers import ServiceId
 from exchange.registrations import is_schema_target, member_target, parse_member
-from exchange.trust import schema_id
+from exchange.trust.shared_schemas import schema_id
 from registry import notices
 from registry.effects import Effect
 from registry.evolution import users_of

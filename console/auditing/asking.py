@@ -23,7 +23,8 @@ from exchange.checkpoint import Checkpoint
 from exchange.identifiers import MemberId, ServerId
 from exchange.notes import VerifierKey
 from exchange.problems import Code, Problem
-from exchange.trust import RegistryState, ServerRecord
+from exchange.registrations import ServerRecord
+from exchange.trust.state import RegistryState
 from serving import client
 
 AT_ONCE: Final = 8

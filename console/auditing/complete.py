@@ -14,7 +14,7 @@ from exchange.auditing import JOURNAL, open_page, told
 from exchange.completeness import Proven, describe, open_completeness
 from exchange.identifiers import ServerId
 from exchange.problems import Problem
-from exchange.trust import ServerRecord
+from exchange.registrations import ServerRecord
 
 MAX_LOOKED: Final = 200
 

@@ -25,8 +25,8 @@ from exchange.identifiers import MemberId, ServerId
 from exchange.notes import VerifierKey
 from exchange.problems import Code, Problem
 from exchange.proof import LogProof
+from exchange.registrations import ServerRecord
 from exchange.shown_anchor import ShownAnchor, open_anchor
-from exchange.trust import ServerRecord
 from mediator.journal.reconcile import Asked, Covered
 
 MAX_ENTRIES: Final = MAX_PAGES * PAGE

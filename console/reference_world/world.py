@@ -41,7 +41,7 @@ from exchange.agreements import seal_agreement
 from exchange.identifiers import ApplicationId, MemberId, ServerId
 from exchange.keys import signing_key
 from exchange.problems import Code, Problem, Text
-from exchange.trust import Environment, InstanceRecord, TimestampAuthority
+from exchange.registrations import Environment, InstanceRecord, TimestampAuthority
 from registry.ceremony import Opened, Quorum, open_registry
 from registry.client import RegistryClient
 from registry.member import MemberFolder, describe

@@ -11,8 +11,8 @@ Invariants:
 - an application names servers, a service an application and, if it is of type ``OPENAPI``, a
   target file next to the document that holds its OpenAPI description.
 
-Not checked here: certificates (:mod:`exchange.trust` judges them at a time), signatures (TUF),
-and that a server of another member agrees to host an application.
+Not checked here: certificates (:mod:`exchange.trust.admission` judges them at a time), signatures
+(TUF), and that a server of another member agrees to host an application.
 
 Parts: :mod:`~exchange.registrations.values`, :mod:`~exchange.registrations.targets`,
 :mod:`~exchange.registrations.instance`, :mod:`~exchange.registrations.member`,

@@ -29,7 +29,7 @@ import orjson
 
 from exchange.identifiers import check_code
 from exchange.problems import Code, Problem, Side
-from exchange.trust import RegistryState
+from exchange.trust.state import RegistryState
 from mediator import xroad
 from mediator.govstack import forms
 from mediator.inlet import Inlet

@@ -30,7 +30,9 @@ import structlog
 
 from exchange.identifiers import ApplicationId, ServiceId
 from exchange.problems import CATALOGUE, Code, Problem
-from exchange.trust import Document, RegistryState, ServiceRecord
+from exchange.registrations import ServiceRecord
+from exchange.trust.indexes import Document
+from exchange.trust.state import RegistryState
 from mediator import xroad
 from mediator.govstack import forms
 from mediator.metaservices import METHODS_OF_PATHS, Listed, Shown

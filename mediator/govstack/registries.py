@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, suppress
 
 from exchange.problems import Problem
-from exchange.trust import RegistryState
+from exchange.trust.state import RegistryState
 from mediator.background import background_tasks
 from mediator.own_keys import read_file
 from mediator.settings import ServerSettings

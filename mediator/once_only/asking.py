@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import structlog
 
 from exchange.problems import Code, Problem
-from exchange.trust import RegistryState
+from exchange.trust.state import RegistryState
 from mediator.consumer import Consumer
 from mediator.gate import Gate
 from mediator.metrics import Metrics

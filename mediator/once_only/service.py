@@ -28,7 +28,7 @@ from exchange.evidence_requests import Basis, Explicit, Statutory, format_basis
 from exchange.identifiers import ApplicationId, ServiceId
 from exchange.problems import Code, Problem, Side, Text
 from exchange.schema_sets.compiled import CompiledSchema
-from exchange.trust import RegistryState
+from exchange.trust.state import RegistryState
 from mediator import xroad
 from mediator.counting import Counting
 from mediator.once_only import telling

@@ -21,9 +21,9 @@ from exchange.documents import Node, format_document, parse_document
 from exchange.identifiers import MemberId, ServiceId
 from exchange.notes import parse_note
 from exchange.problems import Code, Problem
-from exchange.registrations import InstanceRecord, member_target
+from exchange.registrations import InstanceRecord, MemberRecord, member_target, parse_member
 from exchange.registry_log import MAX_STATE_BYTES, parse_state
-from exchange.trust import AdmittedMember, MemberRecord, admit_member, parse_member
+from exchange.trust.admission import AdmittedMember, admit_member
 from mediator.registry_copy.borders import tuf_problems, untrusted
 from mediator.registry_copy.log_growth import SeenLog
 from mediator.registry_copy.shared import Shared, read_shared

@@ -15,7 +15,7 @@ from exchange.continuity import STANDING_ROLE
 from exchange.endings import End
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
-from exchange.trust import RegistryState
+from exchange.trust.state import RegistryState
 from mediator.registry_copy.accepted import (
     MAX_VERSION,
     Accepted,

@@ -27,8 +27,14 @@ from exchange.continuity import (
 from exchange.endings import End
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
-from exchange.registrations import INSTANCE_TARGET, STANDING_TARGET, InstanceRecord, member_target
-from exchange.trust import admit_member, parse_member
+from exchange.registrations import (
+    INSTANCE_TARGET,
+    STANDING_TARGET,
+    InstanceRecord,
+    member_target,
+    parse_member,
+)
+from exchange.trust.admission import admit_member
 from mediator.registry_copy.accepted import MAX_VERSION, Accepted, AcceptedMember
 from mediator.registry_copy.borders import untrusted
 from mediator.registry_copy.log import FollowedLog

@@ -21,7 +21,7 @@ from exchange.registrations import (
     parse_instance,
 )
 from exchange.standing import NOTHING_AWAY, Standing, parse_mergers, parse_standing
-from exchange.trust import shared_schemas
+from exchange.trust.shared_schemas import shared_schemas
 from mediator.registry_copy.borders import untrusted
 
 

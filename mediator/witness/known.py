@@ -11,7 +11,8 @@ from exchange.identifiers import ServerId
 from exchange.notes import COSIGNATURE_ED25519, ED25519, VerifierKey
 from exchange.policy import Policy, any_of, parse_policy
 from exchange.problems import Code, Problem
-from exchange.trust import RegistryState, ServerRecord
+from exchange.registrations import ServerRecord
+from exchange.trust.state import RegistryState
 from exchange.witness import Logs
 from mediator.own_keys import origin_of, read_file, witness_of
 

@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from exchange.certificates.reading import fingerprint
 from exchange.problems import Code, Problem
-from exchange.trust import RegistryState
+from exchange.trust.state import RegistryState
 from exchange.witness import MAX_REPLY_BYTES, MAX_SUBMISSION_BYTES, origin_hash
 from mediator.witness.known import Asked
 from mediator.witness.service import PREFIX

@@ -14,7 +14,7 @@ from exchange.identifiers import ServerId
 from exchange.notes import VerifierKey
 from exchange.policy import Policy
 from exchange.problems import Problem
-from exchange.trust import RegistryState
+from exchange.trust.state import RegistryState
 from mediator.journal.log import Journal
 from mediator.own_keys import origin_of, witness_of
 from mediator.records import Recorder

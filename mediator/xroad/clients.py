@@ -18,7 +18,7 @@ import orjson
 
 from exchange.identifiers import ApplicationId, MemberId
 from exchange.problems import Code, Problem, Text
-from exchange.trust import RegistryState
+from exchange.trust.state import RegistryState
 from mediator.xroad.connections import Connection
 from mediator.xroad.fields import first
 from serving import replies

@@ -31,7 +31,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from exchange.identifiers import ApplicationId, MemberId, ServerId
-from exchange.trust import RegistryState, trusted_authorities
+from exchange.trust.admission import trusted_authorities
+from exchange.trust.state import RegistryState
 from mediator.xroad.clients import XROAD
 from mediator.xroad.connections import Connection
 from serving.requests import Reply, Request

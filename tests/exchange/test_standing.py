@@ -21,7 +21,8 @@ from exchange.standing import (
     parse_mergers,
     parse_standing,
 )
-from exchange.trust import RegistryState, admit_member
+from exchange.trust.admission import admit_member
+from exchange.trust.state import RegistryState
 from tests.registry.simulator import (
     MOF,
     MPI,

@@ -14,14 +14,10 @@ from hypothesis import strategies as st
 from exchange.certificates.reading import fingerprint_of
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.problems import Code, Problem
-from exchange.trust import (
-    AdmittedMember,
-    Environment,
-    MemberRecord,
-    RegistryState,
-    admit_member,
-    schema_id,
-)
+from exchange.registrations import Environment, MemberRecord
+from exchange.trust.admission import AdmittedMember, admit_member
+from exchange.trust.shared_schemas import schema_id
+from exchange.trust.state import RegistryState
 from tests.registry.documents import HeldDocument
 from tests.registry.simulator import (
     MOF,
@@ -144,7 +140,7 @@ def test_a_certificate_that_does_not_qualify_is_left_out_and_told(
     state = state_of(change(member_record(MPI)), member_record(MOF))
     assert [problem.code for problem in state.complaints] == codes
     assert all(str(problem.facts["owner"]).startswith("LA/GOV/MPI") for problem in state.complaints)
-    assert len(state._seals) + len(state._auths) == 3
+    assert len(state.indexes.seals) + len(state.indexes.auths) == 3
     assert set(state.members) == {MPI, MOF}
 
 

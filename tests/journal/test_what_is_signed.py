@@ -15,8 +15,8 @@ from exchange.entries import Entry, parse_entry
 from exchange.envelope import open_request, open_response
 from exchange.keys import verifying_key
 from exchange.problems import Code, Problem
+from exchange.registrations import ServerRecord
 from exchange.sealed_parts import SealedPart
-from exchange.trust import ServerRecord
 from mediator.journal.export import Chosen, make_export, unsigned, verify_export
 from mediator.journal.log import Journal
 from mediator.journal.reader import JournalReader

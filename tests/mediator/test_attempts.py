@@ -9,7 +9,7 @@ import pytest
 
 from exchange.identifiers import ApplicationId, ServerId
 from exchange.problems import Code, Problem
-from exchange.trust import ServerRecord
+from exchange.registrations import ServerRecord
 from mediator.attempts import Attempts, Fate, Missed, Trying
 from mediator.discovery import Peers, State, Visit
 from mediator.metrics import Metrics

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from exchange.identifiers import ServerId
 from exchange.problems import Code, Problem
-from exchange.trust import ServerRecord
+from exchange.registrations import ServerRecord
 from mediator.discovery import NEXT, Event, Peer, Peers, State, Visit
 from mediator.settings import PeerSettings
 

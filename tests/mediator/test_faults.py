@@ -18,7 +18,7 @@ from exchange.digest import content_digest
 from exchange.envelope import RequestHead
 from exchange.identifiers import MemberId, ServerId
 from exchange.problems import Code, Problem
-from exchange.trust import ServerRecord
+from exchange.registrations import ServerRecord
 from mediator.attempts import Trying
 from mediator.checks import Checks
 from mediator.consumer import Consumer

@@ -16,7 +16,8 @@ import pytest
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.problems import Code, Problem
 from exchange.registrations import ServiceType
-from exchange.trust import RegistryState, admit_member
+from exchange.trust.admission import admit_member
+from exchange.trust.state import RegistryState
 from mediator.gate import Gate
 from mediator.govstack.harness import Harness
 from mediator.handshakes import Handshakes

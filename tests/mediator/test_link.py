@@ -15,7 +15,9 @@ import pytest
 from exchange.envelope import RequestHead
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.problems import Code
-from exchange.trust import RegistryState, ServerRecord, admit_member
+from exchange.registrations import ServerRecord
+from exchange.trust.admission import admit_member
+from exchange.trust.state import RegistryState
 from mediator.attempts import Fate, Missed
 from mediator.link import Link
 from mediator.revocation import Unchecked

@@ -10,7 +10,7 @@ import pytest
 from exchange.envelope import RequestHead, ResponseHead
 from exchange.identifiers import ServerId
 from exchange.problems import Code
-from exchange.trust import ServerRecord
+from exchange.registrations import ServerRecord
 from mediator.refusals import not_done, unsigned
 from mediator.stages import Answered, RecordedCall, SealedCall
 

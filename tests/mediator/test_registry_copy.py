@@ -97,7 +97,7 @@ def test_everything_published_is_in_the_state(copy: RegistryCopy) -> None:
     ]
     assert set(state.schemas) == {"https://schemas.saphan.la/province/1"}
     seal = seal_certificate(MPI)
-    keyid = next(keyid for keyid, (owner, _, _) in state._seals.items() if owner == MPI)
+    keyid = next(keyid for keyid, (owner, _, _) in state.indexes.seals.items() if owner == MPI)
     assert state.seal_key(keyid)[2] == seal
     assert state.complaints == ()
     assert state.expires == NOW + timedelta(hours=1)
@@ -737,7 +737,7 @@ def test_other_authorities_are_a_judgement_of_everybody(
     registry.publish()
     copy.synchronise(NOW)
     assert copy.state is not None
-    assert copy.state._seals == {}
+    assert copy.state.indexes.seals == {}
     assert set(complaints(copy)) == {Code.DEVELOPMENT_ONLY}
 
 

@@ -22,7 +22,9 @@ from certs.revocation import make_crl, revoke, revoked_by
 from exchange.certificates.reading import fingerprint_of
 from exchange.identifiers import ServerId
 from exchange.problems import Code, Problem, Text
-from exchange.trust import Environment, InstanceRecord, RegistryState, admit_member
+from exchange.registrations import Environment, InstanceRecord
+from exchange.trust.admission import admit_member
+from exchange.trust.state import RegistryState
 from mediator.journal.evidence import FILE, EvidenceReader, EvidenceStore
 from mediator.journal.log import Journal
 from mediator.metrics import Metrics

@@ -19,8 +19,8 @@ from aiohttp.test_utils import TestServer, unused_port
 from certs.issue import Issued, private_key_pem
 from certs.stamper import StamperKey, respond
 from exchange.problems import Text
+from exchange.registrations import Environment, InstanceRecord, TimestampAuthority
 from exchange.timestamps import MAX_TOKEN_BYTES, check_token, format_request
-from exchange.trust import Environment, InstanceRecord, TimestampAuthority
 from mediator.journal.anchors import AnchorStore
 from mediator.settings import StampingSettings
 from mediator.stamping import DRIFT_S, Authority, Stamping, authorities_of

@@ -6,7 +6,8 @@ from datetime import timedelta
 from typing import cast
 
 from exchange.identifiers import MemberId
-from exchange.trust import RegistryState, admit_member
+from exchange.trust.admission import admit_member
+from exchange.trust.state import RegistryState
 from mediator.xroad import Connection
 from mediator.xroad.verification import VerificationConf, verification_zip
 from serving.requests import Request

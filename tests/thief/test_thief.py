@@ -217,8 +217,8 @@ async def test_no_word_of_a_member_can_be_forged(world: World, thief: Thief, fol
             await view.refresh()
             assert view.state.version > honest.version
             assert view.state.member(MPI) == honest.member(MPI)
-            assert view.state._seals == honest._seals
-            assert view.state._auths == honest._auths
+            assert view.state.indexes.seals == honest.indexes.seals
+            assert view.state.indexes.auths == honest.indexes.auths
             assert [p.code for p in view.state.complaints] == [Code.UNTRUSTED_METADATA]
 
 

@@ -14,7 +14,8 @@ from exchange.notes import COSIGNATURE_ED25519, VerifierKey
 from exchange.policy import parse_policy
 from exchange.problems import Code, Problem, Text
 from exchange.registrations import Environment, InstanceRecord, MemberRecord, ServerRecord
-from exchange.trust import AdmittedMember, RegistryState
+from exchange.trust.admission import AdmittedMember
+from exchange.trust.state import RegistryState
 from mediator.own_keys import origin_of, witness_of
 from mediator.witness.known import (
     WitnessedLogs,

@@ -19,8 +19,8 @@ from exchange.auditing import JOURNAL
 from exchange.checkpoint import open_checkpoint
 from exchange.policy import Policy, parse_policy
 from exchange.problems import Problem
+from exchange.registrations import ServerRecord
 from exchange.shown_anchor import open_anchor
-from exchange.trust import ServerRecord
 
 
 @click.command()

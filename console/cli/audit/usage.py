@@ -22,7 +22,7 @@ from console.cli.printing import plain, print_json
 from exchange.auditing import USAGE, told
 from exchange.identifiers import ApplicationId
 from exchange.problems import Problem, Text
-from exchange.trust import RegistryState
+from exchange.trust.state import RegistryState
 
 Names = dict[str, Text]
 

@@ -31,8 +31,14 @@ from exchange.continuity import role_name
 from exchange.identifiers import MemberId
 from exchange.notes import VerifierKey
 from exchange.problems import Code, Problem
-from exchange.registrations import INSTANCE_TARGET, member_target
-from exchange.trust import InstanceRecord, MemberRecord, parse_instance, parse_member
+from exchange.registrations import (
+    INSTANCE_TARGET,
+    InstanceRecord,
+    MemberRecord,
+    member_target,
+    parse_instance,
+    parse_member,
+)
 
 FOLDER = "registry"
 INSTANCE = f"{FOLDER}/instance.json"

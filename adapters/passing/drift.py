@@ -25,7 +25,7 @@ from adapters.passing.scanning import proposed
 from exchange.compatibility import Break, Way, compare_openapi
 from exchange.compatibility.breaks import RULES
 from exchange.compatibility.conjunctions import At
-from exchange.compatibility.schemas import Inclusion
+from exchange.compatibility.inclusion import Inclusion
 from exchange.openapi import Reader
 from exchange.problems import Problem
 

@@ -1,6 +1,6 @@
 """Compatibility of two versions of a schema or of a service, decided from the documents alone.
 
-- :mod:`exchange.compatibility.schemas`: whether every instance of one schema is one of another;
+- :mod:`exchange.compatibility.inclusion`: whether every instance of one schema is one of another;
 - :mod:`exchange.compatibility.sets`: two versions of a shared schema;
 - :mod:`exchange.compatibility.openapi`: two versions of a service's OpenAPI document;
 - :mod:`exchange.compatibility.breaks`: what breaks, and why, in both languages.

@@ -7,7 +7,7 @@ from typing import Final
 
 from exchange.compatibility.breaks import Break, Way, distinct
 from exchange.compatibility.conjunctions import At
-from exchange.compatibility.schemas import Inclusion
+from exchange.compatibility.inclusion import Inclusion
 from exchange.schema_sets.collecting import SchemaSet
 from exchange.schema_sets.keywords import Dialect, Direction
 from exchange.schema_sets.places import Place

@@ -339,7 +339,7 @@ def test_a_code_list_may_grow() -> None:
 
 def test_too_much_work_is_a_break(monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be decided within the bound counts as breaking."""
-    monkeypatch.setattr("exchange.compatibility.schemas.MAX_STEPS", 5)
+    monkeypatch.setattr("exchange.compatibility.comparison.MAX_STEPS", 5)
     assert rules(OBJECT, OBJECT | {"minProperties": 0}) == [f"unknown {ID}#"]
 
 

@@ -30,7 +30,7 @@ import structlog
 from aiohttp import web
 
 from console.instance.changes import Changes, etag_of
-from console.instance.document import MAX_DOCUMENT_BYTES, read, write
+from console.instance.drafts import MAX_DOCUMENT_BYTES, read
 from console.instance.issuers import OAuthError, OwnIssuer
 from console.instance.openapi import api_document
 from console.instance.pages import Pages
@@ -38,6 +38,7 @@ from console.instance.reading import NOUN, Reader
 from console.instance.replying import decode, document, json, problems, read_body
 from console.instance.rights import MAX_PAGE, Filter, page, read_rights, write_rights
 from console.instance.status import Status
+from console.instance.writing import write
 from exchange.problems import Code, Problem
 from serving.tokens import Caller, Refused, Verifier
 

@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from console.instance.configuration import Configuration
 from console.instance.convergence import Convergence, Outcome
 from console.instance.desired import Desired
-from console.instance.document import Configuration, Draft, settle
+from console.instance.drafts import Draft
+from console.instance.merging import settle
 from console.instance.reading import Mistake, Mistaken
 from console.instance.rights import Pair, ServiceKey, allow, deny
 from console.instance.specifications import Fetched, Sources

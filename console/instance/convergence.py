@@ -33,8 +33,8 @@ from certs.authority import DevelopmentAuthority
 from certs.services import Listening
 from console.instance.agreements import Right, endpoints_of, pin, unpin
 from console.instance.central import LOOPBACK, Centre, withdrawn
+from console.instance.configuration import Configuration, Member
 from console.instance.desired import FOLDER, Desired, DesiredFile
-from console.instance.document import Configuration, Member
 from console.instance.hosted import Hosted, Surroundings
 from console.instance.rights import ServiceKey
 from console.instance.watching import await_server, published_version

@@ -14,14 +14,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from certs.files import PRIVATE_MODE, write_file
-from console.instance.document import (
-    MAX_DOCUMENT_BYTES,
-    Configuration,
-    read,
-    settle,
-    write,
-)
+from console.instance.configuration import Configuration
+from console.instance.drafts import MAX_DOCUMENT_BYTES, read
+from console.instance.merging import settle
 from console.instance.rights import ServiceKey
+from console.instance.writing import write
 from exchange.documents import format_document, parse_document
 from exchange.problems import Code, Problem
 

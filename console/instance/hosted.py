@@ -37,7 +37,7 @@ from certs.files import PRIVATE_MODE, write_file
 from certs.issue import Issued, parse_private_key
 from console.instance.agreements import Seal
 from console.instance.central import LOOPBACK
-from console.instance.document import Application, Connection, Member
+from console.instance.configuration import Application, Connection, Member
 from console.reference_world.processes import STOP_TIMEOUT_S, Process, free_ports
 from exchange.certificates.reading import parse_certificates
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from console.instance.document import (
-    MAX_APPLICATIONS,
-    MAX_MEMBERS,
-    MAX_SERVICES,
-    Connection,
-)
-from console.instance.document import MAX_RIGHTS as MAX_SERVICE_RIGHTS
+from console.instance.configuration import Connection
+from console.instance.drafts import MAX_APPLICATIONS, MAX_MEMBERS, MAX_SERVICES
+from console.instance.drafts import MAX_RIGHTS as MAX_SERVICE_RIGHTS
 from console.instance.reading import MAX_CODE, MAX_URL
 from console.instance.rights import MAX_ITEMS, MAX_RIGHTS
 

@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from certs.files import PRIVATE_MODE, write_file
-from console.instance.document import Consumer
+from console.instance.configuration import Consumer
 from console.instance.rights import Filter, Pair, ServiceKey
 from exchange.problems import Code, Problem
 

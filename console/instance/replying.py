@@ -12,7 +12,7 @@ import structlog
 import yaml
 from aiohttp import web
 
-from console.instance.document import MAX_DOCUMENT_BYTES
+from console.instance.drafts import MAX_DOCUMENT_BYTES
 from console.instance.reading import Mistaken
 from exchange.documents import parse_document
 from exchange.problems import Code, Problem, Side

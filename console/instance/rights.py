@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from console.instance.document import Configuration, Consumer, consumer
+from console.instance.configuration import Configuration, Consumer
+from console.instance.drafts import consumer
 from console.instance.reading import At, Reader
 
 NOUN: Final = "rights"

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, Final
 
+from console.instance.configuration import Consumer
 from console.instance.convergence import Convergence
-from console.instance.document import Consumer
 from console.instance.hosted import Hosted
 from console.instance.rights import Pair, ServiceKey
 from console.instance.watching import is_well

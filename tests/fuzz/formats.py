@@ -16,8 +16,10 @@ from urllib.parse import parse_qsl, urlencode
 import orjson
 from hypothesis import strategies as st
 
-from console.instance.document import read, settle, write
+from console.instance.drafts import read
+from console.instance.merging import settle
 from console.instance.reading import Mistaken
+from console.instance.writing import write
 from exchange.contracts import Contract
 from exchange.problems import Code, Problem
 from mediator.audit_api import query_of

@@ -11,17 +11,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.instance.document import (
-    MAX_RIGHTS,
-    Configuration,
-    Connection,
-    Consumer,
-    Service,
-    read,
-    settle,
-    write,
-)
+from console.instance.configuration import Configuration, Connection, Consumer, Service
+from console.instance.drafts import MAX_RIGHTS, read
+from console.instance.merging import settle
 from console.instance.reading import Mistaken
+from console.instance.writing import write
 from exchange.problems import Code
 from serving.yaml_files import read_yaml
 

@@ -10,7 +10,7 @@ import pytest
 
 from certs.authority import DevelopmentAuthority, create_development_pki
 from console.instance.agreements import Right, Seal, pin, unpin
-from console.instance.document import Application, Connection, Member
+from console.instance.configuration import Application, Connection, Member
 from console.instance.hosted import RENEW, Hosted, Surroundings
 from exchange.agreements import (
     MAX_ENDPOINTS,

@@ -24,7 +24,9 @@ import orjson
 import uvloop
 
 from benchmarks.processes import allow_many_files
-from serving.client import ExchangeFailed, Pool, PoolLimits
+from serving.client import Pool
+from serving.failures import ExchangeFailed
+from serving.pool_places import PoolLimits
 
 CONNECTIONS_PER_S: Final = 1000.0
 _PAUSE_AFTER_ERROR_S: Final = 0.05

@@ -11,7 +11,9 @@ import ssl
 from functools import cache
 from urllib.parse import urlsplit
 
-from serving import client
+from serving.client import Pool
+from serving.failures import ExchangeFailed
+from serving.pool_places import PoolLimits
 
 MAX_HEAD_BYTES = 16 * 1024
 
@@ -39,11 +41,11 @@ async def ask(
         port = parts.port or (443 if secure else 80)
     except ValueError as error:
         raise Unanswered(f"{url} is no address") from error
-    pool = client.Pool(
+    pool = Pool(
         parts.hostname or "",
         port,
         ssl=_public() if secure else None,
-        limits=client.PoolLimits(
+        limits=PoolLimits(
             max_connections=1,
             connect_s=timeout_s,
             max_head_bytes=MAX_HEAD_BYTES,
@@ -63,7 +65,7 @@ async def ask(
             timeout_s=timeout_s,
             repeatable=False,
         )
-    except (client.ExchangeFailed, ValueError) as error:
+    except (ExchangeFailed, ValueError) as error:
         raise Unanswered(f"{url}: {error}") from error
     finally:
         await pool.close()

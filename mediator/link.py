@@ -24,8 +24,19 @@ from mediator.revocation import Statuses
 from mediator.settings import CallSettings, LimitSettings
 from mediator.stages import Answered, RecordedCall
 from mediator.xroad import MAX_LINK_HEAD_BYTES
-from serving import client
 from serving.backends import Headers
+from serving.client import Pool
+from serving.failures import (
+    ConnectFailed,
+    Disconnected,
+    ExchangeFailed,
+    PoolClosed,
+    PoolFull,
+    TimedOut,
+    TooLarge,
+)
+from serving.pool_places import PoolLimits
+from serving.waits import Phase, Waits
 
 # OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED and X509_V_ERR_CERT_NOT_YET_VALID.
 _OUT_OF_VALIDITY = {9, 10}
@@ -36,8 +47,8 @@ _UNSIGNED = NOT_COVERED - {"signature", "signature-input"}
 class _Line(NamedTuple):
     """The way to one service of one server: slow calls to another do not stand in it."""
 
-    pool: client.Pool
-    waits: client.Waits
+    pool: Pool
+    waits: Waits
 
 
 class Link:
@@ -88,11 +99,11 @@ class Link:
                 repeatable=False,
                 room=call.room,
             )
-        except client.Disconnected as failure:
+        except Disconnected as failure:
             # The other kept connections are of the same age: another attempt makes one anew.
             line.pool.retire()
             raise _translate(failure, sealed.server) from failure
-        except client.ExchangeFailed as failure:
+        except ExchangeFailed as failure:
             raise _translate(failure, sealed.server) from failure
         return Answered(
             recorded, ResponseHead(answer.status, _end_to_end(answer.headers)), answer.body
@@ -121,11 +132,11 @@ class Link:
             parts = urlsplit(server.address)
             limits = self._limits
             own = self._calls.get(service) or CallSettings(service)
-            pool = client.Pool(
+            pool = Pool(
                 parts.hostname or "",
                 parts.port or 443,
                 ssl=self._context,
-                limits=client.PoolLimits(
+                limits=PoolLimits(
                     max_connections=limits.connections,
                     max_waiting=limits.concurrent,
                     idle_s=limits.keepalive_s * 0.8,
@@ -136,7 +147,7 @@ class Link:
                 ),
                 admit=lambda certificate: self._admit(server.id, certificate),
             )
-            waits = client.Waits(
+            waits = Waits(
                 own.first_byte_s or limits.first_byte_s, limits.stall_s, limits.floor_bytes_per_s
             )
             line = self._lines[key] = _Line(pool, waits)
@@ -193,33 +204,33 @@ def _end_to_end(headers: Headers) -> Headers:
     return tuple([item for item in headers if item[0] not in _UNSIGNED])
 
 
-def _translate(failure: client.ExchangeFailed, server: ServerRecord) -> Exception:
+def _translate(failure: ExchangeFailed, server: ServerRecord) -> Exception:
     where, detail = str(server.id), failure.detail
     code, counts, facts = Code.PEER_NONSENSE, True, None
     match failure:
-        case client.PoolClosed():
+        case PoolClosed():
             return Problem(Code.SHUTTING_DOWN, where=where, detail=detail)
-        case client.TooLarge():
+        case TooLarge():
             return Problem(Code.RESPONSE_TOO_LARGE, where=where, detail=detail)
-        case client.ConnectFailed(tls=ssl.SSLCertVerificationError() as tls):
+        case ConnectFailed(tls=ssl.SSLCertVerificationError() as tls):
             expired = tls.verify_code in _OUT_OF_VALIDITY
             code = Code.PEER_CERTIFICATE_EXPIRED if expired else Code.PEER_CERTIFICATE_UNTRUSTED
             detail = tls.verify_message
-        case client.ConnectFailed():
+        case ConnectFailed():
             code = Code.PEER_UNREACHABLE
             if failure.tls is not None:
                 detail = (
                     "TLS could not be agreed, perhaps our certificate is not accepted there: "
                     + detail
                 )
-        case client.TimedOut(phase=client.Phase.CONNECT):
+        case TimedOut(phase=Phase.CONNECT):
             code, facts = Code.PEER_UNREACHABLE, failure.facts
-        case client.Disconnected():
+        case Disconnected():
             code = Code.PEER_UNREACHABLE
-        case client.TimedOut(phase=client.Phase.WAIT) | client.PoolFull():
+        case TimedOut(phase=Phase.WAIT) | PoolFull():
             code, counts = Code.OVERLOADED, False
             facts = failure.facts | {"retry_after_s": RETRY_AFTER_S}
-        case client.TimedOut():
+        case TimedOut():
             code, facts = Code.PEER_TIMEOUT, failure.facts
         case _:
             pass

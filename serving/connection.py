@@ -21,16 +21,9 @@ import ssl
 from typing import Any, Final, Protocol, cast
 
 from exchange.problems import Problem
-from serving.answers import (
-    Answer,
-    AnswerReader,
-    ConnectFailed,
-    Disconnected,
-    ExchangeFailed,
-    ProtocolError,
-    TimedOut,
-)
+from serving.answers import Answer, AnswerReader
 from serving.bodies import IN_MEMORY_BYTES, PIECE_BYTES, Body, Room, Spooled
+from serving.failures import ConnectFailed, Disconnected, ExchangeFailed, ProtocolError, TimedOut
 from serving.waits import Phase, Watch
 
 _JOIN_BELOW_BYTES: Final = 64 * 1024

@@ -8,9 +8,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from exchange.problems import ACTED, Code, Problem
-from serving import client
 from serving.backends import BackendRequest, BackendResponse, Headers, NotDelivered
 from serving.bodies import Body
+from serving.client import Pool
+from serving.failures import ConnectFailed, ExchangeFailed, PoolClosed, PoolFull, TimedOut, TooLarge
+from serving.pool_places import PoolLimits
+from serving.waits import Phase, Waits
 
 IDLE_S = 4.0
 RETRY_AFTER_S = 1
@@ -58,11 +61,11 @@ class HttpBackend:
         self._base = parts.path.rstrip("/")
         self._host = parts.netloc
         self._where = f"{parts.scheme}://{parts.netloc}"
-        self._pool = client.Pool(
+        self._pool = Pool(
             parts.hostname,
             parts.port or (443 if context else 80),
             ssl=context,
-            limits=client.PoolLimits(
+            limits=PoolLimits(
                 max_connections=connections,
                 max_waiting=max_waiting,
                 # Many application servers drop an idle connection after 5 s; a POST on one that
@@ -94,12 +97,12 @@ class HttpBackend:
                 (("host", self._host), *request.headers),
                 request.body,
                 timeout_s=timeout_s,
-                waits=client.Waits(first_byte_s, self._stall_s, self._floor, connect_s),
+                waits=Waits(first_byte_s, self._stall_s, self._floor, connect_s),
                 room=request.room,
                 max_body_bytes=request.answer_max_bytes,
                 repeatable=False if request.once else None,
             )
-        except client.ExchangeFailed as failure:
+        except ExchangeFailed as failure:
             raise translate(failure, self._where) from failure
         return BackendResponse(
             answer.status,
@@ -121,27 +124,27 @@ def _end_to_end(headers: Headers) -> Headers:
     return tuple([item for item in headers if item[0] not in dropped])
 
 
-def translate(failure: client.ExchangeFailed, where: str) -> Problem:
+def translate(failure: ExchangeFailed, where: str) -> Problem:
     """What a failed exchange with the backend at ``where`` is to its caller."""
     problem = Problem if failure.sent else NotDelivered
     match failure:
-        case client.ConnectFailed():
+        case ConnectFailed():
             return problem(Code.BACKEND_UNREACHABLE, where=where, detail=failure.detail)
-        case client.TimedOut(phase=client.Phase.CONNECT):
+        case TimedOut(phase=Phase.CONNECT):
             return problem(
                 Code.BACKEND_UNREACHABLE, where=where, detail=failure.detail, facts=failure.facts
             )
-        case client.TimedOut(phase=client.Phase.WAIT) | client.PoolFull():
+        case TimedOut(phase=Phase.WAIT) | PoolFull():
             facts = failure.facts | {"retry_after_s": RETRY_AFTER_S, ACTED: False}
             return problem(Code.OVERLOADED, where=where, detail=failure.detail, facts=facts)
-        case client.PoolClosed():
+        case PoolClosed():
             facts = {ACTED: False}
             return problem(Code.OVERLOADED, where=where, detail=failure.detail, facts=facts)
-        case client.TimedOut():
+        case TimedOut():
             return problem(
                 Code.BACKEND_TIMEOUT, where=where, detail=failure.detail, facts=failure.facts
             )
-        case client.TooLarge():
+        case TooLarge():
             return problem(
                 Code.RESPONSE_TOO_LARGE,
                 where=where,

@@ -7,8 +7,8 @@ import ssl as tls
 from dataclasses import dataclass
 from typing import Final
 
-from serving.answers import ConnectFailed, TimedOut
 from serving.connection import Connection, tls_reason
+from serving.failures import ConnectFailed, TimedOut
 from serving.waits import Phase
 
 TLS_SHUTDOWN_S: Final = 1.0

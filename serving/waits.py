@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Phase(StrEnum):
@@ -43,6 +44,19 @@ class Waits:
 
 UNBOUNDED = Waits()
 """Nothing but the whole is bounded."""
+
+
+class Whole(NamedTuple):
+    """When all of an exchange must have ended, as far as nothing has moved, and its length."""
+
+    deadline: float
+    timeout_s: float
+
+    def or_before(self, now: float, bound: str, seconds: float) -> tuple[float, str, float]:
+        """When a phase that begins now is over, and name and seconds of the bound that ends it."""
+        if now + seconds < self.deadline:
+            return now + seconds, bound, seconds
+        return self.deadline, "exchange_s", self.timeout_s
 
 
 class Watch:

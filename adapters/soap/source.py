@@ -32,9 +32,12 @@ from adapters.soap.wsdl import Operation
 from adapters.sources.breaker import Breaker, Budget
 from adapters.sources.variables import resolve, resolve_key
 from exchange.problems import Code, Problem
-from serving import client
+from serving.answers import Answer
 from serving.backends import NotDelivered
+from serving.client import Pool
+from serving.failures import ExchangeFailed, PoolClosed, PoolFull, TooLarge
 from serving.http_backends import IDLE_S, translate
+from serving.pool_places import PoolLimits
 
 T = TypeVar("T")
 _INLINE_BYTES = 32 * 1024
@@ -64,11 +67,11 @@ class Source:
         context = trust(source) if parts.scheme == "https" else None
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._headers = (("host", parts.netloc), *authorization(source.auth, environ).items())
-        self._pool = client.Pool(
+        self._pool = Pool(
             parts.hostname,
             port or (443 if context else 80),
             ssl=context,
-            limits=client.PoolLimits(
+            limits=PoolLimits(
                 max_connections=self.limits.max_connections,
                 max_waiting=self.limits.max_waiting,
                 idle_s=IDLE_S,
@@ -123,8 +126,8 @@ class Source:
                     repeatable=not once,
                 )
                 found = await _read(answer, read, place, most - (monotonic() - now))
-        except client.ExchangeFailed as failure:
-            if not isinstance(failure, client.PoolFull | client.PoolClosed):
+        except ExchangeFailed as failure:
+            if not isinstance(failure, PoolFull | PoolClosed):
                 self._breaker.failed(monotonic())
             raise nameless(translate(failure, "source")) from failure
         except messages.NotAnAnswer as error:
@@ -148,9 +151,9 @@ class Source:
         """
         try:
             await self._pool.exchange("GET", self._target, self._headers[:1], timeout_s=timeout_s)
-        except client.TooLarge:
+        except TooLarge:
             return
-        except client.ExchangeFailed as failure:
+        except ExchangeFailed as failure:
             raise nameless(translate(failure, "source")) from failure
 
     async def close(self) -> None:
@@ -170,7 +173,7 @@ class Source:
 
 
 async def _read(
-    answer: client.Answer[bytes], read: Callable[[bytes, str], T], place: Place, left_s: float
+    answer: Answer[bytes], read: Callable[[bytes, str], T], place: Place, left_s: float
 ) -> T:
     """Read the answer, whatever its status: a fault may come with any (SOAP 1.1, 6.2)."""
     kind = next((value for name, value in answer.headers if name == "content-type"), "")

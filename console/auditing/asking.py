@@ -25,7 +25,9 @@ from exchange.notes import VerifierKey
 from exchange.problems import Code, Problem
 from exchange.registrations import ServerRecord
 from exchange.trust.state import RegistryState
-from serving import client
+from serving.answers import Answer
+from serving.client import Pool
+from serving.failures import ExchangeFailed
 
 AT_ONCE: Final = 8
 TIMEOUT_S: Final = 60.0
@@ -94,7 +96,7 @@ class NotAnswered(Exception):  # a state of things, told and not shown as an err
 class Auditor:
     """Asks through one security server, for the applications that the mandates name."""
 
-    pool: client.Pool
+    pool: Pool
     host: str
     state: RegistryState
     purpose: str | None = None
@@ -215,7 +217,7 @@ class Auditor:
                     b"",
                     timeout_s=TIMEOUT_S,
                 )
-            except client.ExchangeFailed as failure:
+            except ExchangeFailed as failure:
                 raise NotAnswered(
                     Outcome.SILENT,
                     Code.OWN_SERVER_UNREACHABLE.value,
@@ -265,7 +267,7 @@ def log_key(server: ServerRecord) -> VerifierKey:
     return VerifierKey.parse(server.journal, f"log of {server.id}")
 
 
-def _refusal(answer: client.Answer[bytes]) -> NotAnswered:
+def _refusal(answer: Answer[bytes]) -> NotAnswered:
     """What came in the place of an answer: a refusal of the audited, or no answer at all."""
     error = dict(answer.headers).get("x-road-error", "")
     try:

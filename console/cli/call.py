@@ -14,7 +14,10 @@ import orjson
 from exchange.identifiers import ApplicationId, ServiceId
 from exchange.problems import Code, Problem
 from exchange.subjects import HEADER, normal_subject
-from serving import client
+from serving.answers import Answer
+from serving.client import Pool
+from serving.failures import ExchangeFailed
+from serving.pool_places import PoolLimits
 
 MAX_BODY_BYTES = 256 * 1024 * 1024
 # All of ASCII that can be seen: what is encoded already stays as it is.
@@ -101,7 +104,7 @@ def call(
         sys.exit(1)
 
 
-def _explain(answer: client.Answer[bytes]) -> None:
+def _explain(answer: Answer[bytes]) -> None:
     """What came instead of records: code, place, cause and next step, as far as it says so."""
     code = dict(answer.headers).get("x-road-error", "")
     document = _readable(answer.body)
@@ -131,13 +134,13 @@ async def _exchange(
     key: Path | None,
     ca: Path | None,
     timeout_s: float,
-) -> client.Answer[bytes]:
+) -> Answer[bytes]:
     pool, host = pool_to(via, cert, key, ca)
     try:
         return await pool.exchange(
             method, target, (("host", host), *headers), body, timeout_s=timeout_s
         )
-    except client.ExchangeFailed as failure:
+    except ExchangeFailed as failure:
         raise Problem(
             Code.OWN_SERVER_UNREACHABLE,
             where=via,
@@ -149,9 +152,7 @@ async def _exchange(
         await pool.close()
 
 
-def pool_to(
-    via: str, cert: Path | None, key: Path | None, ca: Path | None
-) -> tuple[client.Pool, str]:
+def pool_to(via: str, cert: Path | None, key: Path | None, ca: Path | None) -> tuple[Pool, str]:
     """Connections to the own security server, and the name that its requests carry.
 
     Raises:
@@ -180,11 +181,11 @@ def pool_to(
             raise Problem(
                 Code.INVALID_USAGE, where="--cert, --key, --ca", detail=str(error)
             ) from error
-    pool = client.Pool(
+    pool = Pool(
         parts.hostname,
         port or (443 if context else 80),
         ssl=context,
-        limits=client.PoolLimits(max_body_bytes=MAX_BODY_BYTES),
+        limits=PoolLimits(max_body_bytes=MAX_BODY_BYTES),
     )
     return pool, parts.netloc
 

@@ -20,7 +20,7 @@ from exchange.problems import CATALOGUE, Code, Text
 from exchange.sealed_parts import SealedPart
 from mediator.journal.reader import JournalReader
 from serving import tls
-from serving.client import Answer as PeerAnswer
+from serving.answers import Answer as PeerAnswer
 from serving.client import Pool
 
 PEER_TIMEOUT_S = 10.0

@@ -15,7 +15,9 @@ from exchange.trust.state import RegistryState
 from exchange.witness import MAX_REPLY_BYTES, MAX_SUBMISSION_BYTES, origin_hash
 from mediator.witness.known import Asked
 from mediator.witness.service import PREFIX
-from serving import client
+from serving.client import Pool
+from serving.failures import ConnectFailed, ExchangeFailed
+from serving.pool_places import PoolLimits
 
 _IDLE_S = 60.0
 
@@ -31,7 +33,7 @@ class Said(NamedTuple):
 class WitnessLine:
     """Asks one witness; belongs to one event loop."""
 
-    def __init__(self, asked: Asked, pool: client.Pool, host: str, prefix: str) -> None:
+    def __init__(self, asked: Asked, pool: Pool, host: str, prefix: str) -> None:
         self.asked = asked
         self._pool = pool
         self._host = host
@@ -64,7 +66,7 @@ class WitnessLine:
             answer = await self._pool.exchange(
                 method, self._prefix + path, headers, body, timeout_s=timeout_s, repeatable=True
             )
-        except client.ExchangeFailed as failure:
+        except ExchangeFailed as failure:
             raise Problem(
                 Code.PEER_UNREACHABLE, where=f"witness {self.asked.name}", detail=failure.detail
             ) from failure
@@ -116,7 +118,7 @@ def to_url(asked: Asked, connect_s: float, context: ssl.SSLContext) -> WitnessLi
     """
     parts = parse_url(asked)
     secure = parts.scheme == "https"
-    pool = client.Pool(
+    pool = Pool(
         parts.hostname or "",
         parts.port or (443 if secure else 80),
         ssl=context if secure else None,
@@ -137,11 +139,11 @@ def to_server(
         try:
             found = state().auth_server(fingerprint(certificate or b""))
         except Problem as problem:
-            raise client.ConnectFailed(str(problem)) from problem
+            raise ConnectFailed(str(problem)) from problem
         if found != server.id:
-            raise client.ConnectFailed(f"the certificate shown for {server.id} is that of {found}")
+            raise ConnectFailed(f"the certificate shown for {server.id} is that of {found}")
 
-    pool = client.Pool(
+    pool = Pool(
         parts.hostname or "",
         parts.port or 443,
         ssl=context,
@@ -151,8 +153,8 @@ def to_server(
     return WitnessLine(asked, pool, parts.netloc, PREFIX)
 
 
-def _limits(connect_s: float) -> client.PoolLimits:
-    return client.PoolLimits(
+def _limits(connect_s: float) -> PoolLimits:
+    return PoolLimits(
         max_connections=1,
         max_waiting=8,
         idle_s=_IDLE_S,

@@ -10,7 +10,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from exchange.problems import Problem, Side
-from serving.answers import AnswerReader, ProtocolError, TooLarge
+from serving.answers import AnswerReader
+from serving.failures import ProtocolError, TooLarge
 from serving.listener import Listener
 from serving.requests import Connection, Reply, Request
 from tests.fuzz.reference import AnswerRead, RequestRead, answer_in, requests_in

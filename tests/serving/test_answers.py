@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.answers import AnswerReader, ProtocolError, TooLarge
+from serving.answers import AnswerReader
+from serving.failures import ProtocolError, TooLarge
 
 OK = b"HTTP/1.1 200 OK\r\n"
 Read = tuple[int, tuple[tuple[str, str], ...], bytes, bool]

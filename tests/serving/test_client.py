@@ -29,21 +29,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exchange.problems import Code, Problem
-from serving.client import (
-    Answer,
+from serving.answers import Answer
+from serving.client import Pool
+from serving.failures import (
     ConnectFailed,
     Disconnected,
     ExchangeFailed,
-    Phase,
-    Pool,
     PoolClosed,
     PoolFull,
-    PoolLimits,
     ProtocolError,
     TimedOut,
     TooLarge,
-    Waits,
 )
+from serving.pool_places import PoolLimits
+from serving.waits import Phase, Waits
 
 OK = b"HTTP/1.1 200 OK\r\n"
 SHORT = OK + b"Content-Length: 2\r\n\r\nab"

@@ -15,10 +15,13 @@ import pytest
 from exchange.problems import Code, Problem, Side
 from serving import replies
 from serving.bodies import IN_MEMORY_BYTES, PIECE_BYTES, Body, Spooled, Spools
-from serving.client import Disconnected, Pool, PoolLimits, TimedOut, TooLarge, Waits
+from serving.client import Pool
+from serving.failures import Disconnected, TimedOut, TooLarge
 from serving.incoming import MAX_UNREAD_BYTES, Request
 from serving.listener import Listener, listen
+from serving.pool_places import PoolLimits
 from serving.requests import Reply
+from serving.waits import Waits
 
 LONG = os.urandom(PIECE_BYTES) * 13 + b"end"
 MOST = 16 << 20

@@ -25,6 +25,7 @@ from adapters.answers.running import run
 from adapters.answers.statements import LIMIT, wrap
 from adapters.check import place_of, plan_of
 from adapters.fields import Field, Mismatch
+from adapters.fields.written import write_json
 from adapters.findings import Finding
 from adapters.mapping.model import Endpoint, Service
 from adapters.mapping.predicates import Predicate
@@ -217,5 +218,5 @@ def _written(field: Field, value: Any) -> str | None:
     answered = field.converter()(value)
     if answered is None:
         return None
-    text = orjson.dumps(answered).decode()
+    text = write_json(answered).decode()
     return str(orjson.loads(text)) if text.startswith('"') else text

@@ -27,6 +27,7 @@ from adapters.check_asked import AskedSweep
 from adapters.check_rights import unrestricted
 from adapters.check_text import unfound
 from adapters.fields import Field
+from adapters.fields.written import write_json
 from adapters.findings import Finding
 from adapters.mapping.model import Endpoint, Limits, Operation, Service
 from adapters.mapping.model import Mapping as Map
@@ -144,7 +145,7 @@ class _Sweep:
             yield Finding(where, cells.detail)
             return
         try:
-            record = orjson.dumps(writer.build(cells, asked.layout.indexes, ""))
+            record = write_json(writer.build(cells, asked.layout.indexes, ""))
         except Problem as problem:
             kind = str(problem.facts.get("type", ""))
             yield Finding(where, str(problem.facts["rule"]), place=problem.where, type=kind)

@@ -18,6 +18,7 @@ from typing import Any, Final, TypeAlias
 import orjson
 
 from adapters.fields import Converter, Emit, Field, Kind, Null
+from adapters.fields.written import Written
 
 Values: TypeAlias = Sequence[Any]
 Types: TypeAlias = set[type]
@@ -95,7 +96,7 @@ def _integers(convert: Converter) -> ColumnConverter:
 
 
 def _decimals(convert: Converter, scale: int, emit: Emit) -> ColumnConverter:
-    write: Callable[[str], Any] = str if emit is Emit.STRING else orjson.Fragment
+    write: Callable[[str], Any] = str if emit is Emit.STRING else Written
     limit = 10.0 ** (_DIGITS_OF_A_FLOAT - scale)
     pattern = f"%.{scale}f"
     point = -scale - 1

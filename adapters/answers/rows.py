@@ -14,7 +14,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from sqlalchemy import Connection
 
 from adapters.answers.columns import (
@@ -25,7 +24,6 @@ from adapters.answers.columns import (
     column_converter,
     types_of,
 )
-from adapters.answers.displays import records_maker
 from adapters.answers.joins import complete
 from adapters.answers.layout import inner_profile
 from adapters.answers.masking import Profile, masker
@@ -33,7 +31,9 @@ from adapters.answers.members import one_of, several_of
 from adapters.answers.requests import Plan
 from adapters.answers.row_keys import UnusableKey
 from adapters.answers.running import Look, fetch, page_rows
+from adapters.answers.structs import ABSENT, records_maker
 from adapters.fields import Converter, Field, Kind, Mismatch, Null
+from adapters.fields.written import NotJson, write_json
 from adapters.mapping.masks import Show, Shown
 from adapters.mapping.model import Endpoint, Limits, Nested, Operation, Record
 from adapters.sources.sql import keep_until_told
@@ -114,6 +114,32 @@ class RecordWriter:
         Raises:
             Mismatch: when a value does not fit its field; :meth:`build` tells which.
         """
+        columns, converted, gaps = self._convert(rows, indexes)
+        whole = zip(*converted, strict=True)
+        if gaps or any(len(column.path) > 1 for column in columns):
+            return [_record(columns, row) for row in whole]
+        names = [column.path[0] for column in columns]
+        return [dict(zip(names, row, strict=True)) for row in whole]
+
+    def write_all(self, rows: Sequence[Sequence[Any]], indexes: Sequence[int]) -> bytes:
+        """What :meth:`build` makes of each row, as a JSON array.
+
+        Raises:
+            Mismatch: when a value does not fit its field; :meth:`build` tells which.
+            NotJson: when a text cannot be written.
+        """
+        columns, converted, gaps = self._convert(rows, indexes)
+        paths = tuple(column.path for column in columns)
+        if gaps and any(len(path) > 1 for path in paths):  # an object may have no member at all
+            return write_json([_record(columns, row) for row in zip(*converted, strict=True)])
+        for index in gaps:
+            converted[index] = [ABSENT if one is None else one for one in converted[index]]
+        return write_json(records_maker(paths)(converted))
+
+    def _convert(
+        self, rows: Sequence[Sequence[Any]], indexes: Sequence[int]
+    ) -> tuple[Sequence[Column], list[Values], Sequence[int]]:
+        """The columns of ``rows``, converted, and the places of those whose nulls are left out."""
         columns = [self._columns[index] for index in indexes]
         converted: list[Values] = []
         gaps: list[int] = []
@@ -123,17 +149,7 @@ class RecordWriter:
             if not column.keep_null and (NULL in types or not column.keeps) and None in made:
                 gaps.append(len(converted))
             converted.append(made)
-        paths = tuple(column.path for column in columns)
-        whole = zip(*converted, strict=True)
-        if gaps and any(len(path) > 1 for path in paths):
-            return [_nested(columns, row) for row in whole]
-        records = records_maker(paths)(whole)
-        for index in gaps:
-            name = paths[index][0]
-            for record, value in zip(records, converted[index], strict=True):
-                if value is None:
-                    del record[name]
-        return records
+        return columns, converted, gaps
 
 
 def _column(field: Field, shown: Shown | None, key: bytes) -> Column:
@@ -176,7 +192,7 @@ def _nested_column(nested: Nested, writer: RecordWriter) -> Column:
     return Column((nested.name,), convert, convert_all, nested.null is Null.NULL)
 
 
-def _nested(columns: Sequence[Column], row: Sequence[Any]) -> dict[str, Any]:
+def _record(columns: Sequence[Column], row: Sequence[Any]) -> dict[str, Any]:
     record: dict[str, Any] = {}
     for column, value in zip(columns, row, strict=True):
         if value is not None or column.keep_null:
@@ -242,8 +258,8 @@ def _list(
     if len(rows) > most and not order:
         raise _too_large(f"there are more than {most} records; ask for less with a filter")
     cells = complete(connection, rows[:most], plan.layout, limits, look)
-    records, whole = _whole(cells, writer, indexes, limits)
-    keep_until_told(connection, rows, cells, records)
+    whole = _whole(cells, writer, indexes, limits)
+    keep_until_told(connection, rows, cells)
     if whole is None:
         whole, number = _one_by_one(cells, plan, writer, indexes, limits)
     else:
@@ -253,22 +269,20 @@ def _list(
         if coarse:
             raise _bad_key(plan.endpoint, f"the order is by {coarse} in the SQL of the query")
         following = _cursor(plan, plan.key_of(rows[number - 1]))
-    return b"".join((b'{"items":', whole, b',"next":', orjson.dumps(following), b"}"))
+    return b"".join((b'{"items":', whole, b',"next":', write_json(following), b"}"))
 
 
 def _whole(
     rows: Sequence[Sequence[Any]], writer: RecordWriter, indexes: Sequence[int], limits: Limits
-) -> tuple[Sequence[dict[str, Any]], bytes | None]:
-    """All records, and these as a JSON array; no array when one does not fit, or all are too long
-    together."""
+) -> bytes | None:
+    """All records as a JSON array; None when one does not fit or together they are too long."""
     if not rows:
-        return (), b"[]"
+        return b"[]"
     try:
-        records = writer.build_all(rows, indexes)
-        items = orjson.dumps(records)
-    except (Mismatch, orjson.JSONEncodeError):
-        return (), None  # the way one by one tells the place
-    return records, items if len(items) - 1 <= limits.max_bytes else None
+        items = writer.write_all(rows, indexes)
+    except (Mismatch, NotJson):
+        return None  # the way one by one tells the place
+    return items if len(items) - 1 <= limits.max_bytes else None
 
 
 def _one_by_one(
@@ -301,8 +315,8 @@ def _cursor(plan: Plan, key: Sequence[Any]) -> str:
 
 def _dump(record: dict[str, Any], place: str) -> bytes:
     try:
-        return orjson.dumps(record)
-    except orjson.JSONEncodeError as error:  # lone surrogates inside a list, for one
+        return write_json(record)
+    except NotJson as error:  # lone surrogates inside a list, for one
         raise Problem(
             Code.RESPONSE_SCHEMA_VIOLATION,
             where=place or "/",

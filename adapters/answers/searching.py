@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from sqlalchemy import Connection
 
 from adapters.answers.joins import complete
@@ -19,6 +18,7 @@ from adapters.answers.requests import Plan
 from adapters.answers.rows import RecordWriter, misfit
 from adapters.answers.running import Look, fetch
 from adapters.fields import Mismatch, Schema
+from adapters.fields.written import write_json
 from adapters.mapping.model import Endpoint, Limits
 from adapters.mapping.searching import Search
 from adapters.text.names import Match, match
@@ -81,7 +81,7 @@ def answer_search(
             }
             for number, (hit, cell) in enumerate(zip(shown, cells, strict=True))
         ]
-        body = orjson.dumps({"items": items, "more": len(found) > plan.page_size})
+        body = write_json({"items": items, "more": len(found) > plan.page_size})
         if len(body) > limits.max_bytes:
             detail = f"the answer is larger than {limits.max_bytes} bytes"
             raise Problem(Code.RESPONSE_TOO_LARGE, where="body", detail=detail)

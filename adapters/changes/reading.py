@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-import orjson
 from sqlalchemy import Connection, text
 from sqlalchemy import exc as sqlalchemy_exc
 
@@ -31,6 +30,7 @@ from adapters.answers.types import unordered
 from adapters.changes.events import Bad, Found, Good, subject
 from adapters.changes.views import View
 from adapters.fields import Mismatch
+from adapters.fields.written import NotJson, write_json
 from adapters.mapping.changes import Changes
 from adapters.mapping.model import Limits
 from adapters.sources.sql import is_unreadable
@@ -300,7 +300,7 @@ class Reader:
         try:
             cells = complete(connection, found, layout, self._limits, self._look)
             return [self._good(one) for one in self._writer.build_all(cells, layout.indexes)]
-        except (Mismatch, orjson.JSONEncodeError):
+        except (Mismatch, NotJson):
             pass
         except Problem as problem:
             if problem.code not in _OF_NESTED:
@@ -320,13 +320,13 @@ class Reader:
             # Of a change of what is hidden nothing is told, not even that there was one.
             told: Any = (problem.where, rule) if self._view.hides else content
             return Bad(problem.where, rule, str(problem.facts.get("type", "")), repr(told))
-        except orjson.JSONEncodeError:
+        except NotJson:
             told = () if self._view.hides else content
             return Bad("/", "the record cannot be written as JSON", "", repr(told))
 
     def _good(self, record: dict[str, Any]) -> Good:
         released = self._view.released
-        return Good(orjson.dumps(record if released is None else released.project(record)))
+        return Good(write_json(record if released is None else released.project(record)))
 
     def _one_by_one(
         self, connection: Connection, part: _Part, after: tuple[Any, ...] | None, most: int

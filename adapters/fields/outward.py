@@ -13,13 +13,12 @@ from datetime import UTC, date, datetime, time, tzinfo
 from decimal import Decimal, Inexact, InvalidOperation
 from typing import Any, TypeVar
 
-import orjson
-
 from adapters.fields.calendars import EARLIEST, Calendar, in_latin_digits, whole_year
 from adapters.fields.forms import Form
 from adapters.fields.inward import DECIMAL, INT64, INTEGER, parse_date
 from adapters.fields.units import Rounding, Unit
 from adapters.fields.words import Converter, Emit, Kind, Mismatch, Otherwise
+from adapters.fields.written import Written
 from adapters.text.columns import Form as TextForm
 from adapters.text.columns import Unreadable, reader
 from adapters.text.convert import Encoding
@@ -99,7 +98,7 @@ def decimal_writer(
     def write(value: Any) -> Any:
         number = _converted(_decimal(value, stored_scale), value, scale, unit, rounding)
         text = format(number.copy_abs() if number.is_zero() else number, "f")
-        return text if emit is Emit.STRING else orjson.Fragment(text)
+        return text if emit is Emit.STRING else Written(text)
 
     return write
 

@@ -22,7 +22,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, Generic, TypeVar
 
 import structlog
@@ -41,6 +41,8 @@ from exchange.problems import Code, Problem
 
 T = TypeVar("T")
 _CLOSE_S = 5.0
+# After telling an answer a thread leaves the interpreter to the loop, which else may wait for it.
+_ASIDE_S = 1e-4
 _log = structlog.get_logger("saphan.adapters")
 
 
@@ -300,6 +302,7 @@ class Source:
                         self._look_at_account(connection)
                     # Nobody waits for the end of the transaction, but the next job of this thread.
                     self._tell(asked, work(connection), None)
+                    sleep(_ASIDE_S)
                 finally:
                     info.pop("end", None)
                     kept = sql.take_kept(connection)

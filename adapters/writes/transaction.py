@@ -37,6 +37,7 @@ from adapters.answers.requests import Fault, Plan, bad, stored_columns
 from adapters.answers.rows import NoRecord, RecordWriter, answer
 from adapters.answers.running import fetch
 from adapters.fields import Mismatch
+from adapters.fields.written import write_json
 from adapters.mapping.model import Change, Limits, Write
 from adapters.sources.sql import bound, problem_of
 from adapters.writes import refusals
@@ -336,4 +337,4 @@ def _as_json(convert: Callable[[Any], Any], value: Any, name: str) -> Any:
         raise Problem(Code.RESPONSE_SCHEMA_VIOLATION, where=f"/{name}", detail=detail) from mismatch
     if written is None or isinstance(written, str | int | bool | Decimal):
         return written
-    return read_json(orjson.dumps(written))
+    return read_json(write_json(written))

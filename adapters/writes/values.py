@@ -13,11 +13,10 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import orjson
-
 from adapters.fields import Field, Kind, Mismatch, Near, Null, Otherwise, Stored
 from adapters.fields.inward import parse_datetime, parse_plain
 from adapters.fields.units import Rounding
+from adapters.fields.written import write_json
 from adapters.text.convert import Encoding, copied
 from adapters.text.spellings import TooMany, Unwritable, usual
 from exchange.lao import normalise, ordered
@@ -186,7 +185,7 @@ def _same(read: Any, given: Any, field: Field) -> bool:
     if field.separator is not None:
         return bool(read == given)
     if field.kind is Kind.DECIMAL:
-        return Decimal(json.loads(orjson.dumps(read), parse_float=Decimal)) == Decimal(given)
+        return Decimal(json.loads(write_json(read), parse_float=Decimal)) == Decimal(given)
     if field.kind is Kind.DATETIME and isinstance(read, str):
         gap = datetime.fromisoformat(read) - parse_datetime(given)
         # What is finer than a thousandth of a second is not given out either.

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from adapters.answers.columns import column_converter, types_of
 from adapters.answers.rows import RecordWriter
 from adapters.fields import Emit, Field, Kind, Mismatch, Null, Otherwise
+from adapters.fields.written import NotJson, Written, write_json
 from adapters.mapping.model import Record
 
 VALUES = st.one_of(
@@ -79,8 +80,8 @@ def one_by_one(field: Field, values: list[Any]) -> bytes | None:
     """The JSON of what the converter makes of each; None when it refuses one."""
     convert = field.converter()
     try:
-        return orjson.dumps([convert(value) for value in values])
-    except (Mismatch, orjson.JSONEncodeError):
+        return write_json([convert(value) for value in values])
+    except (Mismatch, NotJson):
         return None
 
 
@@ -90,8 +91,8 @@ def one_by_one(field: Field, values: list[Any]) -> bytes | None:
 def test_a_column_is_the_sum_of_its_values(field: Field, values: list[Any]) -> None:
     """Byte by byte the same JSON, or none where one value is refused."""
     try:
-        found = orjson.dumps(list(column_converter(field)(values, types_of(values))))
-    except (Mismatch, orjson.JSONEncodeError):
+        found = write_json(list(column_converter(field)(values, types_of(values))))
+    except (Mismatch, NotJson):
         found = None
     assert found == one_by_one(field, values)
 
@@ -131,9 +132,43 @@ def test_records_of_a_page_are_the_records_of_its_rows(
     writer = RecordWriter(Record("r", None, {"en": "r", "lo": "r"}, fields))
     for indexes in ([0, 1, 2, 3], [1, 3], [2]):
         shown = [(*(row[index] for index in indexes), row[4]) for row in rows]
-        expected = [orjson.dumps(writer.build(row, indexes, "")) for row in shown]
+        expected = [write_json(writer.build(row, indexes, "")) for row in shown]
         found = writer.build_all(shown, indexes) if rows else []
-        assert [orjson.dumps(one) for one in found] == expected
+        assert [write_json(one) for one in found] == expected
+        page = writer.write_all(shown, indexes) if rows else b"[]"
+        assert page == b"[" + b",".join(expected) + b"]"
+
+
+def test_a_member_may_be_called_as_python_calls_something() -> None:
+    """Names are the mapping's, not Python's, and nothing of them is a program."""
+    names = ("class", "m0", "None.m1", "None.self", "__init__")
+    fields = tuple(Field(name=name, column="x", kind=Kind.STRING) for name in names)
+    writer = RecordWriter(Record("r", None, {"en": "r", "lo": "r"}, fields))
+    page = writer.write_all([("a", "b", "c", "d", "e")], range(5))
+    expected = b'[{"class":"a","m0":"b","None":{"m1":"c","self":"d"},"__init__":"e"}]'
+    assert page == expected
+
+
+JSON = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(-(1 << 63), (1 << 64) - 1), st.text(), st.dates()
+    ),
+    lambda inner: st.one_of(st.lists(inner), st.dictionaries(st.text(), inner)),
+)
+
+
+@given(value=JSON)
+@settings(deadline=None)
+def test_json_is_written_as_everywhere_else(value: object) -> None:
+    """Of what fields answer, byte by byte what the rest of Saphan writes."""
+    assert write_json(value) == orjson.dumps(value)
+
+
+def test_a_number_is_written_as_it_was_given() -> None:
+    """Its decimals are part of it; a text that UTF-8 does not have is refused."""
+    assert write_json([Written("12.50"), {"a": Written("-0.10")}]) == b'[12.50,{"a":-0.10}]'
+    with pytest.raises(NotJson):
+        write_json(["\ud800"])
 
 
 def test_a_date_is_not_a_time() -> None:

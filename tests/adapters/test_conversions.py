@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import orjson
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 from adapters.check_text import unfound
 from adapters.fields import Calendar, Field, Kind, Mismatch, Rounding, Unit
 from adapters.fields.calendars import MONTHS, DateForm, UnknownForm
+from adapters.fields.written import write_json
 from adapters.mapping.file import parse_mapping
 from exchange.problems import Code, Problem
 from tests.adapters.legacy import MAPPING
@@ -30,7 +30,7 @@ def field(kind: Kind, **options: Any) -> Field:
 
 
 def written(one: Field, value: Any) -> str:
-    return orjson.dumps(one.converter()(value)).decode()
+    return write_json(one.converter()(value)).decode()
 
 
 def unit(factor: str, offset: str = "0") -> Unit:

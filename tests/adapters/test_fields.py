@@ -7,12 +7,12 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.fields import Emit, Field, Kind, Mismatch, Null, Otherwise, Stored, parse_plain
+from adapters.fields.written import write_json
 
 VIENTIANE = ZoneInfo("Asia/Vientiane")
 
@@ -23,7 +23,7 @@ def field(kind: Kind, **options: Any) -> Field:
 
 def written(one: Field, value: Any) -> str:
     """The JSON text of the converted value."""
-    return orjson.dumps(one.converter()(value)).decode()
+    return write_json(one.converter()(value)).decode()
 
 
 TABLE = {"1": "one", "2": "two", "zwei": "two"}

@@ -305,7 +305,7 @@ class Source:
                     sleep(_ASIDE_S)
                 finally:
                     info.pop("end", None)
-                    kept = sql.take_kept(connection)
+                    kept = info.pop(sql.KEPT, None)
         except (
             sqlalchemy_exc.SQLAlchemyError,
             self._foreign,

@@ -73,8 +73,9 @@ KEEPALIVES = {
 _ANSWER_S = 5.0
 NUMBERS_AS_TEXT = "saphan_numbers_as_text"
 """The execution option of a statement whose ``numeric`` columns are read as texts (PostgreSQL)."""
+KEPT = "saphan_kept"
+"""Where a connection's info has what is kept until an answer is told."""
 _PROGRESS_STEPS = 5_000
-_KEPT = "saphan_kept"
 _BEGIN_MARIADB = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
 _PG_CANCELLED = "57014"
 _MARIADB_TIMEOUT, _MYSQL_TIMEOUT = 1969, 3024
@@ -359,12 +360,7 @@ def limit_time(connection: Connection, timeout_s: float) -> None:
 
 def keep_until_told(connection: Connection, *objects: Any) -> None:
     """Keep what an answer was made of until it is told: to free many rows takes its time, too."""
-    connection.info[_KEPT] = objects
-
-
-def take_kept(connection: Connection) -> object:
-    """What was kept so; whoever gets it lets it go."""
-    return connection.info.pop(_KEPT, None)
+    connection.info[KEPT] = objects
 
 
 @contextmanager

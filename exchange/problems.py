@@ -760,8 +760,8 @@ CATALOGUE: dict[Code, Entry] = {
         Blame.PROVIDER,
         ("The legacy source could not answer the query.", "ແຫຼ່ງຂໍ້ມູນເດີມບໍ່ສາມາດຕອບການສອບຖາມໄດ້."),
         (
-            "Try again later; the provider must look at the source's connection.",
-            "ກະລຸນາລອງໃໝ່ພາຍຫຼັງ; ຜູ້ໃຫ້ບໍລິການຕ້ອງກວດການເຊື່ອມຕໍ່ຂອງແຫຼ່ງຂໍ້ມູນ.",
+            "Try again later; the provider must look at the source: its connection, or the named file.",
+            "ກະລຸນາລອງໃໝ່ພາຍຫຼັງ; ຜູ້ໃຫ້ບໍລິການຕ້ອງກວດແຫຼ່ງຂໍ້ມູນ: ການເຊື່ອມຕໍ່ ຫຼື ໄຟລ໌ທີ່ລະບຸໄວ້.",
         ),
         retryable=True,
     ),

@@ -23,7 +23,8 @@ from adapters.mapping.reader import parse
 from adapters.scan import files
 from adapters.scan.answering import invent, schema_of
 from adapters.scan.found import FoundTable
-from adapters.scan.inferring import infer
+from adapters.scan.inferring import DoubtCode, infer
+from adapters.scan.planning import WORDS_OF_SQL
 from adapters.scan.scanned import Look, Scanned, Unsure
 from exchange.problems import Code, Problem
 
@@ -139,10 +140,14 @@ def _described(
             columns[name] = {"header": column.name, "type": "date"}
         fields[name] = {"type": str(proposal.kind), **_plain(proposal.keys)}
         unsure += [Unsure(column.name, str(one.code), one.words) for one in proposal.doubts]
+    layout = (Unsure(index.file.name, DoubtCode.LAYOUT, words) for words in index.found.layout)
+    unsure += layout
     told: dict[str, Any] = {"file": _relative(index.file, folder), "key": names[index.key]}
     table = index.table
     given = {"encoding": table.encoding, "sheet": table.sheet}
     told |= {key: value for key, value in given.items() if value is not None}
+    if table.header_row != 1:
+        told["header_row"] = table.header_row
     if table.delimiter != ",":
         told["delimiter"] = "tab" if table.delimiter == "\t" else table.delimiter
     return told | {"columns": columns}, fields
@@ -161,7 +166,12 @@ def _names(headers: Sequence[str]) -> list[str]:
     names: list[str] = []
     for number, header in enumerate(headers, 1):
         name = re.sub(r"[^a-z0-9]+", "_", header.lower()).strip("_")[:40]
-        if not re.match(r"[a-z]", name) or name in COLUMNS or name in names:
+        if (
+            not re.match(r"[a-z]", name)
+            or name in COLUMNS
+            or name in names
+            or name.upper() in WORDS_OF_SQL
+        ):
             name = f"column_{number}"
         names.append(name)
     return names

@@ -24,6 +24,7 @@ from adapters.passing.model import ApiMapping
 from adapters.passing.schemas import modern, referred
 from adapters.scan.answering import invent, schema_of
 from adapters.scan.scanned import Look, Scanned, Unsure
+from adapters.sources.variables import VARIABLE
 from exchange.identifiers import ApplicationId
 from exchange.problems import Code, Problem
 
@@ -269,7 +270,9 @@ class _Proposal:
                 case _:
                     self.doubt("source", "access", f"{name} cannot be said: ask the API's owner")
                     continue
-            self.doubt("source", "access", f"{name} is taken from the environment")
+            variables = [*dict.fromkeys(VARIABLE.findall(str(told)))]
+            words = f"{name} is taken from the environment: export {'=… '.join(variables)}=…"
+            self.doubt("source", "access", words)
             break
         return told
 

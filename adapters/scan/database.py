@@ -9,7 +9,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Enum, inspect, literal_column, quoted_name, select
+from sqlalchemy import Connection, Engine, Enum, inspect, literal_column, quoted_name, select, text
 from sqlalchemy import exc as sqlalchemy_exc
 from sqlalchemy import table as named_table
 from sqlalchemy.engine.interfaces import ReflectedColumn
@@ -25,6 +25,10 @@ _AS_TEXT = {
     "postgresql": "CAST({} AS text)",
     "mariadb": "CAST({} AS CHAR)",
 }
+_VIEW_COLUMNS = text(
+    "SELECT column_name, column_type, is_nullable, column_comment FROM information_schema.columns"
+    " WHERE table_schema = DATABASE() AND table_name = :name ORDER BY ordinal_position"
+)
 LIMITS = Limits(max_connections=1, statement_timeout_s=30.0)
 
 
@@ -103,6 +107,10 @@ def _read(connection: Connection, inspector: Inspector, name: str) -> FoundTable
 
 
 def _table(connection: Connection, inspector: Inspector, name: str) -> FoundTable:
+    if connection.dialect.name in ("mariadb", "mysql") and name in inspector.get_view_names():
+        view = _view_of_mariadb(connection, name)
+        if view.columns:  # one that is broken has none
+            return view
     columns = inspector.get_columns(name)
     indexes = inspector.get_indexes(name)
     key = tuple(inspector.get_pk_constraint(name)["constrained_columns"])
@@ -121,6 +129,19 @@ def _table(connection: Connection, inspector: Inspector, name: str) -> FoundTabl
         ),
         comment=_comment(inspector, name),
         as_text=_AS_TEXT.get(connection.dialect.name, ""),
+    )
+
+
+def _view_of_mariadb(connection: Connection, name: str) -> FoundTable:
+    """A view, by its columns alone: its definition is not shown to who may only SELECT."""
+    found = connection.execute(_VIEW_COLUMNS, {"name": name}).all()
+    return FoundTable(
+        name=name,
+        columns=tuple(
+            FoundColumn(column, str(kind).upper(), nullable == "YES", comment or "")
+            for column, kind, nullable, comment in found
+        ),
+        as_text=_AS_TEXT["mariadb"],
     )
 
 

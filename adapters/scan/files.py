@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
@@ -17,6 +19,7 @@ import python_calamine as calamine
 from adapters.mapping.model import FileFormat, FileTable
 from adapters.mapping.source import SUFFIXES
 from adapters.scan.found import SAMPLE_ROWS, FoundColumn, FoundTable
+from adapters.scan.layout import doubled, layout_of
 from adapters.sources.sheets import check_size, refuse
 from adapters.sources.snapshot import READERS
 from adapters.sources.workbook import check_unpacked
@@ -27,7 +30,9 @@ from exchange.problems import Code, Problem
 
 _TABLES_S = 60.0
 _DELIMITERS = ",;\t|"
-_ENCODINGS = ("utf-8-sig", "cp1252", "cp874")
+GUESSED = ("cp1252", "cp874")
+"""Encodings of CSV that stand in where none is certain."""
+_ENCODINGS = ("utf-8-sig", *GUESSED)
 # Numbers as text: one that has noughts in front, or as many digits as a telephone, is a code.
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,8}", re.ASCII)
 _FRACTION = re.compile(r"-?(0|[1-9][0-9]{0,11})(\.[0-9]{1,6})?", re.ASCII)
@@ -115,6 +120,8 @@ def _dialect(path: Path, own: Sequence[Table]) -> tuple[str | None, str]:
         data = file.read(1 << 16)
     text = ""
     chosen: str | None = None
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # "Unicode text" of Excel
+        return "utf-16", _delimiter(data.decode("utf-16", "ignore"))
     lao = sure(detect(data, [table for table in own if not table.low]))
     if lao is not None and lao.table is not None and not lao.copied:
         name = add(lao.table) if lao.table in own else lao.table.name
@@ -133,12 +140,15 @@ def _dialect(path: Path, own: Sequence[Table]) -> tuple[str | None, str]:
 def _delimiter(text: str) -> str:
     try:
         return csv.Sniffer().sniff(text, _DELIMITERS).delimiter
-    except csv.Error:
-        first = text.partition("\n")[0]
-        return max(_DELIMITERS, key=first.count)
+    except csv.Error:  # lines above the headers have none, or others
+        lines = text.splitlines()
+        return max(_DELIMITERS, key=lambda sign: sum(sign in line for line in lines))
 
 
 def _found(path: Path, table: FileTable) -> tuple[FoundTable, FileTable]:
+    told: list[str] = []
+    if table.format in (FileFormat.CSV, FileFormat.WORKBOOK):
+        table, told = _placed(path, table)
     sheet = READERS[table.format](table, path)
     samples: Sequence[Sequence[Any]] = [row for _, row in islice(sheet.rows, SAMPLE_ROWS)]
     types = {str: "text", bool: "boolean", int: "integer", float: "fraction"}
@@ -149,22 +159,42 @@ def _found(path: Path, table: FileTable) -> tuple[FoundTable, FileTable]:
         ]
         kinds = {types.get(type(value), type(value).__name__) for value in values}
         columns.append(FoundColumn(title.strip(), "/".join(sorted(kinds)) or "empty"))
-    full = [row for row in samples if len(row) == len(columns)]
+    full: Sequence[Sequence[Any]] = [
+        [None if isinstance(cell, str) and not cell.strip() else cell for cell in row]
+        for row in samples
+        if len(row) == len(columns)
+    ]
     if table.format in (FileFormat.CSV, FileFormat.ACCESS):  # all their cells are texts
         full = list(zip(*map(_typed, zip(*full, strict=True)), strict=True))
-    named = [index for index, column in enumerate(columns) if column.name]
+    twice = doubled([column.name for column in columns])
+    if twice:
+        told.append(f"left out, for several columns have this header: {', '.join(twice)}")
+    named = [
+        index for index, column in enumerate(columns) if column.name and column.name not in twice
+    ]
     return (
         FoundTable(
             name=table.name,
             columns=tuple(columns[index] for index in named),
-            key=_key(columns, full),
+            key=_key(
+                [columns[index] for index in named], [[row[i] for i in named] for row in full]
+            ),
             samples=[[row[index] for index in named] for row in full],
             file=path.name,
             format=table.format,
             sheet=table.sheet,
+            layout=told,
         ),
         table,
     )
+
+
+def _placed(path: Path, table: FileTable) -> tuple[FileTable, list[str]]:
+    """The table with the row of its headers, and what is unsure of the form of the sheet."""
+    sheet = READERS[table.format](table, path)
+    lines = [sheet.header, *(row for _, row in islice(sheet.rows, SAMPLE_ROWS))]
+    layout = layout_of(lines)
+    return replace(table, header_row=layout.header_row), [*layout.doubts]
 
 
 def _typed(cells: Sequence[Any]) -> Sequence[Any]:

@@ -42,7 +42,8 @@ class FoundTable:
 
     ``key`` are the columns of its primary key, or of a unique index without nulls; ``file``,
     ``format`` and ``sheet`` are those of a file's table; ``as_text`` is how the source's SQL makes
-    a text of a column (``{}``), where it can; ``unread`` says why a table could not be read.
+    a text of a column (``{}``), where it can; ``unread`` says why a table could not be read;
+    ``layout`` is what is unsure of the form of a sheet.
     """
 
     name: str
@@ -57,6 +58,7 @@ class FoundTable:
     sheet: str | None = None
     as_text: str = ""
     unread: str = ""
+    layout: Sequence[str] = ()
 
     def values(self, index: int) -> list[Any]:
         """The sampled values of the column ``index``."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -16,23 +17,27 @@ from functools import lru_cache
 from typing import Any
 
 from adapters.fields import Kind
-from adapters.fields.calendars import SHIFT, Calendar, DateForm
+from adapters.fields.calendars import Calendar, DateForm
 from adapters.scan.found import FoundColumn
+from adapters.text.convert import Encoding
 from adapters.text.detect import SURE, detect
 from adapters.text.tables import Table
 
 NULL_WORDS = ("", "-", "--", "—", "?", "n/a", "N/A", "NA", "null", "NULL", "ບໍ່ມີ", "0000-00-00",
               "00/00/0000")  # fmt: skip
 DATE_FORMATS = ("%Y-%m-%d", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%d.%m.%Y", "%Y/%m/%d", "%Y%m%d",
-                "%Y-%m-%d 00:00:00")  # fmt: skip
+                "%Y-%m-%d 00:00:00", "%d %B %Y", "%d %b %Y", "%d-%b-%Y")  # fmt: skip
+MOMENT_FORMATS = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M",
+                  "%d-%m-%Y %H:%M")  # fmt: skip
 MOST_WORDS = 20
 """A column of texts with no more different values than this may be a code list."""
 _ROWS_A_WORD = 5
 _MIXED = 0.6  # from this share of dates on, a text column is one of dates with exceptions
 _WESTERN = re.compile("[\u0080-\u024f]")
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", re.ASCII)
-_MOMENT_FORMAT = "%Y-%m-%d %H:%M:%S"
-_DATE_LIKE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}( 00:00:00)?|\d{8}", re.ASCII)
+_MOMENT = re.compile(r"\d{1,4}([-/])\d{1,2}\1\d{1,4} \d{1,2}:\d\d(:\d\d)?")
+_DATE_LIKE = re.compile(
+    r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}( 00:00:00)?|\d{8}|\d{1,2}[ -][^\d\s]{3,15}[ -]\d{4}"
+)
 _TRUTH_WORDS = (
     ({"Y", "N"}, "Y"),
     ({"y", "n"}, "y"),
@@ -44,6 +49,8 @@ _TRUTH_WORDS = (
 _INTEGER = re.compile(
     r"((TINY|SMALL|MEDIUM|BIG)?(INT(EGER)?|SERIAL)[248]?|YEAR)(?![A-Z0-9])", re.ASCII
 )
+_KINDS = {str: "text", float: "number", int: "whole number", bool: "truth value", date: "date",
+          datetime: "time"}  # fmt: skip
 _INT64 = range(-(1 << 63), 1 << 63)
 _SCALE = re.compile(r"\((\d+),\s*(\d+)\)")
 PERSONAL_NAMES = re.compile(
@@ -82,6 +89,7 @@ class DoubtCode(StrEnum):
     NULLS = "null-words"
     TYPE = "unknown-type"
     KEY = "no-key"
+    LAYOUT = "layout"
     NAME = "name-not-shown"
     UNREAD = "not-readable"
     AS_TEXT = "given-as-text"
@@ -138,8 +146,16 @@ def infer(column: FoundColumn, values: Sequence[Any], own: Sequence[Table] = ())
     return proposal
 
 
+def told_as_texts(proposal: Proposal) -> None:
+    """What the truth values of a file are: its reader knows texts, numbers and dates alone."""
+    if proposal.kind is Kind.BOOLEAN and "true_words" not in proposal.keys:
+        proposal.keys = {"true_words": ["true"], "false_words": ["false"]}
+
+
 def _by_type(column: FoundColumn) -> Proposal:
     word = column.type.upper()
+    if "/" in word:  # of a file: no type but those of its cells
+        return Proposal(Kind.STRING)
     if re.match(r"(BOOL|TINYINT\(1\)|BIT$|BIT\(1\))", word):
         return Proposal(Kind.BOOLEAN)
     if _INTEGER.match(word):
@@ -182,14 +198,16 @@ def _by_values(
         return proposal
     days = {date, datetime} & kinds
     none = [value for value in values if str(value).startswith("0000-00-00")]
-    is_of_days = kinds - days == {str} and word.startswith(("DATE", "TIMESTAMP"))
+    is_of_days = (
+        "/" not in word and kinds - days == {str} and word.startswith(("DATE", "TIMESTAMP"))
+    )
     if is_of_days and (days or len(none) == len(values)):
         return _zero_days(column, sorted(set(none)))
     if kinds == {str}:
         return _text([str(value) for value in values], own, shown=shown)
     proposal = _by_type(column)
     if len(kinds) > 1:
-        names = ", ".join(sorted(kind.__name__ for kind in kinds))
+        names = ", ".join(sorted(_KINDS.get(kind, kind.__name__) for kind in kinds))
         proposal.doubt(DoubtCode.TYPE, f"values of several types: {names}")
     return proposal
 
@@ -226,13 +244,17 @@ def _in_vientiane(proposal: Proposal) -> None:
 
 def _moments(proposal: Proposal, texts: Sequence[str]) -> bool:
     """Whether ``texts`` are dates with a time of day, as SQLite and exports write them."""
-    if not all(_MOMENT.fullmatch(text) and _year(text, _MOMENT_FORMAT) for text in texts):
+    if not all(map(_MOMENT.fullmatch, texts)):
         return False
     if all(text.endswith(" 00:00:00") for text in texts):
         return False
-    if _one_era(proposal, [_year(text, _MOMENT_FORMAT) for text in texts]):
+    forms = (one for one in MOMENT_FORMATS if all(_year(text, one) for text in texts))
+    form = next(forms, None)
+    if form is None:
+        return False
+    if _one_era(proposal, [_year(text, form) for text in texts]):
         proposal.kind = Kind.DATETIME
-        proposal.keys["format"] = _MOMENT_FORMAT
+        proposal.keys["format"] = form
         _in_vientiane(proposal)
     return True
 
@@ -271,7 +293,7 @@ def _encoding(proposal: Proposal, texts: Sequence[str], own: Sequence[Table]) ->
     if not strange:
         return
     guesses = detect("\n".join(strange)[:4_000], own)
-    if guesses and (guesses[0].encoding.table is not None or guesses[0].defined < 1):
+    if guesses and (guesses[0].encoding != Encoding(None) or guesses[0].defined < 1):
         best = guesses[0]
         sure = "likely" if best.confidence >= SURE else "perhaps"
         words = f"{sure} Lao text in {best.encoding} ({best.confidence:.0%}), read as Western signs"
@@ -326,22 +348,13 @@ def _one_era(proposal: Proposal, years: Sequence[int]) -> bool:
 @lru_cache(4096)
 def _year(text: str, form: str) -> int:
     """The year of ``text`` when it is a date of ``form`` that somebody may have meant, else 0."""
-    try:
-        found = datetime.strptime(text, form)
-    except ValueError:
-        return _buddhist_leap_year(text, form)
-    meant = 1850 <= found.year <= 2150 or 2400 < found.year < 2700
-    return found.year if meant and found.strftime(form) == text else 0
-
-
-def _buddhist_leap_year(text: str, form: str) -> int:
-    """The year of 29/02/2567, which is a day of the Buddhist Era only; else 0."""
-    written = DateForm.compile(form, Calendar.BUDDHIST, None)
-    try:
-        found = written.parse(text)
-    except ValueError:
-        return 0
-    return found.year + SHIFT if written.spellings(found)[0] == text else 0
+    for calendar in Calendar:
+        with suppress(ValueError):
+            found = DateForm.compile(form, calendar, None).parse(text)
+            year = found.year + calendar.shift
+            if 1850 <= year <= 2150 or 2400 < year < 2700:
+                return year
+    return 0
 
 
 def _truth(proposal: Proposal, texts: Sequence[str]) -> bool:

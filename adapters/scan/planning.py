@@ -12,7 +12,7 @@ from adapters.answers.statements import REFUSED_WORDS
 from adapters.mapping.model import FileTable
 from adapters.scan.fitting import fit
 from adapters.scan.found import FoundColumn, FoundTable
-from adapters.scan.inferring import DoubtCode, Proposal, infer
+from adapters.scan.inferring import DoubtCode, Proposal, infer, told_as_texts
 from adapters.scan.scanned import Unsure
 from adapters.text.tables import Table
 from exchange.problems import Code, Problem
@@ -22,7 +22,7 @@ _WORDS = re.compile(r"[^A-Za-z0-9]+", re.ASCII)
 _FIELD_LENGTH = 60
 # Words that are no plain names in one of the databases, or that a query of a mapping may not hold.
 # fmt: off
-_WORDS_OF_SQL = REFUSED_WORDS | frozenset({
+WORDS_OF_SQL = REFUSED_WORDS | frozenset({
     "ADD", "ALL", "AND", "ANY", "AS", "ASC", "BETWEEN", "BOTH", "BY", "CASE", "CAST", "CHANGE",
     "CHECK", "COLLATE", "COLUMN", "CONDITION", "CONSTRAINT", "CROSS", "CURRENT", "CURSOR",
     "DEFAULT", "DESC", "DESCRIBE", "DISTINCT", "DIV", "ELSE", "END", "EXCEPT", "EXISTS", "FALSE",
@@ -139,7 +139,9 @@ def _plans(
             values = table.values(number - 1)
             by_it = column.name in table.key or column.name in table.indexed
             proposal = infer(column, values, own)
-            if not files:  # what a file has are numbers, texts and dates
+            if files:
+                told_as_texts(proposal)
+            else:
                 proposal = fit(column, values, proposal, table.as_text, by_it=by_it)
             declared = not files and (column.name in table.key or not column.nullable)
             required = declared and None not in values and "null_words" not in proposal.keys
@@ -160,7 +162,7 @@ def _plain(name: str, otherwise: str) -> str:
         return otherwise
     if word[0].isdigit():
         word = f"n_{word}"
-    return f"{word}_" if word.upper() in _WORDS_OF_SQL else word
+    return f"{word}_" if word.upper() in WORDS_OF_SQL else word
 
 
 def _unique(name: str, taken: set[str]) -> str:

@@ -7,6 +7,8 @@ Every doubt stands as a comment beside what it is about, and is returned, too. T
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 import yaml
@@ -14,6 +16,7 @@ import yaml
 from adapters.fields import Kind
 from adapters.mapping.head import FORMAT_VERSION
 from adapters.mapping.parameters import RESERVED_PARAMETERS
+from adapters.scan.files import GUESSED
 from adapters.scan.inferring import DoubtCode
 from adapters.scan.planning import LAO, Plan, Shown
 from adapters.scan.scanned import Unsure
@@ -67,6 +70,8 @@ def propose(
 
 
 def _doubts(plan: Plan) -> Iterator[Unsure]:
+    for code, words in _of_the_file(plan):
+        yield Unsure(plan.table.name, code, words)
     if not plan.key:
         words = "no key tells its rows apart: the list has no pages, and no address for one record"
         yield Unsure(plan.table.name, DoubtCode.KEY, words)
@@ -104,14 +109,26 @@ def _files(plans: Sequence[Plan]) -> Iterator[str]:
         yield f"      file: {_flow(file.file)}"
         for key, value, usual in (
             ("sheet", file.sheet, None),
+            ("header_row", file.header_row, 1),
             ("delimiter", {"\t": "tab"}.get(file.delimiter, file.delimiter), ","),
             ("encoding", _encoding(file.encoding), None),
         ):
             if value != usual:
                 yield f"      {key}: {_flow(value)}"
+        for code, words in _of_the_file(plan):
+            yield f"      # unsure, {code}: {_comment(words)}"
         yield "      columns:"
         for column in plan.columns:
             yield f"        {column.alias}: {_flow(_stored(column, plan))}"
+
+
+def _of_the_file(plan: Plan) -> Iterator[tuple[DoubtCode, str]]:
+    for words in plan.table.layout:
+        yield DoubtCode.LAYOUT, words
+    if plan.file is not None and plan.file.encoding in GUESSED:
+        words = f"not UTF-8, and no Lao encoding for certain: read as {plan.file.encoding};"
+        told = f"{words} saphan text detect {plan.table.file} tells what else it may be"
+        yield DoubtCode.ENCODING, told
 
 
 def _encoding(name: str | None) -> str | None:
@@ -123,13 +140,26 @@ def _encoding(name: str | None) -> str | None:
 def _stored(column: Shown, plan: Plan) -> Any:
     keys: dict[str, Any] = {"header": column.found.name}
     kind = column.proposal.kind
-    if kind in (Kind.INTEGER, Kind.DECIMAL, Kind.DATE):
+    if kind in (Kind.INTEGER, Kind.DECIMAL) or (kind is Kind.DATE and not _is_text(column)):
         keys["type"] = str(kind)
         if "format" in column.proposal.keys:
             keys["format"] = column.proposal.keys["format"]
     if column.found.name in plan.table.key:
         keys["index"] = True
     return keys if len(keys) > 1 else column.found.name
+
+
+def _is_text(column: Shown) -> bool:
+    """Whether a date of a file stays a text: what its reader has no word for, the field has."""
+    texts = [text.strip() for text in column.values if isinstance(text, str) and text.strip()]
+    form = str(column.proposal.keys.get("format", "%Y-%m-%d"))
+    return not all(_is_plain(text, form) for text in texts)
+
+
+def _is_plain(text: str, form: str) -> bool:
+    with suppress(ValueError):
+        return bool(datetime.strptime(text, form)) and text.isascii()
+    return False
 
 
 def _record(plan: Plan) -> Iterator[str]:
@@ -140,7 +170,8 @@ def _record(plan: Plan) -> Iterator[str]:
         keys: dict[str, Any] = {"type": str(column.proposal.kind)}
         for key, value in column.proposal.keys.items():
             # What is stored as a date in the snapshot is no longer written as text.
-            if plan.file is None or key != "format" or column.proposal.kind is not Kind.DATE:
+            stored = column.proposal.kind is Kind.DATE and not _is_text(column)
+            if plan.file is None or key != "format" or not stored:
                 keys[key] = value
         lao = next(filter(LAO.search, (column.found.comment, column.found.name)), None)
         if lao is not None:

@@ -21,7 +21,7 @@ def resolve(text: str, environ: Mapping[str, str], where: str) -> str:
     def value(match: re.Match[str]) -> str:
         found = environ.get(match[1], "")
         if not found:
-            detail = f"the environment has no value for {match[1]}"
+            detail = f"the environment has no value for {match[1]}: export {match[1]}=… first"
             raise Problem(Code.INVALID_MAPPING, where=where, detail=detail)
         return found
 

@@ -1,9 +1,10 @@
 """Text in a legacy encoding as Unicode, with the places where something was lost.
 
 An :class:`Encoding` is a table, UTF-8, or UTF-8 in which the characters of Windows-1252 (or of
-ISO 8859-1) stand for the bytes of a table: what a column of a new database holds when old text was
-copied into it as it was. In such text, characters that are no such byte stay as they are, so that
-rows that are Lao already come to no harm.
+ISO 8859-1) stand for the bytes of a table, or of UTF-8 itself: what a column of a new database
+holds when old text was copied into it as it was, and one of latin1 into which a program wrote
+UTF-8. In such text, characters that are no such byte stay as they are, so that rows that are Lao
+already come to no harm.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from exchange.lao import ordered
 
 UTF_8: Final = "utf-8"
 COPIED: Final = "utf-8:"
-"""What stands before a table's name when its bytes were copied into UTF-8 as characters."""
+"""What stands before an encoding's name when its bytes were copied into UTF-8 as characters."""
 
 REPLACEMENT: Final = "\ufffd"
 
@@ -50,7 +51,7 @@ class Converted:
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How text is stored; ``table`` is None for plain UTF-8."""
+    """How text is stored; ``table`` is None for UTF-8, which may have been copied, too."""
 
     table: Table | None
     copied: bool = False
@@ -68,15 +69,13 @@ class Encoding:
         copied = name.lower().startswith(COPIED)
         plain = name[len(COPIED) :] if copied else name
         table = next((one for one in own if plain in (one.name, *one.aliases)), table_of(plain))
-        if table is None and (copied or name.lower() not in ("utf-8", "utf8")):
+        if table is None and plain.lower() not in ("utf-8", "utf8"):
             known = (*names(), *(one.name for one in own))
             raise UnknownEncoding(f"{name!r} is none of {', '.join(known)}")
         return cls(table, copied)
 
     def __str__(self) -> str:
-        if self.table is None:
-            return UTF_8
-        return f"{COPIED if self.copied else ''}{self.table.name}"
+        return f"{COPIED if self.copied else ''}{UTF_8 if self.table is None else self.table.name}"
 
     @property
     def in_a_mapping(self) -> str:
@@ -95,16 +94,17 @@ class Encoding:
         Raises:
             UnicodeDecodeError: when it should be UTF-8 and is not.
         """
-        if self.table is None:
-            return Converted(data.decode("utf-8"))
         if self.copied:
             return self.read_characters(data.decode("utf-8"))
+        if self.table is None:
+            return Converted(data.decode("utf-8"))
         return Converted(data.decode("ascii")) if self.is_ascii(data) else _read(self.table, data)
 
     def write(self, text: str) -> tuple[bytes, tuple[Loss, ...]]:
         """The bytes of ``text``, and the characters that cannot be written: there stands ``?``."""
         if self.table is None:
-            return text.encode("utf-8"), ()
+            data = text.encode("utf-8")
+            return (copied(data).encode("utf-8") if self.copied else data), ()
         codec = codec_of(self.table)
         losses = tuple(
             Loss(place, ord(sign))
@@ -118,14 +118,16 @@ class Encoding:
 
     def read_characters(self, text: str) -> Converted:
         """The text that ``text`` is when it holds a table's bytes as characters of Windows-1252."""
-        if self.table is None or self.is_ascii(text):
+        if self.is_ascii(text):
             return Converted(text)
+        if self.table is None:
+            return _read_utf_8(text) if self.copied else Converted(text)
         return _read_characters(self.table, text)
 
 
 def names() -> tuple[str, ...]:
     """The names of all encodings."""
-    return (UTF_8, *TABLES, *(f"{COPIED}{name}" for name in TABLES))
+    return (UTF_8, *TABLES, *(f"{COPIED}{name}" for name in (UTF_8, *TABLES)))
 
 
 def _read(table: Table, data: bytes) -> Converted:
@@ -141,6 +143,34 @@ def _read_characters(table: Table, text: str) -> Converted:
     )
     text = text.translate(meanings)
     return Converted(ordered(text) if table.typed_order else text, losses)
+
+
+def _read_utf_8(text: str) -> Converted:
+    """The text whose bytes of UTF-8 were taken for characters; what is no UTF-8 is a loss."""
+    losses: list[Loss] = []
+
+    def read(run: re.Match[str]) -> str:
+        data = bytes(byte_of(sign) or 0 for sign in run[0])
+        parts: list[str] = []
+        place = 0
+        while place < len(data):
+            try:
+                parts.append(data[place:].decode("utf-8"))
+                break
+            except UnicodeDecodeError as error:
+                wrong = place + error.start
+                parts += (data[place:wrong].decode("utf-8"), REPLACEMENT)
+                losses.append(Loss(run.start() + wrong, data[wrong]))
+                place = wrong + 1
+        return "".join(parts)
+
+    return Converted(_copied_runs().sub(read, text), tuple(losses))
+
+
+@cache
+def _copied_runs() -> re.Pattern[str]:
+    signs = "".join(sign for sign in _bytes_of_characters() if sign)
+    return re.compile(f"[{re.escape(signs)}]+")
 
 
 @cache

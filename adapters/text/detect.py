@@ -32,6 +32,9 @@ LEAST: Final = 0.02
 
 LONGEST_SAMPLE: Final = 65_536
 
+_TWICE: Final = Encoding(None, copied=True)
+_PROVEN: Final = 0.5  # what a short column cut inside a letter is lost
+
 _CONSONANT: Final = "[\u0e81-\u0eae\u0edc-\u0edf]"
 _VOWEL: Final = "[\u0eb1\u0eb4-\u0eb9\u0ebb\u0ecd]"
 _SYLLABLES: Final = re.compile(
@@ -69,6 +72,9 @@ def detect(data: bytes | str, own: Sequence[Table] = ()) -> tuple[Guess, ...]:
         else _of_bytes(data[:LONGEST_SAMPLE], tables)
     )
     judged = [one for one in (_judge(*reading) for reading in readings) if one is not None]
+    if any(one.encoding == _TWICE and one.defined >= _PROVEN for one in judged):
+        # Bytes that are whole letters of UTF-8 are no accident of an older encoding.
+        judged = [one for one in judged if one.encoding.table is None]
     judged.sort(key=lambda one: -one.confidence)
     return tuple(_against_others(one, judged) for one in judged)
 
@@ -96,6 +102,8 @@ def _of_text(text: str, tables: Sequence[Table]) -> list[tuple[Encoding, Convert
     old = [
         Encoding(table, not text.isascii()) for table in tables if strange or (table.low and latin)
     ]
+    if strange:
+        old.append(_TWICE)
     return readings + [(encoding, encoding.read_characters(text)) for encoding in old]
 
 
@@ -115,7 +123,7 @@ def _judge(encoding: Encoding, converted: Converted) -> Guess | None:
     whole = sum(len(found[0]) for found in _SYLLABLES.finditer(text))
     formed = max(0.0, (whole - 2 * len(_TOUCHING.findall(text))) / lao)
     usual = _usual(runs)
-    share = defined**8 * formed**4
+    share = (defined if encoding == _TWICE else defined**8) * formed**4
     if encoding.table is not None:
         # Wrong readings have less than 60 % of usual pairs, Lao names and prose 65 % and more. In
         # UTF-8 the bytes themselves say that it is Lao.

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from functools import cache, lru_cache
 from typing import Final, TypeVar
 
-from adapters.text.convert import Encoding, characters_of
+from adapters.text.convert import Encoding, characters_of, copied
 from adapters.text.tables import Table
 from exchange.lao import MARKS, ordered
 
@@ -66,8 +66,13 @@ def as_characters(encoding: Encoding, text: str) -> tuple[str, ...]:
         TooMany: when there are more than :data:`MOST`.
     """
     table = encoding.table
-    if table is None or encoding.is_ascii(text):
+    if encoding.is_ascii(text) or (table is None and not encoding.copied):
         return (text,)
+    if table is None:
+        # A program reads all of a column in one way: no text is in two Latin readings at once.
+        data = text.encode("utf-8")
+        found = dict.fromkeys((copied(data), data.decode("latin-1"), text))
+        return tuple(one for one in found if encoding.read_characters(one).text == text)
     text = ordered(text) if table.typed_order else text
     segments = _cut(text)
     old = [[sign for spelling in _old(table, one) for sign in _latin(spelling)] for one in segments]

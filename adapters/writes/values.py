@@ -22,6 +22,7 @@ from adapters.text.spellings import TooMany, Unwritable, usual
 from exchange.lao import normalise, ordered
 
 _MOST_DIGITS = 60
+_TODAY = Encoding(None)
 
 
 def why_not_written(field: Field) -> str | None:
@@ -110,7 +111,7 @@ def _old(encoding: Encoding, stored: Stored, text: str) -> Any:
     except TooMany as error:
         raise Mismatch("has too many marks on one letter", text) from error
     if stored is not Stored.BYTES:
-        return copied(data)
+        return text if encoding == _TODAY else copied(data)
     return copied(data).encode("utf-8") if encoding.copied else data
 
 

@@ -26,7 +26,8 @@ def text() -> None:
     """Convert Lao text from before Unicode, and find out what it is.
 
     Encodings: ibm1133, mulelao-1 and lswin (fonts such as Saysettha Lao); utf-8; and utf-8:lswin
-    and so on, for text whose bytes were copied into UTF-8 as Latin letters. docs/lao-text.md says
+    and so on, for text whose bytes were copied into UTF-8 as Latin letters; utf-8:utf-8 is that of
+    PHP sites whose columns are latin1. docs/lao-text.md says
     where each table comes from and what it lacks. For any other font, --map takes a table of your
     own.
     """

@@ -306,6 +306,16 @@ OF = {
         ),
         Odd(
             (
+                "CREATE TABLE php (id INT PRIMARY KEY, t VARCHAR(200)) CHARACTER SET latin1",
+                "INSERT INTO php VALUES"
+                " (1, CONVERT(CAST('ນະຄອນຫຼວງວຽງຈັນ' AS BINARY) USING latin1)), (2, 'x')",
+            ),
+            "/php",
+            ({"id": 1, "t": "ນະຄອນຫຼວງວຽງຈັນ"}, {"id": 2, "t": "x"}),
+            (("php.t", "encoding"),),
+        ),
+        Odd(
+            (
                 "CREATE TABLE enum_key (a ENUM('z','y') PRIMARY KEY, b INT)",
                 "INSERT INTO enum_key VALUES ('z', 1), ('y', 2)",
                 "CREATE TABLE bit_key (a BIT(8) PRIMARY KEY)",

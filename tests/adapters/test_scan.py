@@ -247,6 +247,31 @@ COLUMNS = [
         {"calendar": "buddhist", "format": "%d/%m/%Y"},
         (DoubtCode.BUDDHIST_YEARS,),
     ),
+    ("TEXT", ["5/2/2013", "15/12/2014"], Kind.DATE, {"format": Y}, ()),
+    ("TEXT", ["12 January 2013", "5 May 2014"], Kind.DATE, {"format": "%d %B %Y"}, ()),
+    ("TEXT", ["12-Jan-2013", "05-MAY-2014"], Kind.DATE, {"format": "%d-%b-%Y"}, ()),
+    *(
+        (
+            "TEXT",
+            texts,
+            Kind.DATE,
+            {"calendar": "buddhist", "format": form},
+            (DoubtCode.BUDDHIST_YEARS,),
+        )
+        for texts, form in (
+            (["5/2/2556", "15/12/2557"], Y),
+            (["໐໕/໐໒/໒໕໕໖", "໑໕/໑໒/໒໕໕໗"], Y),
+            (["5 ມັງກອນ 2566", "12 ກຸມພາ 2566"], "%d %B %Y"),
+        )
+    ),
+    (
+        "TEXT",
+        ["5/2/2013 8:30", "15/12/2014 17:45"],
+        Kind.DATETIME,
+        {"format": "%d/%m/%Y %H:%M", "zone": LAO},
+        (DoubtCode.ZONE,),
+    ),
+    ("TEXT", ["5/2/2013 8h", "15/12/2014 17h"], Kind.STRING, {}, ()),
     ("DATE", [date(2567, 1, 2)], Kind.DATE, {"calendar": "buddhist"}, (DoubtCode.BUDDHIST_YEARS,)),
     ("DATE", [date(2567, 1, 2), date(2024, 1, 2)], Kind.DATE, {}, (DoubtCode.BUDDHIST_YEARS,)),
     ("TEXT", ["31/12/2567", "01/02/2024"], Kind.STRING, {}, (DoubtCode.BUDDHIST_YEARS,)),

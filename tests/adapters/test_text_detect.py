@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from adapters.text import codec
 from adapters.text.convert import Converted, Encoding, Loss, UnknownEncoding, names
 from adapters.text.detect import SURE, detect, sure
 from adapters.text.pairs import COMMON, KNOWN
+from adapters.text.spellings import as_characters as as_spelled
 from adapters.text.tables import TABLES
 from tests.adapters import derive_pairs
 from tests.adapters.lao_samples import ENGLISH, FRENCH, LAO, NAMES, THAI, VIETNAMESE
@@ -50,13 +52,31 @@ def test_text_copied_as_characters(name: str) -> None:
     assert encoding.read_characters(f"{LAO} ไทย ASCII") == Converted(f"{LAO} ไทย ASCII")
 
 
+@pytest.mark.parametrize("text", [LAO, "ລາວ", f"{NAMES}\nMr. ບຸນມີ, café “ວຽງຈັນ”"])
+@pytest.mark.parametrize("reading", [as_characters, lambda data: data.decode("latin-1")])
+def test_utf_8_that_a_column_of_latin1_took_for_characters(
+    text: str, reading: Callable[[bytes], str]
+) -> None:
+    """What PHP sites leave in MariaDB is recognised, also a little of it, read, and written back;
+    Lao that is in Unicode already stays, and what was cut inside a letter is a loss."""
+    twice = Encoding.parse("utf-8:utf-8")
+    stored = reading(text.encode())
+    assert str(sure(detect(stored))) == "utf-8:utf-8"
+    assert twice.read_characters(stored) == Converted(text)
+    assert twice.read(twice.write(text)[0]) == Converted(text)
+    assert twice.read_characters(f"{LAO} ໄທ {stored}").text == f"{LAO} ໄທ {text}"
+    assert stored in as_spelled(twice, text)
+    cut = twice.read_characters(reading("ລາວ".encode()[:-1]) + " x")
+    assert (cut.text[:2], [loss.code for loss in cut.losses]) == ("ລາ", [0xE0, 0xBA])
+
+
 @pytest.mark.parametrize("name", names())
 def test_names_print_back(name: str) -> None:
     """An encoding's name is read and written alike."""
     assert str(Encoding.parse(name)) == name
 
 
-@pytest.mark.parametrize("name", ["alice", "utf-8:utf-8", "utf-8:", "utf-16", ""])
+@pytest.mark.parametrize("name", ["alice", "utf-8:", "utf-8:utf-8:utf-8", "utf-16", ""])
 def test_unknown_encodings_are_refused(name: str) -> None:
     """No name is taken for another; the message tells those that there are."""
     with pytest.raises(UnknownEncoding, match="lswin"):

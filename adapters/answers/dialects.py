@@ -20,6 +20,7 @@ _EXACT = re.compile(
     rf"(saphan_q\.\w+) (?:= ({_VALUE})|IN \(({_VALUE}(?:, {_VALUE})*)\))",
     re.ASCII,
 )
+_BESIDE_SIGNS = re.compile(rf"{_EXACT.pattern} AND (?=HEX\()", re.ASCII)
 _PAGE = f"\nLIMIT :{LIMIT}"
 # How a column and a value are compared besides; the plain comparison stays: it finds an index.
 _SIGNS = {
@@ -52,6 +53,12 @@ def in_dialect(statement: str, dialect: str) -> str:
         trimmed = _WITHOUT_BLANKS[dialect]
         tail = _EXACT.sub(lambda found: _by_signs(found, *signs, trimmed), tail)
     return "".join(change(head, query, tail) if change is not None else (head, query, tail))
+
+
+def by_signs_alone(statement: str) -> str:
+    """``statement`` without the comparisons that one by signs stands beside, which need an index
+    to be of use. MariaDB refuses them where a column of latin1 cannot hold one of the values."""
+    return _BESIDE_SIGNS.sub("", statement)
 
 
 def parts(statement: str) -> tuple[str, str, str]:

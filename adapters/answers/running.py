@@ -9,15 +9,16 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, CursorResult, TextClause, text
+from sqlalchemy import exc as sqlalchemy_exc
 
 from adapters.answers.comparisons import Types, depends, fitted
-from adapters.answers.dialects import in_dialect
+from adapters.answers.dialects import by_signs_alone, in_dialect
 from adapters.answers.requests import Plan
 from adapters.answers.statements import LIMIT, wrap
 from adapters.answers.types import NUMERIC, TOLD, types_of, unordered
 from adapters.fields import Kind
 from adapters.mapping.model import Query
-from adapters.sources.sql import NUMBERS_AS_TEXT, bound
+from adapters.sources.sql import NUMBERS_AS_TEXT, bound, mixes_collations
 
 # PostgreSQL cannot tell the type of ":x IS NULL" by itself.
 _CASTS = {
@@ -109,9 +110,19 @@ def run(
 ) -> CursorResult[Any]:
     """Run a ``statement`` over ``query`` with ``values``; it may name fewer than there are."""
     prepared, values = bind(connection, query, statement, values)
-    if look is not None:
-        look(connection, str(prepared.text), values)
-    return connection.execute(prepared, values, execution_options=options)
+
+    def begin(asked: TextClause) -> CursorResult[Any]:
+        if look is not None:
+            look(connection, str(asked.text), values)
+        return connection.execute(asked, values, execution_options=options)
+
+    try:
+        return begin(prepared)
+    except sqlalchemy_exc.OperationalError as error:
+        other = by_signs_alone(prepared.text)
+        if other == prepared.text or not mixes_collations(error.orig):
+            raise
+        return begin(text(other))
 
 
 def bind(

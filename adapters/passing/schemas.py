@@ -35,9 +35,13 @@ def modern(schema: Any) -> Any:
 
 def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
     if isinstance(schema.get("type"), str):
-        enum = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
+        enum = {"enum": _with_null(schema["enum"])} if "enum" in schema else {}
         return schema | {"type": [schema["type"], "null"]} | enum
     return {"anyOf": [schema, {"type": "null"}]} if schema else schema
+
+
+def _with_null(words: list[Any]) -> list[Any]:
+    return words if None in words else [*words, None]
 
 
 def referred(schema: Any, known: Mapping[str, Any]) -> Iterator[str]:

@@ -71,6 +71,7 @@ KEEPALIVES = {
 }
 # Longer than the server's own limit of a statement: it is the server that cuts, while it can.
 _ANSWER_S = 5.0
+_MIXED_COLLATIONS = (1267, 1270, 1271)  # of two, three and more values
 NUMBERS_AS_TEXT = "saphan_numbers_as_text"
 """The execution option of a statement whose ``numeric`` columns are read as texts (PostgreSQL)."""
 KEPT = "saphan_kept"
@@ -460,6 +461,11 @@ def problem_of(error: Exception, dialect: str) -> Problem:
         facts=facts,
         retryable=not wrong_query,
     )
+
+
+def mixes_collations(origin: BaseException | None) -> bool:
+    """Whether MariaDB cannot compare, for the column's character set lacks a sign of the value."""
+    return origin is not None and bool(origin.args) and origin.args[0] in _MIXED_COLLATIONS
 
 
 def is_unreadable(origin: BaseException) -> bool:

@@ -13,6 +13,7 @@ import schemas
 from adapters import kinds
 from adapters.mapping.reader import parse
 from adapters.passing.kind import read
+from adapters.passing.schemas import modern
 from adapters.scan.scanned import Look
 from exchange.contracts import Contract
 from exchange.identifiers import ApplicationId
@@ -158,3 +159,10 @@ def test_our_own_documents_can_be_scanned(tmp_path: Path) -> None:
     again = kinds.scan(look(tmp_path, json.loads(api.document("permits", schemas.load_all()))))
     (operation,) = read(parse(again.mapping.encode(), "m")).mapping.services["permits"].operations
     assert operation.path == "/permits/{permit_no}"
+
+
+@pytest.mark.parametrize("words", [["rice", "forest"], ["rice", "forest", None]])
+def test_a_code_list_that_may_be_null_has_null_once(words: list[str | None]) -> None:
+    """Whether the document lists it or not: the words of a code list are all different."""
+    found = modern({"type": "string", "nullable": True, "enum": words})
+    assert found == {"type": ["string", "null"], "enum": ["rice", "forest", None]}

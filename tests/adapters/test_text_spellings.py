@@ -25,6 +25,7 @@ from adapters.text.tables import TABLES
 from exchange.lao import MARKS
 from exchange.problems import Problem
 from tests.adapters.legacy import Legacy, get, items
+from tests.services.server import DatabaseServer
 
 LSWIN = Encoding.parse("lswin")
 TWICE = re.compile(f"[{MARKS}\u0eb3]{{2,}}")
@@ -204,3 +205,57 @@ def test_a_check_tells_what_no_filter_finds() -> None:
     assert unfound(field, one[:2] + one[1:]).endswith("mixed")
     assert unfound(field, one + "ບຸນ").endswith("mixed")
     assert "more than 512" in unfound(field, "".join(as_characters(LSWIN, "ນ້ຳ")[0] * 20))
+
+
+LATIN1 = """
+saphan_mapping: 1
+application: LA/GOV/MOHA/site
+title: {{en: Site, lo: ເວັບ}}
+source: {{kind: sql, url: "{url}"}}
+records:
+  name:
+    title: {{en: Name, lo: ຊື່}}
+    fields:
+      id: integer
+      font: {{type: string, decode: lswin}}
+      site: {{type: string, decode: "utf-8:utf-8"}}
+queries:
+  names: {{record: name, sql: "SELECT id, font, site FROM tbl_site"}}
+services:
+  names:
+    title: {{en: Names, lo: ຊື່}}
+    endpoints:
+      /names:
+        {{operation: list, query: names, title: {{en: N, lo: ຊ}}, order: [id],
+          filters: [font, site]}}
+      /by/{{site}}: {{operation: one, query: names, title: {{en: N, lo: ຊ}}}}
+"""
+
+
+async def test_a_column_of_latin1_is_searched_by_lao(
+    mariadb_server: DatabaseServer, tmp_path: Path
+) -> None:
+    """MariaDB cannot compare it with the Lao that may stand there, too: it is found all the same,
+    by a font's codes and by UTF-8 that the column takes for characters."""
+    url = mariadb_server.new_database("latin1_site")
+    names = ["ນ້ອຍ", "ບຸນມີ", "ວຽງຈັນ"]
+    mariadb_server.run(
+        "CREATE TABLE tbl_site (id INT PRIMARY KEY, font VARCHAR(99), site VARCHAR(99))"
+        " CHARACTER SET latin1",
+        "latin1_site",
+    )
+    for number, name in enumerate(names):
+        font, site = as_bytes(LSWIN, name)[0].hex(), name.encode().hex()
+        values = f"({number}, x'{font}', x'{site}')"
+        mariadb_server.run(f"INSERT INTO tbl_site VALUES {values}", "latin1_site")  # noqa: S608
+    mapping = parse_mapping(LATIN1.format(url=url).encode())
+    adapter = Adapter(mapping, Source(mapping.source, {}, tmp_path))
+    try:
+        for number, name in enumerate(names):
+            wanted = {"id": number, "font": name, "site": name}
+            for field in ("font", "site"):
+                assert await items(adapter, f"/names?{field}={quote(name)}") == [wanted]
+            assert orjson.loads((await get(adapter, f"/by/{quote(name)}")).body) == wanted
+        assert await items(adapter, f"/names?site={quote('ບໍ່ມີ')}") == []
+    finally:
+        await adapter.close()

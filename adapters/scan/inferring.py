@@ -74,6 +74,9 @@ _PERSONAL_VALUES = (
 )
 
 
+LIKELY_SECRET = "likely a password or a key, by its name"  # noqa: S105
+
+
 class DoubtCode(StrEnum):
     """What a scan is unsure of."""
 
@@ -140,7 +143,7 @@ def infer(column: FoundColumn, values: Sequence[Any], own: Sequence[Table] = ())
     if not known:
         proposal.doubt(DoubtCode.EMPTY, "no value was seen: the type is that of the column")
     if secret:
-        proposal.doubt(DoubtCode.SECRET, "likely a password or a key, by its name: take it out")
+        proposal.doubt(DoubtCode.SECRET, f"{LIKELY_SECRET}: take it out")
     if personal:
         proposal.doubt(DoubtCode.PERSONAL, f"likely personal data: {personal}")
     return proposal

@@ -12,7 +12,7 @@ from adapters.answers.statements import REFUSED_WORDS
 from adapters.mapping.model import FileTable
 from adapters.scan.fitting import fit
 from adapters.scan.found import FoundColumn, FoundTable
-from adapters.scan.inferring import DoubtCode, Proposal, infer, told_as_texts
+from adapters.scan.inferring import LIKELY_SECRET, Doubt, DoubtCode, Proposal, infer, told_as_texts
 from adapters.scan.scanned import Unsure
 from adapters.text.tables import Table
 from exchange.problems import Code, Problem
@@ -143,6 +143,8 @@ def _plans(
                 told_as_texts(proposal)
             else:
                 proposal = fit(column, values, proposal, table.as_text, by_it=by_it)
+            if not by_it:
+                _without_secrets(proposal)
             declared = not files and (column.name in table.key or not column.nullable)
             required = declared and None not in values and "null_words" not in proposal.keys
             columns.append(Shown(column, alias, proposal, values, required, column.name in foreign))
@@ -153,6 +155,14 @@ def _plans(
             files[index] if files else None,
             tuple(one for one in columns if one.proposal.refused),
         )
+
+
+def _without_secrets(proposal: Proposal) -> None:
+    """Passwords are left out: who needs such a column after all writes it down himself."""
+    for index, doubt in enumerate(proposal.doubts):
+        if doubt.code is DoubtCode.SECRET:
+            proposal.refused = LIKELY_SECRET
+            proposal.doubts[index] = Doubt(doubt.code, f"left out: {LIKELY_SECRET}")
 
 
 def _plain(name: str, otherwise: str) -> str:

@@ -11,6 +11,7 @@ import xlsxwriter
 
 from adapters.scan.layout import layout_of
 from adapters.text.codec import register
+from tests.adapters.legacy import execute
 from tests.adapters.test_scan import answers, saphan, scanned
 from tests.docs.tables import write_dbf
 from tests.services.server import DatabaseServer
@@ -194,6 +195,25 @@ def test_an_index_of_documents_with_words_of_sql(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     (item,) = answers(mapping, "/documents")["items"]
     assert (item["name"], item["column_2"], item["column_3"]) == ("a.pdf", 1, "x")
+
+
+def test_passwords_are_left_out(tmp_path: Path) -> None:
+    """Five commands must not publish what nobody should see; a key of that name stays, and is
+    told."""
+    execute(
+        f"sqlite:///{tmp_path}/x.db",
+        "CREATE TABLE account (pin TEXT PRIMARY KEY, passwd TEXT, name TEXT)",
+    )
+    execute(f"sqlite:///{tmp_path}/x.db", "INSERT INTO account VALUES ('77', 'secret', 'a')")
+    mapping = tmp_path / "x.yaml"
+    told = scanned(f"sqlite:///{tmp_path}/x.db", mapping)
+    doubts = [(one["place"], one["code"], "left out" in one["words"]) for one in told["unsure"]]
+    assert sorted(doubts) == [
+        ("account.passwd", "secret", True),
+        ("account.pin", "secret", False),
+    ]
+    assert answers(mapping, "/account/77") == {"name": "a", "pin": "77"}
+    assert saphan("drift", mapping).exit_code == 0
 
 
 def test_a_view_of_mariadb_is_shown_to_who_may_only_select(

@@ -41,11 +41,7 @@ def cursor_secret(mapping: Map, environ: Mapping[str, str], folder: Path) -> byt
     if not _has_pages(mapping):
         return SECRET_OF_THIS_PROCESS
     path = key_path(folder, mapping.file)
-    try:
-        found = secret(path, SECRET_BYTES)
-        why = "" if len(found) == SECRET_BYTES else f"it has not {SECRET_BYTES} bytes"
-    except (OSError, Problem) as error:
-        found, why = b"", str(error)
+    found, why = _read(path)
     if why:
         step = "let it be read and written there, or name a cursor_key: until then pages"
         step += " that were begun end with this process"
@@ -63,11 +59,25 @@ def findings(mapping: Map, environ: Mapping[str, str], folder: Path) -> Iterator
     if mapping.source.cursor_key:
         cursor_secret(mapping, environ, folder)
         return
-    path = key_path(folder, mapping.file)
-    kept = os.access(path, os.R_OK) if path.exists() else os.access(folder, os.W_OK)
-    if not kept and _has_pages(mapping):
-        told = f"{path} can be neither read nor made: cursors end with the process (cursor_key)"
+    path, why = key_path(folder, mapping.file), ""
+    if path.exists():
+        _, why = _read(path)
+    elif not os.access(folder, os.W_OK):
+        why = f"{path} cannot be made"
+    if why and _has_pages(mapping):
+        told = f"{why}: cursors end with the process (cursor_key)"
         yield Finding(mapping.source.where, told, warning=True)
+
+
+def _read(path: Path) -> tuple[bytes, str]:
+    """The secret in a file, which is made when it is not there; or why there is none."""
+    try:
+        found = secret(path, SECRET_BYTES)
+    except (OSError, Problem) as error:
+        return b"", str(error)
+    if len(found) != SECRET_BYTES:
+        return b"", f"{path} has not {SECRET_BYTES} bytes"
+    return found, ""
 
 
 def _has_pages(mapping: Map) -> bool:

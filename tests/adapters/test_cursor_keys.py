@@ -204,6 +204,15 @@ async def test_a_check_tells_and_makes_nothing(tmp_path: Path) -> None:
         one for one in await kinds.read(path).check(environ, UNWRITABLE, how) if cursors in one.rule
     ]
     assert told.warning
+    made = key_path(tmp_path, path.name)
+    made.write_bytes(b"x" * 31)  # such as of a copy that was cut off
+    found = await kinds.read(path).check(environ, tmp_path, how)
+    (told,) = [one for one in found if cursors in one.rule]
+    assert told.warning
+    assert str(made) in told.rule
+    made.write_bytes(b"x" * 32)
+    found = await kinds.read(path).check(environ, tmp_path, how)
+    assert not [one for one in found if cursors in one.rule]
     given = SMALL.replace("kind: sql", 'kind: sql, cursor_key: "${CURSOR_KEY}"')
     with pytest.raises(Problem, match="no value for CURSOR_KEY"):
         await kinds.read(mapping_in(tmp_path, given)).check(environ, tmp_path, how)

@@ -5,7 +5,8 @@ does the label that an enum has not, or the 13th month. When a statement fails, 
 no row at all (``LIMIT 0``). What still fails then, and does not without the value of one place, is
 that place's fault. Nothing was read, so no row of the source and no part of the mapping's SQL that
 depends on one can be what failed; and where the statement fails without any of these values, it is
-the mapping's or the source's own fault and stays that.
+the mapping's or the source's own fault and stays that. So is what passes by itself, such as a lock
+that is given up meanwhile: with the value it must fail as it did.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from adapters.answers.rows import NoRecord
 from adapters.answers.running import run
 from adapters.answers.statements import LIMIT, wrap
 from adapters.mapping.model import Query
-from adapters.sources.sql import is_timeout, state_of
+from adapters.sources.sql import is_timeout, limit_to_end, state_of
 from exchange.problems import Code
 
 CURSOR_PLACE = "query.cursor"
@@ -41,11 +42,14 @@ def place_of(connection: Connection, plan: Plan, error: sqlalchemy_exc.DBAPIErro
         return None
     if is_timeout(error.orig, state_of(error.orig)):
         return None
-    for query, statement, values, places in _asked(plan):
-        found = _unreadable(connection, query, statement, values, places)
-        if found is not None:
-            return found
-    return None
+    try:
+        for query, statement, values, places in _asked(plan):
+            found = _unreadable(connection, query, statement, values, places)
+            if found is not None:
+                return found
+        return None
+    finally:
+        connection.rollback()
 
 
 def answer_unreadable(plan: Plan, place: str, error: Exception) -> bytes:
@@ -101,9 +105,12 @@ def _unreadable(
         if failed is None:
             return None
         names = [name for name, one in places.items() if one == place]
+        given = dict(left)
         left |= dict.fromkeys(names)
         before, failed = failed, _refusal(connection, query, statement, left)
         if failed is None:
+            if _refusal(connection, query, statement, given) != before:
+                return None
             texts = all(isinstance(values[name], str) for name in names)
             own = before.startswith(_NO_SUCH_COMPARISON) and connection.dialect.name == "postgresql"
             return None if own and not texts and place != CURSOR_PLACE else place
@@ -115,11 +122,14 @@ def _refusal(
 ) -> str | None:
     """What the database says of the statement, run for no row; None when it takes it.
 
+    It has as much time as is left of the request's.
+
     Raises:
         sqlalchemy.exc.DBAPIError: when the connection is gone.
     """
     connection.rollback()
     try:
+        limit_to_end(connection)
         run(connection, query, statement, {**values, LIMIT: 0}).close()
     except sqlalchemy_exc.DBAPIError as error:
         if error.connection_invalidated or error.orig is None:

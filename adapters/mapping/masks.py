@@ -16,7 +16,6 @@ from adapters.fields import Field, Kind, Null
 from adapters.mapping.callers import ByCaller, read_by_caller
 from adapters.mapping.reader import Node
 
-"""Bytes of the key that values are hashed with."""
 _LAST: Final = re.compile(r"last_([1-8])", re.ASCII)
 
 

@@ -359,6 +359,13 @@ def limit_time(connection: Connection, timeout_s: float) -> None:
         info["shortened"] = True
 
 
+def limit_to_end(connection: Connection) -> None:
+    """In a transaction that was begun anew: the time that is left of the request is its limit."""
+    end = connection.info.get("end")
+    if end is not None:
+        limit_time(connection, max(0.001, end - time.monotonic()))  # 0 would be no limit
+
+
 def keep_until_told(connection: Connection, *objects: Any) -> None:
     """Keep what an answer was made of until it is told: to free many rows takes its time, too."""
     connection.info[KEPT] = objects

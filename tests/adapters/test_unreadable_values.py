@@ -6,15 +6,19 @@ what is wrong with the mapping's own SQL stays the source's failure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import orjson
 import pytest
-from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy import Connection, NullPool, create_engine, event, text
+from sqlalchemy.exc import DBAPIError
 
+from adapters.answers.requests import Plan, plan
+from adapters.answers.running import fetch
+from adapters.answers.unreadable import place_of
 from adapters.mapping.file import parse_mapping
 from adapters.service import Adapter
 from adapters.sources.source import Source
@@ -23,6 +27,7 @@ from exchange.problems import Code, Problem
 from serving.backends import BackendRequest
 from tests.adapters.conftest import EACH_KIND, MARKS
 
+Result = TypeVar("Result")
 MAPPING = """
 saphan_mapping: 1
 application: LA/GOV/MPI/types
@@ -199,6 +204,20 @@ async def ask(adapter: Adapter, path: str, query: str = "", rows: str = "") -> t
     return got.status, orjson.loads(got.body)
 
 
+async def in_source(table: Typed, query: str, work: Callable[[Connection, Plan], Result]) -> Result:
+    """What ``work`` gives of a request for the list, in a thread of its source."""
+    said = MAPPING.replace("A_KIND", "string").replace("A_TYPE", "date").replace("A_BROKEN", "v")
+    mapping = parse_mapping(said.encode(), "types.yaml")
+    source = Source(mapping.source, {"TYPES_URL": table.url}, Path()).lease()
+    (service,) = mapping.services.values()
+    endpoint = next(one for one in service.endpoints if one.path == "/plain")
+    asked = plan(endpoint, {}, f"{query}&fields=id")
+    try:
+        return await source.run(lambda connection: work(connection, asked), timeout_s=3)
+    finally:
+        await source.close()
+
+
 @pytest.mark.parametrize(("kind", "type_", "value", "other", "status"), EVERY)
 async def test_a_text_that_the_column_cannot_be_is_the_callers_fault(
     typed: Any, kind: str, type_: str, value: str, other: str, status: int
@@ -299,6 +318,59 @@ async def test_of_two_texts_the_one_that_cannot_be_is_named(typed: Any) -> None:
     got, body = await ask(adapter, "/broken", "id=1", orjson.dumps({"v": ["x"]}).decode())
     assert (got, body["where"]) == (503, f"header.{ROWS_HEADER}.v")
     await adapter.close()
+
+
+@pytest.mark.needs_postgresql
+async def test_what_passes_by_itself_is_laid_on_nobody(typed: Any) -> None:
+    """A lock that is given up just when the statement is tried without the caller's text."""
+    table = typed("postgresql")
+    table.column("date", "2026-01-31")
+    owner = create_engine(table.url, poolclass=NullPool)
+    tries = 0
+
+    def work(connection: Connection, asked: Plan) -> str | None:
+        def tried(*_: Any) -> None:
+            nonlocal tries
+            tries += 1
+            if tries == 2:
+                holder.rollback()
+
+        raw: Any = connection.connection.dbapi_connection
+        raw.execute("ROLLBACK; SET lock_timeout = 50")  # of the session: it outlives transactions
+        with pytest.raises(DBAPIError) as failed:
+            fetch(connection, asked, 1)
+        event.listen(connection, "before_execute", tried)
+        return place_of(connection, asked, failed.value)
+
+    with owner.connect() as holder:
+        holder.exec_driver_sql("LOCK TABLE tbl_typed IN ACCESS EXCLUSIVE MODE")
+        assert await in_source(table, "v=2026-01-31", work) is None
+    assert tries > 1
+
+
+@pytest.mark.needs_postgresql
+async def test_what_is_tried_again_has_no_more_time_than_was_asked(typed: Any) -> None:
+    """The transaction that failed had a shorter limit than that of the mapping."""
+    table = typed("postgresql")
+    table.column("date", "2026-01-31")
+
+    limits: list[int] = []
+
+    def work(connection: Connection, asked: Plan) -> str | None:
+        raw: Any = connection.connection.dbapi_connection
+
+        def tried(*_: Any) -> None:
+            told = raw.execute("SELECT setting FROM pg_settings WHERE name = 'statement_timeout'")
+            limits.append(int(told.fetchone()[0]))
+
+        with pytest.raises(DBAPIError) as failed:
+            fetch(connection, asked, 1)
+        event.listen(connection, "before_execute", tried)
+        return place_of(connection, asked, failed.value)
+
+    assert await in_source(table, "v=x", work) == "query.v"
+    assert limits
+    assert all(0 < one <= 3000 for one in limits)
 
 
 @pytest.mark.parametrize("kind", EACH_KIND)

@@ -55,6 +55,8 @@ def find_tables(
         file = folder / (url.database or "")
         if not file.is_file():
             detail = f"there is no file {file}"
+            if not url.database:
+                detail = "names no file: three strokes stand before it, sqlite:///library.db"
             raise Problem(Code.SOURCE_FAILED, where="source", detail=detail, retryable=False)
         engine: Engine = sql.open_sqlite(sql.SqliteFile(file), LIMITS)
     else:

@@ -15,6 +15,7 @@ from adapters.mapping.file import mapping_of
 from adapters.mapping.font_maps import load_font_map
 from adapters.mapping.model import FileTable
 from adapters.mapping.reader import parse
+from adapters.mapping.source import SUFFIXES
 from adapters.openapi import document
 from adapters.scan import database, files
 from adapters.scan.drafting import draft
@@ -25,11 +26,13 @@ from adapters.scan.proposing import propose
 from adapters.scan.scanned import Look, Scanned
 from adapters.sources.sql import parse_url
 from adapters.sources.variables import VARIABLE, resolve
+from exchange.problems import Code, Problem
 
 _STAND_IN: Final = "90071992547"
 """What begins a number that stands for a variable while an address is taken apart."""
 
 _SQLITE = "sqlite:///"
+_SQLITE_MARK: Final = b"SQLite format 3\x00"
 
 
 def scan(look: Look) -> Scanned:
@@ -52,6 +55,7 @@ def scan(look: Look) -> Scanned:
         shown: dict[str, Any] = {"kind": "files"}
         quote = '"'
     else:
+        source = _address_of(source)
         address = resolve(source, look.environ, "source")
         tables = database.find_tables(address, Path(), only, look.progress)
         url, hidden = _without_password(source, look.password_variable)
@@ -74,6 +78,27 @@ def scan(look: Look) -> Scanned:
         schema=schema,
         test_data=invent(plans, schema, look.seed),
     )
+
+
+def _address_of(source: str) -> str:
+    """The address that ``source`` is, or that of the SQLite file of this name.
+
+    Raises:
+        Problem: ``NotFound`` for a name of no file; ``InvalidUsage`` for a file of another kind.
+    """
+    if "://" in source or VARIABLE.search(source):
+        return source
+    path = Path(source)
+    if not path.is_file():
+        detail = "is no database address (scheme://…) and no file or folder that is there"
+        raise Problem(Code.NOT_FOUND, where=source, detail=detail)
+    with path.open("rb") as file:
+        if file.read(len(_SQLITE_MARK)) == _SQLITE_MARK:
+            return _SQLITE + source
+    detail = f"is none of the files that are known by their names' endings: {', '.join(SUFFIXES)}"
+    if path.suffix.lower() == ".sql":
+        detail = "is a dump: load it into a database (mariadb NAME < FILE), and scan that"
+    raise Problem(Code.INVALID_USAGE, where=source, detail=detail)
 
 
 def _relative(path: Path, folder: Path) -> str:

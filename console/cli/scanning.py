@@ -72,12 +72,12 @@ def scan(
     """Look at SOURCE, read-only, and propose a mapping of everything in it.
 
     SOURCE is a database address (postgresql://user:password@host/name, mariadb://…,
-    sqlite:///file.db; ${NAME} is taken from the environment), a file (csv, xlsx, xls, ods, dbf,
-    mdb), a folder of documents (PDF, pictures), the OpenAPI document of an HTTP API (https://…, a
-    json or yaml file), or the WSDL of a SOAP service (https://…?wsdl, a wsdl file). Tables, keys,
-    indexes, comments and a few rows are read; nothing is written to the source. What was unsure
-    stands as comments in the mapping: likely personal data, dates written as text, Lao text from
-    before Unicode, code lists.
+    sqlite:///file.db; ${NAME} is taken from the environment), a file (SQLite, csv, xlsx, xls, ods,
+    dbf, mdb), a folder of documents (PDF, pictures), the OpenAPI document of an HTTP API
+    (https://…, a json or yaml file), or the WSDL of a SOAP service (https://…?wsdl, a wsdl file).
+    Tables, keys, indexes, comments and a few rows are read; nothing is written to the source. What
+    was unsure stands as comments in the mapping: likely personal data, dates written as text, Lao
+    text from before Unicode, code lists.
 
     \b
     saphan adapter scan sqlite:///library.db --application LA/GOV/MOES/library -o library

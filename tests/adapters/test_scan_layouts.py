@@ -197,6 +197,38 @@ def test_an_index_of_documents_with_words_of_sql(tmp_path: Path) -> None:
     assert (item["name"], item["column_2"], item["column_3"]) == ("a.pdf", 1, "x")
 
 
+def test_a_sqlite_file_needs_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it is called: it is known by its first bytes."""
+    monkeypatch.chdir(tmp_path)
+    execute(f"sqlite:///{tmp_path}/old.sav", "CREATE TABLE t (id INTEGER PRIMARY KEY)")
+    for source in ("old.sav", str(tmp_path / "old.sav")):
+        mapping = tmp_path / f"{len(source)}.yaml"
+        assert scanned(source, mapping)["tables"] == 1
+        assert "url: sqlite:///old.sav" in mapping.read_text("utf-8")
+        assert answers(mapping, "/t")["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("nothing.db", "no file or folder"),
+        ("site.sql", "load it into a database"),
+        ("data.dat", ".csv, "),
+        ("sqlite://old.db", "sqlite:///"),
+    ],
+)
+def test_what_cannot_be_scanned_is_told_with_a_way_on(
+    source: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dump, a file of no known kind, an address with a stroke too few."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("site.sql", "data.dat"):
+        (tmp_path / name).write_text("CREATE TABLE t (id INT);\n")
+    told = saphan("scan", source)
+    assert told.exit_code == 1
+    assert words in told.stderr
+
+
 def test_passwords_are_left_out(tmp_path: Path) -> None:
     """Five commands must not publish what nobody should see; a key of that name stays, and is
     told."""

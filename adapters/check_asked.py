@@ -22,7 +22,7 @@ from adapters.answers.orders import Key
 from adapters.answers.predicates import answer_predicate
 from adapters.answers.rows import NoRecord
 from adapters.answers.running import run
-from adapters.answers.statements import LIMIT, wrap
+from adapters.answers.statements import LIMIT, Statement
 from adapters.check import place_of, plan_of
 from adapters.fields import Field, Mismatch
 from adapters.fields.written import write_json
@@ -191,7 +191,7 @@ class AskedSweep:
         most: int = _NO_LIMIT,
     ) -> Iterator[Row[Any]]:
         query = self.endpoint.query
-        statement = wrap(query.select, list(dict.fromkeys(columns)), (), order)
+        statement = Statement(query.select, list(dict.fromkeys(columns)), (), order)
         places = [list(dict.fromkeys(columns)).index(one) for one in columns]
         plan = plan_of(self.endpoint, self.given)
         values = {name: plan.values[name] for name in query.parameters} | {LIMIT: most}

@@ -21,7 +21,7 @@ from adapters.answers.orders import Nulls
 from adapters.answers.requests import Fault, Plan
 from adapters.answers.rows import RecordWriter
 from adapters.answers.running import execute, run
-from adapters.answers.statements import LIMIT, Condition, wrap
+from adapters.answers.statements import LIMIT, Condition, Statement
 from adapters.check import CHECK_TIMEOUT_S, place_of, plan_of, probes
 from adapters.check_asked import AskedSweep
 from adapters.check_rights import unrestricted
@@ -188,7 +188,7 @@ def _nulls_in_sorts(
         if key.nulls is not Nulls.NEVER or column in ordered:
             continue
         nothing = Condition(column, "=", "", 0, or_null=True)
-        statement = wrap(endpoint.query.select, [column], [nothing])
+        statement = Statement(endpoint.query.select, [column], [nothing])
         values = {**asked.values, LIMIT: 1}
         if run(connection, endpoint.query, statement, values).first() is not None:
             rule = f"the column {column} of a sort is said to be never null and is: pages skip it"

@@ -75,5 +75,6 @@ def key_of(plan: Plan, reading: str = "") -> bytes:
     masked = [(name, str(shown)) for name, shown in plan.masked]
     asked = (plan.endpoint.path, plan.statement, plan.count, plan.page_size, plan.binding)
     joined = [join.asked for join in plan.layout.joins]
-    told = repr((*asked, members, values, reading, masked, joined))
+    # The text of the statement does not say how its conditions compare.
+    told = repr((*asked, plan.asked.conditions, members, values, reading, masked, joined))
     return sha256(told.encode(errors="backslashreplace")).digest()

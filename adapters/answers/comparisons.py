@@ -1,103 +1,93 @@
 """The comparisons of a statement as the columns of the source take them.
 
-:mod:`adapters.answers.statements` compares a column with a value of the field's own kind. A column
-may be of another: a float is answered as the decimal that is nearest to it, SQLite keeps times as
-text, and PostgreSQL compares no number with a text. Here such a comparison becomes one that finds
-every row whose answer is the value, by the types that the database tells of the query's columns;
-SQLite tells none, so there it is made to hold for whatever it may keep. Every other one is left
-as it is, and so is the query of the mapping.
+A condition compares a column with a value of the field's own kind. A column may be of another: a
+float is answered as the decimal that is nearest to it, SQLite keeps times as text, and PostgreSQL
+compares no number with a text. Here a condition is written so that it finds every row whose answer
+is the value, by the types that the database tells of the query's columns; SQLite tells none, so
+there it is made to hold for whatever it may keep.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
-from adapters.answers.dialects import parts
-from adapters.answers.statements import EXACTLY, KEY, either
+from adapters.answers.dialects import Dialect
+from adapters.answers.statements import NEVER, Compares, Condition, OneOf, either
 from adapters.answers.types import Held
 from adapters.fields import Near
-from adapters.fields.inward import INTEGER
+from adapters.fields.inward import ISO_DATE
 from exchange.problems import Code, Problem
 
 Types: TypeAlias = Mapping[str, Held]
 Bind: TypeAlias = Callable[[Any], str]
 
-_NAME: Final = r"saphan_[a-z][0-9]+_[0-9]+"
-_PARAMETER: Final = re.compile(_NAME, re.ASCII)
-_COMPARED: Final = re.compile(
-    rf"saphan_q\.(\w+) (?:(=|>=|<=|>|<) :({_NAME})\b|IN \((:{_NAME}(?:, :{_NAME})*)\))", re.ASCII
-)
-_KEY: Final = f"saphan_{KEY}"
+NOT_TOLD: Final[Types] = {}
 _NUMBERS: Final = (Near, Decimal, int)
-_OF_SQLITE: Final = frozenset({Near, Decimal, date, datetime})
-_KINDS: Final = _OF_SQLITE | {int, bool}
-_WORDS: Final = (Held.TEXT, Held.LAX, Held.OWN, Held.ANY)
+_TEXTS: Final = (Held.TEXT, Held.LAX, Held.OWN, Held.ANY)
+# What a column is answered as, of which a database reads "07" or "2026-1-31", too.
+_ANSWERED: Final = {
+    Held.INTEGER: re.compile(r"0|-?[1-9][0-9]*", re.ASCII),
+    Held.DAY: ISO_DATE,
+}
 _MOST_DECIMALS: Final = 6
 _DIGITS_OF_A_FLOAT: Final = 15
 _ULPS: Final = 1024  # what adapters.fields.outward lets sums of doubles gather
 _SIX: Final = 6
 
 
-def depends(values: Mapping[str, Any], dialect: str) -> bool:
-    """Whether one of the compared ``values`` may have to be compared otherwise."""
-    kinds = _OF_SQLITE if dialect == "sqlite" else _KINDS
-    return any(
-        type(value) in kinds or name.startswith(_KEY)
-        for name, value in values.items()
-        if _PARAMETER.fullmatch(name)
-    )
+def writer(
+    dialect: Dialect, types: Types, values: dict[str, Any]
+) -> Callable[[Condition | OneOf], str]:
+    """What writes a condition for columns of ``types``, as far as the database tells them.
 
-
-def fitted(
-    statement: str, values: Mapping[str, Any], types: Types | None
-) -> tuple[str, Mapping[str, Any]]:
-    """The statement and its values for columns of ``types``; None where the database tells none.
-
-    Raises:
-        Problem: ``SourceFailed`` where a text would have to compare as a number.
+    Values that it compares with besides are added to ``values``. It raises a :class:`Problem`,
+    ``SourceFailed``, where a text would have to compare as a number.
     """
-    bound = dict(values)
 
     def bind(value: Any) -> str:
-        name = f"saphan_w{len(bound)}"
-        bound[name] = value
+        name = f"saphan_w{len(values)}"
+        values[name] = value
         return f":{name}"
 
-    def change(found: re.Match[str]) -> str:
-        names = [found[3]] if found[3] else [one[1:] for one in found[4].split(", ")]
-        held = Held.ANY if types is None else types.get(found[1].lower(), Held.OTHER)
-        if names[0].startswith(_KEY) and held is Held.INTEGER and not _is_whole(values[names[0]]):
-            return "1 = 0"  # MariaDB takes "7x" for 7, and both it and PostgreSQL "07"
-        # Bytes of an old encoding, in several spellings, compare as they are.
-        if names[0].startswith(_KEY) and held in _WORDS and isinstance(values[names[0]], str):
-            exact = f"saphan_{EXACTLY}{names[0].removeprefix(_KEY)}"
-            bound[exact] = values[names[0]]
-            return f"saphan_q.{found[1]} = :{exact}"
-        said = _said(
-            f"saphan_q.{found[1]}", found[2] or "=", [values[n] for n in names], held, bind
-        )
-        return found[0] if said is None else said
+    def write(one: Condition | OneOf) -> str:
+        if isinstance(one, OneOf) or not one.count:
+            return str(one)
+        first = values[f"{one.parameter}_0"]
+        held = types.get(one.column.lower(), dialect.untold)
+        if isinstance(first, str):
+            return one.with_nulls(_words(one, dialect, held, first))
+        compare = _COMPARISONS.get((held, type(first)))
+        if compare is None:
+            return str(one)
+        column, given = f"saphan_q.{one.column}", [values[name] for name in one.names]
+        said = either([compare(column, one.operator, value, bind) for value in given])
+        return one.with_nulls(said)
 
-    head, query, tail = parts(statement)
-    return head + query + _COMPARED.sub(change, tail), bound
+    return write
 
 
-def _is_whole(value: Any) -> bool:
-    """Whether it may be what a column of whole numbers is answered as."""
-    return not isinstance(value, str) or (bool(INTEGER.fullmatch(value)) and value != "-0")
-
-
-def _said(column: str, operator: str, values: Sequence[Any], held: Held, bind: Bind) -> str | None:
-    """The comparison in other words, or None where the plain one is right."""
-    compare = _COMPARISONS.get((held, type(values[0])))
-    if compare is None:
-        return None
-    return either([compare(column, operator, value, bind) for value in values])
+def _words(one: Condition, dialect: Dialect, held: Held, text: str) -> str:
+    """The comparison with texts, of which ``text`` is the first."""
+    how = one.how
+    if one.operator != "=" or (how is Compares.LOOSELY and not dialect.lenient):
+        return one.plain
+    signs = dialect.trimmed if how is Compares.TRIMMED else dialect.signs
+    if how is Compares.AS_KEY or how is Compares.LOOSELY:
+        answered = _ANSWERED.get(held)
+        if answered is not None and not answered.fullmatch(text):
+            return NEVER
+        if how is Compares.LOOSELY or held not in _TEXTS:
+            return one.plain
+    if not signs:
+        return one.plain
+    texts = ", ".join([dialect.sign % f":{name}" for name in one.names])
+    said = f"{signs % f'saphan_q.{one.column}'} IN ({texts})"
+    return said if dialect.alone else f"{one.plain} AND {said}"
 
 
 # Numbers that stand for all floats which are answered as they.

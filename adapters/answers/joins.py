@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 
 from adapters.answers.layout import Join, Layout
 from adapters.answers.running import Look, drivers_rows, run
-from adapters.answers.statements import LIMIT, OneOf, wrap
+from adapters.answers.statements import LIMIT, OneOf, Statement
 from adapters.mapping.model import Limits
 from exchange.problems import Code, Problem
 
@@ -148,7 +148,7 @@ def _rows(
     }
     values |= {name: one.default for name, one in nested.query.parameters.items()}
     values |= {**join.values, LIMIT: limit}
-    statement = wrap(
+    statement = Statement(
         nested.query.select, join.layout.columns, [condition, *join.conditions], nested.order
     )
     return drivers_rows(run(connection, nested.query, statement, values, look))

@@ -42,8 +42,7 @@ class Join:
     def asked(self) -> tuple[Any, ...]:
         """What tells its rows from those that another caller would get."""
         inner = tuple(join.asked for join in self.layout.joins)
-        conditions = tuple(str(condition) for condition in self.conditions)
-        return (self.nested.name, conditions, sorted(self.values.items()), inner)
+        return (self.nested.name, repr(self.conditions), sorted(self.values.items()), inner)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from datetime import date
 from typing import Any
 
 from adapters.answers.faults import bad
-from adapters.answers.statements import EXACTLY, KEY, TRIMMED, Condition
+from adapters.answers.statements import Compares, Condition
 from adapters.fields import Field, Kind, Mismatch
 from adapters.mapping.callers import NOBODY, Caller
 from adapters.mapping.model import Comparison, Filter, Record
@@ -37,7 +37,9 @@ class Draft:
     values: dict[str, Any] = field(default_factory=dict)
     places: dict[str, str] = field(default_factory=dict)
 
-    def add(self, narrowing: Filter, text: str, where: str, letter: str = "f") -> None:
+    def add(
+        self, narrowing: Filter, text: str, where: str, how: Compares = Compares.LOOSELY
+    ) -> None:
         if narrowing.values and text not in narrowing.values:
             raise bad(where, f"must be one of: {', '.join(narrowing.values)}")
         try:
@@ -45,11 +47,11 @@ class Draft:
         except Mismatch as mismatch:
             raise bad(where, mismatch.rule) from mismatch
         place = _said_by(narrowing.field, text, where)
-        self.compare(letter, narrowing.field, narrowing.comparison, found, place=place)
+        self.compare(how, narrowing.field, narrowing.comparison, found, place=place)
 
     def compare(
         self,
-        letter: str,
+        how: Compares,
         field: Field,
         comparison: Comparison,
         values: Sequence[Any],
@@ -58,13 +60,10 @@ class Draft:
         place: str = "",
     ) -> None:
         """Let only records through whose column is one of, or compares with, the values."""
-        if field.exact:
-            letter = EXACTLY
-        elif comparison is Comparison.EQUALS:
-            letter = _by_signs(letter, field, values)
-        name = f"saphan_{letter}{len(self.conditions)}"
+        how = Compares.EXACTLY if field.exact else _texts(how, field, values)
+        name = f"saphan_f{len(self.conditions)}"
         self.conditions.append(
-            Condition(field.column, comparison.operator, name, len(values), or_null)
+            Condition(field.column, comparison.operator, name, len(values), or_null, how)
         )
         bound = {f"{name}_{index}": value for index, value in enumerate(values)}
         self.values |= bound
@@ -81,7 +80,8 @@ class Draft:
     def hold(self, term: Term, today: date | None) -> None:
         """Let only records through for which the term holds."""
         values = term.values(today)
-        self.compare("v", term.field, term.comparison, values, or_null=term.or_null)
+        how, or_null = Compares.EXACTLY, term.or_null
+        self.compare(how, term.field, term.comparison, values, or_null=or_null)
 
     def narrow(self, record: Record, condition: RowCondition, path: str) -> None:
         """Let only records through whose field has one of the values.
@@ -103,7 +103,7 @@ class Draft:
         if len(words) > _MOST_WORDS:
             raise bad(where, "has too many spellings in the source", Code.SERVICE_DISABLED, 503)
         place = where if all(_said_by(found, one, where) for one in condition.values) else ""
-        self.compare("r", found, Comparison.EQUALS, words, place=place)
+        self.compare(Compares.EXACTLY, found, Comparison.EQUALS, words, place=place)
 
 
 def _said_by(field: Field, text: str, where: str) -> str:
@@ -115,19 +115,17 @@ def _said_by(field: Field, text: str, where: str) -> str:
     return where
 
 
-def _by_signs(letter: str, field: Field, values: Sequence[Any]) -> str:
+def _texts(how: Compares, field: Field, values: Sequence[Any]) -> Compares:
     """How "m" is not found by "M" where it must not be: two words of a code list, a right to see.
 
     A filter of plain texts finds what the database takes for equal. A key of texts is exact, too,
     but that is said when it is known what the column holds.
     """
     if not values or not isinstance(values[0], str):
-        return letter
-    if letter not in ("f", KEY):
-        return EXACTLY
-    if field.kind is Kind.STRING:
-        return letter
-    return TRIMMED if field.trim else EXACTLY
+        return Compares.LOOSELY
+    if how is Compares.EXACTLY or field.kind is Kind.STRING:
+        return how
+    return Compares.TRIMMED if field.trim else Compares.EXACTLY
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from adapters.answers.requests import Plan
 from adapters.answers.rows import NoRecord
 from adapters.answers.running import Look, fetch
+from adapters.answers.statements import Statement
 from adapters.fields import Schema
 from adapters.mapping.predicates import UNKNOWN, Predicate, Unknown
 
@@ -29,18 +30,18 @@ def answer_predicate(
     mapping answers that as such.
     """
 
-    def there_is(connection: Connection, statement: str) -> bool:
-        return bool(fetch(connection, replace(plan, statement=statement), 1, look))
+    def there_is(connection: Connection, asked: Statement) -> bool:
+        return bool(fetch(connection, replace(plan, asked=asked), 1, look))
 
     def failing(connection: Connection) -> str:
         """The name of the first condition that no record meets with those before it."""
-        for name, statement in plan.steps if predicate.reasons else plan.steps[:1]:
-            if statement == plan.statement or not there_is(connection, statement):
+        for name, asked in plan.steps if predicate.reasons else plan.steps[:1]:
+            if asked == plan.asked or not there_is(connection, asked):
                 return name
         return ""
 
     def ask(connection: Connection) -> bytes:
-        if there_is(connection, plan.statement):
+        if there_is(connection, plan.asked):
             return orjson.dumps({"result": True, "as_of": str(plan.day)})
         return _no(plan, predicate, failing(connection) if predicate.asks_why else "")
 

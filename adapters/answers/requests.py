@@ -21,7 +21,7 @@ from adapters.answers.masking import Profile
 from adapters.answers.narrowing import Draft, Sight
 from adapters.answers.orders import CURSOR, Nulls
 from adapters.answers.routes import find as find
-from adapters.answers.statements import KEY, Condition, count, wrap
+from adapters.answers.statements import Compares, Condition, Statement, count
 from adapters.fields import Kind
 from adapters.mapping.callers import NOBODY, Caller
 from adapters.mapping.model import Count, Endpoint
@@ -38,9 +38,9 @@ _PAGE_SIZE = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to ask the source: an endpoint, its SQL and the values to bind.
+    """What to ask the source: an endpoint, its statement and the values to bind.
 
-    The statement reads first the columns of ``members``, then those of the order that are not
+    What is ``asked`` reads first the columns of ``members``, then those of the order that are not
     among them; ``places`` say whose the values are, as those of a draft. ``key`` is where in a row
     those of the order stand, and those of its parts that are ``nullable`` may be null. ``cursors``
     seals the next one for ``binding``; ``count`` is the statement that counts the records, if they
@@ -48,7 +48,7 @@ class Plan:
     """
 
     endpoint: Endpoint
-    statement: str
+    asked: Statement
     values: Mapping[str, Any]
     places: Mapping[str, str]
     members: frozenset[str] | None
@@ -59,11 +59,16 @@ class Plan:
     key: tuple[int, ...] = ()
     nullable: frozenset[int] = frozenset()
     masked: Profile = ()
-    count: str | None = None
-    steps: tuple[tuple[str, str], ...] = ()
+    count: Statement | None = None
+    steps: tuple[tuple[str, Statement], ...] = ()
     day: date | None = None
     name: str = ""
     threshold: float = 0.0
+
+    @property
+    def statement(self) -> str:
+        """The text of what is asked, as most databases take it."""
+        return self.asked.write()
 
     @property
     def takes_several(self) -> bool:
@@ -111,8 +116,9 @@ def plan(
         draft.show(visible.of(caller), today)
     sees_all = not (rows or draft.conditions)
     for name, key in endpoint.keys.items():
-        letter = KEY if key.field.kind is Kind.STRING and not key.field.trim else "f"
-        draft.add(key, checked(variables[name], f"path.{name}"), f"path.{name}", letter)
+        exact = key.field.kind is Kind.STRING and not key.field.trim
+        how = Compares.AS_KEY if exact else Compares.LOOSELY
+        draft.add(key, checked(variables[name], f"path.{name}"), f"path.{name}", how)
     sight = Sight(caller, today, tuple(rows))
     sight.narrow(draft, endpoint.record)
     of_key = len(draft.conditions)
@@ -154,7 +160,7 @@ def plan(
     select = endpoint.query.select
     return Plan(
         endpoint,
-        wrap(
+        Statement(
             select,
             columns,
             draft.conditions,
@@ -176,7 +182,9 @@ def plan(
     )
 
 
-def _count(endpoint: Endpoint, conditions: Sequence[Condition], *, sees_all: bool) -> str | None:
+def _count(
+    endpoint: Endpoint, conditions: Sequence[Condition], *, sees_all: bool
+) -> Statement | None:
     """The statement that counts; an estimate is made of all rows, so it is for who sees them."""
     estimated = endpoint.count is Count.ESTIMATED
     if estimated and not sees_all:
@@ -192,7 +200,7 @@ def _question(endpoint: Endpoint, draft: Draft, of_key: int, today: date | None)
     names = (UNKNOWN, *endpoint.filters, *(term.field.name for term in terms))
     layout = Layout(endpoint.record.columns[:1], ())
     statements = [
-        wrap(endpoint.query.select, layout.columns, draft.conditions[:count])
+        Statement(endpoint.query.select, layout.columns, draft.conditions[:count])
         for count in range(of_key, len(draft.conditions) + 1)
     ]
     steps = tuple(zip(names, statements, strict=True))
@@ -225,7 +233,7 @@ def _searched(
     columns += dict.fromkeys(k.column for k in endpoint.order if k.column not in columns)
     return Plan(
         endpoint,
-        wrap(endpoint.query.select, columns, draft.conditions),
+        Statement(endpoint.query.select, columns, draft.conditions),
         draft.values,
         draft.places,
         None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -11,10 +12,10 @@ from typing import Any, TypeAlias
 from sqlalchemy import Connection, CursorResult, TextClause, text
 from sqlalchemy import exc as sqlalchemy_exc
 
-from adapters.answers.comparisons import Types, depends, fitted
-from adapters.answers.dialects import by_signs_alone, in_dialect
+from adapters.answers.comparisons import NOT_TOLD, Types, writer
+from adapters.answers.dialects import dialect_of
 from adapters.answers.requests import Plan
-from adapters.answers.statements import LIMIT, wrap
+from adapters.answers.statements import LIMIT, Condition, Statement
 from adapters.answers.types import NUMERIC, TOLD, types_of, unordered
 from adapters.fields import Kind
 from adapters.mapping.model import Query
@@ -97,51 +98,55 @@ def execute(
 ) -> CursorResult[Any]:
     """Run the statement of ``plan``; the caller reads the rows."""
     values = {**plan.values, LIMIT: limit}
-    return run(connection, plan.endpoint.query, plan.statement, values, look, options)
+    return run(connection, plan.endpoint.query, plan.asked, values, look, options)
 
 
 def run(
     connection: Connection,
     query: Query,
-    statement: str,
+    statement: Statement,
     values: Mapping[str, Any],
     look: Look | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> CursorResult[Any]:
     """Run a ``statement`` over ``query`` with ``values``; it may name fewer than there are."""
-    prepared, values = bind(connection, query, statement, values)
 
-    def begin(asked: TextClause) -> CursorResult[Any]:
+    def begin(prepared: TextClause, given: Mapping[str, Any]) -> CursorResult[Any]:
         if look is not None:
-            look(connection, str(asked.text), values)
-        return connection.execute(asked, values, execution_options=options)
+            look(connection, str(prepared.text), given)
+        return connection.execute(prepared, given, execution_options=options)
 
+    prepared, given = bind(connection, query, statement, values)
     try:
-        return begin(prepared)
+        return begin(prepared, given)
     except sqlalchemy_exc.OperationalError as error:
-        other = by_signs_alone(prepared.text)
-        if other == prepared.text or not mixes_collations(error.orig):
+        if not mixes_collations(error.orig):
             raise
-        return begin(text(other))
+        other, given = bind(connection, query, statement, values, alone=True)
+        if other.text == prepared.text:
+            raise
+        return begin(other, given)
 
 
 def bind(
-    connection: Connection, query: Query, statement: str, values: Mapping[str, Any]
+    connection: Connection,
+    query: Query,
+    statement: Statement,
+    values: Mapping[str, Any],
+    *,
+    alone: bool = False,
 ) -> tuple[TextClause, dict[str, Any]]:
     """A ``statement`` over ``query`` and its ``values`` as the database takes them.
+
+    Signs of texts are compared ``alone`` where MariaDB refuses the plain comparison beside them.
 
     Raises:
         Problem: ``SourceFailed`` where a column does not compare with a value of its field.
     """
-    dialect = connection.dialect.name
-    if dialect == "sqlite" and depends(values, dialect):
-        statement, values = fitted(statement, values, None)
-    elif dialect in TOLD and depends(values, dialect):
-        statement, values = fitted(statement, values, _types(connection, query, values))
-    return (
-        prepare(query, statement, dialect),
-        {name: bound(dialect, value) for name, value in values.items()},
-    )
+    name, types = connection.dialect.name, NOT_TOLD
+    if name in TOLD and any(isinstance(one, Condition) for one in statement.conditions):
+        types = _types(connection, query, values)
+    return prepare(query, statement, values, name, types, alone=alone)
 
 
 def _types(connection: Connection, query: Query, values: Mapping[str, Any]) -> Types:
@@ -149,29 +154,44 @@ def _types(connection: Connection, query: Query, values: Mapping[str, Any]) -> T
     known: dict[str, Types] = connection.info.setdefault("types", {})
     found = known.get(query.select.sql)
     if found is None:
-        dialect = connection.dialect.name
-        given = {name: bound(dialect, values.get(name)) for name in query.parameters}
-        statement = prepare(query, wrap(query.select, ["*"], []), dialect)
-        with connection.execute(statement, {**given, LIMIT: 0}) as result:
+        given = {name: values.get(name) for name in query.parameters} | {LIMIT: 0}
+        nothing = Statement(query.select, ["*"], ())
+        with connection.execute(*prepare(query, nothing, given, connection.dialect.name)) as result:
             found = known[query.select.sql] = types_of(result)
     return found
 
 
-def prepare(query: Query, statement: str, dialect: str) -> TextClause:
-    """The statement with the types of the query's parameters where the database needs them."""
-    parameters = query.parameters if dialect == "postgresql" else {}
-    casts = tuple((name, _CASTS[parameter.kind]) for name, parameter in parameters.items())
-    return _prepared(statement, dialect, casts)
+def prepare(
+    query: Query,
+    statement: Statement,
+    values: Mapping[str, Any],
+    dialect: str,
+    types: Types = NOT_TOLD,
+    *,
+    alone: bool = False,
+) -> tuple[TextClause, dict[str, Any]]:
+    """The ``statement`` and its ``values`` as the database of ``dialect`` (SQLAlchemy's name) takes
+    them for columns of ``types``."""
+    form, given, sql = dialect_of(dialect), dict(values), statement.select.text
+    if alone:
+        form = replace(form, alone=True)
+    if dialect == "postgresql" and query.parameters:
+        casts = tuple((name, _CASTS[one.kind]) for name, one in query.parameters.items())
+        sql = _with_casts(sql, casts)
+    said = statement.write(form, writer(form, types, given), sql)
+    return _prepared(said), {name: bound(dialect, value) for name, value in given.items()}
+
+
+_prepared = lru_cache(512)(text)  # a mapping has few statements
 
 
 @lru_cache(512)
-def _prepared(statement: str, dialect: str, casts: tuple[tuple[str, str], ...]) -> TextClause:
-    """The statement with a cast around the parameters that are named; a mapping has few."""
+def _with_casts(sql: str, casts: tuple[tuple[str, str], ...]) -> str:
+    """The mapping's query with a cast around the parameters that are named."""
     types = dict(casts)
-    statement = in_dialect(statement, dialect)
 
     def cast(match: re.Match[str]) -> str:
         kind = types.get(match[1])
         return match[0] if kind is None else f"CAST({match[0]} AS {kind})"
 
-    return text(_PLACEHOLDER.sub(cast, statement) if types else statement)
+    return _PLACEHOLDER.sub(cast, sql)

@@ -13,9 +13,12 @@ differently: MySQL executes ``/*! … */`` and takes ``\\'`` for a quote, Postgr
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 
+from adapters.answers.dialects import COMMON, Dialect
+from adapters.answers.dialects import LIMIT as LIMIT
 from adapters.answers.orders import Key, following, order_by
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
@@ -125,22 +128,28 @@ def check_select(sql: str) -> Select:
     return Select(found.text, found.parameters, sql)
 
 
-EXACTLY = "x"
-TRIMMED = "y"
-KEY = "k"
-OPENS = "\nFROM (\n"
-CLOSES = "\n) AS saphan_q"
+NEVER = "1 = 0"
+
+
+class Compares(Enum):
+    """How a column compares with texts."""
+
+    LOOSELY = auto()
+    """As the database takes them for equal."""
+    EXACTLY = auto()
+    """Sign by sign, whatever the collation."""
+    TRIMMED = auto()
+    """Sign by sign but for blanks at the end of what is stored."""
+    AS_KEY = auto()
+    """Sign by sign where the column holds texts; of others only as the value is answered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
     """``column`` compared with ``count`` values, bound as ``{parameter}_0`` and so on.
 
-    With ``or_null`` it holds for nulls, too. Compared with no value it never holds. A parameter
-    whose name begins with ``saphan_`` and :data:`EXACTLY` is compared sign by sign, with
-    :data:`TRIMMED` so but for blanks at the end (:mod:`adapters.answers.dialects`); so are texts of
-    one with :data:`KEY`, where the column holds texts. How a number, a day or a time compares with
-    the column is said for its type (:mod:`adapters.answers.comparisons`).
+    With ``or_null`` it holds for nulls, too. Compared with no value it never holds. How a number, a
+    day or a time compares is said for the column's type (:mod:`adapters.answers.comparisons`).
     """
 
     column: str
@@ -148,15 +157,25 @@ class Condition:
     parameter: str
     count: int = 1
     or_null: bool = False
+    how: Compares = Compares.LOOSELY
+
+    @property
+    def names(self) -> list[str]:
+        return [f"{self.parameter}_{index}" for index in range(self.count)]
+
+    @property
+    def plain(self) -> str:
+        """The comparison as most databases take it, but for nulls."""
+        if self.operator != "=" or self.count == 1:
+            return f"saphan_q.{self.column} {self.operator} :{self.parameter}_0"
+        names = ", ".join([f":{name}" for name in self.names])
+        return f"saphan_q.{self.column} IN ({names})" if names else NEVER
+
+    def with_nulls(self, said: str) -> str:
+        return f"({said} OR saphan_q.{self.column} IS NULL)" if self.or_null else said
 
     def __str__(self) -> str:
-        names = [f":{self.parameter}_{index}" for index in range(self.count)]
-        column = f"saphan_q.{self.column}"
-        if self.operator == "=" and self.count != 1:
-            said = f"{column} IN ({', '.join(names)})" if names else "1 = 0"
-        else:
-            said = f"{column} {self.operator} {names[0]}"
-        return f"({said} OR {column} IS NULL)" if self.or_null else said
+        return self.with_nulls(self.plain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +207,41 @@ def either(choices: Sequence[str]) -> str:
     return f"({either(choices[:middle])} OR {either(choices[middle:])})"
 
 
-LIMIT = "saphan_limit"
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What is asked of a query; written when it is known how the database and its columns compare.
+
+    It reads ``columns``, filtered, ordered and limited. With ``after`` it reads what follows the
+    key bound as ``saphan_key_0``, ``saphan_key_1``, …, of whose values those numbered ``nulls`` are
+    null. With ``counts``, what stands for a number, it counts.
+    """
+
+    select: Select
+    columns: Sequence[str]
+    conditions: Sequence[Condition | OneOf]
+    order: Sequence[Key] = ()
+    after: bool = False
+    nulls: Collection[int] = ()
+    counts: str = ""
+
+    def write(
+        self,
+        dialect: Dialect = COMMON,
+        say: Callable[[Condition | OneOf], str] = str,
+        query: str = "",
+    ) -> str:
+        """The text, in which ``say`` writes the conditions and ``query`` may stand for its own."""
+        where = [say(condition) for condition in self.conditions]
+        if self.after:
+            where.append(following(self.order, self.nulls))
+        wanted = self.counts or ", ".join([f"saphan_q.{column}" for column in self.columns])
+        verb, limit = ("SELECT", "") if self.counts else (dialect.verb, dialect.limit)
+        text = f"{verb} {wanted}\nFROM (\n{query or self.select.text}\n){dialect.named}"
+        if where:
+            text += "\nWHERE " + "\n  AND ".join(where)
+        if self.order:
+            text += "\nORDER BY " + order_by(self.order)
+        return text + limit
 
 
 def wrap(
@@ -200,30 +253,14 @@ def wrap(
     after: bool = False,
     nulls: Collection[int] = (),
 ) -> str:
-    """The statement that reads ``columns`` of the query, filtered, ordered and limited.
-
-    With ``after`` it reads what follows the key bound as ``saphan_key_0``, ``saphan_key_1``, …,
-    of whose values those numbered ``nulls`` are null.
-    """
-    where = [str(condition) for condition in conditions]
-    if after:
-        where.append(following(order, nulls))
-    wanted = ", ".join(f"saphan_q.{column}" for column in columns)
-    statement = _select(select, wanted, where)
-    if order:
-        statement += "\nORDER BY " + order_by(order)
-    return f"{statement}\nLIMIT :{LIMIT}"
+    """The text of a :class:`Statement` as most databases take it."""
+    return Statement(select, columns, conditions, order, after, nulls).write()
 
 
-def count(select: Select, conditions: Sequence[Condition], *, estimated: bool = False) -> str:
+def count(select: Select, conditions: Sequence[Condition], *, estimated: bool = False) -> Statement:
     """The statement that counts the rows of the query that meet ``conditions``.
 
     When the number is to be ``estimated``, the statement that would give them: it is not run.
     """
-    wanted = "1 AS saphan_one" if estimated else "COUNT(*)"
-    return _select(select, wanted, [str(condition) for condition in conditions])
-
-
-def _select(select: Select, wanted: str, where: Sequence[str]) -> str:
-    statement = f"SELECT {wanted}{OPENS}{select.text}{CLOSES}"
-    return statement + ("\nWHERE " + "\n  AND ".join(where) if where else "")
+    counts = "1 AS saphan_one" if estimated else "COUNT(*)"
+    return Statement(select, (), conditions, counts=counts)

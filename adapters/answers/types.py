@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import Enum, auto
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from sqlalchemy import CursorResult
+if TYPE_CHECKING:
+    from sqlalchemy import CursorResult
 
 Columns: TypeAlias = Sequence[Sequence[Any]]
 """What the driver tells of the columns of a result (PEP 249)."""
@@ -28,6 +29,7 @@ class Held(Enum):
     ROUGH = auto()
     """Floats of four bytes, told by six digits."""
     DOUBLE = auto()
+    DAY = auto()
     TEXT = auto()
     LAX = auto()
     """Texts that compare with numbers as floats: MariaDB."""
@@ -44,12 +46,14 @@ _HELD: Final[dict[str, dict[int, Held]]] = {
         **dict.fromkeys((20, 21, 23), Held.INTEGER),
         700: Held.SINGLE,
         701: Held.DOUBLE,
+        1082: Held.DAY,
         **dict.fromkeys((18, 19, 25, 1042, 1043), Held.TEXT),
     },
     "mariadb": {
         **dict.fromkeys((1, 2, 3, 8, 9, 13), Held.INTEGER),
         _FLOAT: Held.ROUGH,
         5: Held.DOUBLE,
+        **dict.fromkeys((10, 14), Held.DAY),
         **dict.fromkeys((15, 249, 250, 251, 252, 253, 254), Held.LAX),
     },
 }

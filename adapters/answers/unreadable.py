@@ -23,7 +23,7 @@ from adapters.answers.predicates import answer_unknown
 from adapters.answers.requests import Plan, other_list
 from adapters.answers.rows import NoRecord
 from adapters.answers.running import run
-from adapters.answers.statements import LIMIT, wrap
+from adapters.answers.statements import LIMIT, Statement
 from adapters.mapping.model import Query
 from adapters.sources.sql import is_timeout, limit_to_end, state_of
 from exchange.problems import Code
@@ -71,13 +71,13 @@ def answer_unreadable(plan: Plan, place: str, error: Exception) -> bytes:
     return answer_unknown(plan, plan.endpoint.predicate)
 
 
-_Asked = tuple[Query, str, Mapping[str, Any], Mapping[str, str]]
+_Asked = tuple[Query, Statement, Mapping[str, Any], Mapping[str, str]]
 
 
 def _asked(plan: Plan) -> Iterator[_Asked]:
     """The statements of a plan that bind texts of others."""
     if plan.places:
-        yield plan.endpoint.query, plan.statement, plan.values, plan.places
+        yield plan.endpoint.query, plan.asked, plan.values, plan.places
     yield from _nested(plan.layout)
 
 
@@ -86,7 +86,7 @@ def _nested(layout: Layout) -> Iterator[_Asked]:
         if join.places:
             query = join.nested.query
             given = {name: one.default for name, one in query.parameters.items()}
-            statement = wrap(query.select, join.layout.columns, join.conditions)
+            statement = Statement(query.select, join.layout.columns, join.conditions)
             yield query, statement, {**given, **join.values}, join.places
         yield from _nested(join.layout)
 
@@ -94,7 +94,7 @@ def _nested(layout: Layout) -> Iterator[_Asked]:
 def _unreadable(
     connection: Connection,
     query: Query,
-    statement: str,
+    statement: Statement,
     values: Mapping[str, Any],
     places: Mapping[str, str],
 ) -> str | None:
@@ -118,7 +118,7 @@ def _unreadable(
 
 
 def _refusal(
-    connection: Connection, query: Query, statement: str, values: Mapping[str, Any]
+    connection: Connection, query: Query, statement: Statement, values: Mapping[str, Any]
 ) -> str | None:
     """What the database says of the statement, run for no row; None when it takes it.
 

@@ -25,7 +25,7 @@ from adapters.answers.joins import complete
 from adapters.answers.orders import CURSOR, Key
 from adapters.answers.rows import RecordWriter
 from adapters.answers.running import Look, drivers_rows, run
-from adapters.answers.statements import LIMIT, OneOf, Select, count, wrap
+from adapters.answers.statements import LIMIT, OneOf, Select, Statement, count
 from adapters.answers.types import unordered
 from adapters.changes.events import Bad, Found, Good, subject
 from adapters.changes.views import View
@@ -260,7 +260,7 @@ class Reader:
         """
         view = self._view
         values = {f"{CURSOR}_{index}": value for index, value in enumerate(after or ())}
-        statement = wrap(
+        statement = Statement(
             self._select(part.where),
             [*columns, *part.order, *self._key, *self._marks],
             [*([part.keys] if part.keys else []), *(view.conditions if shown else [])],

@@ -65,7 +65,7 @@ class View:
     @property
     def asked(self) -> tuple[Any, ...]:
         """What tells the view from others, and from itself when a rule or the day has changed."""
-        conditions = tuple(map(str, self.conditions))
+        conditions = tuple(map(repr, self.conditions))
         masked = tuple((name, str(shown)) for name, shown in self.masked)
         joins = tuple(join.asked for join in self.layout.joins)
         asked = (conditions, sorted(self.values.items()), masked, joins)

@@ -13,7 +13,7 @@ from adapters.fields.words import Kind, Mismatch
 INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,18})", re.ASCII)
 DECIMAL = re.compile(r"-?[0-9]{1,60}(\.[0-9]{1,30})?", re.ASCII)
 INT64 = range(-(1 << 63), 1 << 63)
-_ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def parse_date(text: str) -> date:
         Mismatch: for anything else.
     """
     try:
-        if not _ISO_DATE.fullmatch(text):
+        if not ISO_DATE.fullmatch(text):
             raise ValueError
         return date.fromisoformat(text)
     except ValueError as error:

@@ -15,12 +15,12 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.pool import StaticPool
 from sqlglot import exp
 
-from adapters.answers.dialects import in_dialect
+from adapters.answers.dialects import dialect_of
 from adapters.answers.joins import Joined, complete
 from adapters.answers.layout import Layout, lay_out
 from adapters.answers.narrowing import Sight
 from adapters.answers.orders import Key
-from adapters.answers.statements import OneOf, check_select, wrap
+from adapters.answers.statements import OneOf, Statement, check_select
 from adapters.mapping.file import parse_mapping
 from adapters.mapping.model import Limits
 from adapters.sources.guard import DIALECTS
@@ -162,8 +162,9 @@ def test_every_database_understands_the_keys(vendor: str) -> None:
     """The statement of a join is one of the dialect, whatever the number of key columns."""
     select = check_select("SELECT * FROM t")
     for columns in (("a",), ("a", "b"), ("a", "b", "c", "d")):
-        statement = wrap(select, columns, [OneOf(columns, "k", 8)], [Key("a")])
-        tree = sqlglot.parse_one(in_dialect(statement, vendor), dialect=DIALECTS[vendor])
+        statement = Statement(select, columns, [OneOf(columns, "k", 8)], [Key("a")])
+        said = statement.write(dialect_of(vendor))
+        tree = sqlglot.parse_one(said, dialect=DIALECTS[vendor])
         assert len(list(tree.find_all(exp.Placeholder))) >= 8 * len(columns)
 
 

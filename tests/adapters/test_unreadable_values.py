@@ -241,7 +241,8 @@ async def test_a_text_that_the_column_cannot_be_is_the_callers_fault(
     assert (got == 502) is (status == 502)
     for field in ("v", "inner.v"):
         got, body = await ask(adapter, "/plain", rows=orjson.dumps({field: [other]}).decode())
-        assert got == {400: 503}.get(status, status), field
+        # Of latin1, too, MariaDB compares sign by sign, as a condition of an agreement does.
+        assert got == (200 if "latin1" in type_ else {400: 503}.get(status, status)), field
         if got == 503:
             assert body["where"] == f"header.{ROWS_HEADER}.{field}"
     assert (await ask(adapter, "/plain", "fields=id"))[0] == 200, "the source is left alone"
@@ -374,14 +375,28 @@ async def test_what_is_tried_again_has_no_more_time_than_was_asked(typed: Any) -
 
 
 @pytest.mark.parametrize("kind", EACH_KIND)
-@pytest.mark.parametrize("key", ["7x", "07", "7.0", "-0", "%207"])
-async def test_a_key_of_a_whole_number_is_written_as_it_is_answered(
-    typed: Any, kind: str, key: str
+@pytest.mark.parametrize(
+    ("type_", "value", "other"),
+    [
+        *(("integer", "7", other) for other in ("7x", "07", "7.0", " 7", "7 ")),
+        ("integer", "0", "-0"),
+        *(("date", "2026-01-31", other) for other in ("2026-1-31", "20260131", "2026-01-31x")),
+    ],
+)
+async def test_a_whole_number_or_a_day_is_asked_for_as_it_is_answered(
+    typed: Any, kind: str, type_: str, value: str, other: str
 ) -> None:
-    """What a database would read as the number is the key of no record."""
+    """What a database would read as the number or the day is the key of no record, nor, of MariaDB
+    that refuses no such text, what a filter finds."""
     table = typed(kind)
-    table.column("integer", "0" if key == "-0" else "7")
+    table.column(type_, value)
     adapter = table.adapter()
-    assert (await ask(adapter, f"/plain/{key}"))[0] == 404
-    assert (await ask(adapter, "/plain/0" if key == "-0" else "/plain/7"))[0] == 200
+    assert (await ask(adapter, f"/plain/{quote(other)}"))[0] == 404
+    got, body = await ask(adapter, f"/plain/{value}")
+    assert (got, body["v"]) == (200, value)
+    if kind == "mariadb":
+        got, body = await ask(adapter, "/plain", f"v={quote(other)}")
+        assert (got, body["items"]) == (200, [])
+    _, body = await ask(adapter, "/plain", f"v={value}")
+    assert [one["v"] for one in body["items"]] == [value]
     await adapter.close()

@@ -15,11 +15,19 @@ from sqlalchemy.dialects.mssql import pymssql
 from sqlalchemy.dialects.oracle import oracledb
 from sqlglot import exp
 
-from adapters.answers.dialects import in_dialect
+from adapters.answers.comparisons import NOT_TOLD, writer
+from adapters.answers.dialects import COMMON, dialect_of
 from adapters.answers.orders import Key, Nulls
 from adapters.answers.requests import find, plan
 from adapters.answers.running import prepare
-from adapters.answers.statements import LIMIT, Condition, check_select, count, wrap
+from adapters.answers.statements import (
+    LIMIT,
+    Compares,
+    Condition,
+    Statement,
+    check_select,
+    count,
+)
 from adapters.mapping.file import parse_mapping
 from adapters.mapping.model import Limits
 from adapters.sources import sql, vendors
@@ -61,6 +69,12 @@ def run(statement: str, values: dict[str, Any], vendor: str | None = None) -> li
     return rows
 
 
+def said(statement: Statement, values: dict[str, Any], vendor: str) -> str:
+    """The statement as the vendor's server is sent it."""
+    form = dialect_of(vendor)
+    return statement.write(form, writer(form, NOT_TOLD, values))
+
+
 @EACH
 @pytest.mark.parametrize("path", ["/items", "/items/by-date", "/items/P-001", "/whole", "/totals"])
 def test_every_statement_is_of_the_dialect(vendor: str, path: str) -> None:
@@ -68,7 +82,7 @@ def test_every_statement_is_of_the_dialect(vendor: str, path: str) -> None:
     endpoint, variables = find(PARSED.services["items"], path)
     query = "status=ongoing&least=5" if path == "/items" else ""
     asked = plan(endpoint, variables, query)
-    prepared = prepare(endpoint.query, asked.statement, vendor)
+    prepared, _ = prepare(endpoint.query, asked.asked, asked.values, vendor)
     compiled = prepared.compile(dialect=VENDORS[vendor])
     assert {LIMIT, *asked.values} == set(compiled.params)
     tree = parsed(str(prepared.text), vendor)
@@ -88,16 +102,15 @@ def test_pages_are_the_same_rows(vendor: str, order: tuple[Key, ...]) -> None:
     the order says, each row comes once."""
     walks: list[list[tuple[Any, ...]]] = []
     for dialect in (None, vendor):
+        form = COMMON if dialect is None else dialect_of(dialect)
         seen: list[tuple[Any, ...]] = []
         values: dict[str, Any] = {"least": 9, LIMIT: 2}
         nulls: tuple[int, ...] = ()
         after = False
         while True:
             columns = ["a", "b", "c", *(key.column for key in order)]
-            statement = wrap(SELECT, columns, (), order, after=after, nulls=nulls)
-            if dialect is not None:
-                statement = in_dialect(statement, dialect)
-            page = run(statement, values, dialect)
+            statement = Statement(SELECT, columns, (), order, after, nulls)
+            page = run(statement.write(form), values, dialect)
             if not page:
                 break
             seen += page
@@ -122,18 +135,19 @@ def test_conditions_and_counts_mean_the_same(vendor: str) -> None:
         (Condition("b", "=", "saphan_f0", 0), {}),
     ):
         given = {"least": 9, LIMIT: 100} | values
-        plain = wrap(SELECT, ["a"], [condition], [Key("a")])
-        assert run(in_dialect(plain, vendor), given, vendor) == run(plain, given)
+        page = Statement(SELECT, ["a"], [condition], [Key("a")])
+        assert run(said(page, given, vendor), given, vendor) == run(page.write(), given)
         del given[LIMIT]
         counted = count(SELECT, [condition])
-        assert run(in_dialect(counted, vendor), given, vendor) == run(counted, given)
+        assert run(said(counted, given, vendor), given, vendor) == run(counted.write(), given)
 
 
 def test_sql_server_compares_sign_by_sign_where_it_is_asked_to() -> None:
     """Its collations take "a " for "a" and mostly A for a; a rule on rows does not."""
-    condition = Condition("a", "=", "saphan_x0", 2)
-    statement = in_dialect(wrap(SELECT, ["a"], [condition]), "mssql")
-    assert "saphan_q.a IN (:saphan_x0_0, :saphan_x0_1) AND CAST(" in statement
+    condition = Condition("a", "=", "saphan_f0", 2, how=Compares.EXACTLY)
+    values = {"saphan_f0_0": "a", "saphan_f0_1": "b"}
+    statement = said(Statement(SELECT, ["a"], [condition]), values, "mssql")
+    assert "saphan_q.a IN (:saphan_f0_0, :saphan_f0_1) AND CAST(" in statement
     parsed(statement, "mssql")
 
 
@@ -142,7 +156,7 @@ def test_the_query_itself_is_never_changed() -> None:
     text = "SELECT a, 'LIMIT :saphan_limit' AS b FROM t AS saphan_q"
     select = check_select(text)
     for vendor in VENDORS:
-        assert select.text in in_dialect(wrap(select, ["a"], ()), vendor)
+        assert select.text in Statement(select, ["a"], ()).write(dialect_of(vendor))
 
 
 @pytest.mark.parametrize(

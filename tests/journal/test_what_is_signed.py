@@ -33,6 +33,7 @@ from mediator.stages import (
     SealedCall,
     SealedReply,
 )
+from mediator.xroad.fields import own_fields
 from serving.clock import SystemClock
 from tests.journal.exchanges import BODY, CLIENT, MOF, MPI, NONCE, SERVERS, SERVICE, World
 from tests.journal.test_evidence import faults, folder_of
@@ -135,6 +136,37 @@ def test_no_honest_record_is_accused(records: Records, tmp_path: Path) -> None:
     assert len(records.names) == JournalReader(records.directory).checkpoint.size
     assert verify(records.directory).findings == ()
     path = exported(records.directory, records.world, tmp_path / "e")
+    assert verify_export(path).findings == ()
+    assert faults(path) == ""
+
+
+async def test_an_empty_id_of_another_server_is_no_lie(tmp_path: Path) -> None:
+    """It was signed so; the provider's entries have no id then. One that was signed is told."""
+    world = World(tmp_path / "world", name="")
+    now = int(world.now.timestamp())
+    head, sent = world.request(1, NONCE)
+    assert own_fields(head.headers)["x-road-id"] == ""
+    received_head = head.with_headers(sent.headers_to_add)
+    answer, answered = world.answer(received_head, BODY)
+    key = verifying_key(world.seals[MOF].certificate)
+    opened = open_request(received_head, {world.key_of(MOF).keyid: key}.__getitem__, now=now)
+    target = "/r1/" + head.target_uri.split("/r1/", 1)[1]
+    call = OpenedCall(
+        received=Received(SERVERS[MOF], received_head, target, b""), opened=opened, client=CLIENT,
+        service=SERVICE, path="/projects/1", query="", message_id="", request_id="", trace="",
+        purpose="national-budget", agreement="", repeats=False,
+    )  # fmt: skip
+    directory = world.journals[MPI]
+    async with journal_in(directory, QUICK, f"{MPI}/journal") as journal:
+        recorder = Recorder(journal, SERVERS[MPI], SystemClock(), Metrics(), 1 << 20)
+        opening = await recorder.opening(call)
+        reply = SealedReply(MPI, answer, BODY, answered)
+        await recorder.reply(opening, reply, None, "mof-mpi", "/projects/{id}")
+        await recorder.reply(opening, reply, REFUSED, "", "")
+    world.journals = {MPI: directory}
+    world.anchor()
+    assert verify(directory).findings == ()
+    path = exported(directory, world, tmp_path / "e")
     assert verify_export(path).findings == ()
     assert faults(path) == ""
 

@@ -74,38 +74,32 @@ class Agreed:
                 ``AgreementNotYetValid``, ``PurposeNotAllowed``, ``SubjectMissing`` or
                 ``RequestBasisMissing``: the most telling one.
         """
+
+        def granted(agreement: Agreement) -> Grant:
+            return agreement.allow(
+                client,
+                service,
+                method,
+                template,
+                purpose,
+                at,
+                has_subject=has_subject,
+                basis=basis,
+            )
+
         refusals: list[Problem] = []
         for agreement in self._by_pair.get((client, service), ()):
             if named and agreement.id != named:
                 continue
             try:
-                grant = agreement.allow(
-                    client,
-                    service,
-                    method,
-                    template,
-                    purpose,
-                    at,
-                    has_subject=has_subject,
-                    basis=basis,
-                )
-                return agreement, grant
+                return agreement, granted(agreement)
             except Problem as problem:
                 refusals.append(problem)
         for agreement, revocation in self._revoked.get((client, service), ()):
             if named and agreement.id != named:
                 continue
             try:
-                agreement.allow(
-                    client,
-                    service,
-                    method,
-                    template,
-                    purpose,
-                    at,
-                    has_subject=has_subject,
-                    basis=basis,
-                )
+                granted(agreement)
                 refusals.append(revocation.problem(agreement))
             except Problem:
                 continue  # it would not have allowed the call anyway

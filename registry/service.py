@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,6 +32,7 @@ from registry.sign_in import SignIn
 from registry.store import Store
 from registry.tree import Tree
 from serving.clock import Clock, SystemClock
+from serving.locks import locked
 from serving.runner import Runner
 
 LOCK_FILE = "registry.lock"
@@ -124,21 +123,9 @@ async def start(
     )
 
 
-@contextlib.contextmanager
-def _alone(directory: Path) -> Iterator[None]:
+def _alone(directory: Path) -> contextlib.AbstractContextManager[None]:
     """One process on a folder: each has a tree of its own, also when they share a database."""
-    descriptor = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise Problem(
-            Code.CONFLICT,
-            where=str(directory),
-            detail="another process serves this registry; stop it first",
-        ) from error
-    finally:
-        os.close(descriptor)
+    return locked(directory / LOCK_FILE, "another process serves this registry; stop it first")
 
 
 @contextlib.contextmanager

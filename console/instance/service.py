@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
@@ -36,6 +34,7 @@ from exchange.problems import Code, Problem
 from schemas import load_all
 from serving.issuers import ForeignIssuer
 from serving.listener import is_loopback
+from serving.locks import locked
 from serving.runner import Runner
 from serving.tokens import Verifier
 
@@ -184,19 +183,7 @@ def _tls(options: Options) -> ssl.SSLContext | None:
     return context
 
 
-@contextlib.contextmanager
-def _alone(directory: Path) -> Iterator[None]:
+def _alone(directory: Path) -> contextlib.AbstractContextManager[None]:
     """One process at a time: it owns the servers."""
-    lock = os.open(directory / "instance.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise Problem(
-                Code.CONFLICT,
-                where=str(directory),
-                detail="another process serves this instance; stop it first",
-            ) from error
-        yield
-    finally:
-        os.close(lock)
+    held = "another process serves this instance; stop it first"
+    return locked(directory / "instance.lock", held)

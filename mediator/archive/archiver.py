@@ -20,8 +20,6 @@ in flight, each read in chunks.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -57,6 +55,7 @@ from mediator.journal.holdings import Holdings
 from mediator.journal.publication import CHECKPOINT
 from mediator.journal.reader import JournalReader
 from mediator.journal.recovery import DESCRIPTION
+from serving.locks import locked
 from serving.log.tiles import tiles_of_edge
 
 STATE: Final = "archive.json"
@@ -284,19 +283,8 @@ def archiving(directory: Path) -> Iterator[None]:
     Raises:
         Problem: ``Conflict`` when somebody does.
     """
-    descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise Problem(
-                Code.CONFLICT,
-                where=str(directory),
-                detail="another process archives this journal now",
-            ) from error
+    with locked(directory / LOCK, "another process archives this journal now"):
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _copy_database(source: Path, target: Path) -> None:

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -40,9 +39,12 @@ from mediator.journal.publication import PublicationThread, Publisher
 from mediator.journal.reader import JournalReader
 from mediator.journal.signed import FILE as SIGNED_FILE
 from mediator.journal.signed import SignedStore, SqliteSignedStore
+from serving.locks import take_lock
 from serving.log.files import Files, RealFiles
 from serving.log.tiles import TileFolder
 from serving.settings import setting
+
+Key = TypeVar("Key", SealingKey, bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +184,8 @@ class Journal:
             try:
                 for name in ("", "log", "segments", "staging"):
                     (directory / name).mkdir(parents=True, exist_ok=True)
-                stack.callback(os.close, _lock(directory / recovery.LOCK))
+                opened = "another process has this journal open"
+                stack.callback(os.close, take_lock(directory / recovery.LOCK, opened))
                 last_signed = store or SqliteSignedStore(directory / SIGNED_FILE)
                 stack.callback(last_signed.close)
                 found = await asyncio.to_thread(
@@ -293,29 +296,28 @@ class Journal:
             )
 
     async def _make_key(self, member: MemberId, at: datetime, days: int) -> SealingKey:
-        async with self._making_key:  # a new month finds many waiting: one makes the key
-            key = self._keyring.current(member, at, days)
-            if key is None:
-                try:
-                    key = await asyncio.to_thread(self._keyring.make, member, at, days)
-                except OSError as error:
-                    raise logging_failed(error, self._keyring.directory) from error
-                except Problem as problem:
-                    raise Problem(
-                        Code.LOGGING_FAILED,
-                        where=problem.where,
-                        detail=f"nothing can be sealed: {problem.detail}",
-                        facts={"recorded": False},
-                    ) from problem
-        self._check_open()
-        return key
+        ring = self._keyring
+        return await self._made(
+            lambda: ring.current(member, at, days), lambda: ring.make(member, at, days)
+        )
 
     async def _make_index_key(self, member: MemberId, at: datetime) -> bytes:
-        async with self._making_key:
-            key = self._keyring.index_key(member, at)
+        ring = self._keyring
+        return await self._made(
+            lambda: ring.index_key(member, at), lambda: ring.make_index_key(member, at)
+        )
+
+    async def _made(self, find: Callable[[], Key | None], make: Callable[[], Key]) -> Key:
+        """The key that is there, or a new one.
+
+        Raises:
+            Problem: ``LoggingFailed`` when none can be made.
+        """
+        async with self._making_key:  # a new month finds many waiting: one makes the key
+            key = find()
             if key is None:
                 try:
-                    key = await asyncio.to_thread(self._keyring.make_index_key, member, at)
+                    key = await asyncio.to_thread(make)
                 except OSError as error:
                     raise logging_failed(error, self._keyring.directory) from error
                 except Problem as problem:
@@ -433,17 +435,3 @@ def _index(
 
     writer = IndexWriter(PostgreSqlPlace(settings.index_database, origin))
     return IndexFeed(writer, TileFolder(directory / "log"))
-
-
-def _lock(path: Path) -> int:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise Problem(
-            Code.CONFLICT,
-            where=str(path.parent),
-            detail="another process has this journal open",
-        ) from error
-    return descriptor

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from mediator.journal.index import FILE, IndexWriter
 from mediator.journal.index.store import StoreError
 from mediator.journal.reader import JournalReader
 from mediator.journal.recovery import LOCK
+from serving.locks import take_lock
 from serving.log.tiles import TileFolder
 
 
@@ -94,18 +94,12 @@ def _locked(directory: Path) -> Iterator[None]:
         Problem: ``Conflict`` when one has the journal open.
     """
     try:
-        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CLOEXEC)
+        held = "a server has this journal open and keeps its index itself; stop it first"
+        descriptor = take_lock(directory / LOCK, held, create=False)
     except FileNotFoundError:
         yield  # a copy
         return
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
-    except BlockingIOError as error:
-        raise Problem(
-            Code.CONFLICT,
-            where=str(directory),
-            detail="a server has this journal open and keeps its index itself; stop it first",
-        ) from error
     finally:
         os.close(descriptor)

@@ -206,7 +206,7 @@ async def _probe(
             scans.extend(wide_scans(connection, statement, values, source.large_table_rows))
 
         result = execute(connection, asked, most, look)
-        no_pages = unordered(result, asked.key)
+        no_pages = unordered(connection.dialect.name, result.cursor, asked.key)
         rows = drivers_rows(result)
         if no_pages:
             detail = f"the order is by {no_pages} in the SQL of the query"

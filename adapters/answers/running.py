@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, CursorResult, TextClause, text
 from sqlalchemy import exc as sqlalchemy_exc
@@ -19,7 +19,8 @@ from adapters.answers.statements import LIMIT, Condition, Statement
 from adapters.answers.types import NUMERIC, TOLD, types_of, unordered
 from adapters.fields import Kind
 from adapters.mapping.model import Query
-from adapters.sources.sql import NUMBERS_AS_TEXT, bound, mixes_collations
+from adapters.sources import driver
+from adapters.sources.sql import bound, mixes_collations
 
 # PostgreSQL cannot tell the type of ":x IS NULL" by itself.
 _CASTS = {
@@ -29,6 +30,7 @@ _CASTS = {
     Kind.DATE: "date",
     Kind.BOOLEAN: "boolean",
 }
+T = TypeVar("T")
 _PLACEHOLDER = re.compile(r"(?<![:\w\\]):([a-z]\w*)(?![:\w])", re.ASCII)
 
 Look: TypeAlias = Callable[[Connection, str, Mapping[str, Any]], None]
@@ -39,7 +41,7 @@ def fetch(
     connection: Connection, plan: Plan, limit: int, look: Look | None = None
 ) -> Sequence[Sequence[Any]]:
     """Run the statement of ``plan`` for at most ``limit`` rows; they are the driver's own."""
-    return drivers_rows(execute(connection, plan, limit, look))
+    return _all(_begin(connection, plan, limit, look))
 
 
 def drivers_rows(result: CursorResult[Any]) -> Sequence[Sequence[Any]]:
@@ -68,15 +70,40 @@ def page_rows(
     answered: a :class:`~decimal.Decimal` between the two would be made in vain.
     """
     texts = bool(exact) and connection.dialect.name == "postgresql"
-    options = {NUMBERS_AS_TEXT: True} if texts else None
-    result = execute(connection, plan, limit, look, options)
-    columns = result.cursor.description  # made anew whenever the driver is asked
-    reason = unordered(result, plan.key, columns) if plan.endpoint.order else ""
+    cursor = _begin(connection, plan, limit, look, numbers_as_text=texts)
+    columns = cursor.description  # made anew whenever the driver is asked
+    dialect = connection.dialect.name
+    reason = unordered(dialect, cursor, plan.key, columns) if plan.endpoint.order else ""
     others: list[int] = []
     if texts:
         others = [n for n, one in enumerate(columns) if one[1] == NUMERIC and n not in exact]
-    rows = drivers_rows(result)
+    rows = _all(cursor)
     return _with_numbers(rows, others) if others else rows, reason
+
+
+def _begin(
+    connection: Connection,
+    plan: Plan,
+    limit: int,
+    look: Look | None,
+    *,
+    numbers_as_text: bool = False,
+) -> Any:
+    """The driver's cursor, on which the statement of ``plan`` was begun."""
+
+    def begin(asked: TextClause, values: Mapping[str, Any]) -> Any:
+        return driver.begin(connection, asked, values, numbers_as_text=numbers_as_text)
+
+    values = {**plan.values, LIMIT: limit}
+    return _run(connection, plan.endpoint.query, plan.asked, values, look, begin)
+
+
+def _all(cursor: Any) -> Sequence[Sequence[Any]]:
+    try:
+        rows: Sequence[Sequence[Any]] = cursor.fetchall()
+    finally:
+        cursor.close()
+    return rows
 
 
 def _with_numbers(rows: Sequence[Sequence[Any]], places: Sequence[int]) -> Sequence[Sequence[Any]]:
@@ -94,11 +121,10 @@ def execute(
     plan: Plan,
     limit: int,
     look: Look | None = None,
-    options: Mapping[str, Any] | None = None,
 ) -> CursorResult[Any]:
     """Run the statement of ``plan``; the caller reads the rows."""
     values = {**plan.values, LIMIT: limit}
-    return run(connection, plan.endpoint.query, plan.asked, values, look, options)
+    return run(connection, plan.endpoint.query, plan.asked, values, look)
 
 
 def run(
@@ -107,14 +133,23 @@ def run(
     statement: Statement,
     values: Mapping[str, Any],
     look: Look | None = None,
-    options: Mapping[str, Any] | None = None,
 ) -> CursorResult[Any]:
     """Run a ``statement`` over ``query`` with ``values``; it may name fewer than there are."""
+    return _run(connection, query, statement, values, look, connection.execute)
 
-    def begin(prepared: TextClause, given: Mapping[str, Any]) -> CursorResult[Any]:
+
+def _run(
+    connection: Connection,
+    query: Query,
+    statement: Statement,
+    values: Mapping[str, Any],
+    look: Look | None,
+    execute: Callable[[TextClause, Mapping[str, Any]], T],
+) -> T:
+    def begin(prepared: TextClause, given: Mapping[str, Any]) -> T:
         if look is not None:
             look(connection, str(prepared.text), given)
-        return connection.execute(prepared, given, execution_options=options)
+        return execute(prepared, given)
 
     prepared, given = bind(connection, query, statement, values)
     try:

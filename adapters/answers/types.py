@@ -73,15 +73,15 @@ def types_of(result: CursorResult[Any]) -> Mapping[str, Held]:
 
 
 def unordered(
-    result: CursorResult[Any], places: Sequence[int], columns: Columns | None = None
+    dialect: str, cursor: Any, places: Sequence[int], columns: Columns | None = None
 ) -> str:
     """Why no page can begin after a value of one of the columns at ``places``; empty if one can.
 
-    ``columns`` are those of ``result``, for who has asked the driver for them already.
+    ``columns`` are those of the driver's ``cursor``, for who has asked it for them already.
 
     What the driver tells of such a value compares with the column as another value.
     """
-    dialect, columns = result.dialect.name, columns or result.cursor.description
+    columns = columns or cursor.description
     if dialect == "postgresql" and any(columns[one][1] == _INTERVAL for one in places):
         return "an INTERVAL, which is read without its months and years: order by a number"
     if dialect in _ROUGH:
@@ -89,7 +89,7 @@ def unordered(
             return "a FLOAT, of which six digits are told: cast it to DOUBLE"
         if any(columns[one][1] == _BIT for one in places):
             return "a BIT, which is read as bytes: add 0 to it"
-        sent = getattr(result.cursor, "_result", None)
+        sent = getattr(cursor, "_result", None)
         fields = getattr(sent, "fields", None) or ()
         if any(fields[one].flags & _ORDINAL for one in places if one < len(fields)):
             return "an ENUM or SET, which is ordered by numbers and compared by words: cast it"

@@ -271,7 +271,11 @@ class Reader:
         # The first page of a whole walk is found by the order, whatever the plan says.
         look = self._look if after or part.narrow else None
         result = run(connection, self._changes.query, statement, values, look)
-        reason = unordered(result, range(len(columns), len(columns) + len(part.order)))
+        reason = unordered(
+            connection.dialect.name,
+            result.cursor,
+            range(len(columns), len(columns) + len(part.order)),
+        )
         rows = [tuple(row) for row in drivers_rows(result)]
         if reason and (after is not None or len(rows) == most):  # rows would be missed
             detail = f"pages are by {reason} in the SQL of the query"

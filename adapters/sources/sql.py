@@ -35,7 +35,6 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 import psycopg
-from psycopg.types.string import TextLoader
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy import exc as sqlalchemy_exc
 from sqlalchemy.engine import make_url
@@ -72,8 +71,6 @@ KEEPALIVES = {
 # Longer than the server's own limit of a statement: it is the server that cuts, while it can.
 _ANSWER_S = 5.0
 _MIXED_COLLATIONS = (1267, 1270, 1271)  # of two, three and more values
-NUMBERS_AS_TEXT = "saphan_numbers_as_text"
-"""The execution option of a statement whose ``numeric`` columns are read as texts (PostgreSQL)."""
 KEPT = "saphan_kept"
 """Where a connection's info has what is kept until an answer is told."""
 _PROGRESS_STEPS = 5_000
@@ -195,16 +192,7 @@ def open_server(url: URL, limits: Limits) -> Engine:
     event.listen(engine, "connect", prepare)
     begin = begin_postgresql("REPEATABLE READ, READ ONLY", limits.statement_timeout_s)
     _begin_transactions(engine, begin if engine.dialect.name == "postgresql" else _BEGIN_MARIADB)
-    if engine.dialect.name == "postgresql":
-        event.listen(engine, "before_cursor_execute", _leave_numbers)
     return engine
-
-
-def _leave_numbers(
-    connection: Any, cursor: Any, statement: Any, values: Any, context: Any, many: Any
-) -> None:
-    if context is not None and NUMBERS_AS_TEXT in context.execution_options:
-        cursor.adapters.register_loader("numeric", TextLoader)
 
 
 class _Bounded(psycopg.Connection[Any]):

@@ -38,8 +38,8 @@ from adapters.mapping.file import load_mapping
 from adapters.mapping.head import choose_service
 from adapters.mapping.model import Mapping, Service
 from adapters.sources.guard import Refused, check_reads_only
+from adapters.sources.sessions import hold_still
 from adapters.sources.source import Source
-from adapters.sources.sql import hold_still
 from adapters.writes.requests import Who
 from adapters.writes.service import Writer
 from exchange.identifiers import ServiceId

@@ -17,7 +17,7 @@ from adapters.answers.requests import Plan
 from adapters.answers.running import Look, bind, run
 from adapters.mapping.model import Count
 from adapters.sources.estimates import estimated_rows
-from adapters.sources.sql import problem_of
+from adapters.sources.failures import problem_of
 from exchange.problems import Code, Problem
 
 TOTAL_HEADER: Final = "x-saphan-total"

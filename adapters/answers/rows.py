@@ -36,7 +36,7 @@ from adapters.fields import Converter, Field, Kind, Mismatch, Null
 from adapters.fields.written import NotJson, write_json
 from adapters.mapping.masks import Show, Shown
 from adapters.mapping.model import Endpoint, Limits, Nested, Operation, Record
-from adapters.sources.sql import keep_until_told
+from adapters.sources.sessions import keep_until_told
 from exchange.problems import Code, Problem
 
 

@@ -20,7 +20,8 @@ from adapters.answers.types import NUMERIC, TOLD, types_of, unordered
 from adapters.fields import Kind
 from adapters.mapping.model import Query
 from adapters.sources import driver
-from adapters.sources.sql import bound, mixes_collations
+from adapters.sources.binding import bound
+from adapters.sources.failures import mixes_collations
 
 # PostgreSQL cannot tell the type of ":x IS NULL" by itself.
 _CASTS = {

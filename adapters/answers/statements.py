@@ -5,8 +5,8 @@ filters AND keyset ORDER BY keys LIMIT n``. What is put together here is text of
 names that passed :data:`NAME`, and generated parameter names; a value never is.
 
 :func:`check_select` is the first fence (the form of the text); the read-only session of
-:mod:`adapters.sources.sql` is the second, and the database account's rights should be the third.
-Comments, backslashes in strings and dollar quotes are refused because databases read them
+:mod:`adapters.sources.sessions` is the second, and the database account's rights should be the
+third. Comments, backslashes in strings and dollar quotes are refused because databases read them
 differently: MySQL executes ``/*! … */`` and takes ``\\'`` for a quote, PostgreSQL does neither.
 """
 

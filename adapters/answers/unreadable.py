@@ -25,7 +25,8 @@ from adapters.answers.rows import NoRecord
 from adapters.answers.running import run
 from adapters.answers.statements import LIMIT, Statement
 from adapters.mapping.model import Query
-from adapters.sources.sql import is_timeout, limit_to_end, state_of
+from adapters.sources.failures import is_timeout, state_of
+from adapters.sources.sessions import limit_to_end
 from exchange.problems import Code
 
 CURSOR_PLACE = "query.cursor"

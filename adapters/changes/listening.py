@@ -20,7 +20,7 @@ import structlog
 from psycopg import sql as composed
 from sqlalchemy import URL
 
-from adapters.sources.sql import KEEPALIVES, behind_pooler
+from adapters.sources.postgresql import KEEPALIVES, behind_pooler
 
 _log = structlog.get_logger("saphan.adapters")
 

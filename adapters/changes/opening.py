@@ -15,7 +15,7 @@ from adapters.changes.views import EVERYBODY, Audience
 from adapters.mapping.changes import Changes
 from adapters.mapping.model import Mapping
 from adapters.records import Records
-from adapters.sources import sql
+from adapters.sources.addresses import parse_url
 from adapters.sources.variables import resolve
 from exchange.problems import Code, Problem
 
@@ -96,7 +96,7 @@ def sql_for_owner(mapping: Mapping, changes: Changes, environ: Map[str, str]) ->
 def _logging_url(mapping: Mapping, changes: Changes, environ: Map[str, str]) -> URL:
     """The address of the database, of a kind that has logs."""
     source = mapping.source
-    url = sql.parse_url(resolve(source.url, environ, source.where), source.where)
+    url = parse_url(resolve(source.url, environ, source.where), source.where)
     if url.get_backend_name() not in ("postgresql", "mariadb"):
         raise _only(changes)
     return url

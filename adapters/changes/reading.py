@@ -33,7 +33,7 @@ from adapters.fields import Mismatch
 from adapters.fields.written import NotJson, write_json
 from adapters.mapping.changes import Changes
 from adapters.mapping.model import Limits
-from adapters.sources.sql import is_unreadable
+from adapters.sources.failures import is_unreadable
 from exchange.problems import Code, Problem
 
 LOG_TABLE = "public.saphan_changes"

@@ -17,7 +17,10 @@ from sqlalchemy.engine.reflection import Inspector
 
 from adapters.mapping.model import Limits
 from adapters.scan.found import MAX_TABLES, SAMPLE_ROWS, FoundColumn, FoundTable, Reference
-from adapters.sources import sql
+from adapters.sources.addresses import parse_url
+from adapters.sources.failures import problem_of
+from adapters.sources.sessions import limit_time, open_server
+from adapters.sources.sqlite import SqliteFile, open_sqlite
 from exchange.problems import Code, Problem
 
 _AS_TEXT = {
@@ -49,7 +52,7 @@ def find_tables(
         Problem: ``InvalidMapping`` for an address that cannot be one; ``SourceFailed`` when the
             database cannot be reached or read; ``NotFound`` for a table that is not there.
     """
-    url = sql.parse_url(address, "source")
+    url = parse_url(address, "source")
     dialect = url.get_backend_name()
     if dialect == "sqlite":
         file = folder / (url.database or "")
@@ -58,16 +61,16 @@ def find_tables(
             if not url.database:
                 detail = "names no file: three strokes stand before it, sqlite:///library.db"
             raise Problem(Code.SOURCE_FAILED, where="source", detail=detail, retryable=False)
-        engine: Engine = sql.open_sqlite(sql.SqliteFile(file), LIMITS)
+        engine: Engine = open_sqlite(SqliteFile(file), LIMITS)
     else:
-        engine = sql.open_server(url, LIMITS)
+        engine = open_server(url, LIMITS)
     try:
         with warnings.catch_warnings(), engine.connect() as connection:
             # A type that SQLAlchemy does not know is a doubt of the column's.
             warnings.simplefilter("ignore", sqlalchemy_exc.SAWarning)
             return list(_tables(connection, only, progress))
     except sqlalchemy_exc.SQLAlchemyError as error:
-        problem = sql.problem_of(error, dialect)
+        problem = problem_of(error, dialect)
         detail = f"{problem.detail}: {_words(error)}"
         raise Problem(problem.code, where="source", detail=detail) from error
     finally:
@@ -181,7 +184,7 @@ def _with_samples(connection: Connection, table: FoundTable) -> FoundTable:
     (an infinite date) as text, if the database can; one that fails even so without values. Nothing
     is known of a table of which no column can be read.
     """
-    sql.limit_time(connection, LIMITS.statement_timeout_s)
+    limit_time(connection, LIMITS.statement_timeout_s)
     names = [_quoted(connection, column.name) for column in table.columns]
     if not names:
         return table

@@ -21,8 +21,8 @@ from adapters.mapping.model import FileTable, Query, SourceKind
 from adapters.mapping.model import Mapping as Map
 from adapters.scan import database, files
 from adapters.scan.found import FoundTable
+from adapters.sources.addresses import parse_url
 from adapters.sources.guard import DIALECTS
-from adapters.sources.sql import parse_url
 from adapters.sources.variables import VARIABLE, resolve
 from exchange.problems import Problem
 

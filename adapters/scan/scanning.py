@@ -24,7 +24,7 @@ from adapters.scan.inventing import invent
 from adapters.scan.planning import plans_of, unshown
 from adapters.scan.proposing import propose
 from adapters.scan.scanned import Look, Scanned
-from adapters.sources.sql import parse_url
+from adapters.sources.addresses import parse_url
 from adapters.sources.variables import VARIABLE, resolve
 from exchange.problems import Code, Problem
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, text
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from adapters.sources import sql
+from adapters.sources.sessions import aside
 
 _NARROWS: Final = (
     exp.Where,
@@ -35,7 +35,7 @@ def estimated_rows(connection: Connection, statement: str, values: Mapping[str, 
     look = _LOOKS.get(connection.dialect.name)
     found: int | None = None
     if look is not None:
-        with sql.aside(connection):
+        with aside(connection):
             found = look(connection, statement, values)
     return found
 

@@ -26,8 +26,8 @@ from sqlalchemy import exc as sqlalchemy_exc
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from adapters.sources import sql
 from adapters.sources.guard import DIALECTS
+from adapters.sources.sessions import aside
 
 _KEPT = 512
 _VALID_S = 3600.0
@@ -72,7 +72,7 @@ def wide_scans(
         return ()  # what the guard let through is understood: this is for direct callers
     narrows = tree.find(exp.Where, exp.Group, exp.Distinct, exp.AggFunc) is not None
     found: list[Scan] = []
-    with sql.aside(connection):  # MariaDB explains a view only to who may SHOW VIEW
+    with aside(connection):  # MariaDB explains a view only to who may SHOW VIEW
         found += look(connection, statement, values, _Statement(tree, narrows))
     return tuple(scan for scan in found if scan.rows >= large_rows)
 

@@ -102,7 +102,7 @@ class _Reading:
 
 
 class Snapshot:
-    """The current reading of a set of files; a :class:`adapters.sources.sql.SqliteDatabase`.
+    """The current reading of a set of files; a :class:`adapters.sources.sqlite.SqliteDatabase`.
 
     Args:
         files: the tables and where they are.

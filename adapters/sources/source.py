@@ -30,11 +30,14 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy import exc as sqlalchemy_exc
 
 from adapters.mapping.model import SourceKind, SourceSettings, Wide
-from adapters.sources import sql
 from adapters.sources.accounts import may_write
+from adapters.sources.addresses import parse_url
 from adapters.sources.breaker import Breaker, Budget
+from adapters.sources.failures import problem_of
 from adapters.sources.plans import PlanBook
+from adapters.sources.sessions import KEPT, aside, limit_time, open_server
 from adapters.sources.snapshot import MadeTable, Snapshot, SnapshotFile, age
+from adapters.sources.sqlite import SqliteFile, open_sqlite
 from adapters.sources.variables import VARIABLE, resolve, resolve_key
 from adapters.writes.sessions import open_writing
 from exchange.problems import Code, Problem
@@ -98,7 +101,7 @@ class Source:
             ]
             self._snapshot = Snapshot(files, self._limits.reading_wait_s)
             self.dialect = "sqlite"
-            self._engine = sql.open_sqlite(self._snapshot, self._limits)
+            self._engine = open_sqlite(self._snapshot, self._limits)
         elif writes and settings.writing is not None:
             self.dialect, self._engine, self.file = open_writing(
                 settings.writing, self._limits, environ, folder, settings.where
@@ -297,7 +300,7 @@ class Source:
                 info = connection.info
                 info["end"] = end
                 try:
-                    sql.limit_time(connection, left)
+                    limit_time(connection, left)
                     if not self._account_known:
                         self._look_at_account(connection)
                     # Nobody waits for the end of the transaction, but the next job of this thread.
@@ -305,14 +308,14 @@ class Source:
                     sleep(_ASIDE_S)
                 finally:
                     info.pop("end", None)
-                    kept = info.pop(sql.KEPT, None)
+                    kept = info.pop(KEPT, None)
         except (
             sqlalchemy_exc.SQLAlchemyError,
             self._foreign,
             OSError,
             UnicodeDecodeError,
         ) as error:
-            problem = sql.problem_of(error, self.dialect)
+            problem = problem_of(error, self.dialect)
             # What the database itself refused does not mean that it is down.
             problem.facts["reached"] = reached and not getattr(
                 error, "connection_invalidated", False
@@ -326,7 +329,7 @@ class Source:
         """Once, with the first request: an account that may write is worth a warning."""
         self._account_known = True
         reasons: tuple[str, ...] = ()
-        with sql.aside(connection):
+        with aside(connection):
             reasons = may_write(connection)
         for reason in reasons:
             _log.warning("account_may_write", source=self.dialect, account=reason)
@@ -335,17 +338,17 @@ class Source:
 def _open(
     settings: SourceSettings, environ: Mapping[str, str], folder: Path
 ) -> tuple[str, Engine, Path | None]:
-    url = sql.parse_url(resolve(settings.url, environ, settings.where), settings.where)
+    url = parse_url(resolve(settings.url, environ, settings.where), settings.where)
     dialect = url.get_backend_name()
     if dialect != "sqlite":
-        return dialect, sql.open_server(url, settings.limits), None
+        return dialect, open_server(url, settings.limits), None
     if not url.database or url.database.startswith(("file:", ":")):
         detail = "a SQLite address names a file, such as sqlite:///data/register.db"
         raise Problem(Code.INVALID_MAPPING, where=settings.where, detail=detail)
     # A path from the environment is relative to where the process runs, as paths there are.
     base = Path() if VARIABLE.search(settings.url) else folder
     file = base / url.database
-    return dialect, sql.open_sqlite(sql.SqliteFile(file), settings.limits), file
+    return dialect, open_sqlite(SqliteFile(file), settings.limits), file
 
 
 def _in_time(connection: Connection, *_: Any) -> None:

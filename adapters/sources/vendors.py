@@ -14,15 +14,33 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Engine, event
-from sqlalchemy.engine import Connection
+from sqlalchemy import URL, Connection, Engine, event
 
 from adapters.mapping.model import Limits
+from adapters.sources.engines import new_engine
+from exchange.problems import Code, Problem
 
 EXTRAS = {"mssql": ("pymssql", "mssql"), "oracle": ("oracledb", "oracle")}
 """SQLAlchemy's name of a dialect → the driver's package and the extra that brings it."""
 
 READ_ONLY = "SET TRANSACTION READ ONLY"
+
+
+def open_reading(url: URL, limits: Limits) -> Engine:
+    """An engine whose sessions only read, as far as the database can have it.
+
+    Raises:
+        Problem: ``InvalidMapping`` when the driver is not installed, which few need.
+    """
+    dialect = url.get_backend_name()
+    try:
+        engine = new_engine(url, limits, connect_args=arguments(dialect, limits))
+    except ModuleNotFoundError as error:
+        package, extra = EXTRAS[dialect]
+        detail = f"the driver {package} is not installed: pip install 'saphan[{extra}]'"
+        raise Problem(Code.INVALID_MAPPING, where="source", detail=detail) from error
+    prepare(engine, limits)
+    return engine
 
 
 def arguments(dialect: str, limits: Limits) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from sqlalchemy import exc as sqlalchemy_exc
 from adapters.findings import Finding
 from adapters.mapping.model import Mapping, SourceSettings, Statement, Writing
 from adapters.sources.guard import Refused
+from adapters.sources.sessions import aside
 from adapters.sources.source import Source
-from adapters.sources.sql import aside
 from adapters.writes.guard import judge
 from adapters.writes.ledger import Ledger
 from adapters.writes.rights import tables_beyond

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 from sqlalchemy import exc as sqlalchemy_exc
 
-from adapters.sources import sql
+from adapters.sources.sessions import aside
 from adapters.writes.refusals import Kind
 
 _PG_COLUMNS = """
@@ -54,7 +54,7 @@ def columns_of(
     look = _LOOKS.get(connection.dialect.name)
     if look is None:
         return ()
-    with sql.aside(connection):
+    with aside(connection):
         return tuple(look(connection, error.orig, kind, name, values))
     return ()
 

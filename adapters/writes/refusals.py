@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import exc as sqlalchemy_exc
 
-from adapters.sources import sql
+from adapters.sources.failures import is_timeout, state_of
 
 
 class Kind(Enum):
@@ -159,8 +159,8 @@ def kind_of(error: sqlalchemy_exc.DBAPIError) -> Kind:
         if state == "SQLITE_INTERRUPT":
             return Kind.TIMEOUT
         return _SQLITE.get(state, Kind.OTHER)
-    state = sql.state_of(origin) if origin is not None else ""
-    if origin is not None and sql.is_timeout(origin, state):
+    state = state_of(origin) if origin is not None else ""
+    if origin is not None and is_timeout(origin, state):
         return Kind.TIMEOUT
     if state.isdigit() and len(state) == 4:
         return _MARIADB.get(int(state), Kind.OTHER)

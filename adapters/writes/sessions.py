@@ -21,7 +21,9 @@ from urllib.parse import quote
 from sqlalchemy import URL, Connection, Engine, event
 
 from adapters.mapping.model import Limits, Writing
-from adapters.sources import sql
+from adapters.sources import mariadb, postgresql
+from adapters.sources.addresses import parse_url
+from adapters.sources.engines import new_engine
 from adapters.sources.variables import VARIABLE, resolve
 from exchange.problems import Code, Problem
 
@@ -54,7 +56,7 @@ def parse_address(writing: Writing, environ: Mapping[str, str], where: str) -> U
     Raises:
         Problem: ``InvalidMapping`` for one that cannot be, or of a database that is only read.
     """
-    url = sql.parse_url(resolve(writing.url, environ, where), where)
+    url = parse_url(resolve(writing.url, environ, where), where)
     dialect = url.get_backend_name()
     if dialect != "sqlite" and dialect not in _SERVERS:
         detail = f"{dialect} is only read: nobody has put writing to it to a crash"
@@ -71,7 +73,7 @@ def _open_sqlite(file: Path, limits: Limits) -> Engine:
         connection.execute("PRAGMA foreign_keys=ON")
         return connection
 
-    engine = sql.new_engine(URL.create("sqlite"), limits, creator=connect)
+    engine = new_engine(URL.create("sqlite"), limits, creator=connect)
 
     def begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -86,7 +88,7 @@ def _open_sqlite(file: Path, limits: Limits) -> Engine:
 
 
 def _open_postgresql(url: URL, limits: Limits) -> Engine:
-    statement = sql.begin_postgresql("SERIALIZABLE, READ WRITE", limits.statement_timeout_s)
+    statement = postgresql.begin("SERIALIZABLE, READ WRITE", limits.statement_timeout_s)
 
     def prepare(connection: Any, record: Any) -> None:
         connection.autocommit = True  # transactions begin below, and nowhere else
@@ -101,10 +103,10 @@ def _open_postgresql(url: URL, limits: Limits) -> Engine:
         "client_encoding": "utf8",
         "application_name": "saphan-adapter-writes",
         "prepare_threshold": None,  # as for reading: poolers between us and the server forbid it
-        **sql.KEEPALIVES,
+        **postgresql.KEEPALIVES,
     }
-    engine = sql.new_engine(url, limits, connect_args=arguments)
-    sql.bound_answers(engine, limits)
+    engine = new_engine(url, limits, connect_args=arguments)
+    postgresql.bound_answers(engine, limits)
     event.listen(engine, "connect", prepare)
     event.listen(engine, "begin", begin)
     return engine
@@ -118,14 +120,14 @@ def _open_mariadb(url: URL, limits: Limits) -> Engine:
             wait_s = max(1, math.ceil(limits.statement_timeout_s))
             cursor.execute("SET SESSION innodb_lock_wait_timeout = %s", (wait_s,))
         record.info["mariadb"] = "mariadb" in connection.get_server_info().lower()
-        sql.set_mariadb_timeout(connection, record.info, limits.statement_timeout_s)
+        mariadb.set_timeout(connection, record.info, limits.statement_timeout_s)
 
     arguments = {
         "connect_timeout": limits.connect_timeout_s,
         "read_timeout": limits.statement_timeout_s + 5,
         "charset": "utf8mb4",
     }
-    engine = sql.new_engine(url, limits, connect_args=arguments)
+    engine = new_engine(url, limits, connect_args=arguments)
     event.listen(engine, "connect", prepare)
     return engine
 

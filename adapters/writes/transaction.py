@@ -39,7 +39,8 @@ from adapters.answers.running import fetch
 from adapters.fields import Mismatch
 from adapters.fields.written import write_json
 from adapters.mapping.model import Change, Limits, Write
-from adapters.sources.sql import bound, problem_of
+from adapters.sources.binding import bound
+from adapters.sources.failures import problem_of
 from adapters.writes import refusals
 from adapters.writes.guard import Judged
 from adapters.writes.ledger import LONGEST_LOCATION, Kept, Ledger

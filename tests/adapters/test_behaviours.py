@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import text
 
 from adapters.service import Adapter
-from adapters.sources.sql import problem_of
+from adapters.sources.failures import problem_of
 from exchange.problems import Code, Problem
 from tests.adapters.legacy import (
     BACKSLASH,

@@ -20,8 +20,8 @@ from sqlalchemy import create_engine
 
 from adapters.mapping.file import load_mapping
 from adapters.service import Adapter
+from adapters.sources.addresses import parse_url
 from adapters.sources.source import Source
-from adapters.sources.sql import parse_url
 from console.cli.main import main
 from serving.backends import BackendResponse
 from tests.adapters.conftest import EACH_KIND

@@ -18,8 +18,10 @@ from sqlalchemy import Engine, create_engine, event, text
 from adapters.mapping.file import parse_mapping
 from adapters.mapping.model import Limits
 from adapters.service import Adapter
-from adapters.sources import sql
+from adapters.sources.addresses import parse_url
+from adapters.sources.sessions import aside, hold_still, open_server
 from adapters.sources.source import Source
+from adapters.sources.sqlite import SqliteFile, open_sqlite
 from tests.adapters.conftest import EACH_KIND
 from tests.adapters.legacy import get
 
@@ -242,21 +244,21 @@ def test_a_look_that_is_refused_moves_nothing(url: str) -> None:
     """What a database refuses beside the question (MariaDB explains a view to few) ends neither
     the transaction nor its moment."""
     limits = Limits()
-    address = sql.parse_url(url, "source")
+    address = parse_url(url, "source")
     sqlite = address.get_backend_name() == "sqlite"
     engine = (
-        sql.open_sqlite(sql.SqliteFile(Path(str(address.database))), limits)
+        open_sqlite(SqliteFile(Path(str(address.database))), limits)
         if sqlite
-        else sql.open_server(address, limits)
+        else open_server(address, limits)
     )
     with engine.connect() as connection:
-        sql.hold_still(connection)
+        hold_still(connection)
         count = text("SELECT count(*) FROM wholes")
         assert connection.execute(count).scalar_one() == 1
-        with sql.aside(connection):
+        with aside(connection):
             connection.execute(text("SELECT nothing FROM nowhere"))
         run(url, CHANGED)
-        with sql.aside(connection):
+        with aside(connection):
             connection.execute(text("SELECT nothing FROM nowhere"))
         assert connection.execute(count).scalar_one() == 1
     with engine.connect() as connection:
@@ -272,7 +274,7 @@ class Swapped:
     opened: int = 0
 
     def connect(self) -> sqlite3.Connection:
-        connection = sql.SqliteFile(self.path).connect()
+        connection = SqliteFile(self.path).connect()
         connection.execute("SELECT * FROM t").fetchall()
         self.opened += 1
         if self.opened == 1:
@@ -280,7 +282,7 @@ class Swapped:
         return connection
 
     def mark(self) -> Hashable:
-        return sql.SqliteFile(self.path).mark()
+        return SqliteFile(self.path).mark()
 
 
 def test_a_file_replaced_while_it_is_opened_is_not_read_for_ever(tmp_path: Path) -> None:
@@ -288,7 +290,7 @@ def test_a_file_replaced_while_it_is_opened_is_not_read_for_ever(tmp_path: Path)
     for name in ("now.db", "new.db"):
         run(f"sqlite:///{tmp_path}/{name}", (f"CREATE TABLE t AS SELECT '{name}' AS name",))
     database = Swapped(tmp_path / "now.db")
-    engine = sql.open_sqlite(database, Limits())
+    engine = open_sqlite(database, Limits())
     found = []
     for _ in range(3):
         with engine.connect() as connection:

@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import Connection
 
 from adapters.mapping.model import Limits, SourceKind, SourceSettings
+from adapters.sources.sessions import keep_until_told
 from adapters.sources.source import Source
-from adapters.sources.sql import keep_until_told
 from exchange.problems import Code, Problem
 
 

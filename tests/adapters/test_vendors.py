@@ -30,8 +30,12 @@ from adapters.answers.statements import (
 )
 from adapters.mapping.file import parse_mapping
 from adapters.mapping.model import Limits
-from adapters.sources import sql, vendors
+from adapters.sources import vendors
+from adapters.sources.addresses import parse_url
+from adapters.sources.binding import bound
+from adapters.sources.failures import is_timeout, state_of
 from adapters.sources.guard import DIALECTS, Refused, check_reads_only
+from adapters.sources.sessions import open_server
 from exchange.problems import Code, Problem
 from tests.adapters.legacy import MAPPING
 
@@ -211,7 +215,7 @@ def test_a_driver_that_is_missing_is_told(vendor: str) -> None:
         __import__(package)
     except ModuleNotFoundError:
         with pytest.raises(Problem) as caught:
-            sql.open_server(sql.parse_url(f"{vendor}://u:secret@host/db", "x"), Limits())
+            open_server(parse_url(f"{vendor}://u:secret@host/db", "x"), Limits())
         assert caught.value.code is Code.INVALID_MAPPING
         assert f"saphan[{extra}]" in caught.value.detail
         assert "secret" not in str(caught.value)
@@ -222,8 +226,8 @@ def test_a_driver_that_is_missing_is_told(vendor: str) -> None:
 @EACH
 def test_truth_is_a_number(vendor: str) -> None:
     """Neither has truth values to compare a column with."""
-    assert sql.bound(vendor, True) == 1
-    assert type(sql.bound(vendor, True)) is int
+    assert bound(vendor, True) == 1
+    assert type(bound(vendor, True)) is int
 
 
 @EACH
@@ -248,4 +252,4 @@ class _Said:
 def test_a_time_out_of_the_driver_is_one(word: object) -> None:
     """By its number, or the code in the driver's own error value."""
     error = Exception(word)
-    assert sql.is_timeout(error, sql.state_of(error))
+    assert is_timeout(error, state_of(error))

@@ -25,7 +25,7 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import create_engine, inspect
 
-from adapters.sources.sql import parse_url
+from adapters.sources.addresses import parse_url
 from certs.authority import create_development_pki
 from console.cli.main import main
 from console.reference_world import accords, data, laos, telling

@@ -11,7 +11,7 @@ Invariants:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
@@ -444,6 +444,46 @@ _MEMBERS: dict[str, Callable[[Any, str], Any]] = {
     "sealed": _sealed,
     "commitment": _digest,
 }
+
+# Days that every year has.
+_PLAIN_TIME = re.compile(
+    r"20\d\d-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|"
+    r"(?:0[13578]|1[02])-31)T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z",
+    re.ASCII,
+)
+_PLAIN = frozenset(
+    {
+        "agreement", "at", "certificate", "client", "commitment", "endpoint", "event", "id",
+        "kind", "method", "nonce", "peer", "problem", "purpose", "request_id", "sealed", "service",
+        "side", "size", "status", "subject", "trace", "v", "where",
+    }
+)  # fmt: skip
+_NEEDED = frozenset({"at", "kind", "side", "v"})
+_KINDS, _SIDES = [str(kind) for kind in Kind], [str(Side.CONSUMER), str(Side.PROVIDER)]
+
+
+def is_plain(document: Mapping[str, Any], data: bytes) -> bool:
+    """Whether data, whose parsed JSON this is, is an entry of a message in canonical form.
+
+    For most entries this spares whoever reads millions :func:`parse_entry`, which takes ten times
+    as long. Identifiers are taken as they stand.
+    """
+    return (
+        _are_plain(tuple(document))
+        and document["v"] == VERSION
+        and document["kind"] in _KINDS
+        and document["side"] in _SIDES
+        and type(document["at"]) is str
+        and _PLAIN_TIME.fullmatch(document["at"]) is not None
+        and orjson.dumps(document) == data
+    )
+
+
+@lru_cache(maxsize=256)
+def _are_plain(names: tuple[str, ...]) -> bool:
+    """Whether these are members of an entry of a message, sorted; entries have few forms."""
+    found = set(names)
+    return found <= _PLAIN and found >= _NEEDED and sorted(found) == list(names)
 
 
 def parse_entry(data: bytes, where: str = "entry") -> Entry:

@@ -21,6 +21,8 @@ from exchange.problems import Code
 
 REQUEST, ANSWER = "request", "answer"
 _OF_REQUEST = ("method", "endpoint", "purpose", "size", "request_id", "signed")
+_TOLD_BY_BOTH = frozenset({"method", "purpose", "request_id", "status"})
+"""What both sides say when the message told it: the message alone decides, and it is the same."""
 _OF_ANSWER = ("status", "size", "problem", "signed")
 
 
@@ -164,14 +166,16 @@ def _nothing(_told: Told) -> Hashable:
 
 
 def _differs(message: str, pair: tuple[Told, Told], members: Sequence[str]) -> Mismatch | None:
-    """What two entries of one message say differently, of what both say."""
+    """What two entries of one message say differently; what one alone may know is no difference."""
     consumer, provider = pair
     different = tuple(
         name
         for name in members
         if (ours := getattr(consumer, name)) != (theirs := getattr(provider, name))
-        and ours is not None
-        and theirs is not None
+        and (
+            (ours is not None and theirs is not None)
+            or (name in _TOLD_BY_BOTH and (ours or theirs))
+        )
     )
     return Mismatch(Fault.DIFFERS, message, consumer, provider, different) if different else None
 

@@ -123,7 +123,7 @@ class World:
                     (Kind.REQUEST, b"", asked),
                     (Kind.RESPONSE, body, said),
                 ):
-                    entry, part = tell(self._entry(number, kind, side, sent_body), part)
+                    entry, part = tell(self._entry(number, kind, side, sent_body, nonce), part)
                     await journal.record(entry, member, part)
 
     def request(self, number: int, nonce: str) -> tuple[RequestHead, Signed]:
@@ -154,13 +154,15 @@ class World:
         created = int(self.now.timestamp()) + 1
         return head, seal_response(request, head, self.key_of(MPI), created=created)
 
-    def _entry(self, number: int, kind: Kind, side: Side, body: bytes) -> Entry:
-        signer = self.key_of(MOF if kind is Kind.REQUEST else MPI)
+    def _entry(self, number: int, kind: Kind, side: Side, body: bytes, nonce: str) -> Entry:
+        asked = kind is Kind.REQUEST
+        signer = self.key_of(MOF if asked or side is Side.PROVIDER else MPI)
         peer = SERVERS[MPI if side is Side.CONSUMER else MOF]
         return Entry(
             kind=kind, side=side, at=self.now, id=self.name.format(number), client=CLIENT,
             service=SERVICE, peer=peer, method="GET", endpoint="/projects/{id}", size=len(body),
-            certificate=signer.keyid, status=200 if kind is Kind.RESPONSE else None,
+            certificate=signer.keyid, status=None if asked else 200,
+            purpose="national-budget", nonce=nonce if asked else None,
         )  # fmt: skip
 
     def anchor(self) -> None:

@@ -102,10 +102,21 @@ def test_answers_that_differ(theirs: dict[str, Any], message: str, member: str) 
 
 
 def test_requests_that_differ() -> None:
-    """One signature, told differently: method or purpose; what one side does not tell is none."""
+    """One signature, told differently: method or purpose; what one side alone knows is none."""
     ours = told(0, purpose="tax", endpoint="/a")
     (found,) = compare([ours], [told(5, purpose="spying", method="PUT")]).mismatches[:1]
     assert found.members == ("method", "purpose")
+
+
+@pytest.mark.parametrize("member", ["purpose", "method", "request_id"])
+@pytest.mark.parametrize("silent", [0, 1])
+def test_a_request_of_which_one_side_tells_less(member: str, silent: int) -> None:
+    """What the signed message told, both know: whoever does not say it has left it out."""
+    request = {"purpose": "tax", "request_id": "r-1"}
+    sides = [[told(0, **request), answer(1)], [told(5, **request), answer(6)]]
+    sides[silent][0] = sides[silent][0]._replace(**{member: None})
+    (found,) = compare(*sides).mismatches
+    assert (found.fault, found.members) == (Fault.DIFFERS, (member,))
 
 
 def test_answers_pair_by_what_was_signed_first() -> None:

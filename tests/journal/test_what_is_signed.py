@@ -39,6 +39,7 @@ from tests.journal.exchanges import BODY, CLIENT, MOF, MPI, NONCE, SERVERS, SERV
 from tests.journal.test_evidence import faults, folder_of
 from tests.journal.world import QUICK, journal_in
 
+REQUEST_ID = "5f0c"
 REFUSED = Problem(Code.ACCESS_DENIED, where="agreement", detail="no agreement")
 SIGNED = (
     "call", "answer", "opening", "opening of what is refused", "reply", "signed refusal",
@@ -74,7 +75,8 @@ class Records:
         target = "/r1/" + head.target_uri.split("/r1/", 1)[1]
         call = Call(
             client=CLIENT, service=SERVICE, method="GET", target=target, path="/projects/1",
-            query="", headers=head.headers, body=b"", message_id="LA-1", request_id="", trace="",
+            query="", headers=head.headers, body=b"", message_id="LA-1",
+            request_id=REQUEST_ID, trace="",
             purpose="national-budget", agreement="", wanted_server=None, accept="",
         )  # fmt: skip
         server = ServerRecord(SERVERS[MPI], "ss1.mpi.example:5500", (), None)
@@ -91,7 +93,7 @@ class Records:
         taken = OpenedCall(
             received=received, opened=open_request(received_head, keys.__getitem__, now=now),
             client=CLIENT, service=SERVICE, path="/projects/1", query="", message_id="LA-1",
-            request_id="", trace="", purpose="national-budget", agreement="", repeats=False,
+            request_id=REQUEST_ID, trace="", purpose="national-budget", agreement="", repeats=False,
         )  # fmt: skip
         opening = await recorder.opening(taken)
         await recorder.opening(taken._replace(refusal=REFUSED))
@@ -120,7 +122,9 @@ class Records:
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory) -> Records:
-    made = Records(World(tmp_path_factory.mktemp("records")))
+    line = ("x-road-request-id", REQUEST_ID)
+    world = World(tmp_path_factory.mktemp("records"), asked=(line,), answered=(line,))
+    made = Records(world)
     asyncio.run(made.write())
     return made
 
@@ -205,6 +209,52 @@ LIES: dict[str, tuple[Lie, Code, str]] = {
         for member in ("client", "id", "method", "service")
     },
 }
+# Members that some messages tell, and the records of messages of the test that do.
+SAID = {
+    "purpose": ("call", "opening", "opening of what is refused"),
+    "nonce": ("call", "opening", "opening of what is refused"),
+    "request_id": ("call", "answer", "opening", "opening of what is refused", "reply"),
+    "certificate": ("answer", "opening", "opening of what is refused", "reply", "repeated reply"),
+}
+
+
+@pytest.mark.parametrize(
+    ("member", "name"), [(member, name) for member, names in SAID.items() for name in names]
+)
+def test_what_a_message_tells_is_said_in_clear(
+    records: Records, tmp_path: Path, member: str, name: str
+) -> None:
+    """Who searches entries is not kept from one by a member that its server left out."""
+    entry, part = records.of(name)
+    journal = judged(records, tmp_path / "journal", entry._replace(**{member: None}), part)
+    (found,) = verify(journal).findings
+    assert (found.code, found.index) == (Code.JOURNAL_CORRUPT, 0)
+    assert f"{member} of the entry is missing" in found.detail
+    path = exported(journal, records.world, tmp_path / "e")
+    assert found.code in {one.code for one in verify_export(path).findings}
+    assert f"its {member} is missing" in faults(path)
+
+
+def test_the_certificate_is_that_of_the_other_side(records: Records, tmp_path: Path) -> None:
+    """A server cannot name its own, by which its own answer or request is signed too."""
+    own = {"answer": MOF, "reply": MPI, "signed refusal": MPI}
+    for name, member in own.items():
+        entry, part = records.of(name)
+        entry = entry._replace(certificate=records.world.key_of(member).keyid)
+        journal = judged(records, tmp_path / name / "journal", entry, part)
+        (found,) = verify(journal).findings
+        assert found.detail == "certificate of the entry says other than what was signed"
+        assert "certificate" in faults(exported(journal, records.world, tmp_path / name / "e"))
+
+
+def test_a_signed_refusal_is_not_made_an_unsigned_one(records: Records, tmp_path: Path) -> None:
+    """By leaving out of its entry the certificate that opened the message it refuses."""
+    entry, part = records.of("signed refusal")
+    journal = judged(records, tmp_path / "journal", entry._replace(certificate=None), part)
+    (found,) = verify(journal).findings
+    assert "holds no signature" in found.detail
+
+
 CASES = [
     pytest.param(name, *lie, id=f"{name}: {what}") for name in SIGNED for what, lie in LIES.items()
 ]

@@ -630,16 +630,44 @@ check_signing() {
         grep -q "^$name: " "$folder/base.txt" ||
             bad "$folder: the entry tells of a $signing, but its signature covers no $name"
     done
-    for name in client id method service status; do
+    for name in client method service status; do
         [ "$signing-$name" != request-status ] || continue
-        # Another server's id may be empty, and then the entry has none.
-        case $signing-$name in
-        request-id) grep -q '^"x-road-id": $' "$folder/base.txt" && continue ;;
-        response-id) grep -q '^"x-road-id";req: $' "$folder/base.txt" && continue ;;
-        esac
-        grep -q "[{,]\"$name\":" "$folder/entry.json" ||
-            bad "$folder/entry.json: its $name is missing: it says less than what was signed"
+        demand "$folder" "$name" "is told by all"
     done
+    # Another server's id may be empty, and then the entry has none.
+    [ "$signing" = request ] && id=$(component "$folder" x-road-id '') ||
+        id=$(component "$folder" x-road-id ';req')
+    demand "$folder" id "$id"
+    demand "$folder" request_id "$(component "$folder" x-road-request-id '')"
+    if [ "$signing" = request ]; then
+        demand "$folder" purpose "$(component "$folder" exchange-purpose '')"
+        demand "$folder" nonce "$(asked "$folder" | sed -n '/;nonce=/p')"
+    fi
+    # What a server signed itself it did not open.
+    [ "$signing-$(said "$folder" side '"\([a-z]*\)"')" = request-consumer ] ||
+        demand "$folder" certificate "$(other_side "$folder" | sed -n '/;keyid=/p')"
+}
+
+# demand FOLDER MEMBER TEXT: what was signed tells this, so the entry has the member.
+demand() {
+    [ -z "$3" ] || grep -q "[{,]\"$2\":" "$1/entry.json" ||
+        bad "$1/entry.json: its $2 is missing: it says less than what was signed"
+}
+
+# The parameters of the request's signature, and of the other side's.
+asked() {
+    if grep -q '^"@status": ' "$1/base.txt"; then
+        component "$1" signature-input ';req'
+    else
+        tail -n 1 "$1/base.txt"
+    fi
+}
+other_side() {
+    if [ "$(said "$1" side '"\([a-z]*\)"')" = provider ]; then
+        asked "$1"
+    else
+        tail -n 1 "$1/base.txt"
+    fi
 }
 
 # A value of the signature base, by its component; of the last line, a parameter.
@@ -703,11 +731,11 @@ check_told() {
         tells "$1" method "$(component "$1" @method '')"
         signed=$(component "$1" @target-uri '')
     fi
-    for pair in nonce:nonce certificate:keyid; do
-        claimed=$(said "$1" "${pair%%:*}" '"\([^"]*\)"')
-        [ -z "$claimed" ] || grep -qF ";${pair#*:}=\"$claimed\"" "$1/base.txt" ||
-            other "$1" "${pair%%:*}"
-    done
+    claimed=$(said "$1" nonce '"\([^"]*\)"')
+    [ -z "$claimed" ] || asked "$1" | grep -qF ";nonce=\"$claimed\"" || other "$1" nonce
+    claimed=$(said "$1" certificate '"\([^"]*\)"')
+    [ -z "$claimed" ] || other_side "$1" | grep -qF ";keyid=\"$claimed\"" ||
+        other "$1" certificate
     claimed=$(said "$1" service '"\([^"]*\)"')
     signed=$(printf '%s\n' "$signed" | sed 's|?.*||; s|^[a-z]*://[^/]*||')
     case "$signed/" in

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import orjson
 
-from exchange.entries import Sealed
+from exchange.entries import Sealed, is_plain, parse_entry
 from exchange.merkle import HASH_SIZE
 from exchange.problems import Code, Problem
 from exchange.sealed_parts import parse_part
@@ -303,6 +303,12 @@ def _check_sealed(index: int, entry: bytes, ciphertext: bytes, keys: _Keys, coun
                 raise TypeError("key")
     except (orjson.JSONDecodeError, AttributeError, TypeError) as error:
         raise Problem(Code.JOURNAL_CORRUPT, detail="the entry is no entry") from error
+    if not is_plain(document, entry):
+        try:
+            parse_entry(entry)
+        except Problem as problem:
+            detail = f"the entry is no entry: {problem.where}: {problem.detail}"
+            raise Problem(Code.JOURNAL_CORRUPT, detail=detail) from problem
     if sealed is None:
         if ciphertext:
             raise Problem(Code.JOURNAL_CORRUPT, detail="a sealed part that its entry does not name")

@@ -18,7 +18,7 @@ this, here or elsewhere; the other side's journal does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any, Final
 
@@ -49,9 +49,8 @@ _COVERED: Final = {
 }
 _NAMES: Final = {Signing.REQUEST: "a request", Signing.ANSWER: "an answer"}
 # Members that each entry of a signed message has, since the signed message tells them.
-_SAID: Final = ("client", "id", "method", "service")
-# Where the id was signed: another server's may be empty, and then the entry has none.
-_ID: Final = {Signing.REQUEST: '"x-road-id"', Signing.ANSWER: '"x-road-id";req'}
+_SAID: Final = frozenset({"client", "method", "service"})
+_ALWAYS: Final = {Signing.REQUEST: _SAID, Signing.ANSWER: _SAID | {"status"}}
 
 
 def signing_of(entry: Mapping[str, Any]) -> Signing:
@@ -84,17 +83,15 @@ def check_present(part: SealedPart, signing: Signing) -> None:
         )
 
 
-def check_covered(
-    entry: Mapping[str, Any], lines: Mapping[str, str], params: str, signing: Signing
-) -> None:
-    """Check that what was signed is a whole message of this kind, of which the entry tells.
+def check_covered(lines: Mapping[str, str], params: str, signing: Signing) -> None:
+    """Check that what was signed is a whole message of this kind.
 
     Args:
         lines: of the signature base, by component.
         params: its parameters.
 
     Raises:
-        Problem: ``MissingSignature``, ``JournalCorrupt``.
+        Problem: ``MissingSignature``.
     """
     name = _NAMES[signing]
     if f';tag="{signing.value}"' not in params:
@@ -102,24 +99,21 @@ def check_covered(
     for component in _COVERED[signing]:
         if component not in lines:
             raise _missing(f"the entry tells of {name}, but its signature covers no {component}")
-    for member in _unsaid(entry, signing):
-        if member == "id" and lines[_ID[signing]] == "":
-            continue
-        detail = f"{member} of the entry is missing: it says less than what was signed"
-        raise Problem(Code.JOURNAL_CORRUPT, detail=detail)
 
 
-def says_all(entry: Mapping[str, Any], signing: Signing) -> bool:
-    """Whether an entry has each member that all of its kind have."""
-    return next(_unsaid(entry, signing), None) is None
+def check_said(entry: Mapping[str, Any], signing: Signing, told: Iterable[str]) -> None:
+    """Check that an entry says what was signed in clear, as far as all of its kind do.
 
+    Args:
+        told: members of entries that what was signed tells, besides those of all messages.
 
-def _unsaid(entry: Mapping[str, Any], signing: Signing) -> Iterator[str]:
-    for member in _SAID:
+    Raises:
+        Problem: ``JournalCorrupt``.
+    """
+    for member in (*sorted(_ALWAYS[signing]), *told):
         if member not in entry:
-            yield member
-    if signing is Signing.ANSWER and "status" not in entry:
-        yield "status"
+            detail = f"{member} of the entry is missing: it says less than what was signed"
+            raise Problem(Code.JOURNAL_CORRUPT, detail=detail)
 
 
 def _missing(detail: str) -> Problem:

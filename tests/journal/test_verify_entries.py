@@ -1,0 +1,48 @@
+"""Bytes in a log that are no entry as servers write them are found, whatever they look like.
+
+Programs read them differently: of two members of one name, one reads the first and another the
+last; a word that nobody knows puts an exchange outside every search and count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from exchange.entries import format_sealed
+from exchange.problems import Code
+from mediator.journal import log
+from mediator.journal.verify import verify
+from tests.journal.exchanges import MOF, World
+
+
+@pytest.mark.parametrize(
+    ("honest", "written"),
+    [
+        ('"kind":"request"', '"kind" : "request"'),
+        ('"purpose":"national-budget"', '"purpose":"tax","purpose":"national-budget"'),
+        ('"v":1', '"v":1,"x":"y"'),
+        ('"v":1', '"v":2'),
+        ('"side":"consumer"', '"side":"nobody"'),
+        ('Z","cert', '+00:00","cert'),
+        ('"kind":"request"', '"kind":["request"]'),
+        ('"method"', '"\\u006dethod"'),
+    ],
+)
+def test_what_is_no_entry_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, honest: str, written: str
+) -> None:
+    """A server whose program writes other bytes, which its tree commits to."""
+    world = World(tmp_path)
+
+    def dishonest(*told: object) -> bytes:
+        return format_sealed(*told).replace(honest.encode(), written.encode())  # type: ignore[arg-type]
+
+    monkeypatch.setattr(log, "format_sealed", dishonest)
+    asyncio.run(world.exchange(1))
+    found = verify(world.journals[MOF]).findings
+    assert found
+    assert {one.code for one in found} == {Code.JOURNAL_CORRUPT}
+    assert all("the entry is no entry" in one.detail for one in found)

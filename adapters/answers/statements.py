@@ -244,19 +244,6 @@ class Statement:
         return text + limit
 
 
-def wrap(
-    select: Select,
-    columns: Sequence[str],
-    conditions: Sequence[Condition | OneOf],
-    order: Sequence[Key] = (),
-    *,
-    after: bool = False,
-    nulls: Collection[int] = (),
-) -> str:
-    """The text of a :class:`Statement` as most databases take it."""
-    return Statement(select, columns, conditions, order, after, nulls).write()
-
-
 def count(select: Select, conditions: Sequence[Condition], *, estimated: bool = False) -> Statement:
     """The statement that counts the rows of the query that meet ``conditions``.
 

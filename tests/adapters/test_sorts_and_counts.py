@@ -19,7 +19,7 @@ from adapters import check_rows, openapi
 from adapters.answers.counts import TOTAL_HEADER, total
 from adapters.answers.orders import Key, Nulls
 from adapters.answers.requests import plan
-from adapters.answers.statements import check_select, wrap
+from adapters.answers.statements import Statement, check_select
 from adapters.check import against_source, checking_source
 from adapters.mapping.file import parse_mapping
 from adapters.service import Adapter
@@ -310,13 +310,15 @@ def test_pages_of_any_order_are_the_whole_order(
     )
     select = check_select("SELECT * FROM t")
     columns = [key.column for key in order]
-    whole = database.execute(wrap(select, columns, (), order), {"saphan_limit": 100}).fetchall()
+    whole = database.execute(
+        Statement(select, columns, (), order).write(), {"saphan_limit": 100}
+    ).fetchall()
     paged: list[tuple[Any, ...]] = []
     while len(paged) < len(values):
         last = paged[-1] if paged else ()
         nulls = [n for n, value in enumerate(last) if value is None]
         bound = {f"saphan_key_{n}": value for n, value in enumerate(last) if value is not None}
-        statement = wrap(select, columns, (), order, after=bool(paged), nulls=nulls)
+        statement = Statement(select, columns, (), order, bool(paged), nulls).write()
         page = database.execute(statement, bound | {"saphan_limit": size}).fetchall()
         assert page
         paged += page

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.answers.orders import Key
-from adapters.answers.statements import Condition, NotSelect, check_select, wrap
+from adapters.answers.statements import Condition, NotSelect, Statement, check_select
 
 
 @pytest.mark.parametrize(
@@ -78,13 +78,13 @@ def test_what_is_accepted_holds_no_second_statement(text: str) -> None:
 
 def test_a_page_is_wrapped_around_the_query() -> None:
     """Filters, order and cursor stand outside the query; every value is a placeholder."""
-    statement = wrap(
+    statement = Statement(
         check_select("SELECT * FROM t WHERE y = :y"),
         ["a", "b"],
         [Condition("a", "=", "f0"), Condition("b", "=", "f1", 2), Condition("c", "=", "f2", 0)],
         [Key("a"), Key("b", descending=True)],
         after=True,
-    )
+    ).write()
     assert statement == (
         "SELECT saphan_q.a, saphan_q.b\n"
         "FROM (\nSELECT * FROM t WHERE y = :y\n) AS saphan_q\n"

@@ -171,9 +171,13 @@ def test_an_entry_that_was_exchanged_in_a_segment_is_named(journal: Path) -> Non
     record = segments.find_record(journal / "segments", 7)
     assert record is not None
     path = segments.path_of(journal / "segments", 0)
+    data = path.read_bytes()
+    # Of entries that are made at the same time none has a number of its own beforehand.
+    assert record.entry.count(b"LA-") == 1
     old = segments.format_record(record.entry, record.sealed)
-    new = segments.format_record(record.entry.replace(b"LA-7", b"LA-8"), record.sealed)
-    path.write_bytes(path.read_bytes().replace(old, new))
+    new = segments.format_record(record.entry.replace(b"LA-", b"LB-"), record.sealed)
+    assert data.count(old) == 1
+    path.write_bytes(data.replace(old, new))
     (found,) = verify(journal).findings
     assert (found.file, found.index) == (f"segments/{path.name}", 7)
 

@@ -2,43 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from pathlib import Path
 
 from exchange.problems import Code, Problem
+from serving.durable_files import replace_file
 
 PRIVATE_MODE = 0o600
 PUBLIC_MODE = 0o644
 
 
 def write_file(path: Path, data: bytes, *, mode: int) -> None:
-    """Write a file atomically: new name, fsync, rename, fsync of the folder.
+    """Write a file whole and durably (:mod:`serving.durable_files`).
 
     The file has ``mode`` from its first byte on; its folder is made (0700) when missing.
 
     Raises:
         Problem: ``INVALID_SETTINGS`` at the path when the system refuses.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        try:
-            with os.fdopen(descriptor, "wb") as stream:
-                os.fchmod(stream.fileno(), mode)
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        replace_file(path, data, mode=mode)
     except OSError as error:
         raise Problem(
             Code.INVALID_SETTINGS, where=str(path), detail=f"cannot write: {error.strerror}"

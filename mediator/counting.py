@@ -17,7 +17,6 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable
 from datetime import date
 from pathlib import Path
@@ -31,6 +30,7 @@ from exchange.identifiers import ServiceId
 from exchange.problems import Problem
 from mediator.stages import Judged
 from serving.clock import Clock
+from serving.durable_files import replace_file
 
 FILE: Final = "counts.json"
 FEW: Final = 5
@@ -141,7 +141,7 @@ class Counting:
         async with self._writing:
             self._changed = False
             try:
-                await asyncio.to_thread(_replace, self._path, orjson.dumps(self._state()))
+                await asyncio.to_thread(replace_file, self._path, orjson.dumps(self._state()))
             except OSError as error:
                 log.warning("counts_not_noted", why=str(error))
                 self._changed = True
@@ -185,12 +185,3 @@ class Counting:
             log.warning("counts_lost", why=str(error))
             self._counts, self._first, self._outgoing = {}, {}, []
             self._part = int(self._clock.unix() * 1_000_000)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    draft = path.with_suffix(".tmp")
-    with draft.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)

@@ -14,7 +14,6 @@ Invariants:
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil
@@ -26,6 +25,7 @@ import orjson
 from exchange.documents import Node, parse_document
 from exchange.problems import ACTED, Code, Problem
 from serving.clock import Clock
+from serving.durable_files import replace_file, sync_folder
 
 MAX_NOTICE: Final = 500
 MAX_BYTES: Final = 8192
@@ -121,19 +121,13 @@ class Maintenance:
 
     def begin(self, notice: Notice) -> None:
         """Refuse messages from now on, after a restart too; writes a file, so for a thread."""
-        temporary = self._path.with_suffix(".tmp")
-        with temporary.open("wb") as file:
-            file.write(orjson.dumps(_members(notice)))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path)
-        _sync(self._path.parent)
+        replace_file(self._path, orjson.dumps(_members(notice)))
         self.notice = notice
 
     def end(self) -> None:
         """Take messages again; removes the file, so for a thread."""
         self._path.unlink(missing_ok=True)
-        _sync(self._path.parent)
+        sync_folder(self._path.parent)
         self.notice = None
 
     def describe(self) -> dict[str, Any]:
@@ -166,12 +160,3 @@ def _time(node: Node) -> datetime:
     if found.strftime(_TIME) != text:
         raise node.refuse(_TIME_WANTED)
     return found
-
-
-def _sync(folder: Path) -> None:
-    """Make a change of a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -21,6 +21,7 @@ from cryptography import x509
 from exchange.agreements import Agreement, AgreementRevocation, open_agreement, open_revocation
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
+from serving.durable_files import replace_file
 
 MAX_AGREEMENTS: Final = 10_000
 MAX_FILES: Final = 4 * MAX_AGREEMENTS
@@ -108,17 +109,7 @@ def place_revocation(folder: Path, jws: bytes) -> Path:
     revocation, _ = open_revocation(jws)
     target = folder / f"{revocation.agreement}.{sha256(jws).hexdigest()[:16]}{REVOCATION}"
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{target.name}.new"
-    with temporary.open("wb") as file:
-        file.write(jws)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(target)
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    replace_file(target, jws)
     return target
 
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from console.cli.adding import file_with
-from console.cli.agreement.files import authorities, write
-from console.cli.agreement.pinning import judge_pin
+from console.cli.agreement.files import authorities
+from console.cli.agreement.pinning import judge_pin, place
 from console.cli.options import JSON
 from console.cli.registry.group import ASK, CLIENT, FILE
 from console.cli.registry.handing_in import PROOF, hand_in
@@ -171,18 +171,8 @@ def _pins(file: Path, now: datetime) -> list[Pin]:
     ]
     for target, sealed in wanted.items():
         if not target.exists() or target.read_bytes() != sealed:
-            steps.append(Pin("pin", target.name, _placing(target, sealed)))
+            steps.append(Pin("pin", target.name, partial(place, target, sealed)))
     return steps
-
-
-def _placing(target: Path, sealed: bytes) -> Callable[[], None]:
-    def place() -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.tmp")
-        write(temporary, sealed)
-        os.replace(temporary, target)
-
-    return place
 
 
 def _home(folder: Path, found: Plan, as_json: bool) -> MemberFolder:

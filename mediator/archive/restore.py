@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from mediator.journal.holdings import FILE as HOLDINGS_FILE
 from mediator.journal.holdings import Holdings
 from mediator.journal.publication import CHECKPOINT
 from mediator.journal.recovery import DESCRIPTION
+from serving.durable_files import replacing
 
 Take = Callable[[Stored], None]
 
@@ -137,13 +137,6 @@ def each(store: Store, take: Take, start: int, what: str, progress: Progress) ->
 def _write(target: Path, chunks: Iterator[bytes]) -> None:
     """Write a file whole and durably, or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f"{target.name}.draft")
-    try:
-        with draft.open("wb") as file:
-            for chunk in chunks:
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
+    with replacing(target) as file:
+        for chunk in chunks:
+            file.write(chunk)

@@ -27,6 +27,7 @@ from exchange.trust.admission import AdmittedMember, admit_member
 from mediator.registry_copy.borders import tuf_problems, untrusted
 from mediator.registry_copy.log_growth import SeenLog
 from mediator.registry_copy.shared import Shared, read_shared
+from serving.durable_files import replace_file
 
 ACCEPTED = "accepted.json"
 FILES = "files"
@@ -155,7 +156,7 @@ class AcceptedFolder:
         """Replace ``accepted.json``, durably. Raises: OSError."""
         document = self._format(accepted)
         digest = sha256(format_document(document)).hexdigest()
-        _replace_file(self.directory / ACCEPTED, format_document({**document, "sha256": digest}))
+        replace_file(self.directory / ACCEPTED, format_document({**document, "sha256": digest}))
 
     def sweep(self, accepted: Accepted, *, all_files: bool) -> None:
         """Remove files that the copy no longer names: all that lie there, or that it named."""
@@ -324,18 +325,3 @@ def _moment(node: Node) -> datetime:
     if moment.tzinfo is None:
         raise node.refuse("a time without zone")
     return moment
-
-
-def _replace_file(path: Path, data: bytes) -> None:
-    """Durable before visible: written, flushed to disk, renamed, and the rename flushed."""
-    temporary = path.with_suffix(".new")
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -17,7 +17,6 @@ their content, are never replaced, and are few: :data:`MAX_OF_A_LOG` of one log.
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,6 +34,7 @@ from exchange.problems import Code, Problem
 from exchange.proof import HEADER, parse_proof
 from exchange.registry_log import proves_two_states
 from exchange.witness import origin_hash, proves_fork
+from serving.durable_files import replace_file
 
 FOLDER: Final = "misbehaviour"
 MAX_OF_A_LOG: Final = 16
@@ -197,17 +197,7 @@ class Misbehaviours:
         of_log = list(self.folder.glob(f"{origin_hash(found.origin)[:16]}-*.json"))
         if path in of_log or len(of_log) >= MAX_OF_A_LOG:
             return False
-        draft = path.with_suffix(".tmp")
-        with draft.open("wb") as file:
-            file.write(bytes(found))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        replace_file(path, bytes(found))
         return True
 
     def all(self) -> list[Misbehaviour]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,12 +10,13 @@ from typing import Any
 import click
 from cryptography import x509
 
-from console.cli.agreement.files import FILES, authorities, moment, tell, write
+from console.cli.agreement.files import FILES, authorities, moment, tell
 from console.cli.agreement.groups import every_file
 from console.cli.options import JSON
 from exchange.agreements import Agreement, open_agreement, open_revocation, read_agreement
 from exchange.problems import Code, Problem
 from mediator.pinned_files import REVOCATION
+from serving.durable_files import replace_file
 from serving.small_files import read_file
 
 
@@ -44,11 +44,8 @@ def pin(files: tuple[Path, ...], folder: Path, ca: Path, as_json: bool) -> None:
     files = every_file(files)
     now, trusted = datetime.now(UTC), authorities(ca)
     judged = [judge_pin(file, folder, trusted, now) for file in files]
-    folder.mkdir(parents=True, exist_ok=True)
     for sealed, _, target in judged:
-        temporary = folder / f".{target.name}.tmp"
-        write(temporary, sealed)
-        os.replace(temporary, target)
+        place(target, sealed)
     if as_json:
         reports = [_report(found, target) for _, found, target in judged]
         tell(reports[0] if len(reports) == 1 else {"pinned": reports})
@@ -79,6 +76,21 @@ def judge_pin(
         target = folder / f"{found.id}.{found.version}.jws"
         _refuse_replacing(target, found)
     return sealed, found, target
+
+
+def place(target: Path, sealed: bytes) -> None:
+    """Pin what :func:`judge_pin` allows: durable when this returns, since it is an access right.
+
+    Raises:
+        Problem: ``InvalidSettings`` when it cannot be written.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(target, sealed)
+    except OSError as error:
+        raise Problem(
+            Code.INVALID_SETTINGS, where=str(target), detail=f"cannot be written: {error.strerror}"
+        ) from error
 
 
 def _report(found: Agreement, target: Path) -> dict[str, Any]:

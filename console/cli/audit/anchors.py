@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from exchange.policy import Policy, parse_policy
 from exchange.problems import Problem
 from exchange.registrations import ServerRecord
 from exchange.shown_anchor import open_anchor
+from serving.durable_files import replace_file
 
 
 @click.command()
@@ -105,8 +105,8 @@ async def _keep(
     files = [path]
     for number, (_, token) in enumerate(anchor.tokens):
         files.append(path.with_suffix(f".{checkpoint.size}-{number}.tst"))
-        _write(files[-1], token)
-    _write(path, anchor.checkpoint)
+        replace_file(files[-1], token)
+    replace_file(path, anchor.checkpoint)
     return {
         "size": checkpoint.size,
         "root": checkpoint.root.hex(),
@@ -114,16 +114,6 @@ async def _keep(
         "times": [stamp.time.isoformat() for stamp in anchor.stamps],
         "files": [str(one) for one in files],
     }
-
-
-def _write(path: Path, data: bytes) -> None:
-    """A file whole, or as it was."""
-    draft = path.with_name(f".{path.name}.draft")
-    with draft.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -43,6 +43,12 @@ from tests.journal.exchanges import BODY, MOF, MPI, WITNESS_KEY, World
 from tests.journal.world import QUICK, journal_in
 
 Files = dict[str, bytes]
+_TOOLS = tuple(
+    next(line for line in SCRIPT.splitlines() if line.startswith("TOOLS="))[7:-1].split()
+)
+needs_busybox = pytest.mark.skipif(
+    shutil.which("busybox") is None, reason="busybox is not installed"
+)
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +81,32 @@ def check(path: Path, *options: str | Path) -> subprocess.CompletedProcess[str]:
         ["sh", "-s", "--", *options, path], input=SCRIPT, capture_output=True, text=True,
         check=False, timeout=120, cwd=path.parent,
     )  # fmt: skip
+
+
+def checked(path: Path, *options: str | Path, tools: Path) -> subprocess.CompletedProcess[str]:
+    """Run the script where ``tools`` is all that a machine has."""
+    return subprocess.run(
+        [tools / "sh", "-s", "--", *options, path], input=SCRIPT, capture_output=True, text=True,
+        check=False, timeout=120, cwd=path.parent, env={"PATH": str(tools)},
+    )  # fmt: skip
+
+
+def machine(folder: Path, *lacks: str) -> Path:
+    """A machine with the tools that the script names, but for ``lacks``; its unzip knows no -Z."""
+    folder.mkdir()
+    for name in {"sh", *_TOOLS} - {"unzip", *lacks}:
+        (folder / name).symlink_to(which(name))
+    if "unzip" not in lacks:
+        unzip = folder / "unzip"
+        unzip.write_text(f'#!/bin/sh\ncase $1 in -Z*) exit 1 ;; esac\nexec {which("unzip")} "$@"\n')
+        unzip.chmod(0o755)
+    return folder
+
+
+def which(name: str) -> str:
+    found = shutil.which(name)
+    assert found is not None
+    return found
 
 
 def faults(path: Path, *options: str | Path) -> str:
@@ -454,6 +486,85 @@ def test_the_script_refuses_archives_that_harm(files: Files, tmp_path: Path, nam
         archive.writestr("bomb", bytes(257 << 20) if name == "a b" else b"")
     if name == "a b":
         assert "is larger than evidence is" in faults(big)
+
+
+def changed(container: Path, target: Path, name: str = "entries/0-2/head.json") -> Path:
+    """The container with a flipped byte in a file that no signature but the container's covers."""
+    with zipfile.ZipFile(container) as archive:
+        held = {each: archive.read(each) for each in archive.namelist()}
+    target.write_bytes(asic.pack({**held, name: _flip(held[name])}))
+    return target
+
+
+def test_the_script_needs_the_tools_that_it_names(container: Path, tmp_path: Path) -> None:
+    """And no others: not comm, which small systems lack, nor an unzip that lists by -Z."""
+    tools = machine(tmp_path / "tools")
+    done = checked(container, tools=tools)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    assert done.stdout.count("(inclusion proof)") == 4
+    done = checked(changed(container, tmp_path / "x.asice", "README.txt"), tools=tools)
+    assert done.returncode == 1
+    assert "BAD   README.txt: is not what META-INF/ASiCManifest.xml says" in done.stdout
+
+
+@pytest.mark.parametrize("lacking", ["unzip", "awk", "cmp", "sort", "xargs"])
+def test_without_a_tool_the_script_judges_nothing(
+    container: Path, tmp_path: Path, lacking: str
+) -> None:
+    """A check that cannot be made is neither passed nor failed: it says which tool is missing."""
+    done = checked(container, tools=machine(tmp_path / "tools", lacking))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"{lacking} is not there\n"
+
+
+@needs_busybox
+def test_busybox_alone_verifies(container: Path, tmp_path: Path) -> None:
+    """All of it but openssl, which busybox does not have."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    listed = subprocess.run(["busybox", "--list"], capture_output=True, text=True, check=True)
+    for name in listed.stdout.split():
+        (tools / name).symlink_to(which("busybox"))
+    (tools / "openssl").unlink(missing_ok=True)
+    (tools / "openssl").symlink_to(which("openssl"))
+    done = checked(container, tools=tools)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    done = checked(changed(container, tmp_path / "x.asice"), tools=tools)
+    assert done.returncode == 1
+    assert "BAD   entries/0-2/head.json" in done.stdout
+
+
+@pytest.mark.parametrize("number", ["0 x", "0\nx", "໐"])
+def test_a_record_that_the_manifest_cannot_name_is_found(
+    world: World, files: Files, tmp_path: Path, number: str
+) -> None:
+    """A good one of another export, put into a folder under a name that no container holds."""
+    folder = folder_of(unsigned(files), tmp_path / "evidence")
+    assert not faults(folder)
+    for name, data in make_export(world.chosen(2), world.around()).items():
+        top, slash, rest = name.partition("/")
+        if rest.startswith("0") and top in {"logs", "entries"}:
+            target = folder / f"{top}{slash}{number}{rest[1:]}"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+    assert "holds names that evidence does not have" in faults(folder)
+    with pytest.raises(Problem):
+        verify_export(folder)
+
+
+def test_who_gives_keys_believes_no_other_witness(
+    world: World, container: Path, tmp_path: Path
+) -> None:
+    """A witness whose key stands in the evidence alone is told, and does not count."""
+    logs = [choice.journal.key for choice in world.chosen(1)]
+    done = check(container, *(text for key in logs for text in ("-k", str(key))))
+    assert done.returncode == 0
+    assert "(cosignature)" not in done.stdout
+    assert f"witness {WITNESS_KEY.name} is none of the keys that you trust" in done.stdout
+    verdict = verify_export(container, keys=logs)
+    assert (verdict.findings, verdict.cosignatures) == ((), 0)
+    assert any(WITNESS_KEY.name in note for note in verdict.notes)
+    assert verify_export(container, keys=[*logs, WITNESS_KEY]).cosignatures == 2
 
 
 def test_the_script_tells_wrong_usage(tmp_path: Path) -> None:

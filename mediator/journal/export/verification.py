@@ -242,8 +242,14 @@ class _Verification:
     def _witnesses(self, folder: str, data: bytes) -> None:
         file, found = f"{folder}/witnesses", 0
         note = parse_note(data)
-        known = self._line(file).split("\n") if file in self.files else []
-        for key in {*(VerifierKey.parse(line, file) for line in known), *self.given}:
+        named = self._line(file).split("\n") if file in self.files else []
+        brought = {VerifierKey.parse(line, file) for line in named}
+        if self.given:  # then no witness counts that only the export knows
+            self.notes += (
+                f"{file}: witness {key.name} is none of the keys that were given"
+                for key in sorted(brought - {*self.given}, key=str)
+            )
+        for key in self.given or brought:
             if any(line.is_by(key) for line in note.signatures) and key.kind != 1:
                 open_cosignature(note, key, f"{folder}/checkpoint")
                 found += 1

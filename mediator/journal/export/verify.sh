@@ -1,5 +1,6 @@
 #!/bin/sh
-# Checks evidence that Saphan exported. Needs a POSIX shell, unzip and openssl 3.0 or later.
+# Checks evidence that Saphan exported. Needs a POSIX system (busybox is enough), unzip and openssl
+# 3.0 or later.
 # ກວດສອບຫຼັກຖານທີ່ ສະພານ (Saphan) ສົ່ງອອກ. ຕ້ອງການພຽງ sh, unzip ແລະ openssl 3.0 ຂຶ້ນໄປ.
 #
 # usage: sh verify.sh [-c ROOTS.pem] [-k VKEY]... CONTAINER_OR_FOLDER
@@ -46,8 +47,10 @@ done
 shift $((OPTIND - 1))
 [ $# -eq 1 ] || usage
 [ -e "$1" ] || { echo "$1 is not there" >&2; exit 2; }
-for tool in unzip openssl; do
-    command -v $tool >/dev/null || { echo "$tool is not there" >&2; exit 2; }
+# Each is looked for before anything is judged: no check may pass because its tool is missing.
+TOOLS='unzip openssl awk cat cmp cp cut dd find grep head mkdir od rm sed sort tail tr uniq wc xargs'
+for tool in $TOOLS; do
+    command -v "$tool" >/dev/null || { echo "$tool is not there" >&2; exit 2; }
 done
 case $(openssl version) in
 'OpenSSL '[012].*) echo 'openssl 3.0 or later is needed' >&2; exit 2 ;;
@@ -109,9 +112,14 @@ token_time() {
 
 # ------------------------------------------------------------------ 1. the files
 
+NAME='[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*'
+
 unpack() {
-    unzip -Z1 "$1" >"$WORK/names" 2>/dev/null || { bad "$1: is no zip"; finish; }
-    if grep -Eqv '^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$' "$WORK/names"; then
+    # The unzip of busybox has no -Z: there the names stand behind length, date and time.
+    unzip -l "$1" >"$WORK/list" 2>/dev/null || { bad "$1: is no zip"; finish; }
+    unzip -Z1 "$1" >"$WORK/names" 2>/dev/null ||
+        sed '1,/^ *-/d; /^ *-/,$d; s/^ *[0-9]* *[^ ]* *[^ ]* *//' "$WORK/list" >"$WORK/names"
+    if grep -Eqv "^$NAME\$" "$WORK/names"; then
         bad "$1: holds names that evidence does not have"
         finish
     fi
@@ -119,7 +127,7 @@ unpack() {
         bad "$1: holds a file twice"
         finish
     fi
-    total=$(unzip -Zt "$1" 2>/dev/null | sed -n 's/.* \([0-9]*\) bytes uncompressed.*/\1/p')
+    total=$(sed -n '$s/^ *\([0-9]*\) .*/\1/p' "$WORK/list")
     if [ "$(wc -l <"$WORK/names")" -gt 10000 ] || [ "${total:-999999999}" -gt 268435456 ]; then
         bad "$1: is larger than evidence is"
         finish
@@ -148,6 +156,12 @@ if [ -n "$(find . ! -type f ! -type d)" ]; then
     bad 'it holds links or other things that are no files'
     finish
 fi
+# A name with a newline has a line without the dot, or one that ends within a folder.
+if find . -print | grep -Eqv "^\.(/$NAME)?\$" || [ -n "$(find . -name '*
+*')" ]; then
+    bad "$1: holds names that evidence does not have"
+    finish
+fi
 MANIFEST=META-INF/ASiCManifest.xml SIGNATURE=META-INF/signature.p7s
 if [ ! -s $MANIFEST ]; then
     bad "$MANIFEST: is missing"
@@ -168,7 +182,9 @@ awk '
             if (at < 0) break
             bits = bits * 64 + at; count += 6
             if (count >= 8) {
-                count -= 8; at = int(bits / 2 ^ count); bits -= at * 2 ^ count
+                # Without the operator of powers, which the awk of busybox may lack.
+                count -= 8; power = count == 4 ? 16 : count == 2 ? 4 : 1
+                at = int(bits / power); bits -= at * power
                 out = out sprintf("%02x", at)
             }
         }
@@ -190,10 +206,11 @@ find . -type f | sed 's|^\./||' |
     grep -vx -e mimetype -e $MANIFEST -e $SIGNATURE >"$WORK/there"
 xargs openssl dgst -sha256 -r <"$WORK/there" 2>/dev/null | sort >"$WORK/found"
 if ! cmp -s "$WORK/listed" "$WORK/found"; then
-    comm -3 "$WORK/listed" "$WORK/found" | sed 's/.*\*//' | sort -u >"$WORK/differ"
+    sort "$WORK/listed" "$WORK/found" | uniq -u | sed 's/.*\*//' | sort -u >"$WORK/differ"
     while read -r name; do
         bad "$name: is not what $MANIFEST says"
     done <"$WORK/differ"
+    [ "$FAULTS" -gt 0 ] || bad "$MANIFEST: is not of these files"
 fi
 if [ "$FAULTS" -eq 0 ]; then ok "$(wc -l <"$WORK/there" | tr -d ' ') files have the digests of $MANIFEST"; fi
 
@@ -450,6 +467,14 @@ check_log() {
     fi
     by_log=no witnesses=0
     { cat "$1/vkey"; cat "$1/witnesses" 2>/dev/null; printf %s "$KEYS"; } | sort -u >"$WORK/vkeys"
+    if [ -n "$KEYS" ]; then # then no witness counts that only the evidence knows
+        printf %s "$KEYS" >"$WORK/given"
+        grep -vxF -e "$vkey" -f "$WORK/given" "$WORK/vkeys" >"$WORK/unknown"
+        while read -r one; do
+            note "$1/witnesses: witness ${one%%+*} is none of the keys that you trust"
+        done <"$WORK/unknown"
+        { echo "$vkey"; cat "$WORK/given"; } | sort -u >"$WORK/vkeys"
+    fi
     while read -r line; do
         while read -r one; do
             note_line "$line" "$one"

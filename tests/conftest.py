@@ -11,14 +11,16 @@ from pathlib import Path
 
 import pytest
 import structlog
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.starting import forking
 
 pytest_plugins = ["tests.services", "tests.world.fixtures", "tests.world.audits"]
 
 # No test is timed: a busy machine must not fail what is right.
-settings.register_profile("saphan", deadline=None, print_blob=True)
+settings.register_profile(
+    "saphan", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("saphan")
 
 # Their tests start servers: a file takes up to a minute.
@@ -62,6 +64,11 @@ def pytest_collection_finish() -> None:
     """What was loaded and collected stays to the end: the collector need not look at it again."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """But not beyond: libraries in C say at the interpreter's end what was never let go."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

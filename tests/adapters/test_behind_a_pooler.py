@@ -96,7 +96,7 @@ async def test_a_slow_statement_is_cut_in_a_session_that_nobody_prepared(
         await get(adapter, "/slow")
     assert caught.value.code is Code.BACKEND_TIMEOUT
     assert caught.value.facts["state"] == "57014"
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 8
     assert len(await items(adapter, "/items")) == 10
 
 
@@ -174,7 +174,7 @@ async def test_the_pooler_has_no_session_left(
         with pytest.raises(Problem) as caught:
             await get(adapter, "/items", timeout_s=0.5)
         assert caught.value.code is Code.BACKEND_TIMEOUT
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 8
     assert len(await items(adapter, "/items")) == 10
 
 
@@ -187,7 +187,7 @@ async def test_who_listens_is_told_that_a_pooler_is_between(
         listener = Listener(make_url(server.url(database)), ["changed"], 5)
         with capture_logs() as logs:
             await listener.wait(1)
-            await asyncio.wait_for(listener.wait(0.05), 5)
+            await asyncio.wait_for(listener.wait(0.05), 60)
         await listener.close()
         assert [one["event"] for one in logs] == said
         assert all(one["log_level"] == "warning" for one in logs)

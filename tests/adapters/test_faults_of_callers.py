@@ -74,7 +74,7 @@ async def test_a_fault_is_answered_with_its_place(target: str, status: int, wher
     """400 or 404, RFC 9457 problem details, the place of the fault."""
     adapter = nowhere()
     path, _, query = target.partition("?")
-    response = await adapter.exchange(BackendRequest("GET", path, query, (), b""), timeout_s=1)
+    response = await adapter.exchange(BackendRequest("GET", path, query, (), b""), timeout_s=60)
     body = orjson.loads(response.body)
     assert (response.status, body["where"]) == (status, where)
     assert dict(response.headers)["content-type"] == "application/problem+json"
@@ -84,10 +84,10 @@ async def test_a_fault_is_answered_with_its_place(target: str, status: int, wher
 async def test_only_reading_is_answered() -> None:
     """Another method is a 405 that names those there are; a body is refused."""
     adapter = nowhere()
-    response = await adapter.exchange(BackendRequest("POST", "/items", "", (), b"{}"), timeout_s=1)
+    response = await adapter.exchange(BackendRequest("POST", "/items", "", (), b"{}"), timeout_s=60)
     assert response.status == 405
     assert ("allow", "GET, HEAD") in response.headers
-    response = await adapter.exchange(BackendRequest("GET", "/items", "", (), b"{}"), timeout_s=1)
+    response = await adapter.exchange(BackendRequest("GET", "/items", "", (), b"{}"), timeout_s=60)
     assert response.status == 400
     await adapter.close()
 
@@ -95,7 +95,7 @@ async def test_only_reading_is_answered() -> None:
 async def test_head_is_get_without_its_body() -> None:
     """HEAD has the status and headers of GET."""
     adapter = nowhere()
-    response = await adapter.exchange(BackendRequest("HEAD", "/none", "", (), b""), timeout_s=1)
+    response = await adapter.exchange(BackendRequest("HEAD", "/none", "", (), b""), timeout_s=60)
     assert (response.status, response.body) == (404, b"")
     await adapter.close()
 
@@ -106,7 +106,7 @@ async def test_closing_is_idempotent_and_final() -> None:
     await adapter.close()
     await adapter.close()
     with pytest.raises(Problem) as caught:
-        await adapter.exchange(BackendRequest("GET", "/items", "", (), b""), timeout_s=1)
+        await adapter.exchange(BackendRequest("GET", "/items", "", (), b""), timeout_s=60)
     assert caught.value.code is Code.SOURCE_FAILED
 
 

@@ -93,7 +93,10 @@ HOSTILE = st.one_of(
 )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(st.lists(HOSTILE, min_size=1, max_size=4, unique=True))
 async def test_values_never_change_the_statement(adapter: Adapter, values: list[str]) -> None:
     """Only records whose code is among the values come, whatever these are."""

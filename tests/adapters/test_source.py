@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 import weakref
 from pathlib import Path
 
@@ -27,20 +28,23 @@ def source(tmp_path: Path, **limits: float) -> Source:
 async def test_no_more_run_at_once_than_there_are_places(tmp_path: Path) -> None:
     """The bound holds whatever the load; all are answered."""
     running, most, lock = 0, 0, threading.Lock()
-    gate = threading.Event()
+    full = threading.Event()
 
     def work(connection: Connection) -> int:
         nonlocal running, most
         with lock:
             running += 1
             most = max(most, running)
-        gate.wait(0.02)
+            if running == 3:
+                full.set()
+        full.wait(30)
+        time.sleep(0.002)  # so that one more would be seen
         with lock:
             running -= 1
         return 1
 
     lent = source(tmp_path, max_connections=3)
-    answers = await asyncio.gather(*(lent.run(work, timeout_s=5) for _ in range(20)))
+    answers = await asyncio.gather(*(lent.run(work, timeout_s=60) for _ in range(20)))
     assert (sum(answers), most) == (20, 3)
     await lent.close()
 

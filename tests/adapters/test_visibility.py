@@ -301,7 +301,10 @@ async def worlds(legacy: Legacy) -> AsyncIterator[tuple[Adapter, Adapter]]:
     await other.close()
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(st.sampled_from(CALLERS), st.lists(TARGETS, min_size=1, max_size=4), st.booleans())
 async def test_answers_are_a_function_of_what_is_shown(
     worlds: tuple[Adapter, Adapter],

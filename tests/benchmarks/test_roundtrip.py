@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import sys
 import time
 from array import array
@@ -31,6 +30,7 @@ from benchmarks.roundtrip import (
     show,
     start_baseline,
 )
+from console.reference_world.processes import free_ports
 from exchange.problems import Code, Problem
 
 
@@ -106,9 +106,7 @@ def test_a_crowd_gets_its_answers(tmp_path: Path) -> None:
 
 def test_a_dead_side_shows_errors_and_does_not_hang() -> None:
     """Failures are counted by kind; they are results, not exceptions."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    url = f"http://127.0.0.1:{free_ports(1)[0]}"
     started = time.monotonic()
     side = Side("dead", url, {"consumer": os.getpid()})
     one = measure_slice(side, os.getpid(), 2, 0.5)

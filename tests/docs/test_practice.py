@@ -16,12 +16,13 @@ from typing import IO, Any
 
 import pytest
 
+from console.reference_world.processes import free_ports
 from tests.docs.generate import ROOT
 from tests.docs.recipes import plain_words, printing_to, write_command
 
 PAGES = (ROOT / "docs/service-owners.md", ROOT / "docs/auditors.md")
 PORTS = ("8801", "5601", "4601", "5602", "4602", "8082")
-DEADLINE_S = 30
+DEADLINE_S = 60
 REGISTRATIONS = 2
 
 
@@ -38,14 +39,6 @@ def _steps() -> Iterator[tuple[str, str]]:
         else:
             yield mark, "\n".join(lines) + "\n"
             mark = None
-
-
-def _free_ports(number: int) -> list[str]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [str(one.getsockname()[1]) for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def _wait_for(port: str, process: subprocess.Popen[bytes]) -> None:
@@ -66,7 +59,7 @@ class Terminal:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
+        self._ports = dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))
         commands = folder / ".bin"
         write_command(commands)
         self._environment = {

@@ -195,10 +195,10 @@ def test_look_ups_are_cheap() -> None:
     """A look-up of the message path takes microseconds, whatever the number of members."""
     state = state_of(member_record(MPI), member_record(MOF))
     keyid = fingerprint_of(seal_certificate(MPI))
-    started = time.perf_counter()
+    started = time.thread_time()  # its own work, however busy the machine is
     for _ in range(10_000):
         state.seal_key(keyid)
-    assert (time.perf_counter() - started) / 10_000 < 20e-6
+    assert (time.thread_time() - started) / 10_000 < 20e-6
 
 
 @pytest.mark.parametrize("data", [b"[]", b"{}", b'{"$id":1}', b"nonsense"])

@@ -213,7 +213,10 @@ def test_bodies_and_paths_out_of_bounds_get_problems(instance: Checked) -> None:
 _TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), max_size=20)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     st.sampled_from([call for call in PUBLISHED if call[1] != STATUS]),
     st.binary(max_size=60) | st.sampled_from([b"{}", b"[]", b"null", b"[{}]", b'{"members":[{}]}']),

@@ -94,13 +94,14 @@ async def test_probes_are_rare(tmp_path: Path) -> None:
     async with journal_in(tmp_path, settings, files=files) as journal:
         with pytest.raises(Problem):
             await journal.record(entry(0), MPI)
-        before = files.log.count("sync")
-        end = asyncio.get_running_loop().time() + 0.35
-        while asyncio.get_running_loop().time() < end:
+        time = asyncio.get_running_loop().time
+        before, begun = files.log.count("sync"), time()
+        while time() < begun + 0.35:
             with pytest.raises(Problem):
                 await journal.record(entry(0), MPI)
             await asyncio.sleep(0.001)
-        assert files.log.count("sync") - before <= 4
+        probes = files.log.count("sync") - before
+        assert probes <= (time() - begun) / 0.1 + 1  # more than 0.35 s where the machine was slow
         files.operation = None
         await healed(journal)
 

@@ -127,7 +127,7 @@ async def write(directory: Path, numbers: Iterable[int], **more: Any) -> None:
             await journal.record(entry(number), MPI, part(number))
 
 
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait for something that threads bring about."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110  # what is waited for is not of this loop

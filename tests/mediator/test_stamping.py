@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer, unused_port
+from aiohttp.test_utils import TestServer
 
 from certs.issue import Issued, private_key_pem
 from certs.stamper import StamperKey, respond
+from console.reference_world.processes import free_ports
 from exchange.problems import Text
 from exchange.registrations import Environment, InstanceRecord, TimestampAuthority
 from exchange.timestamps import MAX_TOKEN_BYTES, check_token, format_request
@@ -295,7 +296,7 @@ async def test_authorities_take_turns(log: Log) -> None:
 
 async def test_after_an_outage_one_stamp_is_enough(log: Log) -> None:
     """Nothing is stamped while nobody answers, which is an alarm; then one token covers all."""
-    log.authorities = [Authority(f"http://127.0.0.1:{unused_port()}/", TRUSTED)]
+    log.authorities = [Authority(f"http://127.0.0.1:{free_ports(1)[0]}/", TRUSTED)]
     stamping = log.stamping()
     for _ in range(20):
         log.grow()
@@ -317,7 +318,7 @@ async def test_a_restart_knows_since_when_stamps_are_missing(log: Log) -> None:
     log.clock.offset_s = -7200
     log.grow()
     log.clock.offset_s = 0
-    log.authorities = [Authority(f"http://127.0.0.1:{unused_port()}/", TRUSTED)]
+    log.authorities = [Authority(f"http://127.0.0.1:{free_ports(1)[0]}/", TRUSTED)]
     stamping = log.stamping(alarm_s=3600)
     assert not await stamping.stamp()
     assert 7200 <= stamping.waits_s < 7300
@@ -380,7 +381,7 @@ async def test_the_task_follows_the_log_by_itself(log: Log) -> None:
     async with served(lambda query: b"", good()) as (bad, one):
         log.authorities = [bad.authority()]
         stamping = log.stamping(interval_s=0.05)
-        async with running(stamping.run()), asyncio.timeout(20):
+        async with running(stamping.run()), asyncio.timeout(60):
             for size in (10, 20, 30):
                 await asyncio.to_thread(log.grow)
                 while log.size == 10 and bad.asked < 2:  # noqa: ASYNC110

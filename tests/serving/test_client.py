@@ -71,8 +71,8 @@ def in_both_loops(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
             asyncio.get_running_loop().set_exception_handler(
                 lambda loop, context: complaints.append(str(context))
             )
-            await asyncio.wait_for(test(**arguments), 20)
-            for _ in range(100):  # asyncio's server may still be ending a refused handshake
+            await asyncio.wait_for(test(**arguments), 120)
+            for _ in range(4000):  # asyncio's server may still be ending a refused handshake
                 if len(asyncio.all_tasks()) == 1:
                     break
                 await asyncio.sleep(0.005)
@@ -203,7 +203,7 @@ async def silence(
 @contextlib.asynccontextmanager
 async def pool_to(port: int, **options: Any) -> AsyncIterator[Pool]:
     """A pool that must be empty after it was closed."""
-    options.setdefault("limits", PoolLimits(idle_s=10, connect_s=5))
+    options.setdefault("limits", PoolLimits(idle_s=60, connect_s=60))
     pool = Pool("127.0.0.1", port, **options)
     try:
         yield pool
@@ -213,7 +213,7 @@ async def pool_to(port: int, **options: Any) -> AsyncIterator[Pool]:
 
 
 async def get(pool: Pool, **options: Any) -> Answer:
-    options.setdefault("timeout_s", 5)
+    options.setdefault("timeout_s", 60)
     return await pool.exchange("GET", "/", [HOST], **options)
 
 
@@ -225,10 +225,10 @@ async def test_the_request_is_written_exactly_as_given() -> None:
     """Headers in order and case as given; the pool adds Content-Length and nothing else."""
     async with serve(always(SHORT)) as served, pool_to(served.port) as pool:
         headers = [("Host", "a:1"), ("X-Road-Client", "LA/GOV/MOF/budget"), ("x-b", "é"), ("X", "")]
-        await pool.exchange("POST", "/a%20b?c=d", headers, b"body", timeout_s=5)
-        await pool.exchange(b"GET", "/", headers[:1], timeout_s=5)
-        await pool.exchange("PUT", "/", headers[:1], timeout_s=5)
-        await pool.exchange("DELETE", "/", headers[:1], timeout_s=5)
+        await pool.exchange("POST", "/a%20b?c=d", headers, b"body", timeout_s=60)
+        await pool.exchange(b"GET", "/", headers[:1], timeout_s=60)
+        await pool.exchange("PUT", "/", headers[:1], timeout_s=60)
+        await pool.exchange("DELETE", "/", headers[:1], timeout_s=60)
         assert served.requests == [
             b"POST /a%20b?c=d HTTP/1.1\r\nHost: a:1\r\nX-Road-Client: LA/GOV/MOF/budget\r\n"
             b"x-b: \xe9\r\nX: \r\nContent-Length: 4\r\n\r\nbody",
@@ -332,7 +332,7 @@ async def test_a_clean_connection_is_used_again() -> None:
     async with serve(script) as served, pool_to(served.port) as pool:
         found = []
         for method in ("GET", "HEAD", "GET", "GET", "GET", "GET", "GET"):
-            answer = await pool.exchange(method, "/", [HOST], timeout_s=5)
+            answer = await pool.exchange(method, "/", [HOST], timeout_s=60)
             found.append((answer.status, answer.body, answer.reused))
         assert found == [
             (200, b"ab", False),
@@ -417,18 +417,20 @@ async def test_a_full_pool_says_so_at_once() -> None:
     """The queue is bounded; nothing was sent for those turned away."""
     limits = PoolLimits(max_connections=2, max_waiting=3)
     async with serve(silence) as served, pool_to(served.port, limits=limits) as pool:
-        tasks = [
-            asyncio.ensure_future(get(pool, timeout_s=0.4 if number < 2 else 0.1))
-            for number in range(8)
-        ]
+        running = [asyncio.ensure_future(get(pool)) for _ in range(2)]
+        await until(lambda: len(served.requests) == 2)
+        tasks = [asyncio.ensure_future(get(pool, timeout_s=0.1)) for _ in range(6)]
         results = await asyncio.gather(*tasks, return_exceptions=True)
         full = [failure for failure in results if isinstance(failure, PoolFull)]
         late = [failure.phase for failure in results if isinstance(failure, TimedOut)]
         assert len(full) == 3
         assert all(not failure.sent for failure in full)
-        assert late.count(Phase.FIRST_BYTE) == 2
-        assert late.count(Phase.WAIT) == 3
+        assert late == [Phase.WAIT] * 3
         assert len(served.requests) == 2
+        assert not any(task.done() for task in running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
 
 @in_both_loops
@@ -480,7 +482,7 @@ async def test_idle_connections_end_by_themselves() -> None:
     limits = PoolLimits(idle_s=0.1)
     async with serve(always(SHORT)) as served, pool_to(served.port, limits=limits) as pool:
         await asyncio.gather(*(get(pool) for _ in range(5)))
-        assert pool.open_connections == 5
+        assert served.connections == 5
         await until(lambda: pool.open_connections == 0)
         await until(lambda: served.at_once == 0)
         assert (await get(pool)).reused is False
@@ -491,11 +493,12 @@ async def test_old_connections_are_replaced() -> None:
     """After max_age_s, however busy."""
     limits = PoolLimits(max_age_s=0.1)
     async with serve(always(SHORT)) as served, pool_to(served.port, limits=limits) as pool:
-        ends = asyncio.get_running_loop().time() + 0.35
-        while asyncio.get_running_loop().time() < ends:
+        time = asyncio.get_running_loop().time
+        begun = time()
+        while served.connections < 4:
             await get(pool)
             assert pool.open_connections <= 2
-        assert 3 <= served.connections <= 4
+        assert time() - begun > 0.29
 
 
 @in_both_loops
@@ -513,7 +516,7 @@ async def test_retired_connections_are_not_used_again() -> None:
         assert served.connections == 3
 
 
-async def until(condition: Callable[[], bool], limit_s: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], limit_s: float = 60.0) -> None:
     async with asyncio.timeout(limit_s):
         while not condition():  # noqa: ASYNC110 (what is waited for knows nothing of events)
             await asyncio.sleep(0.005)
@@ -547,7 +550,7 @@ async def test_an_idempotent_request_is_repeated_once_when_a_kept_connection_was
         await get(pool)
         if method == "HEAD":
             return  # this server would answer it with a body
-        answer = await pool.exchange(method, "/2", [HOST], timeout_s=5)
+        answer = await pool.exchange(method, "/2", [HOST], timeout_s=60)
         assert (answer.status, answer.reused) == (200, False)
         assert [request.split(b" ")[1] for request in served.requests] == [b"/", b"/2", b"/2"]
 
@@ -558,7 +561,7 @@ async def test_an_unsafe_request_is_never_repeated() -> None:
     async with serve(stale()) as served, pool_to(served.port) as pool:
         await get(pool)
         with pytest.raises(Disconnected) as caught:
-            await pool.exchange("POST", "/", [HOST], b"x", timeout_s=5)
+            await pool.exchange("POST", "/", [HOST], b"x", timeout_s=60)
         assert (caught.value.sent, caught.value.answered) == (True, False)
         assert len(served.requests) == 2
 
@@ -568,7 +571,7 @@ async def test_the_caller_may_know_better_what_is_repeatable() -> None:
     """``repeatable`` overrides what the method says, both ways."""
     async with serve(stale()) as served, pool_to(served.port) as pool:
         await get(pool)
-        answer = await pool.exchange("POST", "/", [HOST], b"x", timeout_s=5, repeatable=True)
+        answer = await pool.exchange("POST", "/", [HOST], b"x", timeout_s=60, repeatable=True)
         assert answer.status == 200
         with pytest.raises(Disconnected):
             await get(pool, repeatable=False)
@@ -600,7 +603,7 @@ async def test_a_connection_known_to_be_closed_is_passed_over() -> None:
     async with serve(once(SHORT)) as served, pool_to(served.port) as pool:
         await get(pool)
         await until(lambda: pool.open_connections == 0)
-        answer = await pool.exchange("POST", "/", [HOST], b"x", timeout_s=5)
+        answer = await pool.exchange("POST", "/", [HOST], b"x", timeout_s=60)
         assert answer.reused is False
         assert served.connections == 2
 
@@ -645,12 +648,25 @@ async def test_nonsense_ends_the_exchange_and_the_connection(
 @in_both_loops
 async def test_bytes_behind_an_answer_end_the_connection() -> None:
     """When they come later the answer stands, but the connection is never used again."""
-    script = always(SHORT, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong", pause_s=0.05)
+    taken = asyncio.Event()
+
+    async def script(
+        served: Served, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        await take_request(reader)
+        writer.write(SHORT)
+        await taken.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong")
+        await reader.read()
+
     async with serve(script) as served, pool_to(served.port) as pool:
         for _ in range(2):
             answer = await get(pool)
             assert (answer.body, answer.reused) == (b"ab", False)
+            assert pool.open_connections == 1
+            taken.set()
             await until(lambda: pool.open_connections == 0)
+            taken.clear()
         assert served.connections == 2
 
 
@@ -682,7 +698,7 @@ async def test_an_early_answer_does_not_leave_half_a_request_on_a_kept_connectio
         await asyncio.sleep(0.2)
 
     async with serve(script) as served, pool_to(served.port) as pool:
-        answer = await pool.exchange("POST", "/", [HOST], b"x" * 30_000_000, timeout_s=5)
+        answer = await pool.exchange("POST", "/", [HOST], b"x" * 30_000_000, timeout_s=60)
         assert answer.status == 413
         await until(lambda: pool.open_connections == 0)
 
@@ -731,7 +747,7 @@ async def test_a_slow_answer_times_out(pieces: list[bytes], phase: Phase, bound:
     script = once(*pieces, then_close=False)
     async with serve(script) as served, pool_to(served.port) as pool:
         with pytest.raises(TimedOut) as caught:
-            await get(pool, timeout_s=0.1)
+            await get(pool, timeout_s=0.3)
         assert (caught.value.phase, caught.value.sent) == (phase, True)
         assert caught.value.bound == "exchange_s"
         await until(lambda: pool.open_connections == 0)
@@ -777,7 +793,7 @@ async def test_a_long_answer_that_moves_may_take_its_time() -> None:
     script = always(OK + b"Content-Length: 40\r\n\r\n", *[b"x"] * 40, pause_s=0.02)
     async with serve(script) as served, pool_to(served.port) as pool:
         waits = Waits(stall_s=60, floor_bytes_per_s=0.01)
-        assert len((await get(pool, timeout_s=0.2, waits=waits)).body) == 40
+        assert len((await get(pool, timeout_s=0.4, waits=waits)).body) == 40
         with pytest.raises(TimedOut) as caught:
             await get(pool, timeout_s=0.2, waits=Waits(stall_s=60, floor_bytes_per_s=1e6))
         assert (caught.value.phase, caught.value.bound) == (Phase.ANSWER, "exchange_s")
@@ -791,7 +807,7 @@ async def test_a_trickling_answer_times_out() -> None:
         started = asyncio.get_running_loop().time()
         with pytest.raises(TimedOut):
             await get(pool, timeout_s=0.15)
-        assert asyncio.get_running_loop().time() - started < 1
+        assert asyncio.get_running_loop().time() - started < 3
 
 
 @in_both_loops

@@ -65,20 +65,20 @@ async def started(handler: Handler = hello, **options: object) -> Listener:
 
 async def busy_with(listener: Listener) -> None:
     """Wait until it answers something."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not any(one.busy for one in listener._connections):  # noqa: ASYNC110 (no event tells)
             await asyncio.sleep(0.002)
 
 
 async def read_all(reader: asyncio.StreamReader) -> bytes:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         with suppress(ConnectionError, ssl.SSLError):
             return await reader.read()
     return b""
 
 
 async def read_reply(reader: asyncio.StreamReader, body: bytes) -> bytes:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         head = await reader.readuntil(b"\r\n\r\n")
         assert await reader.readexactly(len(body)) == body
     return head
@@ -160,7 +160,7 @@ async def test_a_stop_lets_requests_end(
     head = await read_reply(busy, large)
     assert b"\r\nconnection: close\r\n" in head
     assert await read_all(busy) == b""
-    await asyncio.wait_for(stopping, 5)
+    await asyncio.wait_for(stopping, 15)
     await listener.stop()
     for writer in (busy_writer, idle_writer):
         writer.close()
@@ -182,7 +182,7 @@ async def test_a_stop_does_not_wait_for_ever() -> None:
     clients[1][0]._limit = 1  # type: ignore[attr-defined]
     clients[1][1].write(GET.replace(b"/", b"/large", 1))
     await busy_with(listener)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await listener.stop()
     for reader, writer in clients:
         writer.transport.abort()
@@ -194,7 +194,7 @@ async def test_a_stop_does_not_wait_for_ever() -> None:
 @pytest.mark.usefixtures("swept_often")
 async def test_idle_connections_are_swept() -> None:
     """Without a request for ``keepalive_s``, and without a head for ``head_s``, which is told."""
-    listener = await started(keepalive_s=0.05, head_s=0.05)
+    listener = await started(keepalive_s=0.2, head_s=0.05)
     for sent in (b"", b"GET", GET):
         reader, writer = await asyncio.open_connection(listener.host, listener.port)
         writer.write(sent)
@@ -218,7 +218,7 @@ async def test_a_client_that_goes_on_sending_is_left(monkeypatch: pytest.MonkeyP
     reader, writer = await asyncio.open_connection(listener.host, listener.port)
     writer.write(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\n")
     assert b" 403 " in await read_reply(reader, b"")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         with suppress(ConnectionError):
             while True:
                 writer.write(b"x" * 1000)
@@ -272,7 +272,7 @@ async def test_a_handshake_that_fails_leaves_nothing(server_context: ssl.SSLCont
 
 async def until_open(listener: Listener, number: int) -> None:
     """Wait until it counts so many connections."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while len(listener._connections) != number:  # noqa: ASYNC110 (no event tells)
             await asyncio.sleep(0.002)
 
@@ -316,7 +316,7 @@ async def test_a_crowd_that_is_turned_away_holds_nothing() -> None:
     for reader, writer in crowd:
         assert (await read_all(reader)).startswith(b"HTTP/1.1 503 ")
         writer.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while listener._leaving or listener._left:  # noqa: ASYNC110 (no event tells)
             await asyncio.sleep(0.002)
     first_writer.write(GET)
@@ -356,7 +356,7 @@ async def test_a_handshake_under_way_ends_with_the_listener(
     listener = await started(context=server_context)
     reader, writer = await asyncio.open_connection(listener.host, listener.port)
     await until_open(listener, 1)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await listener.stop()
     assert await read_all(reader) == b""
     assert not listener._connections
@@ -406,6 +406,6 @@ async def test_a_client_that_has_left_still_has_its_address() -> None:
         with socket.create_connection((listener.host, listener.port)) as hasty:
             hasty.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             hasty.sendall(GET)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert await came.get() == "127.0.0.1"
     await listener.stop()

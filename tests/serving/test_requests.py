@@ -83,7 +83,7 @@ class Client:
 
     async def reply(self, *, head_only: bool = False) -> tuple[int, dict[str, str], bytes]:
         """Status, fields and body of the next reply."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             status, *lines = head[:-4].split("\r\n")
             fields = {name: value for name, _, value in (line.partition(": ") for line in lines)}
@@ -92,7 +92,7 @@ class Client:
 
     async def ended(self) -> bytes:
         """What still comes until the connection ends."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             with suppress(ConnectionError):
                 return await self.reader.read()
         return b""
@@ -118,7 +118,7 @@ def connection_of(listener: Listener) -> requests.Connection:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 (no event tells)
             await asyncio.sleep(0.002)
 
@@ -669,7 +669,7 @@ async def test_a_body_that_ends_early_is_told_at_once(hard: bool) -> None:
             client.writer.write_eof()
             assert (await client.reply())[0] == 400
             assert await client.ended() == b""
-        problem = await asyncio.wait_for(told, 5)
+        problem = await asyncio.wait_for(told, 60)
         assert (problem.code, problem.status) == (Code.INVALID_REQUEST, 400)
 
 
@@ -689,7 +689,7 @@ async def test_a_client_that_leaves_does_not_stop_the_handler() -> None:
             await client.send(GET)
             await begun.wait()
             client.writer.transport.abort()
-        await asyncio.wait_for(finished.wait(), 5)
+        await asyncio.wait_for(finished.wait(), 60)
         await until(lambda: not listener._connections)
 
 
@@ -898,7 +898,9 @@ class _Judge:
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     pieces=st.lists(

@@ -85,7 +85,7 @@ async def bytes_of(body: Body) -> bytes:
 
 async def nothing_kept(spools: Spools) -> None:
     """Wait until every room has ended."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while spools.in_memory or spools.on_disk:  # noqa: ASYNC110 (nobody tells of it)
             await asyncio.sleep(0.01)
 
@@ -102,7 +102,7 @@ async def test_a_body_goes_there_and_back_whole(spools: Spools, size: int) -> No
     before = spools.bodies_spooled
     async with serve(echo, spools) as listener, pool_to(listener) as pool:
         for _ in range(2):
-            answer = await pool.exchange("PUT", "/", HOST, body, timeout_s=10, room=room)
+            answer = await pool.exchange("PUT", "/", HOST, body, timeout_s=60, room=room)
             assert await bytes_of(answer.body) == LONG[:size]
         assert pool.open_connections == 1  # and the connection is used again
     long = size > IN_MEMORY_BYTES
@@ -249,7 +249,7 @@ async def test_a_client_that_takes_no_reply_is_given_up(spools: Spools) -> None:
             loop = asyncio.get_running_loop()
             await loop.sock_connect(client, ("127.0.0.1", listener.port))
             await loop.sock_sendall(client, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            await asyncio.wait_for(answering.wait(), 5)
+            await asyncio.wait_for(answering.wait(), 60)
             await nothing_kept(spools)
 
 
@@ -294,9 +294,9 @@ async def test_an_answer_that_does_not_become_whole_leaves_nothing(
     room = spools.room()
     async with await scripted(head + LONG[:came], close=close) as server:
         pool = Pool("127.0.0.1", server.sockets[0].getsockname()[1])
-        waits = Waits(stall_s=0.2)
+        waits = Waits(stall_s=60 if close else 0.2)
         with pytest.raises(failure):
-            await pool.exchange("GET", "/", HOST, timeout_s=5, waits=waits, room=room)
+            await pool.exchange("GET", "/", HOST, timeout_s=60, waits=waits, room=room)
         await pool.close(drain_s=1)
     room.end()
     await nothing_kept(spools)
@@ -307,7 +307,7 @@ async def test_a_long_answer_that_ends_with_the_connection_is_whole(spools: Spoo
     room = spools.room()
     async with await scripted(b"HTTP/1.1 200 OK\r\n\r\n" + LONG, close=True) as server:
         pool = Pool("127.0.0.1", server.sockets[0].getsockname()[1])
-        answer = await pool.exchange("GET", "/", HOST, timeout_s=5, room=room)
+        answer = await pool.exchange("GET", "/", HOST, timeout_s=60, room=room)
         assert await bytes_of(answer.body) == LONG
         await pool.close(drain_s=1)
     room.end()
@@ -322,11 +322,11 @@ async def test_an_answer_without_room_fails_the_exchange(spools: Spools) -> None
         async with pool_to(listener) as pool:
             for some in (body, b"short"):
                 with pytest.raises(Problem) as caught:
-                    await pool.exchange("PUT", "/", HOST, some, timeout_s=5, room=other.room())
+                    await pool.exchange("PUT", "/", HOST, some, timeout_s=60, room=other.room())
                 assert caught.value.code is Code.OVERLOADED
         async with pool_to(listener, most=len(LONG) - 1) as pool:
             with pytest.raises(TooLarge):
-                await pool.exchange("PUT", "/", HOST, body, timeout_s=5, room=room)
+                await pool.exchange("PUT", "/", HOST, body, timeout_s=60, room=room)
     other.close()
     assert (other.in_memory, other.on_disk) == (0, 0)
     room.end()
@@ -340,7 +340,7 @@ async def test_an_early_answer_ends_the_sending(spools: Spools) -> None:
     refusal = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno"
     async with await scripted(refusal, close=False) as server:
         pool = Pool("127.0.0.1", server.sockets[0].getsockname()[1])
-        answer = await pool.exchange("PUT", "/", HOST, body, timeout_s=5, room=room)
+        answer = await pool.exchange("PUT", "/", HOST, body, timeout_s=60, room=room)
         assert (answer.status, answer.body) == (413, b"no")
         await pool.close(drain_s=1)
         assert pool.open_connections == 0
@@ -367,7 +367,7 @@ async def test_a_server_that_answers_while_it_reads_gets_the_whole_request(
     body = await room.take(LONG)
     async with await asyncio.start_server(accept, "127.0.0.1", 0) as server:
         pool = Pool("127.0.0.1", server.sockets[0].getsockname()[1])
-        answer = await pool.exchange("PUT", "/", HOST, body, timeout_s=10, room=room)
+        answer = await pool.exchange("PUT", "/", HOST, body, timeout_s=60, room=room)
         assert await bytes_of(answer.body) == LONG
         await pool.close(drain_s=1)
     room.end()
@@ -386,7 +386,7 @@ async def test_a_server_that_takes_nothing_of_a_long_request_is_given_up(spools:
     pool = Pool("127.0.0.1", server.sockets[0].getsockname()[1])
     waits = Waits(stall_s=0.2)
     with pytest.raises(TimedOut):
-        await pool.exchange("PUT", "/", HOST, body, timeout_s=20, waits=waits, room=room)
+        await pool.exchange("PUT", "/", HOST, body, timeout_s=60, waits=waits, room=room)
     await pool.close(drain_s=1)
     server.close()
     room.end()

@@ -64,7 +64,10 @@ OTHERS = (
 )
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(value=VALUES, identifier=IDS)
 def test_a_text_is_stored_as_it_is_and_touches_nothing_else(
     pair: Pair, value: str, identifier: str

@@ -380,7 +380,7 @@ async def _measure(folder: Path, url: str, rows: int, rounds: int) -> Adapted:
 @JSON
 def adapter(rows: int, rounds: int, url: str | None, as_json: bool) -> None:
     """An adapter against SQLAlchemy Core alone: by key, by page, over all rows; files; a scan."""
-    logs.configure("error")
+    logs.configure(logs.LogLevel.ERROR)
     with tempfile.TemporaryDirectory(prefix="saphan-bench-") as name:
         folder = Path(name)
         with ExitStack() as stack:

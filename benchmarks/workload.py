@@ -42,7 +42,6 @@ MIX: Final = (
     ("10 MB", "/documents/10000000", 0.001),
 )
 """Name, path and share of each size."""
-BOUND_P99_MS: Final = 1000.0
 _MARGIN_S: Final = 120.0
 OFFER: Final = Offer(documents.openapi(), documents.ENDPOINTS)
 

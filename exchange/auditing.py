@@ -76,15 +76,6 @@ def describe_page(page: Page) -> dict[str, Any]:
     }
 
 
-def parse_page(data: bytes) -> Page:
-    """Parse an answer; nothing of it is proven yet.
-
-    Raises:
-        Problem: ``InvalidDocument`` or ``InvalidNote`` at the place.
-    """
-    return _page(parse_document(data, MAX_PAGE_BYTES, "page"))
-
-
 def _page(node: Node) -> Page:
     members = node.members(frozenset({"origin", "checkpoint", "entries", "next"}))
     following = members.get("next")
@@ -106,8 +97,9 @@ def open_page(data: bytes, key: notes.VerifierKey) -> tuple[Page, Checkpoint | N
         The page with the checkpoint; none when nothing is published yet.
 
     Raises:
-        Problem: what :func:`parse_page` says; ``InvalidNote`` when the checkpoint is not signed by
-            the log; ``InvalidProof`` for an entry that is not in it.
+        Problem: ``InvalidDocument`` or ``InvalidNote`` at the place of what is not in the form of a
+            page; ``InvalidNote`` when the checkpoint is not signed by the log; ``InvalidProof`` for
+            an entry that is not in it.
     """
     return open_document(parse_document(data, MAX_PAGE_BYTES, "page"), key)
 

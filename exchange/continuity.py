@@ -280,28 +280,6 @@ def _follow(member: MemberId, pin: Pin, statement: Statement, root: KeySet) -> P
     return Pin(statement.after, number)
 
 
-def judge_delegations(
-    pins: Mapping[MemberId, Pin],
-    offered: Mapping[MemberId, KeySet],
-    statements: Mapping[MemberId, Sequence[Statement]],
-    root: KeySet,
-) -> tuple[dict[MemberId, Pin], dict[MemberId, Problem]]:
-    """The pins after a whole set of delegations, and the members whose continuity is broken.
-
-    Pins of members that are no longer delegated stay; a broken member keeps its old pin.
-    """
-    after = dict(pins)
-    broken: dict[MemberId, Problem] = {}
-    for member, keys in offered.items():
-        try:
-            after[member] = check_continuity(
-                member, pins.get(member), keys, statements.get(member, ()), root
-            )
-        except Problem as problem:
-            broken[member] = problem
-    return after, broken
-
-
 def parse_statements(data: bytes, member: MemberId) -> tuple[Statement, ...]:
     """Parse ``continuity/{role}.json``.
 

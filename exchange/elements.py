@@ -152,10 +152,6 @@ class Dictionary:
             )
         return element
 
-    def predicates_of(self, identifier: str) -> tuple[Element, ...]:
-        """The predicates that tell of an element."""
-        return tuple(one for one in self.elements if one.predicate_of == identifier)
-
 
 NO_ELEMENTS: Final = Dictionary()
 

@@ -22,7 +22,6 @@ from typing import Final, TypeAlias
 from exchange.problems import Code, Problem, Text
 
 HEADER: Final = "exchange-request-basis"
-MAX_REFERENCE: Final = 120
 MAX_BASIS: Final = 1024
 _LAST: Final = 253_402_300_799  # the last second of the year 9999: later ones are no datetime
 GRAMMAR: Final = (

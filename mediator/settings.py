@@ -19,6 +19,7 @@ from mediator.retention import RetentionSettings
 from mediator.witness.settings import WitnessSettings
 from serving.bodies import IN_MEMORY_BYTES
 from serving.listener import MAX_CONNECTIONS
+from serving.logs import LogLevel
 from serving.replies import Profile
 from serving.requests import MAX_HEAD_BYTES
 from serving.settings import setting
@@ -513,7 +514,7 @@ class ServerSettings:
         low=0,
         high=3660,
     )
-    log_level: str = setting("debug, info, warning or error", default="info")
+    log_level: LogLevel = setting("debug, info, warning or error", default=LogLevel.INFO)
 
     def __post_init__(self) -> None:
         hosted = {member.id for member in self.members}

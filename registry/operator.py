@@ -182,18 +182,5 @@ def sign_delegation(
     return signed(own, draft_delegation(own, submission, root_signers, at), signers)
 
 
-def sign_request(
-    own: OwnRole,
-    kind: Kind,
-    body: bytes,
-    submitted_at: datetime,
-    signers: Sequence[Signer],
-    root_signers: Sequence[Signer],
-    at: datetime,
-) -> SignedOwn:
-    """:func:`draft_request` and :func:`signed` in one."""
-    return signed(own, draft_request(own, kind, body, submitted_at, root_signers, at), signers)
-
-
 def _drafted(own: OwnRole, new: Targets, files: Mapping[str, bytes]) -> TargetsDraft:
     return TargetsDraft(own.instance, own.targets, sign(new, []), dict(files))

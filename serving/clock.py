@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Protocol
 
 
@@ -32,22 +31,6 @@ class SystemClock:
 
     def unix(self) -> float:
         return time.time()
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-
-@dataclass(slots=True)
-class ShiftedClock:
-    """The machine's clock with an offset: what a test, or a drill of an expiry, sets."""
-
-    offset_s: float = 0.0
-
-    def now(self) -> datetime:
-        return datetime.now(UTC) + timedelta(seconds=self.offset_s)
-
-    def unix(self) -> float:
-        return time.time() + self.offset_s
 
     def monotonic(self) -> float:
         return time.monotonic()

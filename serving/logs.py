@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import logging
 import sys
-
-import structlog
-
-LEVELS = ("debug", "info", "warning", "error")
+from enum import StrEnum
 
 
-def configure(level: str = "info") -> None:
+class LogLevel(StrEnum):
+    """The least severe of what is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def configure(level: LogLevel = LogLevel.INFO) -> None:
     """Set up structlog for this process; the last call wins."""
+    import structlog  # here, because commands that log nothing name the levels too
+
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s", force=True)
     structlog.configure(
         processors=[

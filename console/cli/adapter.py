@@ -327,7 +327,7 @@ def _only_errors() -> None:
     """What a service would log stays out of a person's way: the problem says it."""
     from serving import logs
 
-    logs.configure("error")
+    logs.configure(logs.LogLevel.ERROR)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -98,7 +98,7 @@ def changes(
     from console.cli.audience import audience as audience_of
     from serving import logs, runtime
 
-    logs.configure("error")
+    logs.configure(logs.LogLevel.ERROR)
     read, chosen = opening.read(mapping, name)
     if owner_sql:
         click.echo(opening.sql_for_owner(read, chosen, os.environ))

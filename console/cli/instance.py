@@ -15,6 +15,7 @@ import orjson
 
 from console.cli.options import JSON, LOG_LEVEL
 from exchange.problems import Code, Problem
+from serving.logs import LogLevel
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -103,7 +104,7 @@ def serve(
     networks: tuple[str, ...],
     servers_host: str,
     most_members: int,
-    log_level: str,
+    log_level: LogLevel,
     as_json: bool,
 ) -> None:
     """Serve the instance in --dir, and its configuration API, until SIGTERM or SIGINT.

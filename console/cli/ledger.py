@@ -37,7 +37,7 @@ def ledger(mapping: Path, days: int | None) -> None:
     """
     from serving import logs
 
-    logs.configure("error")
+    logs.configure(logs.LogLevel.ERROR)
     loaded, writing = _read(mapping)
     if days is not None:
         number = asyncio.run(_thin(loaded, writing, mapping.parent, days))

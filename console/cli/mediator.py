@@ -96,7 +96,7 @@ def check_command(settings: Path, as_json: bool) -> None:
     tells. An adapter's source is not asked: saphan adapter check does that.
     """
     loaded = read(ServerSettings, settings)
-    logs.configure("error")
+    logs.configure(logs.LogLevel.ERROR)
 
     async def check() -> dict[str, object]:
         async with open_server(loaded, adapter_factory()) as server:

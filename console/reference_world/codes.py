@@ -206,7 +206,6 @@ INGOS = (
     Named("133", "Weavers' Trade Link", "ເຄືອຂ່າຍຊ່າງທໍຜ້າ"),
     Named("138", "Village Nurses Fund", "ກອງທຶນພະຍາບານບ້ານ"),
 )
-INGO_PROVINCES = {province.code: province.english for province in PROVINCES}
 
 LEGAL_FORMS = ("IND", "PTN", "LTD", "SOLE", "PLC", "SOE", "MIX", "COOP", "BR")
 TRADES = (

@@ -135,10 +135,6 @@ def _law_row(chance: random.Random, number: int) -> dict[str, Any]:
     }
 
 
-def _lower(words: str) -> str:
-    return words[0].lower() + words[1:]
-
-
 def _person_row(chance: random.Random, number: int) -> dict[str, Any]:
     born = date(1950, 1, 1) + timedelta(days=chance.randint(0, 25_000))
     return {

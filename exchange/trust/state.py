@@ -253,11 +253,6 @@ class RegistryState:
                     found[print_] = (f"auth {server.id}", certificate)
         return found
 
-    @property
-    def auth_fingerprints(self) -> Mapping[str, ServerId]:
-        """All registered TLS certificates of servers."""
-        return MappingProxyType(dict(self.indexes.auths))
-
 
 def _unknown(code: Code, key: object) -> Problem:
     return Problem(

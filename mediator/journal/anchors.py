@@ -163,14 +163,6 @@ class AnchorReader(EvidenceFile):
         """All anchors, oldest first."""
         return self._anchors("1")
 
-    def unstamped(self) -> Iterator[Anchor]:
-        """The anchors without a token, newest first."""
-        return self._anchors(f"NOT {_STAMPED}", newest_first=True)
-
-    def unwitnessed(self) -> Iterator[Anchor]:
-        """The anchors without a cosignature, newest first."""
-        return self._anchors(f"NOT {_COSIGNED}", newest_first=True)
-
     def stamped_before(self, index: int) -> Anchor | None:
         """The newest anchor with a token that does not cover entry ``index`` yet."""
         condition = f"{_STAMPED} AND size <= {index:d}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from serving.logs import LogLevel
 from serving.settings import setting
 
 
@@ -75,4 +76,4 @@ class LoneWitnessSettings:
         "trust policy (C2SP tlog-policy) whose logs are witnessed", default=None
     )
     logs: tuple[str, ...] = setting("verifier keys of further logs that are witnessed", default=())
-    log_level: str = setting("debug, info, warning or error", default="info")
+    log_level: LogLevel = setting("debug, info, warning or error", default=LogLevel.INFO)

@@ -24,12 +24,10 @@ from exchange.tiles import (
     FULL_TILE_SIZE,
     WIDTH,
     Tile,
-    bundles_of,
     format_bundle,
     parse_bundle,
     subtree_reader,
     tile_at,
-    tiles_of,
 )
 from serving.log.files import Files
 
@@ -242,12 +240,6 @@ def tiles_of_edge(size: int) -> Iterator[Tile]:
             yield Tile(level, size // WIDTH, size % WIDTH)
         size //= WIDTH
         level += 1
-
-
-def all_tiles(size: int) -> Iterator[Tile]:
-    """Every tile and bundle of a tree of ``size`` entries."""
-    yield from bundles_of(size)
-    yield from tiles_of(size)
 
 
 def _missing(folder: Path, top: Path) -> set[Path]:

@@ -29,7 +29,6 @@ from exchange.revocation import (
     format_ocsp_request,
     sources_of,
 )
-from serving.clock import ShiftedClock
 from tests.certs.pki import (
     AT,
     MPI,
@@ -42,6 +41,7 @@ from tests.certs.pki import (
     unix,
     write_pem,
 )
+from tests.world.clock import ShiftedClock
 
 URL = "http://127.0.0.1:8088"
 OURS = development_authority()

@@ -16,8 +16,8 @@ from certs.issue import Issued
 from certs.stamper import POLICY, StamperKey, respond, stamper_handler
 from exchange.problems import Code
 from exchange.timestamps import check_token, format_request, open_response
-from serving.clock import ShiftedClock
 from tests.certs.pki import AT, development_authority, openssl, refusal, unix, write_pem
+from tests.world.clock import ShiftedClock
 
 OURS = development_authority()
 TSA: Issued = OURS.issue_tsa(at=AT)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchange import merkle
-from exchange.auditing import Hit, Page, format_page, open_page, parse_page, told
+from exchange.auditing import Hit, Page, format_page, open_page, told
 from exchange.checkpoint import Checkpoint, sign_checkpoint
 from exchange.notes import VerifierKey
 from exchange.problems import Code, Problem
@@ -98,7 +98,7 @@ def test_what_is_no_page_is_refused(change: Callable[[dict[str, Any]], object]) 
     document = json.loads(format_page(PAGE))
     change(document)
     with pytest.raises(Problem) as refused:
-        parse_page(json.dumps(document).encode())
+        open_page(json.dumps(document).encode(), VERIFIER)
     assert refused.value.code in {Code.INVALID_DOCUMENT, Code.INVALID_NOTE, Code.INVALID_PROOF}
 
 

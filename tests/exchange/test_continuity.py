@@ -20,7 +20,6 @@ from exchange.continuity import (
     delegated_role,
     format_keys,
     format_statements,
-    judge_delegations,
     parse_keys,
     parse_statements,
     read_delegations,
@@ -151,15 +150,6 @@ def test_a_key_id_is_not_a_key() -> None:
     """The registry may write any key id over another key: values are compared."""
     evil = SSlibKey(A.public_key.keyid, "ed25519", "ed25519", B.public_key.keyval)
     assert broken(Pin(keys(A), 0), KeySet((evil,), 1))
-
-
-def test_the_broken_keep_their_pin_and_the_gone_too() -> None:
-    """Judging all delegations at once: one broken, one gone, one new."""
-    third = MemberId("LA", "GOV", "MOH")
-    pins = {MPI: Pin(keys(A), 0), MOF: Pin(keys(B), 0)}
-    after, problems = judge_delegations(pins, {MPI: keys(C), third: keys(D)}, {}, ROOT_KEYS)
-    assert after == {**pins, third: Pin(keys(D), 0)}
-    assert list(problems) == [MPI]
 
 
 # --------------------------------------------------------------------------------------- form

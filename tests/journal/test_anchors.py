@@ -152,8 +152,6 @@ def test_the_earliest_anchor_that_has_what_is_asked_covers_an_entry(tmp_path: Pa
     assert (size(0, quorum=OneBy("w1")), size(120, quorum=OneBy("w1"))) == (120, 170)
     assert size(0, quorum=OneBy("w2")) == size(0, quorum=OneBy("w1"), stamped=True) == 170
     assert size(0, quorum=OneBy("w3")) is None
-    assert [anchor.size for anchor in store.unstamped()][:3] == [190, 180, 160]
-    assert [anchor.size for anchor in store.unwitnessed()][:3] == [190, 180, 160]
 
 
 def test_entries_wait_for_evidence_until_a_later_anchor_has_it(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from exchange.problems import Text
 from exchange.standing import Identifier
 from registry.client import RegistryClient
 from registry.lifecycle import Kind
-from registry.operator import sign_request
+from registry.operator import draft_request, signed
 from registry.orders import Order
 from registry.signers import read_signers
 from tests.world import small
@@ -42,19 +42,14 @@ def carry_out(world: SmallWorld, order: Order) -> None:
     row = client.order(order)
     if row["state"] == "approved":
         return
-    signed = None
+    approval = None
     if row["needs_delegation"]:
         keys = sorted((world.world.directory / "registry/offline").glob("targets-*.pem"))
-        signed = sign_request(
-            client.own(),
-            Kind(row["kind"]),
-            client.body(row["id"]),
-            datetime.fromisoformat(row["submitted_at"]),
-            read_signers(keys),
-            [],
-            datetime.now(UTC),
-        )
-    assert client.approve(row["id"], signed, seen=row["seen"])["state"] == "approved"
+        own, at = client.own(), datetime.fromisoformat(row["submitted_at"])
+        body = client.body(row["id"])
+        draft = draft_request(own, Kind(row["kind"]), body, at, [], datetime.now(UTC))
+        approval = signed(own, draft, read_signers(keys))
+    assert client.approve(row["id"], approval, seen=row["seen"])["state"] == "approved"
 
 
 def facts_of(answer: Answer) -> Any:

@@ -21,9 +21,9 @@ from mediator.once.settings import OnceSettings
 from mediator.once.sqlite import FILE, SqliteEngine
 from mediator.once.vault import Answer, Vault
 from mediator.once.writer import Claim
-from serving.clock import ShiftedClock
 from tests.faults.line import Act, Fault, Line, Way
 from tests.services.server import DatabaseServer
+from tests.world.clock import ShiftedClock
 
 VAULT = Vault(b"k" * 32)
 BUDGET, MPI = ApplicationId.parse("LA/GOV/MOF/budget"), MemberId.parse("LA/GOV/MPI")

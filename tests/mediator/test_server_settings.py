@@ -17,6 +17,8 @@ from mediator.settings import (
     ServerSettings,
     ServiceSettings,
 )
+from mediator.witness.settings import LoneWitnessSettings
+from serving.settings import load
 
 PAIR = KeyPair(Path("a.pem"), Path("a.key"))
 
@@ -44,6 +46,37 @@ def test_an_application_of_a_member_that_is_not_hosted_is_refused() -> None:
         )
     assert caught.value.code is Code.INVALID_SETTINGS
     assert caught.value.where == "application LA/GOV/MPI/oda-mis"
+
+
+@pytest.mark.parametrize(
+    ("settings", "document"),
+    [
+        (
+            ServerSettings,
+            {
+                "server": "LA/GOV/MOF/ss1",
+                "directory": "data",
+                "address": "https://127.0.0.1",
+                "registry": {"url": "http://127.0.0.1", "root": "root.json"},
+                "auth": {"certificate": "a.pem", "key": "a.key"},
+                "listen": {"peer": "127.0.0.1:0"},
+                "members": [],
+            },
+        ),
+        (LoneWitnessSettings, {"name": "w", "directory": "data", "listen": "127.0.0.1:0"}),
+    ],
+    ids=["server", "witness"],
+)
+def test_a_level_of_logs_that_is_none_is_refused(
+    settings: type[object], document: dict[str, object]
+) -> None:
+    """A slip in it is the operator's to see, with the levels that there are."""
+    load(settings, {**document, "log_level": "debug"}, where="settings")
+    with pytest.raises(Problem) as caught:
+        load(settings, {**document, "log_level": "loud"}, where="settings")
+    assert caught.value.code is Code.INVALID_SETTINGS
+    assert caught.value.where == "settings.log_level"
+    assert "debug, info, warning, error" in caught.value.detail
 
 
 def test_a_service_with_a_reserved_code_is_refused() -> None:

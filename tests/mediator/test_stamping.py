@@ -25,9 +25,9 @@ from exchange.timestamps import MAX_TOKEN_BYTES, check_token, format_request
 from mediator.journal.anchors import AnchorStore
 from mediator.settings import StampingSettings
 from mediator.stamping import DRIFT_S, Authority, Stamping, authorities_of
-from serving.clock import ShiftedClock
 from tests.certs.pki import days, development_authority, openssl, write_pem
 from tests.exchange.test_timestamps import CONFIGURATION
+from tests.world.clock import ShiftedClock
 
 TODAY = datetime.now(UTC)
 PKI = development_authority("of this week", TODAY - days(4))

@@ -17,9 +17,9 @@ from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
 from mediator.registry_copy import RegistryCopy
 from mediator.view import RegistryView
-from serving.clock import ShiftedClock
 from tests.registry.simulator import MOF, MPI, NOW, URL, SimulatedRegistry
 from tests.registry.world import World, real_world
+from tests.world.clock import ShiftedClock
 
 DAY = timedelta(days=1)
 

@@ -17,7 +17,7 @@ from mediator.registry_copy import RegistryCopy
 from mediator.registry_fetcher import RegistryFetcher
 from registry.client import RegistryClient
 from registry.lifecycle import Kind
-from registry.operator import sign_request
+from registry.operator import draft_request, signed
 from registry.orders import Order, Proposal
 from tests.instance.issuer import AUDIENCE, running_issuer
 from tests.registry.simulator import MOF, MPI, member_record
@@ -55,18 +55,14 @@ async def approve(world: World, client: RegistryClient, number: int) -> dict[str
 
     def work() -> dict[str, Any]:
         row = client.get(f"submissions/{number}")
-        signed = None
+        approval = None
         if row["needs_delegation"] and row["lacking"] <= 1:
-            signed = sign_request(
-                client.own(),
-                Kind(row["kind"]),
-                client.body(number),
-                datetime.fromisoformat(row["submitted_at"]),
-                world.targets_signers,
-                [],
-                world.clock.now(),
-            )
-        return dict(client.approve(number, signed, seen=row["seen"]))
+            own = client.own()
+            at = datetime.fromisoformat(row["submitted_at"])
+            body, now = client.body(number), world.clock.now()
+            draft = draft_request(own, Kind(row["kind"]), body, at, [], now)
+            approval = signed(own, draft, world.targets_signers)
+        return dict(client.approve(number, approval, seen=row["seen"]))
 
     return await world.call(work)
 

@@ -18,7 +18,8 @@ from exchange.problems import Code, Problem, Text
 from exchange.registrations import MemberRecord, ServiceType
 from registry.lifecycle import Kind, Policy, State
 from registry.member import MemberFolder
-from registry.operator import sign_request
+from registry.operator import draft_request
+from registry.operator import signed as sign_draft
 from registry.orders import Order, Proposal, format_order, format_proposal
 from registry.roles import Caller, Right
 from registry.submissions import format_submission
@@ -72,7 +73,8 @@ class Offices(Office):
         row = self.store.request(number)
         own = None
         if row.kind.needs_delegation:
-            own = sign_request(self.own(), row.kind, row.body, NOW, self.targets_signers, [], NOW)
+            draft = draft_request(self.own(), row.kind, row.body, NOW, [], NOW)
+            own = sign_draft(self.own(), draft, self.targets_signers)
         self.registrar.approve(
             number, own and own.targets, {} if own is None else own.files, OPERATOR, NOW
         )

@@ -15,9 +15,9 @@ from console.cli.main import main
 from exchange.identifiers import ApplicationId, MemberId
 from mediator.own_keys import log_key, origin_of
 from mediator.subject_indexing import SubjectIndexing
-from serving.clock import ShiftedClock
 from tests.journal.world import QUICK, journal_in, until
 from tests.world import small
+from tests.world.clock import ShiftedClock
 from tests.world.fixtures import world_of
 from tests.world.small import SmallWorld, wait_published
 

@@ -23,6 +23,7 @@ from console.cli.registry.shared import (
 from exchange.problems import Text
 from exchange.registrations import Environment, InstanceRecord
 from schemas import targets
+from serving.logs import LogLevel
 
 if TYPE_CHECKING:
     from registry.settings import RegistrySettings
@@ -266,7 +267,7 @@ def open_signed(directory: Path, as_json: bool) -> None:
 )
 @LOG_LEVEL
 @JSON
-def serve(directory: Path, listen: str, log_level: str, as_json: bool) -> None:
+def serve(directory: Path, listen: str, log_level: LogLevel, as_json: bool) -> None:
     """Run the registry in DIRECTORY until SIGTERM or SIGINT.
 
     The address is printed on standard output once it answers.

@@ -9,7 +9,8 @@ Invariants:
 - not complete: two patterns that differ in their text are told as a break even if they accept the
   same texts, and so are conditions that are written in another way;
 - schemas that refer to themselves are compared by induction over the depth of instances;
-- the work is bounded by :data:`MAX_STEPS`; beyond it there is one break, ``unknown``.
+- the work is bounded, by :data:`MAX_STEPS` for a pair and by :data:`MAX_STEPS_IN_ALL` for all pairs
+  of a comparison; beyond it there is one break, ``unknown``.
 
 With ``tolerant`` the wide schema is read as by somebody who ignores properties that it does not
 declare: ``additionalProperties: false`` and ``unevaluatedProperties: false`` are passed over, but
@@ -27,15 +28,14 @@ import orjson
 
 from exchange.compatibility import conjunctions as of
 from exchange.compatibility.breaks import Break, Way, distinct
-from exchange.compatibility.conjunctions import At, Conjunction
+from exchange.compatibility.conjunctions import At, Conjunction, TooMuchError
 
 MAX_STEPS: Final = 50_000
+MAX_STEPS_IN_ALL: Final = 100_000
 MAX_VALUES: Final = 5_000
+MAX_REFUSED: Final = 200
+"""How many values of a list are told, each with its place, of those that are refused."""
 MAX_SUBJECT: Final = 80
-
-
-class _TooMuchError(Exception):
-    """The bound of the work is reached."""
 
 
 class Comparison(ABC):
@@ -50,7 +50,7 @@ class Comparison(ABC):
         self._found: dict[tuple[frozenset[int], int], tuple[Break, ...]] = {}
         self._engines: dict[int, jsonschema_rs.Draft202012Validator] = {}
         self._cases: dict[str, dict[str, Any]] = {}
-        self._steps = 0
+        self._steps = self._steps_in_all = 0
         self.strict: Comparison = type(self)(way) if tolerant else self
 
     def breaks(self, narrow: At, wide: At) -> tuple[Break, ...]:
@@ -58,15 +58,17 @@ class Comparison(ABC):
         self._steps = self.strict._steps = 0
         try:
             return self.check(of.conjuncts(narrow), wide)
-        except (_TooMuchError, RecursionError):
+        except (TooMuchError, RecursionError):
             self._found.clear()
             self.strict._found.clear()
             return (Break(self.way, wide.place(), "unknown"),)
 
     def check(self, narrow: Conjunction | None, wide: At) -> tuple[Break, ...]:
         """As :meth:`breaks`, within one comparison: a pair is decided once."""
-        self.count()
-        if wide.node is True or narrow is None or not of.is_possible(narrow):
+        if wide.node is True or narrow is None:
+            return ()
+        self.count(1 + len(narrow) // 8)
+        if not of.is_possible(narrow):
             return ()
         if wide.node is False:
             return (Break(self.way, wide.place(), "false"),)
@@ -94,6 +96,7 @@ class Comparison(ABC):
             return not any(True for _ in self._instances(conjunction, listed))
         if of.types(conjunction) != {"object"} or depth == 0:
             return False
+        self.count(1 + len(of.required(conjunction)))
         return any(
             self.is_empty(of.of_property(conjunction, name), depth - 1)
             for name in of.required(conjunction)
@@ -106,14 +109,18 @@ class Comparison(ABC):
     def engine(self, at: At) -> jsonschema_rs.Draft202012Validator:
         """What judges single instances by a schema."""
         if id(at.node) not in self._engines:
-            self._engines[id(at.node)] = at.side.judge(at.name, at.pointer)
+            try:
+                self._engines[id(at.node)] = at.side.judge(at.name, at.pointer)
+            except ValueError as error:  # it cannot be compiled, as a pattern that is too large
+                raise TooMuchError from error
         return self._engines[id(at.node)]
 
-    def count(self) -> None:
-        """Count a step of the work, which is bounded."""
-        self._steps += 1
-        if self._steps > MAX_STEPS:
-            raise _TooMuchError
+    def count(self, steps: int = 1) -> None:
+        """Count steps of the work, which is bounded."""
+        self._steps += steps
+        self._steps_in_all += steps
+        if self._steps > MAX_STEPS or self._steps_in_all > MAX_STEPS_IN_ALL:
+            raise TooMuchError
 
     def broken(self, wide: At, keyword: str, subject: str | None = None) -> tuple[Break, ...]:
         """A break of one keyword; what it is about is the keyword's value if nothing is said."""
@@ -157,7 +164,10 @@ class Comparison(ABC):
         held = {id(at.node) for at in narrow}
         for at in narrow:
             for keyword in ("anyOf", "oneOf"):
-                parts = of.alternatives(at, keyword) if keyword in at.node else []
+                if keyword not in at.node or any(id(one) in held for one in at.node[keyword]):
+                    continue
+                parts = of.alternatives(at, keyword)
+                self.count(len(parts) * (1 + len(narrow) // 8))
                 cases = [of.conjuncts(*narrow, part) for part in parts]
                 possible = [case for case in cases if case is not None]
                 # A case that says no more than the whole would be assumed of itself.
@@ -171,12 +181,15 @@ class Comparison(ABC):
     def _each(self, narrow: Conjunction, values: list[Any], wide: At) -> tuple[Break, ...]:
         """Judge the instances one by one, since there is a list of them."""
         breaks: list[Break] = []
+        engine = self.engine(wide)
         for value in self._instances(narrow, values):
             try:
-                self.engine(wide).validate(value)
+                engine.validate(value)
             except jsonschema_rs.ValidationError as error:
                 where, rule = wide.side.place_of(error.absolute_keyword_location or "")
                 breaks.append(Break(self.way, where or wide.place(), rule, shown(value)))
+                if len(breaks) == MAX_REFUSED:
+                    break
         return distinct(breaks)
 
     def _instances(self, conjunction: Conjunction, values: list[Any]) -> Iterator[Any]:

@@ -9,16 +9,15 @@ wider than it need be, never narrower. So what follows from it is true.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil, floor, inf
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
+import jsonschema_rs
 import orjson
 
-from exchange import patterns
 from exchange.schema_sets.collecting import SchemaSet
 from exchange.schema_sets.keywords import LIST, MAP, ONE
 from exchange.schema_sets.places import Place, escape
@@ -27,6 +26,13 @@ from schemas import CODE_LIST
 ATOMS: Final = frozenset({"array", "boolean", "fraction", "integer", "null", "object", "string"})
 """The types, so that no two overlap; ``number`` is integers and fractions."""
 _SPLIT: Final = ("anyOf", "oneOf")
+
+
+T = TypeVar("T")
+
+
+class TooMuchError(Exception):
+    """The bound of the work is reached, or of what the engine takes; nothing can be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +111,14 @@ def types(conjunction: Conjunction) -> frozenset[str]:
             admitted &= frozenset(atom(value) for value in listed)
         for keyword in _SPLIT:
             if keyword in at.node:
-                parts = [conjuncts(one) for one in alternatives(at, keyword)]
-                admitted &= frozenset().union(*(types(one) for one in parts if one is not None))
+                admitted &= _remembered("types", at / keyword, _types_of_parts)
     return admitted
+
+
+def _types_of_parts(parts: At) -> frozenset[str]:
+    """The types that one part or another admits."""
+    cases = [conjuncts(parts / index) for index in range(len(parts.node))]
+    return frozenset().union(*(types(case) for case in cases if case is not None))
 
 
 def atoms(kinds: str | list[str]) -> frozenset[str]:
@@ -142,12 +153,27 @@ def values_of(node: dict[str, Any]) -> list[Any] | None:
 def listed_values(conjunction: Conjunction) -> list[Any] | None:
     """A list that holds every instance, where there is one; some of it may not be instances."""
     lists = [found for at in conjunction if (found := values_of(at.node)) is not None]
+    for at in conjunction:
+        for keyword in _SPLIT:
+            if keyword in at.node and not lists:
+                lists += _values_of_parts(at.node[keyword])
     if lists:
         return min(lists, key=len)
     kinds = types(conjunction)
     if kinds <= {"boolean", "null"}:
         return [value for value in (None, False, True) if atom(value) in kinds]
     return None
+
+
+def _values_of_parts(parts: list[Any]) -> list[list[Any]]:
+    """The values of alternatives that each list theirs: a code list whose codes have titles."""
+    found: list[Any] = []
+    for part in parts:
+        listed = values_of(part) if isinstance(part, dict) else None
+        if listed is None:
+            return []
+        found += listed
+    return [found]
 
 
 # -- numbers and lengths ---------------------------------------------------------------------
@@ -270,6 +296,10 @@ def possible_names(conjunction: Conjunction) -> frozenset[str] | None:
 
 def may_evaluate(at: At) -> frozenset[str] | None:
     """The names that a schema may have evaluated, in any of its parts; None: not listed."""
+    return _remembered("names", at, _may_evaluate)
+
+
+def _may_evaluate(at: At) -> frozenset[str] | None:
     names: set[str] = set()
     for part in _parts(at, always=False):
         if part.node is True or part.node is False:
@@ -342,6 +372,23 @@ def of_item(conjunction: Conjunction, index: int) -> Conjunction | None:
     return conjuncts(*(one for one in found if one is not None))
 
 
+# -- memory ----------------------------------------------------------------------------------
+
+
+def _remembered(what: str, at: At, work: Callable[[At], T]) -> T:
+    """What was worked out of a schema once: parts that are referred to often are not walked again.
+
+    By the identity of the node, which lives as long as its set; cases of our own do not.
+    """
+    if not at.name:
+        return work(at)
+    key = what, id(at.node)
+    if key not in at.side.memory:
+        at.side.memory[key] = work(at)
+    found: T = at.side.memory[key]
+    return found
+
+
 # -- equality --------------------------------------------------------------------------------
 
 
@@ -384,10 +431,19 @@ def _pairs(one: At, other: At, keyword: str) -> list[tuple[At, At]] | None:
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Whether a pattern of JSON Schema finds something in a text."""
-    return _searcher(pattern)(text) is not None
+    """Whether a pattern of JSON Schema finds something in a text.
+
+    By the engine of the message path, in linear time: Python's ``re`` goes back and forth, and a
+    pattern such as ``^(a+)+$`` would hold the whole process.
+    """
+    return _searcher(pattern)(text)
 
 
 @lru_cache(maxsize=1024)
-def _searcher(pattern: str) -> Callable[[str], re.Match[str] | None]:
-    return re.compile(patterns.for_python(pattern)).search
+def _searcher(pattern: str) -> Callable[[str], bool]:
+    try:
+        return jsonschema_rs.Draft202012Validator(
+            {"pattern": pattern}, pattern_options=jsonschema_rs.RegexOptions()
+        ).is_valid
+    except ValueError as error:
+        raise TooMuchError from error

@@ -15,12 +15,14 @@ def properties(asking: Comparison, narrow: Conjunction, wide: At) -> Iterable[Br
     breaks: list[Break] = []
     declared = wide.node.get("properties", {})
     by_pattern = wide.node.get("patternProperties", {})
+    patterns = sum(len(at.node.get("patternProperties", ())) for at in narrow)
     for name in declared:
-        asking.count()
+        asking.count(1 + patterns // 8)
         wanted = wide / "properties" / name
         breaks += asking.value(of.of_property(narrow, name), wanted, "properties", name)
     for pattern in by_pattern:
         wanted = wide / "patternProperties" / pattern
+        asking.count(1 + patterns // 8)
         for name in of.named(narrow):
             if of.matches(pattern, name):
                 breaks += asking.value(

@@ -77,6 +77,8 @@ class SchemaSet:
         self._weights: dict[str, int] = {}
         self._links: dict[str, set[str]] = {}
         self._current = ""
+        self.memory: dict[tuple[str, int], Any] = {}
+        """What comparisons worked out of its schemas, by question and identity of the schema."""
         self.weight = 0
         self.marked = False
         """Whether anything that was collected is marked to be counted."""

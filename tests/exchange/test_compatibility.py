@@ -343,6 +343,47 @@ def test_too_much_work_is_a_break(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rules(OBJECT, OBJECT | {"minProperties": 0}) == [f"unknown {ID}#"]
 
 
+def test_all_pairs_of_a_comparison_share_one_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many small pairs cost no more together than the bound either."""
+    monkeypatch.setattr("exchange.compatibility.comparison.MAX_STEPS_IN_ALL", 30)
+    parts = {f"p{n}": OBJECT for n in range(20)}
+    changed = {name: OBJECT | {"minProperties": 0} for name in parts}
+    old = {ID: orjson.dumps({"$id": ID, "$defs": parts})}
+    new = {ID: orjson.dumps({"$id": ID, "$defs": changed})}
+    found = compare_schemas(ID, old, new, Way.BACKWARD)
+    assert [one.rule for one in found].count("unknown") > 1
+
+
+def test_a_pattern_that_goes_back_and_forth_holds_nobody_up() -> None:
+    """Names are matched in linear time; by Python's ``re`` this test would not end."""
+    name = "a" * 2000 + "!"
+    pattern = "^(a+)+$"
+    old = {"type": "object", "properties": {name: {"type": "string"}}}
+    new = old | {"patternProperties": {pattern: {"type": "integer"}}}
+    assert rules(old, new) == [f"type /patternProperties/{pattern}/type"]  # other names match
+    assert rules(new, old, Way.FORWARD) == [f"type /patternProperties/{pattern}/type"]
+
+
+def test_a_pattern_that_no_engine_takes_cannot_be_told() -> None:
+    """It is told as a break, not as a failure."""
+    large = "((a{999}){999}){9}"
+    assert rules({"enum": ["a"]}, {"pattern": large}) == [f"unknown {ID}#"]
+    named = {"properties": {"a": {}}, "patternProperties": {large: {"type": "string"}}}
+    assert rules({"properties": {"a": {"type": "integer"}}}, named) == [f"unknown {ID}#"]
+
+
+def test_codes_that_have_titles_are_a_list_of_values() -> None:
+    """``oneOf`` of constants, each with its title: as quick as ``enum``, and told code by code."""
+
+    def codes(*names: str) -> dict[str, Any]:
+        return {"oneOf": [{"const": name, "title": f"District {name}"} for name in names]}
+
+    many = [f"LA-{n:04}" for n in range(1500)]
+    assert rules(codes(*many), codes(*many, "LA-X")) == []
+    gone = compare_schemas(ID, shared(codes(*many, "LA-X")), shared(codes(*many)), Way.BACKWARD)
+    assert [one.subject for one in gone] == ['"LA-X"']
+
+
 # -- generated schemas, with instances as the oracle ---------------------------------------------
 
 NAMES = ("a", "b", "c")

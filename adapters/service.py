@@ -217,7 +217,7 @@ class Adapter:
 
         self._source.spend()
         try:
-            return await self._source.run(work, timeout_s=timeout_s)
+            return await self._source.run(work, timeout_s=timeout_s, alone=not asked.takes_several)
         except NoRecord:
             detail = "there is no record of this key"
             raise bad("path", detail, Code.NOT_FOUND, 404) from None

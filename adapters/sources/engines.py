@@ -6,6 +6,7 @@ for those that read, :mod:`adapters.writes.sessions` for those that write.
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
@@ -16,6 +17,10 @@ from adapters.mapping.model import Limits
 
 ANSWER_S: Final = 5.0
 """Longer than the server's own limit of a statement: it is the server that cuts, while it can."""
+
+
+ALONE: Final = ContextVar("saphan_alone", default=False)
+"""In a thread of a source: whether one statement is all that its job answers by."""
 
 
 def new_engine(url: URL, limits: Limits, *, ping: bool = True, **arguments: Any) -> Engine:
@@ -34,13 +39,20 @@ def new_engine(url: URL, limits: Limits, *, ping: bool = True, **arguments: Any)
     )
 
 
-def begin_transactions(engine: Engine, statement: str) -> None:
-    """Begin a transaction whenever a connection is taken, and anew after one was rolled back."""
+def begin_transactions(engine: Engine, statement: str, alone: str | None = None) -> None:
+    """Begin a transaction whenever a connection is taken, and anew after one was rolled back.
+
+    Args:
+        alone: what begins it for one statement (:data:`ALONE`), where that is another.
+    """
+
+    def chosen() -> str:
+        return alone if alone is not None and ALONE.get() else statement
 
     def taken(connection: Any, record: Any, proxy: Any) -> None:
         cursor = connection.cursor()
         try:
-            cursor.execute(statement)
+            cursor.execute(chosen())
         except engine.dialect.loaded_dbapi.Error as error:
             raise sqlalchemy_exc.InvalidatePoolError("the connection is gone") from error
         finally:
@@ -49,7 +61,7 @@ def begin_transactions(engine: Engine, statement: str) -> None:
 
     def begin(connection: Connection) -> None:
         if not connection.info.pop("begun", False):
-            connection.exec_driver_sql(statement)
+            connection.exec_driver_sql(chosen())
 
     event.listen(engine, "checkout", taken)
     event.listen(engine, "begin", begin)

@@ -133,7 +133,8 @@ def _postgresql(
         if whole and "Relation Name" in node:
             asks = {"name": node["Relation Name"], "bytes": _BYTES_A_ROW}
             row = connection.execute(text(_POSTGRESQL_SIZE), asks).one_or_none()
-            if row is not None:
+            # A table that was replaced since the transaction began has a name there, and no size.
+            if row is not None and row[1] is not None:
                 yield Scan(str(row[0]), int(row[1]))
 
 

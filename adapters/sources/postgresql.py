@@ -46,8 +46,33 @@ def open_reading(url: URL, limits: Limits) -> Engine:
     engine = new_engine(url, limits, ping=False, connect_args=arguments)
     bound_answers(engine, limits)
     event.listen(engine, "connect", prepare)
-    begin_transactions(engine, begin("REPEATABLE READ, READ ONLY", limits.statement_timeout_s))
+    several, alone = (
+        begin(f"{level}, READ ONLY", limits.statement_timeout_s)
+        for level in ("REPEATABLE READ", "READ COMMITTED")
+    )
+    begin_transactions(engine, several, alone)
     return engine
+
+
+# What this transaction has locked, as its moment has it and as it is. Of what was made since,
+# the moment has nothing; catalogues have no file of their own to compare.
+_REWRITTEN = """
+SELECT EXISTS (
+  SELECT FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_class c ON c.oid = l.relation
+  WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation'
+   AND (c.oid IS NULL OR c.relkind IN ('r', 'm') AND c.relfilenode <> 0
+        AND c.relfilenode IS DISTINCT FROM pg_catalog.pg_relation_filenode(c.oid)))
+"""
+
+
+def rewritten(connection: Connection) -> bool:
+    """Whether a table that the transaction read was written anew after its moment.
+
+    TRUNCATE and many an ALTER TABLE give a table another file. A transaction of an older moment
+    that comes to it later finds it empty, and is told nothing (PostgreSQL, 13.6, "Caveats"). One
+    statement alone in READ COMMITTED is safe: its moment is taken when it has its locks.
+    """
+    return bool(connection.exec_driver_sql(_REWRITTEN).scalar())
 
 
 class _Bounded(psycopg.Connection[Any]):

@@ -6,9 +6,11 @@ and Oracle differ: :mod:`~adapters.sources.vendors`. Invariants of every connect
 - the session cannot write, whatever text it is given: SQLite is opened ``mode=ro`` and
   ``query_only``, PostgreSQL and MariaDB begin every transaction READ ONLY;
 - what is read between taking a connection of a server and giving it back is of one snapshot,
-  however many statements it takes (REPEATABLE READ; engines of MariaDB without transactions have
-  none); SQLite, whose readers may keep writers waiting, is held (:func:`hold_still`) for answers of
-  several statements only;
+  however many statements it takes (REPEATABLE READ, on PostgreSQL READ COMMITTED for one alone;
+  engines of MariaDB without transactions have none); SQLite, whose readers may keep writers
+  waiting, is held (:func:`hold_still`) for answers of several statements only;
+- no table is taken for empty because it was written anew after that snapshot: MariaDB says so by
+  itself, PostgreSQL is asked (:func:`moved`);
 - a statement ends by itself: ``statement_timeout``, ``max_statement_time``, or SQLite's progress
   handler; nobody has to be there to cut it;
 - a connection that the database dropped, or whose SQLite file was replaced, is replaced before use:
@@ -22,12 +24,15 @@ from contextlib import contextmanager, nullcontext
 from time import monotonic
 from typing import Any
 
+import structlog
 from sqlalchemy import URL, Connection, Engine
 from sqlalchemy import exc as sqlalchemy_exc
 
 from adapters.mapping.model import Limits
 from adapters.sources import mariadb, postgresql, sqlite, vendors
+from exchange.problems import Code, Problem
 
+_log = structlog.get_logger("saphan.adapters")
 KEPT = "saphan_kept"
 """Where a connection's info has what is kept until an answer is told."""
 
@@ -91,6 +96,39 @@ def aside(connection: Connection) -> Iterator[None]:
     except sqlalchemy_exc.DBAPIError as error:
         if error.connection_invalidated:
             raise
+
+
+def moved(connection: Connection) -> bool:
+    """Whether a table that was read had been written anew since the transaction's moment.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: when the connection is gone.
+    """
+    if connection.dialect.name != "postgresql":
+        return False
+    try:
+        return postgresql.rewritten(connection)
+    except sqlalchemy_exc.DBAPIError as error:
+        if error.connection_invalidated:
+            raise
+        _log.warning("tables_not_compared", error=type(error.orig).__name__)
+        return False
+
+
+def check_moment(connection: Connection) -> None:
+    """See, after the last of several statements, that the tables were there to be read.
+
+    Raises:
+        Problem: ``SourceFailed``, to be asked again, when one was written anew meanwhile.
+    """
+    if moved(connection):
+        raise anew()
+
+
+def anew() -> Problem:
+    """A table was written anew under a transaction: the next one has its rows."""
+    detail = "a table was written anew (TRUNCATE, ALTER TABLE) while it was read: ask again"
+    return Problem(Code.SOURCE_FAILED, where="source", detail=detail, retryable=True)
 
 
 def hold_still(connection: Connection) -> None:

@@ -33,9 +33,10 @@ from adapters.mapping.model import SourceKind, SourceSettings, Wide
 from adapters.sources.accounts import may_write
 from adapters.sources.addresses import parse_url
 from adapters.sources.breaker import Breaker, Budget
+from adapters.sources.engines import ALONE
 from adapters.sources.failures import problem_of
 from adapters.sources.plans import PlanBook
-from adapters.sources.sessions import KEPT, aside, limit_time, open_server
+from adapters.sources.sessions import KEPT, aside, check_moment, limit_time, open_server
 from adapters.sources.snapshot import MadeTable, Snapshot, SnapshotFile, age
 from adapters.sources.sqlite import SqliteFile, open_sqlite
 from adapters.sources.variables import VARIABLE, resolve, resolve_key
@@ -87,6 +88,7 @@ class Source:
             few = replace(settings.limits, max_connections=settings.writing.max_connections)
             changed = replace(settings, limits=few)
             self.writing = Source(changed, environ, folder, writes=True)
+        self._writes = writes
         self._snapshot: Snapshot | None = None
         self.mask_key = resolve_key(settings.mask_key, environ, settings.where)
         self.file: Path | None = None  # of a SQLite database, for who checks the mapping
@@ -193,8 +195,13 @@ class Source:
             detail = f"this would read the whole of {tables}: there is no index for what it asks"
             raise Problem(Code.QUERY_TOO_WIDE, where="query", detail=detail)
 
-    async def run(self, work: Callable[[Connection], T], *, timeout_s: float) -> T:
+    async def run(
+        self, work: Callable[[Connection], T], *, timeout_s: float, alone: bool = False
+    ) -> T:
         """Run ``work`` with a connection in one of the source's threads.
+
+        Args:
+            alone: whether one statement is all that ``work`` answers by.
 
         Raises:
             Problem: what ``work`` raises; ``SourceFailed`` when the source cannot be reached,
@@ -213,7 +220,7 @@ class Source:
         await self._take_place(timeout_s)
         asked: _Asked[T] = _Asked(asyncio.get_running_loop().create_future())
         try:
-            job = self._threads.submit(self._work, work, end, asked)
+            job = self._threads.submit(self._work, work, end, asked, alone)
         except RuntimeError as error:  # closed while waiting
             self._places.release()
             raise _closed() from error
@@ -286,9 +293,12 @@ class Source:
         else:
             answer.set_exception(error)
 
-    def _work(self, work: Callable[[Connection], T], end: float, asked: _Asked[T]) -> None:
+    def _work(
+        self, work: Callable[[Connection], T], end: float, asked: _Asked[T], alone: bool
+    ) -> None:
         """In a thread: the border where the drivers' exceptions stop."""
         reached, kept = False, None
+        ALONE.set(alone)
         try:
             if self._snapshot is not None:
                 self._snapshot.refresh()
@@ -303,8 +313,12 @@ class Source:
                     limit_time(connection, left)
                     if not self._account_known:
                         self._look_at_account(connection)
+                    found = work(connection)
+                    if not alone and not self._writes:
+                        check_moment(connection)
                     # Nobody waits for the end of the transaction, but the next job of this thread.
-                    self._tell(asked, work(connection), None)
+                    self._tell(asked, found, None)
+                    del found
                     sleep(_ASIDE_S)
                 finally:
                     info.pop("end", None)

@@ -41,6 +41,7 @@ from adapters.fields.written import write_json
 from adapters.mapping.model import Change, Limits, Write
 from adapters.sources.binding import bound
 from adapters.sources.failures import problem_of
+from adapters.sources.sessions import anew, moved
 from adapters.writes import refusals
 from adapters.writes.guard import Judged
 from adapters.writes.ledger import LONGEST_LOCATION, Kept, Ledger
@@ -79,6 +80,10 @@ class _Failed(Exception):
     kind: Kind
 
 
+class _Moved(Exception):
+    """What the transaction found was not what there is: a table was written anew meanwhile."""
+
+
 @dataclass(slots=True)
 class Transaction:
     """The work of one message, for a thread of the source; see the module.
@@ -115,6 +120,10 @@ class Transaction:
             except NoRecord:
                 connection.rollback()
                 raise _no_record(self.asked.write) from None
+            except _Moved:
+                connection.rollback()
+                if attempt >= ATTEMPTS or time.monotonic() >= self.deadline:
+                    raise anew() from None
             pause_s = _PAUSE_S * 2**attempt * random.uniform(0.5, 1.0)
             time.sleep(min(pause_s, max(0.0, self.deadline - time.monotonic())))
 
@@ -124,15 +133,26 @@ class Transaction:
         if kept is not None:
             return kept
         self.doubtful = False  # the row was not there: what was in doubt has not been done
-        values = dict(self.asked.values)
-        if self.asked.looks_before:
-            values |= self._look(connection)
-        returned = self._run(connection, values)
-        kept = self._answer(connection, returned)
+        try:
+            kept = self._carry_out(connection)
+        except (NoRecord, Fault):
+            if moved(connection):
+                raise _Moved from None
+            raise
+        if moved(connection):
+            raise _Moved
         self.prepared.ledger.finish(connection, self.asked.message, kept)
         self.committing = True
         connection.commit()
         return kept
+
+    def _carry_out(self, connection: Connection) -> Kept:
+        """All between the claim and the answer in the ledger."""
+        values = dict(self.asked.values)
+        if self.asked.looks_before:
+            values |= self._look(connection)
+        returned = self._run(connection, values)
+        return self._answer(connection, returned)
 
     def _claim(self, connection: Connection) -> Kept | None:
         """Write the message's row; the answer of the first when there is one already."""

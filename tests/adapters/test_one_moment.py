@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,8 +24,11 @@ from adapters.sources.addresses import parse_url
 from adapters.sources.sessions import aside, hold_still, open_server
 from adapters.sources.source import Source
 from adapters.sources.sqlite import SqliteFile, open_sqlite
+from exchange.problems import Code, Problem
+from serving.backends import BackendResponse
 from tests.adapters.conftest import EACH_KIND
 from tests.adapters.legacy import get
+from tests.services.server import DatabaseServer
 
 RECORDS = """
 records:
@@ -85,6 +90,31 @@ CHANGED = (
     "DELETE FROM parts",
     "INSERT INTO parts VALUES (1, 3)",
 )
+
+# What gives a table another file: its rows are the same afterwards. The words that differ are those
+# of PostgreSQL and of MariaDB; SQLite writes nothing of a table anew.
+REWRITTEN: dict[str, dict[str, tuple[str, ...]]] = {
+    "a column of another type": {
+        "postgresql": ("ALTER TABLE {table} ALTER {column} TYPE {type}",),
+        "mariadb": ("ALTER TABLE {table} MODIFY {column} {type}",),
+    },
+    "emptied and filled again": dict.fromkeys(
+        ("postgresql", "mariadb"),
+        (
+            "CREATE TABLE kept_{table} AS SELECT * FROM {table}",
+            "TRUNCATE TABLE {table}",
+            "INSERT INTO {table} SELECT * FROM kept_{table}",
+        ),
+    ),
+    "another of its name": dict.fromkeys(
+        ("postgresql", "mariadb"),
+        (
+            "CREATE TABLE new_{table} AS SELECT * FROM {table}",
+            "DROP TABLE {table}",
+            "ALTER TABLE new_{table} RENAME TO {table}",
+        ),
+    ),
+}
 
 _numbers = itertools.count()
 
@@ -238,6 +268,73 @@ async def test_one_statement_pays_for_no_transaction(files: World) -> None:
     for target in ("/wholes?fields=id", "/wholes?fields=parts", "/wholes?fields=id"):
         assert (await get(files.adapter, target)).status == 200
     assert found == [False, True, True, False]
+
+
+def rewriting(url: str, how: str, table: str, column: str, type_: str) -> tuple[str, ...]:
+    """The statements that write ``table`` anew, with the rows that it has."""
+    found = REWRITTEN[how].get(url.partition("+")[0], ())
+    return tuple(one.format(table=table, column=column, type=type_) for one in found)
+
+
+@pytest.mark.parametrize("how", REWRITTEN)
+async def test_a_table_that_is_written_anew_is_not_taken_for_empty(
+    database: World, url: str, how: str
+) -> None:
+    """Between the statements of an answer: it says that it is to be asked again, or is whole."""
+    database.change = lambda: run(url, rewriting(url, how, "parts", "no", "BIGINT"))
+    with database.changing():
+        (answer,) = await asyncio.gather(get(database.adapter, "/wholes"), return_exceptions=True)
+    if isinstance(answer, Problem):
+        told = (answer.code, answer.where, answer.retryable)
+        assert told == (Code.SOURCE_FAILED, "source", True)
+    else:
+        assert isinstance(answer, BackendResponse)
+        assert orjson.loads(answer.body)["items"] == BEFORE
+    assert (await page(database))[0] == BEFORE
+
+
+@pytest.mark.parametrize("how", REWRITTEN)
+@pytest.mark.needs_postgresql
+async def test_who_waits_for_a_table_that_is_written_anew_finds_its_rows(
+    postgresql_server: DatabaseServer, how: str
+) -> None:
+    """One statement that waited has the rows of afterwards; several are to be asked again."""
+    address = postgresql_server.new_database(f"moment_{next(_numbers)}")
+    run(address, MADE)
+    mapping = parse_mapping((SQL + RECORDS).encode())
+    adapter = Adapter(mapping, Source(mapping.source, {"LEGACY_URL": address}, Path()))
+    owner = create_engine(address)
+    with owner.connect() as connection:
+        for statement in rewriting(address, how, "wholes", "id", "BIGINT"):
+            connection.exec_driver_sql(statement)
+        calls = [
+            asyncio.create_task(get(adapter, target))
+            for target in ("/wholes?fields=id,state", "/wholes")
+        ]
+        await asyncio.to_thread(until_waiting, address, len(calls))
+        connection.commit()
+    owner.dispose()
+    answer, problem = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(answer, BackendResponse)
+    assert orjson.loads(answer.body)["items"] == [{"id": 1, "state": "bad"}]
+    assert isinstance(problem, Problem)
+    assert "written anew" in problem.detail
+    assert (problem.code, problem.retryable) == (Code.SOURCE_FAILED, True)
+    assert orjson.loads((await get(adapter, "/wholes")).body)["items"] == BEFORE
+    await adapter.close()
+
+
+def until_waiting(address: str, number: int) -> None:
+    """Until so many sessions wait for a lock."""
+    asks = text(
+        "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted AND database ="
+        " (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    engine = create_engine(address, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        while connection.execute(asks).scalar_one() < number:
+            time.sleep(0.01)
+    engine.dispose()
 
 
 def test_a_look_that_is_refused_moves_nothing(url: str) -> None:

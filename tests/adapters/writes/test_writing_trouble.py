@@ -212,3 +212,35 @@ async def test_a_server_that_stays_away(library: Library) -> None:
     assert (await send(adapter, "POST", "/loans", BODY, id="s")).status == 201
     assert effects(library) == (1, 1)
     await adapter.close()
+
+
+# The step after the claim, which the moment is of; and what the owner runs then.
+REWRITES = {
+    "postgresql": (3, "ALTER TABLE tbl_book ALTER price TYPE numeric(12, 3)"),
+    "mariadb": (2, "ALTER TABLE tbl_book MODIFY price DECIMAL(12, 3)"),
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [("POST", "/loans", BODY, 201), ("PATCH", "/books/1", {"note": "new"}, 200)],
+)
+async def test_a_table_that_is_written_anew_under_a_write(
+    library: Library, method: str, path: str, body: Any, status: int
+) -> None:
+    """Its rows are not taken for gone: the message is carried out, once."""
+    if library.server is None:
+        pytest.skip("SQLite has one writer")
+    at, statement = REWRITES[library.kind]
+    adapter = library.adapter(LIMITS)
+
+    def alter(connection: Connection) -> None:
+        library.rows(statement)
+
+    striker = Striker(writing_engine(adapter), at, alter)
+    answer = await send(adapter, method, path, body, id="w")
+    assert striker.struck
+    assert answer.status == status, content(answer)
+    assert library.count("saphan_writes") == 1
+    assert await send(adapter, method, path, body, id="w") == answer
+    await adapter.close()

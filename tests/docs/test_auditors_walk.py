@@ -25,9 +25,11 @@ MESSAGE = re.compile(r"--id (\S+)")
 
 
 def months() -> dict[str, str]:
-    """What stands for the month of the page: the one in which the test runs."""
-    first = datetime.now(UTC).replace(day=1)
-    following = (first + timedelta(days=31)).replace(day=1)
+    """What stands for the month of the page: the one in which the test runs, and the one before it
+    while that has just ended: the exchange may be of its last minutes."""
+    now = datetime.now(UTC)
+    first = (now - timedelta(hours=1)).replace(day=1)
+    following = (now.replace(day=1) + timedelta(days=31)).replace(day=1)
     return {"2026-10-01": f"{first:%F}", "2026-11-01": f"{following:%F}"}
 
 

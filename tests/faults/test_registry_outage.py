@@ -25,7 +25,7 @@ from tests.world.small import SmallWorld
 
 VALIDITY_S = 10  # the shortest that a registry may be set to
 GRACE_S = 20
-HEALED_WITHIN_S = 15.0
+WITHIN_S = 60.0
 
 
 @contextlib.contextmanager
@@ -79,7 +79,7 @@ def call(world: SmallWorld, message_id: str | None = None) -> small.Answer:
 
 def await_outdated(world: SmallWorld, grace_s: int = 0) -> None:
     """Wait until the last word of the registry has ended for both servers, and the grace time."""
-    deadline = time.monotonic() + VALIDITY_S + grace_s + 5
+    deadline = time.monotonic() + VALIDITY_S + grace_s + WITHIN_S
     while time.monotonic() < deadline:
         if {said(server)[0] for server in (world.mof, world.mpi)} == {"failing"}:
             return
@@ -90,7 +90,7 @@ def await_outdated(world: SmallWorld, grace_s: int = 0) -> None:
 def await_healed(world: SmallWorld) -> float:
     """Wait until both servers are well; how long that took."""
     start = time.monotonic()
-    while time.monotonic() < start + HEALED_WITHIN_S:
+    while time.monotonic() < start + WITHIN_S:
         if {said(server)[0] for server in (world.mof, world.mpi)} == {"ok"}:
             return time.monotonic() - start
         time.sleep(0.1)
@@ -113,7 +113,7 @@ def test_exchanges_and_restarts_do_without_the_registry() -> None:
         assert {said(server)[0] for server in (world.mof, world.mpi)} == {"ok"}
         world.world.registry.start()
         world.world.registry.wait_ready()
-        deadline = time.monotonic() + HEALED_WITHIN_S
+        deadline = time.monotonic() + WITHIN_S
         while any(said(server)[1]["age_s"] > 1.5 for server in (world.mof, world.mpi)):
             assert time.monotonic() < deadline, "the registry is not followed again"
             time.sleep(0.1)
@@ -178,7 +178,7 @@ def test_the_grace_time_carries_over_a_restart_and_then_ends(short_lived: SmallW
     await_healed(world)
     since = {server.plan.id: len(server.process.log.read_text("utf-8")) for server in servers}
     world.world.registry.kill()
-    deadline = time.monotonic() + VALIDITY_S + 5
+    deadline = time.monotonic() + VALIDITY_S + WITHIN_S
     while not all(said(server)[1].get("in_grace") for server in servers):
         assert time.monotonic() < deadline, "the registry's word did not end"
         time.sleep(0.1)
@@ -199,7 +199,7 @@ def test_the_grace_time_carries_over_a_restart_and_then_ends(short_lived: SmallW
     (hit,) = world.hits(world.mof, id="after-grace")
     assert (hit.kind, hit.problem) == ("refusal", "OutdatedGlobalConf")
     wanted = {"state_in_grace", "state_outdated", "role_ends"}
-    deadline = time.monotonic() + HEALED_WITHIN_S
+    deadline = time.monotonic() + WITHIN_S
     while not all(alarms(server, since[server.plan.id]) >= wanted for server in servers):
         assert time.monotonic() < deadline, "a poll should have told"
         time.sleep(0.1)
@@ -221,7 +221,7 @@ def test_a_server_that_was_off_for_long_starts_when_the_registry_is_there(
     server.process.stop()
     await_end_of_copy(world)
     server.process.start()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + WITHIN_S
     while server.process.running and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not server.process.running
@@ -238,7 +238,7 @@ def test_a_server_that_was_off_for_long_starts_when_the_registry_is_there(
 
 def await_end_of_copy(world: SmallWorld) -> None:
     """Wait until the registry's last word has ended, as MOF's server sees it."""
-    deadline = time.monotonic() + VALIDITY_S + 5
+    deadline = time.monotonic() + VALIDITY_S + WITHIN_S
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError, http.client.HTTPException):
             if said(world.mof)[0] == "failing":

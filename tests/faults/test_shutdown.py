@@ -20,11 +20,13 @@ from console.reference_world.standing import RunningServer
 from console.reference_world.world import LISTENERS
 from tests.faults import journals
 from tests.faults.load import load
+from tests.world import small
 from tests.world.fixtures import small_world
 from tests.world.small import Answer, SmallWorld
 
-STOP_S = 20.0
-START_S = 10.0  # the promise is 2 s on a quiet machine; the figure is printed
+STOP_S = 60.0
+WITHIN_S = 60.0
+START_S = 30.0  # the promise is 2 s on a quiet machine; the figure is printed
 SLOW_CALLS = 12
 
 
@@ -56,7 +58,9 @@ def call_slowly(world: SmallWorld, prefix: str) -> tuple[list[threading.Thread],
     answers: dict[str, Answer] = {}
 
     def call(message: str) -> None:
-        answers[message] = world.call("/projects/SLOW", headers={"X-Road-Id": message})
+        answers[message] = world.call(
+            "/projects/SLOW", headers={"X-Road-Id": message}, service=small.LENIENT
+        )
 
     before = len(world.backend.seen)
     threads = [
@@ -64,8 +68,9 @@ def call_slowly(world: SmallWorld, prefix: str) -> tuple[list[threading.Thread],
     ]
     for thread in threads:
         thread.start()
-    deadline = time.monotonic() + 10
-    while len(world.backend.seen) < before + SLOW_CALLS and time.monotonic() < deadline:
+    deadline = time.monotonic() + WITHIN_S
+    while len(world.backend.seen) < before + SLOW_CALLS:
+        assert time.monotonic() < deadline, "the backend was not asked"
         time.sleep(0.01)
     return threads, answers
 
@@ -79,21 +84,25 @@ def test_exchanges_under_way_are_answered(own_world: SmallWorld, side: str) -> N
     world = own_world
     server = world.mpi if side == "provider" else world.mof
     threads, answers = call_slowly(world, f"slow-{side}")
+    said = server.process.log.stat().st_size
     process = ask_to_stop(server)
-    time.sleep(0.1)
+    deadline = time.monotonic() + WITHIN_S
+    while b'"stopping"' not in server.process.log.read_bytes()[said:]:
+        assert time.monotonic() < deadline, "it was not heard"
+        time.sleep(0.01)
     try:
         late: Answer | None = world.call()
     except OSError:
         late = None
     for thread in threads:
-        thread.join(20)
+        thread.join(WITHIN_S)
     assert process.wait(STOP_S) == 0
     assert len(answers) == SLOW_CALLS
     assert {(answer.status, answer.code) for answer in answers.values()} == {
         (504, "BackendTimeout")
     }
     if late is not None:
-        assert (late.status, late.code) in {(503, "ShuttingDown"), (502, "PeerUnreachable")}
+        assert (late.status, late.code) in {(503, "ShuttingDown"), (503, "PeerUnreachable")}
 
 
 @pytest.mark.parametrize("side", ["provider", "consumer"])
@@ -146,7 +155,7 @@ def refusal(settings: Path) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "console.cli.main", "mediator", "serve", str(settings)],
         capture_output=True,
-        timeout=20,
+        timeout=WITHIN_S,
         text=True,
     )
     assert done.returncode == 1, done.stderr

@@ -579,7 +579,7 @@ def _wait_for_agreements(
     ("change", "code"),
     [
         ({"service": small.DOWN}, Code.BACKEND_UNREACHABLE),
-        ({"path": "/projects/SLOW"}, Code.BACKEND_TIMEOUT),
+        ({"path": "/projects/SLOW", "service": small.LENIENT}, Code.BACKEND_TIMEOUT),
         ({"path": "/projects/NONSENSE"}, Code.BACKEND_NONSENSE),
         ({"path": "/projects/HANGUP"}, Code.BACKEND_NONSENSE),
         ({"path": "/projects/NOTJSON"}, Code.BACKEND_NONSENSE),

@@ -85,7 +85,7 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
     }
     yield terminal
     process.send_signal(signal.SIGTERM)
-    assert process.wait(15) == 0
+    assert process.wait(60) == 0
     process.stdout.close()
 
 

@@ -17,7 +17,7 @@ from exchange.continuity import Statement, continuity_target, format_statements,
 from exchange.problems import Code, Problem
 from exchange.registrations import MemberRecord
 from mediator.view import RegistryView
-from registry.member import KEY_FILE
+from registry.member import KEY_FILE, ROLE_VALIDITY
 from registry.publish import OWN_ROLE, member_role, next_targets, read, sign
 from registry.signers import key_set, new_signer, read_signer
 from tests.registry.simulator import (
@@ -57,7 +57,7 @@ def put_out(world: World, signer: CryptoSigner, name: str) -> None:
     files = member_files(member_record(MPI, name=name))
     with registrar.acting():
         present = registrar._store.version(role_name(MPI)) or 0
-        role = member_role(files, version=present + 1, expires=at.replace(year=at.year + 1))
+        role = member_role(files, version=present + 1, expires=at + ROLE_VALIDITY)
         signed = (present + 1, sign(role, [signer]))
         registrar.publish_roles({role_name(MPI): signed}, {role_name(MPI): files}, at)
 
@@ -71,7 +71,7 @@ def redelegate(world: World, to: CryptoSigner, statements: tuple[Statement, ...]
         new = next_targets(
             read(Targets, registrar.targets_bytes(), OWN_ROLE),
             "LA",
-            expires=at.replace(year=at.year + 1),
+            expires=at + ROLE_VALIDITY,
             files=files,
             members={MPI: key_set([to], 1)},
         )

@@ -22,6 +22,7 @@ from exchange.problems import Code, Problem
 from exchange.registrations import format_member, member_target, parse_member
 from registry.ceremony import OPERATOR_KEY, PUBLIC, online_keys
 from registry.client import RegistryClient
+from registry.member import ROLE_VALIDITY
 from registry.publish import OWN_ROLE, member_role, next_targets, sign
 from registry.settings import RegistrySettings, read_settings
 from registry.signers import key_set
@@ -100,7 +101,7 @@ def try_accounts(world: SmallWorld, directory: Path) -> None:
     name = member_target(small.MOF).rpartition("/")[2]
     at = SystemClock().now()
     files = {member_target(small.MOF): b"{}"}
-    role = sign(member_role(files, version=9, expires=at.replace(year=at.year + 1)), [OWN_KEY])
+    role = sign(member_role(files, version=9, expires=at + ROLE_VALIDITY), [OWN_KEY])
     with pytest.raises(Problem) as caught:
         operator.submit(
             Submission(small.MOF, key_set([OWN_KEY], 1), role, {name: b"{}"}, None, "mine")
@@ -117,7 +118,7 @@ def forge_seal(world: SmallWorld, thief: Thief) -> int:
     files[path] = format_member(replace(record, seal_certificates=seals))
     version = (thief.store.version(role_name(small.MOF)) or 0) + 1
     at = thief.world.clock.now()
-    role = member_role(files, version=version, expires=at.replace(year=at.year + 1))
+    role = member_role(files, version=version, expires=at + ROLE_VALIDITY)
     signed = sign(role, [OWN_KEY])
     thief.publish({role_name(small.MOF): (version, signed)}, {role_name(small.MOF): files})
     return thief.store.version("snapshot") or 0
@@ -127,7 +128,7 @@ def redelegate(thief: Thief) -> None:
     """Publish targets that hand MOF and MPI to the thief, signed with all that lies online."""
     online, at = online_keys(thief.directory), thief.world.clock.now()
     members = {one: key_set([OWN_KEY], 1) for one in (small.MOF, small.MPI)}
-    expires = at.replace(year=at.year + 1)
+    expires = at + ROLE_VALIDITY
     targets = next_targets(thief.signed(Targets, OWN_ROLE), "LA", expires=expires, members=members)
     keys: list[Any] = [OWN_KEY, online.snapshot, online.timestamp, online.standing]
     thief.publish({OWN_ROLE: (targets.version, sign(targets, keys))})

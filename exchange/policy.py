@@ -113,13 +113,15 @@ class Policy:
                 too few cosigned it.
         """
         note = parse_note(checkpoint, where)
-        if self.logs:
-            open_note(note, [log.key for log in self.logs], where)
         found = parse_text(note.text, where)
-        if self.logs and found.origin not in {log.key.name for log in self.logs}:
-            raise Problem(
-                Code.INVALID_NOTE, where=where, detail=f"of another log: {found.origin[:200]!r}"
-            )
+        if self.logs:
+            # A key's name is the origin of its log: it signs for no other log of the policy.
+            keys = [log.key for log in self.logs if log.key.name == found.origin]
+            if not keys:
+                raise Problem(
+                    Code.INVALID_NOTE, where=where, detail=f"of another log: {found.origin[:200]!r}"
+                )
+            open_note(note, keys, where)
         cosigners = self.cosigners(note, where)
         if not self.is_quorum(cosigners):
             raise Problem(

@@ -8,7 +8,8 @@ only after everything was checked:
   OCSPSigning (RFC 6960 section 4.2.2.2), valid now;
 - it speaks of now: ``thisUpdate`` is not to come and ``nextUpdate`` is not over, each with
   :data:`SKEW` of tolerance; without ``nextUpdate`` it is not older than :data:`MAX_AGE`;
-- a list is whole: no delta, no indirect list, not for some reasons or for authorities only.
+- a list is whole: no delta, no indirect list, not for some reasons or for authorities only; one of
+  several lists of an authority is the one that the certificate names (RFC 5280 section 6.3.3).
 
 Requests name certificates by SHA-1, as RFC 5019 section 2.1.1 demands: it names, it proves nothing.
 They carry no nonce: answers may be prepared ahead, and are bound to their time instead.
@@ -266,7 +267,7 @@ def check_crl(
         raise _invalid("CRL", f"longer than {MAX_CRL_BYTES} bytes")
     try:
         crl = x509.load_der_x509_crl(der)
-        _check_list(crl, issuer)
+        _check_list(crl, issuer, certificate)
         revoked = crl.get_revoked_certificate_by_serial_number(certificate.serial_number)
         reason = None
         if revoked is not None:
@@ -290,7 +291,9 @@ def check_crl(
     return finding
 
 
-def _check_list(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> None:
+def _check_list(
+    crl: x509.CertificateRevocationList, issuer: x509.Certificate, certificate: x509.Certificate
+) -> None:
     algorithm = crl.signature_hash_algorithm
     key = issuer.public_key()
     if not isinstance(
@@ -308,13 +311,28 @@ def _check_list(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -
     _check_critical(crl.extensions, frozenset({x509.IssuingDistributionPoint}))
     for extension in crl.extensions:
         point = extension.value
-        if isinstance(point, x509.IssuingDistributionPoint) and (
+        if not isinstance(point, x509.IssuingDistributionPoint):
+            continue
+        if (
             point.indirect_crl
             or point.only_contains_ca_certs
             or point.only_contains_attribute_certs
             or point.only_some_reasons
         ):
             raise _invalid("issuingDistributionPoint", "the list does not tell all")
+        if point.relative_name is not None or (
+            point.full_name is not None and not {*point.full_name} & _points_of(certificate)
+        ):
+            raise _invalid("issuingDistributionPoint", "the list is of other certificates")
+
+
+def _points_of(certificate: x509.Certificate) -> set[x509.GeneralName]:
+    """The names of the lists that a certificate may be in."""
+    try:
+        points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+    except x509.ExtensionNotFound:
+        return set()
+    return {name for point in points for name in point.full_name or ()}
 
 
 def _check_critical(

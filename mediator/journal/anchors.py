@@ -163,6 +163,10 @@ class AnchorReader(EvidenceFile):
         """All anchors, oldest first."""
         return self._anchors("1")
 
+    def cosigned(self) -> Iterator[Anchor]:
+        """The anchors with a cosignature, newest first."""
+        return self._anchors(_COSIGNED, newest_first=True)
+
     def stamped_before(self, index: int) -> Anchor | None:
         """The newest anchor with a token that does not cover entry ``index`` yet."""
         condition = f"{_STAMPED} AND size <= {index:d}"

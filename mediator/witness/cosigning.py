@@ -17,6 +17,7 @@ import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 import structlog
@@ -75,12 +76,18 @@ class Standing:
 
 @dataclass(slots=True)
 class Quorum:
-    """Whether enough witnesses cosigned, as it was looked at last."""
+    """Whether enough witnesses cosigned, as it was looked at last.
+
+    ``sought_at`` is since when this policy is that of a running server (POSIX seconds): what was
+    before lacks nothing that was asked for. Zero at a start, which may be within an outage.
+    """
 
     policy: Policy
+    sought_at: float = 0.0
     covered_size: int = 0
     since: float | None = None
     alarmed: bool = False
+    looked_at: bool = False
 
 
 @dataclass(slots=True)
@@ -194,8 +201,10 @@ class Cosigning:
         except Problem as problem:
             log.warning("witnesses_unknown", why=str(problem))
             return
-        if self.quorum is None or self.quorum.policy != policy:
+        if self.quorum is None:
             self.quorum = Quorum(policy)
+        elif self.quorum.policy != policy:
+            self.quorum = Quorum(policy, self._clock.unix(), alarmed=self.quorum.alarmed)
         wanted = {one.key: one for one in asked}
         for key, running in list(self._running.items()):
             if wanted.get(key) != running.line.asked or running.task.done():
@@ -409,16 +418,21 @@ class Cosigning:
         quorum.alarmed = missing
 
     def _update(self, quorum: Quorum) -> None:
-        """Find the newest anchor with a quorum; only the newest ones can have got one lately."""
+        """Find the newest anchor with a quorum.
+
+        Only the newest ones can have got one lately; all that were cosigned are gone through once.
+        """
         anchors = self._journal.anchors
-        for count, anchor in enumerate(anchors.newest()):
-            if anchor.size <= quorum.covered_size or count >= _RECENT:
+        candidates = islice(anchors.newest(), _RECENT) if quorum.looked_at else anchors.cosigned()
+        for anchor in candidates:
+            if anchor.size <= quorum.covered_size:
                 break
             if quorum.policy.is_met(anchor.checkpoint):
                 quorum.covered_size = anchor.size
                 break
+        quorum.looked_at = True
         waiting = anchors.after(quorum.covered_size) if quorum.policy.demands else None
-        quorum.since = None if waiting is None else waiting.at
+        quorum.since = None if waiting is None else max(waiting.at, quorum.sought_at)
 
 
 def _has(anchor: Anchor, key: VerifierKey) -> bool:

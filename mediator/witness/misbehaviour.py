@@ -11,7 +11,7 @@ anybody can judge it again (:func:`judge`) with nothing but the log's key from t
 
 ``inconsistent`` and ``rollback`` rest on the word of this server for who showed it; what strangers
 try is not kept, for anybody can send a public checkpoint with a wrong proof. Files are named by
-their content, are never replaced, and are few: :data:`MAX_OF_A_LOG` of one log.
+their content, are never replaced, and are few: :data:`MAX_OF_A_LOG` of one log and one misdeed.
 """
 
 from __future__ import annotations
@@ -104,9 +104,12 @@ class Misbehaviour:
     def name(self) -> str:
         """The file's name: the log, what it did, and the content but for the time."""
         content = sha256(b"\0".join((self.known, self.shown))).hexdigest()[:16]
-        return f"{origin_hash(self.origin)[:16]}-{self.misdeed.value}-{content}.json".replace(
-            " ", "-"
-        )
+        return f"{self.kind}-{content}.json"
+
+    @property
+    def kind(self) -> str:
+        """How the names of the files of this log and this misdeed begin."""
+        return f"{origin_hash(self.origin)[:16]}-{self.misdeed.value}".replace(" ", "-")
 
 
 def described(found: Misbehaviour) -> dict[str, Any]:
@@ -194,7 +197,7 @@ class Misbehaviours:
         """
         path = self.folder / found.name
         self.folder.mkdir(parents=True, exist_ok=True)
-        of_log = list(self.folder.glob(f"{origin_hash(found.origin)[:16]}-*.json"))
+        of_log = list(self.folder.glob(f"{found.kind}-*.json"))
         if path in of_log or len(of_log) >= MAX_OF_A_LOG:
             return False
         replace_file(path, bytes(found))

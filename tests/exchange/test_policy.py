@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from exchange.checkpoint import Checkpoint, sign_checkpoint
 from exchange.cosignature import cosign
-from exchange.notes import COSIGNATURE_ED25519, Note, VerifierKey, parse_note
+from exchange.notes import COSIGNATURE_ED25519, Note, VerifierKey, parse_note, sign_note
 from exchange.policy import Group, Party, Policy, any_of, parse_policy
 from exchange.problems import Code, Problem
 
@@ -88,6 +88,19 @@ def test_a_checkpoint_is_judged_by_its_log_and_its_cosigners() -> None:
         with pytest.raises(Problem) as caught:
             policy.check(data)
         assert caught.value.code is code
+
+
+def test_a_log_speaks_for_itself_alone() -> None:
+    """A key signs for the log of its name: one log of the policy cannot make heads of another."""
+    other = VerifierKey.of("other.example", key(201).public_key())
+    policy = parse_policy(f"log {LOG}\nlog {other}\nquorum none\n".encode())
+    text = str(Checkpoint(ORIGIN, 7, b"r" * 32))
+    forged = bytes(sign_note(text, "other.example", key(201)))
+    with pytest.raises(Problem) as caught:
+        policy.check(forged)
+    assert caught.value.code is Code.INVALID_NOTE
+    both = Note(text, (*parse_note(forged).signatures, *parse_note(checkpoint()).signatures))
+    assert policy.check(bytes(both)).origin == ORIGIN
 
 
 def test_a_wrong_line_of_a_known_witness_spoils_the_note() -> None:

@@ -162,7 +162,7 @@ def crl(*extensions: tuple[x509.ExtensionType, bool], issuer: Issuer = OURS.issu
     return builder.sign(issuer.private_key, hashes.SHA256()).public_bytes(Encoding.DER)
 
 
-def point(**parts: bool) -> x509.IssuingDistributionPoint:
+def point(url: str | None = None, **parts: bool) -> x509.IssuingDistributionPoint:
     reasons = frozenset({x509.ReasonFlags.key_compromise}) if parts.pop("reasons", False) else None
     fields = dict.fromkeys(
         (
@@ -174,7 +174,10 @@ def point(**parts: bool) -> x509.IssuingDistributionPoint:
         False,
     )
     return x509.IssuingDistributionPoint(
-        full_name=None, relative_name=None, only_some_reasons=reasons, **(fields | parts)
+        full_name=None if url is None else [x509.UniformResourceIdentifier(url)],
+        relative_name=None,
+        only_some_reasons=reasons,
+        **(fields | parts),
     )
 
 
@@ -184,6 +187,39 @@ def test_a_list_must_be_whole() -> None:
     for part in ("indirect_crl", "only_contains_ca_certs", "reasons"):
         assert judged_list(crl((point(**{part: True}), True))).where == "issuingDistributionPoint"
     assert judged_list(crl((x509.DeltaCRLIndicator(1), True))).where == "extensions"
+
+
+def test_one_of_several_lists_is_the_one_that_the_certificate_names() -> None:
+    """RFC 5280 section 6.3.3: the others of its authority lack it, revoked or not."""
+    named = issued("http://crl.example/1")
+    for url, certificate, taken in (
+        ("http://crl.example/1", named, True),
+        ("http://crl.example/2", named, False),
+        ("http://crl.example/1", SEAL, False),
+    ):
+        der = crl((point(url=url), True))
+        if taken:
+            assert check_crl(der, certificate, ISSUER, AT).status is Status.GOOD
+        else:
+            problem = refusal(lambda: check_crl(der, certificate, ISSUER, AT))  # noqa: B023
+            assert problem.where == "issuingDistributionPoint"
+    assert check_crl(LIST, named, ISSUER, AT).status is Status.GOOD
+
+
+def issued(url: str) -> x509.Certificate:
+    """A seal whose status is in the list at an address."""
+    where = x509.DistributionPoint([x509.UniformResourceIdentifier(url)], None, None, None)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(SEAL.subject)
+        .issuer_name(ISSUER.subject)
+        .public_key(SEAL.public_key())
+        .serial_number(SEAL.serial_number)
+        .not_valid_before(AT)
+        .not_valid_after(AT + days(30))
+        .add_extension(x509.CRLDistributionPoints([where]), critical=False)
+    )
+    return builder.sign(OURS.issuer.private_key, hashes.SHA256())
 
 
 def test_a_list_of_another_authority_is_none() -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ReasonFlags
 
 from certs.authority import create_development_pki
@@ -410,8 +412,54 @@ def test_what_authorities_said_of_a_certificate_is_checked(
         assert name in findings(path)
 
 
-def _said(world: World, kind: str, rows: list[Revoked]) -> bytes:
-    at = world.now + timedelta(hours=1)
+@pytest.mark.parametrize(("kind", "days"), [("ocsp", 2), ("crl", 2), ("crl", -30)])
+def test_what_was_said_at_another_time_is_noted(
+    world: World, tmp_path: Path, kind: str, days: int
+) -> None:
+    """Good a month ago is no proof that the certificate was good when it signed."""
+    name, path = _stated(world, tmp_path, kind, _said(world, kind, [], timedelta(days=days)))
+    done = check(path)
+    assert done.returncode == 0, done.stdout
+    assert f"NOTE  {name}: is of a time more than" in done.stdout
+    verdict = verify_export(path)
+    assert verdict.findings == ()
+    assert any(note.startswith(f"{name}: is of ") for note in verdict.notes)
+
+
+def test_a_list_of_other_certificates_tells_nothing(world: World, tmp_path: Path) -> None:
+    """One of several lists of the authority, but not the one that the certificate names."""
+    issuer, at = world.pki.issuer, world.now
+    there = x509.UniformResourceIdentifier("http://crl.example/2")
+    scope = x509.IssuingDistributionPoint([there], None, False, False, None, False, False)
+    made = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(issuer.certificate.subject)
+        .last_update(at)
+        .next_update(at + timedelta(days=1))
+        .add_extension(scope, critical=True)
+        .sign(issuer.private_key, hashes.SHA256())
+    )
+    said = made.public_bytes(serialization.Encoding.DER)
+    name, path = _stated(world, tmp_path, "crl", said)
+    assert f"{name}: is a list of other certificates" in faults(path)
+    assert findings(path)[name] is Code.INVALID_REVOCATION_STATUS
+
+
+def _stated(world: World, folder: Path, kind: str, said: bytes) -> tuple[str, Path]:
+    """An export with what was said of a request's signer: the file's name, and the folder."""
+    keyid = world.key_of(MOF).keyid
+    revocations = Revocations(**({"answers" if kind == "ocsp" else "lists": (said,)}))
+    around = replace(
+        world.around(), revocations=lambda name: revocations if name == keyid else Revocations()
+    )
+    made = make_export(world.chosen(0, [MPI])[:1], around)
+    return f"revocation/{keyid}.0.{kind}", folder_of(unsigned(made), folder / "e")
+
+
+def _said(
+    world: World, kind: str, rows: list[Revoked], after: timedelta = timedelta(hours=1)
+) -> bytes:
+    at = world.now + after
     if kind == "crl":
         return make_crl(world.pki, rows, at)
     issued = world.pki.issue_ocsp(at=world.now)

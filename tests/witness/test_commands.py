@@ -83,6 +83,20 @@ async def test_kept_proofs_are_judged_by_the_key_of_the_registry(tmp_path: Path)
     assert saphan("audit", "misbehaviour", str(file)).exit_code == 1
 
 
+async def test_what_proves_itself_finds_room(tmp_path: Path) -> None:
+    """A log that shows ever less, which rests on our word, crowds out no proof of its fork."""
+    for name, numbers in (("one", range(4)), ("other", range(10, 14))):
+        await write(tmp_path / name, numbers)
+    one, other = ((tmp_path / n / "log" / "checkpoint").read_bytes() for n in ("one", "other"))
+    kept = Misbehaviours(tmp_path / "misbehaviour")
+    for number in range(40):
+        less = one + str(number).encode()
+        kept.keep(Misbehaviour(Misdeed.ROLLBACK, ORIGIN, (), "t", "w", None, one, less, 0))
+    fork = Misbehaviour(Misdeed.FORK, ORIGIN, (str(VERIFIER),), "t", "w", None, one, other, 0)
+    assert kept.keep(fork)
+    assert kept.count == 17
+
+
 async def test_a_log_s_proofs_are_few(tmp_path: Path) -> None:
     """Who shows ever new forks does not fill the disk."""
     await write(tmp_path / "one", range(4))

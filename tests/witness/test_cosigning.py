@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,13 +16,14 @@ import pytest
 from exchange.checkpoint import open_checkpoint
 from exchange.cosignature import open_cosignature
 from exchange.notes import parse_note
-from exchange.policy import any_of
+from exchange.policy import Policy, any_of
 from exchange.problems import Code, Problem
 from mediator.journal.anchors import AnchorReader
 from mediator.journal.verify import verify
 from mediator.witness.known import Asked
 from mediator.witness.misbehaviour import Misdeed, described, judge
 from mediator.witness.settings import WitnessSettings
+from serving.clock import SystemClock
 from tests.journal.world import (
     ORIGIN,
     VERIFIER,
@@ -90,6 +92,54 @@ async def test_an_outage_of_a_witness_is_made_good_with_one_anchor(tmp_path: Pat
         covering = cosigned.journal.anchors.covering(0, quorum=any_of({"w1": asked.key}, 1))
         assert covering is not None
         assert covering.size == 5
+
+
+async def test_a_restart_in_a_long_outage_knows_since_when_a_quorum_is_missing(
+    tmp_path: Path,
+) -> None:
+    """The last anchor with a quorum is looked for behind any number without one."""
+    async with witness_in(tmp_path / "w1") as first:
+        asked = asked_of(first)
+        address = f"127.0.0.1:{first.listener.port}"
+        async with cosigned_journal(tmp_path / "j", [asked]) as cosigned:
+            await cosigned.record(0)
+            await cosigned.witnessed()
+            covered = cosigned.journal.size
+    brief = replace(PATIENT, hold_s=0.1)
+    async with cosigned_journal(tmp_path / "j", [asked], settings=brief) as cosigned:
+        for size in range(covered + 1, covered + 71):
+            await cosigned.record(size)
+            await until(lambda: cosigned.journal.anchors.latest_size >= size, 30)  # noqa: B023
+    async with cosigned_journal(tmp_path / "j", [asked], settings=brief) as cosigned:
+        await until(lambda: cosigned.cosigning.waiting_s > 0, 30)
+        assert cosigned.cosigning.describe()["witnessed_size"] == covered
+        since = cosigned.journal.anchors.after(covered)
+        assert since is not None
+        assert cosigned.cosigning.quorum is not None
+        assert cosigned.cosigning.quorum.since == since.at
+        async with witness_in(tmp_path / "w1", listen=address):
+            await cosigned.witnessed()
+
+
+async def test_who_is_asked_anew_is_not_late_for_what_was_before(tmp_path: Path) -> None:
+    """Another set of witnesses counts from when it was sought, not from the log's first anchor."""
+    async with witness_in(tmp_path / "w1") as one:
+        now = [asked_of(one, "w1")]
+
+        def sought() -> tuple[list[Asked], Policy]:
+            return list(now), any_of({one.name: one.key for one in now}, 1)
+
+        async with cosigned_journal(tmp_path / "j", now, sought=sought) as cosigned:
+            await cosigned.record(1)
+            await cosigned.witnessed()
+            async with witness_in(tmp_path / "w2", "w2") as two:
+                now[:] = [asked_of(two, "w2")]
+            changed = SystemClock().unix()
+            await cosigned.record(2)
+            await until(lambda: [*cosigned.cosigning.standings] == ["w2"], 30)
+            await until(lambda: cosigned.cosigning.waiting_s > 0, 30)
+            assert cosigned.cosigning.quorum is not None
+            assert (cosigned.cosigning.quorum.since or 0.0) >= changed
 
 
 async def test_one_dead_witness_delays_neither_the_others_nor_the_log(tmp_path: Path) -> None:

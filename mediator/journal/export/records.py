@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 import orjson
@@ -28,6 +28,8 @@ from mediator.journal.export.contents import contents_of
 from mediator.journal.verify.contents import check_part
 
 _BOUND = ";req"
+# What an authority said longer before a signature, or after it, says little of it.
+_BEFORE, _AFTER = timedelta(days=7), timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +171,11 @@ def check_statement(
     certificate: x509.Certificate,
     authorities: Sequence[x509.Certificate],
     signed_at: datetime,
-) -> None:
+) -> str | None:
     """Check what an authority said of a signer's certificate (OCSP answer or CRL).
+
+    Returns:
+        What is to be noted of its time; None when it is of the time of the signature.
 
     Raises:
         Problem: ``InvalidRevocationStatus`` when it is not the authority's word of it,
@@ -178,7 +183,7 @@ def check_statement(
     """
     issuer = issuer_of(certificate, authorities)
     if issuer is None:
-        return  # the certificate itself is a finding then
+        return None  # the certificate itself is a finding then
     try:
         if where.endswith(".ocsp"):
             at = ocsp.load_der_ocsp_response(der).this_update_utc
@@ -198,6 +203,12 @@ def check_statement(
             where=where,
             detail=f"the certificate was revoked at {finding.revoked_at:%FT%TZ}, before it signed",
         )
+    if not signed_at - _BEFORE <= finding.this_update <= signed_at + _AFTER:
+        return (
+            f"{where}: is of {finding.this_update:%FT%TZ}, more than a day after, or a week before "
+            "the signature"
+        )
+    return None
 
 
 def check_binding(answer: Message, requests: Sequence[Message]) -> bool:

@@ -320,7 +320,9 @@ class _Verification:
         for name in names:
             with self._finding(name):
                 der = self._take(name)
-                records.check_statement(der, name, certificate, self.authorities, at)
+                note = records.check_statement(der, name, certificate, self.authorities, at)
+                if note is not None:
+                    self.notes.append(note)
         if not names:
             self.notes.append(f"{message.folder}: nothing says whether its signer was revoked")
 

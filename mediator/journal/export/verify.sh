@@ -374,7 +374,12 @@ check_ocsp() {
         ;;
     *) bad "$1: says nothing of this certificate"; return ;;
     esac
-    if [ "$from" -gt $(($3 + 86400)) ] || [ $((from + 7 * 86400)) -lt "$3" ]; then
+    check_near "$1" "$from" "$3"
+}
+
+# What was said (FILE) at a time says little of a signature long after it, or before.
+check_near() {
+    if [ "$2" -gt $(($3 + 86400)) ] || [ $(($2 + 7 * 86400)) -lt "$3" ]; then
         note "$1: is of a time more than a day after, or a week before the signature"
     fi
 }
@@ -392,10 +397,20 @@ check_crl() {
         bad "$1: is not signed by the authority of the certificate"
         return
     fi
+    # An authority with several lists says in each which certificates it is of (RFC 5280, 5.2.5).
+    sed -n '/X509v3 Issuing Distribution Point/,/X509v3 [^I]\|evoked Cert/p' "$WORK/crl" |
+        sed -n 's/^ *\(URI:.*\)/\1/p' >"$WORK/points"
+    if [ -s "$WORK/points" ] && ! openssl x509 -in "$2" -noout -ext crlDistributionPoints \
+        2>/dev/null | sed -n 's/^ *\(URI:.*\)/\1/p' | grep -qxF -f "$WORK/points"; then
+        bad "$1: is a list of other certificates"
+        return
+    fi
     serial=$(openssl x509 -in "$2" -noout -serial | sed 's/.*=//')
     gone=$(sed -n "/Serial Number: $serial\$/,/Revocation Date/s/.*Revocation Date: //p" "$WORK/crl")
     if [ -z "$gone" ]; then
+        from=$(seconds "$(sed -n 's/^ *Last Update: //p' "$WORK/crl")")
         ok "$1: the certificate was not revoked"
+        check_near "$1" "$from" "$3"
     elif [ "$(seconds "$gone")" -le "$3" ]; then
         bad "$1: the certificate was revoked before it signed"
     else

@@ -10,6 +10,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from exchange.endings import End
 from registry.following import Shown
 from registry.present import Present
+from registry.roles import Caller
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,11 +53,15 @@ class Acting(Present):
 
 
 def act(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
-    """A method that is one act: see :meth:`Acting.acting`."""
+    """A method that is one act: see :meth:`Acting.acting`. Its caller's API key is looked at again
+    within it: a long body, or others' acts, may have taken longer than the key was good."""
 
     @wraps(method)
     def run(self: S, /, *args: P.args, **named: P.kwargs) -> T:
         with self.acting():
+            for one in (*args, *named.values()):
+                if isinstance(one, Caller):
+                    self._store.check_caller(one)
             return method(self, *args, **named)
 
     return run

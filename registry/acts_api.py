@@ -17,6 +17,7 @@ from exchange.identifiers import ApplicationId, MemberId, ServiceId
 from exchange.problems import Code, Problem
 from registry.lifecycle import State
 from registry.notices import ASKED
+from registry.people import MAX_PERSON
 from registry.publish import OWN_ROLE
 from registry.registrar import Registrar
 from registry.replying import (
@@ -70,6 +71,7 @@ class Acts:
             web.get("/api/v1/keys", self.keys),
             web.post("/api/v1/keys", self.add_key),
             web.delete("/api/v1/keys/{id}", self.revoke_key),
+            web.post("/api/v1/keys/{id}/confirm", self.confirm_key),
         ]
 
     async def act(self, work: Callable[[], T]) -> T:
@@ -262,7 +264,7 @@ class Acts:
         caller = await self._caller(request)
         caller.require(Operation.MANAGE_KEYS)
         fields = (await read_body(request, "key")).members(
-            frozenset({"right", "label"}), frozenset({"member", "scope"})
+            frozenset({"right", "label"}), frozenset({"member", "scope", "person"})
         )
         right = fields["right"].text(20)
         if right not in list(Right):
@@ -272,31 +274,27 @@ class Acts:
         label = fields["label"].text(200, 0)
         listed = fields.get("scope")
         scope = [] if listed is None else [_scoped(node) for node in listed.items(64)]
-        now = self._clock.now()
+        whose = fields.get("person")
+        person = "" if whose is None else whose.text(MAX_PERSON, 0)
+        key, waits = await self.act(
+            lambda: self._registrar.add_key(
+                Right(right), member, label, caller, self._clock.now(), scope=scope, person=person
+            )
+        )
+        return json_answer({"key": key, "waits": waits}, 201)
 
-        def work() -> str:
-            with self._store.transaction():
-                key = self._store.add_api_key(Right(right), member, label, now, scope)
-                self._store.record(
-                    now, caller.id, "add key", key.split("-")[1], {"right": right, "label": label}
-                )
-            return key
-
-        return json_answer({"key": await self.act(work)}, 201)
+    async def confirm_key(self, request: web.Request) -> web.Response:
+        """Confirm an API key that waits."""
+        caller = await self._caller(request)
+        identifier = request.match_info["id"]
+        await self.act(lambda: self._registrar.confirm_key(identifier, caller, self._clock.now()))
+        return json_answer({"confirmed": identifier})
 
     async def revoke_key(self, request: web.Request) -> web.Response:
         """Revoke an API key."""
         caller = await self._caller(request)
-        caller.require(Operation.MANAGE_KEYS)
         identifier = request.match_info["id"]
-        now = self._clock.now()
-
-        def work() -> None:
-            with self._store.transaction():
-                self._store.revoke_api_key(identifier, now)
-                self._store.record(now, caller.id, "revoke key", identifier, {})
-
-        await self.act(work)
+        await self.act(lambda: self._registrar.revoke_key(identifier, caller, self._clock.now()))
         return json_answer({"revoked": identifier})
 
     async def _caller(self, request: web.Request) -> Caller:

@@ -190,14 +190,32 @@ class RegistryClient:
         label: str,
         member: MemberId | None = None,
         scope: Sequence[str] = (),
+        person: str = "",
     ) -> str:
-        """Make an API key."""
+        """Make an API key; see :meth:`new_key`."""
+        return str(self.new_key(right, label, member, scope, person)["key"])
+
+    def new_key(
+        self,
+        right: str,
+        label: str,
+        member: MemberId | None = None,
+        scope: Sequence[str] = (),
+        person: str = "",
+    ) -> Any:
+        """Make an API key: ``key``, and whether it ``waits`` until another person confirms it."""
         body: dict[str, Any] = {"right": right, "label": label}
         if scope:
             body["scope"] = list(scope)
         if member is not None:
             body["member"] = str(member)
-        return str(self._call("POST", "keys", orjson.dumps(body))["key"])
+        if person:
+            body["person"] = person
+        return self._call("POST", "keys", orjson.dumps(body))
+
+    def confirm_key(self, identifier: str) -> Any:
+        """Confirm an API key that waits."""
+        return self._call("POST", f"keys/{quote(identifier, '')}/confirm", b"{}")
 
     def revoke_key(self, identifier: str) -> Any:
         """Revoke an API key."""

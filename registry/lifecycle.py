@@ -12,7 +12,8 @@ gives the next one or refuses. States and acts are a table (:data:`TRANSITIONS`)
 Invariants:
 - nothing is published without the approvals that policy demands, and what is declined, withdrawn
   or replaced never is;
-- two approvals are two people's, neither of whom handed the request in;
+- two approvals are two people's, neither of whom handed the request in; who is one person is told
+  by :mod:`registry.people`;
 - an approval counts for the changes that its giver saw, and for no others.
 """
 
@@ -104,6 +105,11 @@ class Policy:
 
     default: Needed = Needed.ONE
     of: Mapping[ChangeKind, Needed] = field(default_factory=dict)
+
+    @property
+    def asks_for_two(self) -> bool:
+        """Whether there is anything to which two must agree."""
+        return Needed.TWO in {self.default, *self.of.values()}
 
     def needed(self, changes: Iterable[Change]) -> Needed:
         """What the strictest of these changes needs."""

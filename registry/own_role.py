@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from exchange.continuity import STANDING_ROLE
 from exchange.problems import Code, Problem
 from registry.acting import Acting, act
+from registry.changes import Change, ChangeKind
 from registry.effects import Effect
 from registry.judging import changed_files, delegated, gone_targets
+from registry.lifecycle import Needed
 from registry.publish import (
     OWN_ROLE,
     is_signed,
@@ -48,6 +50,7 @@ class OwnActs(Acting, Telling, Publishing):
                 detail="a delegation changes only by approving a submission",
             )
         changed = changed_files(current, new, files)
+        self._check_alone(changed, gone_targets(current, new))
         for path, data in changed.items():
             self._judge_own_file(path, data, at)
         published = self._store.files(OWN_ROLE)
@@ -68,6 +71,18 @@ class OwnActs(Acting, Telling, Publishing):
             self._tell(None, self._deprecated_schemas(changed, at), at)
             self._publish(roles, published_files, at)
         return int(new.version)
+
+    def _check_alone(self, changed: Collection[str], gone: Collection[str]) -> None:
+        """Refuse what policy has two people agree to: here one acts, whoever signed."""
+        changes = [Change(ChangeKind.PUBLISH, path) for path in changed]
+        changes += [Change(ChangeKind.WITHDRAW, path) for path in gone]
+        if self._terms.approval.needed(changes) is Needed.TWO:
+            raise Problem(
+                Code.CONFLICT,
+                where="approval",
+                detail="two must agree to this: hand it in (saphan registry propose), and let two "
+                "others approve it",
+            )
 
     @act
     def publish_root(self, root: bytes, targets: bytes | None, caller: Caller, at: datetime) -> int:

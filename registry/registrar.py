@@ -33,6 +33,7 @@ from registry.looking import Looking
 from registry.once_only import Meter
 from registry.orders import parse_order, parse_proposal
 from registry.own_role import OwnActs
+from registry.people import People
 from registry.publish import OWN_ROLE, is_due, read
 from registry.publishing import OnlineKeys, Roles, Terms
 from registry.roles import Caller, Operation, Right
@@ -41,7 +42,7 @@ from registry.submissions import parse_submission
 from registry.tree import Tree
 
 
-class Registrar(Looking, OwnActs):
+class Registrar(Looking, OwnActs, People):
     """The acts of one registry."""
 
     def __init__(self, store: Store, tree: Tree, keys: OnlineKeys, terms: Terms) -> None:
@@ -98,7 +99,7 @@ class Registrar(Looking, OwnActs):
             judged.role.version,
         )
         for row in self._open_of(request):
-            if row.submitted_by != caller.id and row.id != replaces:
+            if row.submitted_by != caller.who and row.id != replaces:
                 raise Problem(
                     Code.CONFLICT,
                     where="query.replaces",
@@ -213,7 +214,7 @@ class Registrar(Looking, OwnActs):
         if lacking := effect.lacks_consents:
             raise lacking
         needed = self._terms.approval.needed(effect.changes)
-        agreed = row.deliberation.after(Act.APPROVE, by=caller.id, needed=needed, seen=effect.seen)
+        agreed = row.deliberation.after(Act.APPROVE, by=caller.who, needed=needed, seen=effect.seen)
         if agreed.lacks(needed, effect.seen):
             with self._store.transaction():
                 self._move(row, Act.APPROVE, caller, at, needed=needed, seen=effect.seen)
@@ -241,7 +242,7 @@ class Registrar(Looking, OwnActs):
             Problem: ``NotAuthorised``, ``NotFound``, or ``Conflict`` when it is not open.
         """
         row = self._store.request(number)
-        if row.submitted_by != caller.id:
+        if row.submitted_by not in {caller.who, caller.id}:
             caller.require(Operation.WITHDRAW)
             if caller.right is not Right.ADMINISTRATOR or not caller.concerns(row.member):
                 raise Problem(
@@ -304,7 +305,7 @@ class Registrar(Looking, OwnActs):
         needed = self._terms.approval.needed(effect.changes)
         with self._store.transaction():
             replaced = self._open_of(request)
-            number = self._store.add_request(request, at, caller.id)
+            number = self._store.add_request(request, at, caller.who)
             for row in replaced:
                 self._notify(row, Act.REPLACE, "", at)
             self._store.record(
@@ -346,7 +347,7 @@ class Registrar(Looking, OwnActs):
         with self._store.transaction():
             if needed is not Needed.NONE:
                 self._store.decide(
-                    row.id, Act.APPROVE, at, caller.id, needed=needed, seen=effect.seen
+                    row.id, Act.APPROVE, at, caller.who, needed=needed, seen=effect.seen
                 )
             self._move(row, Act.PUBLISH, caller, at, needed=needed, seen=effect.seen, effect=effect)
             self._revoke_undone(row, caller, at)
@@ -367,7 +368,7 @@ class Registrar(Looking, OwnActs):
         effect: Effect | None = None,
     ) -> None:
         """One act on a request, recorded and told; within a transaction."""
-        self._store.decide(row.id, act, at, caller.id, reason, needed=needed, seen=seen)
+        self._store.decide(row.id, act, at, caller.who, reason, needed=needed, seen=seen)
         detail: dict[str, Any] = {"submission": row.id, "kind": row.kind.value}
         if effect is not None:
             detail = _told(row.id, row.kind, effect)

@@ -48,6 +48,7 @@ class Operation(StrEnum):
     READ_NOTICES = "read notices"
     READ_ACTS = "read what was done"
     MANAGE_KEYS = "make and revoke API keys"
+    CONFIRM_KEYS = "confirm API keys"
 
 
 _OPERATOR, _APPROVER = Right.OPERATOR, Right.APPROVER
@@ -64,6 +65,7 @@ MAY: Mapping[Operation, frozenset[Right]] = {
     Operation.READ_NOTICES: frozenset(Right) - {Right.OBSERVER},
     Operation.READ_ACTS: frozenset({_OPERATOR, _APPROVER, Right.AUDITOR}),
     Operation.MANAGE_KEYS: frozenset({_OPERATOR}),
+    Operation.CONFIRM_KEYS: frozenset({_OPERATOR, _APPROVER}),
 }
 
 
@@ -71,7 +73,8 @@ MAY: Mapping[Operation, frozenset[Right]] = {
 class Caller:
     """Who calls: a name that stays the same (a key's id, a person's subject), and its right.
 
-    ``scope`` holds the applications and services of a service owner.
+    ``scope`` holds the applications and services of a service owner, ``person`` whose key it is
+    where that is told, ``key`` the API key, which may be revoked before an act begins.
     """
 
     id: str
@@ -79,6 +82,13 @@ class Caller:
     member: MemberId | None
     label: str
     scope: frozenset[str] = frozenset()
+    person: str = ""
+    key: str = ""
+
+    @property
+    def who(self) -> str:
+        """The person: two keys of one person are one."""
+        return self.person or self.id
 
     def require(self, operation: Operation) -> None:
         """Raises: Problem ``NotAuthorised`` (403) when the caller's right may not do this."""

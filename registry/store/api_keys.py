@@ -35,6 +35,9 @@ API_KEYS = Table(
     Column("created_at", Text, nullable=False),
     Column("revoked_at", Text),
     Column("scope", Text, nullable=False, server_default="[]"),
+    Column("person", Text, nullable=False, server_default=""),  # without: the key's own id
+    Column("made_by", Text, nullable=False, server_default=""),
+    Column("confirmed_by", Text, server_default=""),  # null: it waits; empty: nobody had to
     sqlite_strict=True,
 )
 MAX_SCOPE_BYTES = 64 << 10
@@ -50,8 +53,13 @@ class ApiKeys(Database):
         label: str,
         at: datetime,
         scope: Collection[str] = (),
+        *,
+        person: str = "",
+        made_by: str = "",
+        waits: bool = False,
     ) -> str:
-        """Make an API key and return it; only its digest is kept, so it is shown this once.
+        """Make an API key and return it; only its digest is kept, so it is shown this once. One
+        that ``waits`` is good for nothing until it is confirmed.
 
         Raises:
             Problem: ``InvalidRequest`` when a member's key names no member, or another one does.
@@ -78,6 +86,9 @@ class ApiKeys(Database):
                 digest=_key_digest(secret),
                 created_at=at.isoformat(),
                 scope=format_document(sorted(scope)).decode(),
+                person=person,
+                made_by=made_by,
+                confirmed_by=None if waits else "",
             )
         )
         return f"saphan-{identifier}-{secret}"
@@ -100,8 +111,60 @@ class ApiKeys(Database):
         if not compare_digest(digest, _key_digest(secret)) or not rows or prefix != "saphan":
             raise Problem(Code.NOT_AUTHORISED, where="Authorization", detail="unknown API key")
         row = rows[0]
+        if row.confirmed_by is None:
+            raise Problem(
+                Code.NOT_AUTHORISED,
+                where="Authorization",
+                detail="this key waits: another operator or approver than who made it confirms it "
+                f"(saphan registry key-confirm {row.id})",
+                status=403,
+            )
         member = None if row.member is None else MemberId.parse(row.member)
-        return Caller(row.id, Right(row.right), member, row.label, frozenset(_scope(row.scope)))
+        scope = frozenset(_scope(row.scope))
+        return Caller(row.id, Right(row.right), member, row.label, scope, row.person, row.id)
+
+    def check_caller(self, caller: Caller) -> None:
+        """Raises: Problem ``NotAuthorised`` when the caller's API key was revoked meanwhile."""
+        if not caller.key:
+            return
+        query = select(API_KEYS.c.id).where(
+            API_KEYS.c.id == caller.key, API_KEYS.c.revoked_at.is_(None)
+        )
+        if not self._rows(query):
+            raise Problem(
+                Code.NOT_AUTHORISED, where="Authorization", detail="this API key was revoked"
+            )
+
+    def people(self, rights: Collection[Right]) -> set[str]:
+        """Whose keys of these rights there are or were, those that wait left out."""
+        rows = self._rows(
+            select(API_KEYS.c.id, API_KEYS.c.person).where(
+                API_KEYS.c.right.in_([right.value for right in rights]),
+                API_KEYS.c.confirmed_by.is_not(None),
+            )
+        )
+        return {row.person or row.id for row in rows}
+
+    def waiting_key(self, identifier: str) -> tuple[str, str]:
+        """Whose key it is that waits, and who made it.
+
+        Raises:
+            Problem: ``NotFound`` when no such key waits.
+        """
+        rows = self._rows(
+            select(API_KEYS).where(
+                API_KEYS.c.id == identifier[:64].replace("\0", ""),
+                API_KEYS.c.revoked_at.is_(None),
+                API_KEYS.c.confirmed_by.is_(None),
+            )
+        )
+        if not rows:
+            raise Problem(Code.NOT_FOUND, where=f"keys/{identifier}", detail="no such key waits")
+        return rows[0].person or rows[0].id, rows[0].made_by
+
+    def confirm_api_key(self, identifier: str, by: str) -> None:
+        """Let a key that waited be good."""
+        self._run(update(API_KEYS).where(API_KEYS.c.id == identifier).values(confirmed_by=by))
 
     def api_keys(self) -> list[dict[str, Any]]:
         """All API keys, without their secrets."""

@@ -21,7 +21,13 @@ from registry.roles import Right
     metavar="IDENTIFIER",
     help="An application or service of a service owner; may be given again.",
 )
-@click.option("--label", default="", help="A note on who holds it.")
+@click.option("--label", default="", help="A note on what it is for.")
+@click.option(
+    "--person",
+    default="",
+    metavar="NAME",
+    help="Whose key it is: two keys of one person are one approval. An issuer's: oidc:SUBJECT.",
+)
 @CLIENT
 @JSON
 def key_add(
@@ -29,14 +35,31 @@ def key_add(
     member_text: str | None,
     scope: tuple[str, ...],
     label: str,
+    person: str,
     url: str,
     api_key: str,
     as_json: bool,
 ) -> None:
     """Make an API key of a RIGHT; it is shown this once."""
     member = MemberId.parse(member_text, "--member") if member_text else None
-    key = client_of(url, api_key).add_key(right, label, member, scope)
-    tell({"key": key}, as_json, key)
+    made = client_of(url, api_key).new_key(right, label, member, scope, person)
+    tell(made, as_json, made["key"])
+    if made["waits"] and not as_json:
+        click.echo(
+            "It waits: where two must agree, another operator or approver confirms it first "
+            f"(saphan registry key-confirm {made['key'].split('-')[1]}).",
+            err=True,
+        )
+
+
+@registry.command("key-confirm")
+@click.argument("identifier")
+@CLIENT
+@JSON
+def key_confirm(identifier: str, url: str, api_key: str, as_json: bool) -> None:
+    """Confirm the API key with this IDENTIFIER, which another operator made for its person."""
+    result = client_of(url, api_key).confirm_key(identifier)
+    tell(result, as_json, f"{identifier} is confirmed.")
 
 
 @registry.command("key-revoke")
@@ -55,4 +78,8 @@ def key_revoke(identifier: str, url: str, api_key: str, as_json: bool) -> None:
 def list_keys(url: str, api_key: str, as_json: bool) -> None:
     """List API keys (never their secrets)."""
     page = client_of(url, api_key).get("keys")
-    table(page["items"], as_json, ("id", "right", "member", "label", "revoked_at"))
+    table(
+        page["items"],
+        as_json,
+        ("id", "right", "member", "person", "label", "made_by", "confirmed_by", "revoked_at"),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping as Map
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from adapters import check as checks
 from adapters import check_rows, openapi
 from adapters.changes import checking as changes_check
+from adapters.check_files import of_files
 from adapters.cursor_keys import cursor_secret
 from adapters.cursor_keys import findings as of_cursors
 from adapters.findings import Drift, Finding
@@ -65,7 +67,10 @@ class Records:
             mapping, lambda changed: Source(changed.source, environ, folder)
         ).lease()
         try:
-            found = await checks.against_source(mapping, source, how.given)
+            found = await asyncio.to_thread(of_files, mapping.source, environ, folder)
+            if any(not one.warning for one in found):
+                return findings + found
+            found += await checks.against_source(mapping, source, how.given)
             for changes in mapping.changes.values():
                 found += await changes_check.findings(
                     changes, source, each=how.each, timeout_s=checks.CHECK_TIMEOUT_S

@@ -13,6 +13,7 @@ import orjson
 from adapters import check as checks
 from adapters import check_rows, openapi
 from adapters.answers.replies import PROBLEM_TYPE
+from adapters.check_files import of_file
 from adapters.cursor_keys import findings as of_cursors
 from adapters.documents import drift
 from adapters.documents.backend import CONTENT, DocumentsSource, OpenDocuments
@@ -21,7 +22,7 @@ from adapters.documents.keeping import kept_path
 from adapters.findings import Finding
 from adapters.kinds import Checking
 from adapters.mapping.head import Head
-from adapters.mapping.model import Service
+from adapters.mapping.model import FileTable, Service
 from adapters.mapping.reader import Node
 
 
@@ -83,6 +84,8 @@ class Documents:
         found = list(await asyncio.to_thread(drift.of_index, self.mapping, environ, folder))
         if any(not one.warning for one in found):
             return found
+        if self.mapping.index is not None:
+            found += await asyncio.to_thread(_left_out, self.mapping.index[0], environ, folder)
         found += of_cursors(records, environ, folder)
         place = DocumentsSource(self.mapping, environ, folder, keep=False)
         source = checks.checking_source(
@@ -106,6 +109,11 @@ class Documents:
         finally:
             await source.close()
             place.catalogue.close()
+
+
+def _left_out(index: FileTable, environ: Map[str, str], folder: Path) -> list[Finding]:
+    """Which rows of the index are left out; what cannot be read is told by who reads it."""
+    return [one for one in of_file(index, environ, folder) if one.warning]
 
 
 def read(root: Node) -> Documents:

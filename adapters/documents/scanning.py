@@ -24,7 +24,9 @@ from adapters.scan import files
 from adapters.scan.answering import invent, schema_of
 from adapters.scan.found import FoundTable
 from adapters.scan.inferring import DoubtCode, infer
+from adapters.scan.numbers import number_keys
 from adapters.scan.planning import WORDS_OF_SQL
+from adapters.scan.proposing import ends_at_keys
 from adapters.scan.scanned import Look, Scanned, Unsure
 from exchange.problems import Code, Problem
 
@@ -136,6 +138,7 @@ def _described(
         proposal = infer(column, values)
         if proposal.kind in _TYPED:
             columns[name] = {"header": column.name, "type": str(proposal.kind)}
+            columns[name] |= number_keys(column)
         elif proposal.kind is Kind.DATE and any(isinstance(one, date) for one in values):
             columns[name] = {"header": column.name, "type": "date"}
         fields[name] = {"type": str(proposal.kind), **_plain(proposal.keys)}
@@ -148,6 +151,10 @@ def _described(
     told |= {key: value for key, value in given.items() if value is not None}
     if table.header_row != 1:
         told["header_row"] = table.header_row
+    if table.header_rows != 1:
+        told["header_rows"] = table.header_rows
+    if table.ends_at is not None:
+        told["ends_at"] = ends_at_keys(table)
     if table.delimiter != ",":
         told["delimiter"] = "tab" if table.delimiter == "\t" else table.delimiter
     return told | {"columns": columns}, fields

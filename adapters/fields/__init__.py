@@ -14,6 +14,7 @@ from adapters.fields.calendars import Calendar, UnknownForm
 from adapters.fields.computing import Computation
 from adapters.fields.inward import Near, parse_date, parse_datetime, parse_plain
 from adapters.fields.model import Field, plain_schema
+from adapters.fields.numbers import PLAIN, Negative, NumberForm
 from adapters.fields.units import Rounding, Unit
 from adapters.fields.words import (
     Converter,
@@ -27,6 +28,7 @@ from adapters.fields.words import (
 )
 
 __all__ = [
+    "PLAIN",
     "Calendar",
     "Computation",
     "Converter",
@@ -35,7 +37,9 @@ __all__ = [
     "Kind",
     "Mismatch",
     "Near",
+    "Negative",
     "Null",
+    "NumberForm",
     "Otherwise",
     "Rounding",
     "Schema",

@@ -25,6 +25,7 @@ from adapters.mapping.marks import Marks
 from adapters.mapping.masks import Mask
 from adapters.mapping.predicates import Predicate
 from adapters.mapping.searching import Search
+from adapters.mapping.settings import EndsAt as EndsAt
 from adapters.mapping.settings import FileColumn as FileColumn
 from adapters.mapping.settings import FileFormat as FileFormat
 from adapters.mapping.settings import FileTable as FileTable

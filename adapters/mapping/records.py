@@ -47,7 +47,7 @@ def _table(node: Node) -> dict[str, str]:
     return table
 
 
-def _words(node: Node | None) -> frozenset[str]:
+def words_of(node: Node | None) -> frozenset[str]:
     if node is None:
         return frozenset()
     return frozenset(item.text(longest=200) for item in node.items())
@@ -203,7 +203,7 @@ def read_field(name: str, node: Node, tables: Map[str, Map[str, str]]) -> Field:
             column=found["column"].text(NAME) if "column" in found else _column(name),
             kind=kind,
             null=found["null"].choice(Null) if "null" in found else Null.OMIT,
-            null_words=_words(found.get("null_words")),
+            null_words=words_of(found.get("null_words")),
             trim=found["trim"].boolean() if "trim" in found else False,
             format=found["format"].text(longest=40) if "format" in found else None,
             zone=read_zone(found["zone"]) if "zone" in found else None,
@@ -214,8 +214,8 @@ def read_field(name: str, node: Node, tables: Map[str, Map[str, str]]) -> Field:
             if "otherwise" in found
             else Otherwise.REFUSE,
             stored=found["stored"].choice(Stored) if "stored" in found else Stored.STRING,
-            true_words=_words(found.get("true_words")),
-            false_words=_words(found.get("false_words")),
+            true_words=words_of(found.get("true_words")),
+            false_words=words_of(found.get("false_words")),
             separator=found["separator"].text(longest=3) if "separator" in found else None,
             title=read_texts(found["title"]) if "title" in found else None,
             decode=encoding_of(found["decode"]) if "decode" in found else None,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from enum import StrEnum
 
-from adapters.fields import Kind
+from adapters.fields import PLAIN, Kind, NumberForm
 
 
 class SourceKind(StrEnum):
@@ -56,6 +56,7 @@ class Limits:
 class FileColumn:
     """One column of a file: its SQL name, the header over it and how it is stored.
 
+    ``number`` is how numbers are written, where cells are texts; ``null_words`` are nothing.
     With ``sounds`` it has a table beside it, ``{table}_{column}_sounds``, of the keys of its names
     (``sound``) and the rows that they are of (``row_no``, the ``rowid`` of the table).
     """
@@ -64,10 +65,20 @@ class FileColumn:
     header: str
     kind: Kind = Kind.STRING
     format: str | None = None
-    thousands: str = ""
+    number: NumberForm = PLAIN
+    null_words: frozenset[str] = frozenset()
     index: bool = False
     sounds: bool = False
     where: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndsAt:
+    """The first row below the rows of a sheet: its cell under ``header`` is empty or begins so."""
+
+    header: str
+    empty: bool = False
+    begins_with: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +86,8 @@ class FileTable:
     """One table of a file, read as an SQL table of this name; ``file`` may hold ``${NAME}``.
 
     ``sheet`` is a sheet of a workbook (without it the first) or a table of an Access database;
-    ``encoding`` is None for what the format itself says.
+    ``encoding`` is None for what the format itself says; ``header_rows`` is the number of rows that
+    the headers take.
     """
 
     name: str
@@ -84,6 +96,8 @@ class FileTable:
     columns: tuple[FileColumn, ...]
     sheet: str | None = None
     header_row: int = 1
+    header_rows: int = 1
+    ends_at: EndsAt | None = None
     delimiter: str = ","
     encoding: str | None = None
     where: str = ""

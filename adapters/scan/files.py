@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from itertools import islice
@@ -17,9 +18,12 @@ from typing import Any
 import python_calamine as calamine
 
 from adapters.mapping.model import FileFormat, FileTable
-from adapters.mapping.source import SUFFIXES
+from adapters.mapping.tables import SUFFIXES
+from adapters.scan.feet import Row, find_foot
 from adapters.scan.found import SAMPLE_ROWS, FoundColumn, FoundTable
 from adapters.scan.layout import doubled, layout_of
+from adapters.scan.numbers import written_numbers
+from adapters.sources.feet import is_there
 from adapters.sources.sheets import check_size, refuse
 from adapters.sources.snapshot import READERS
 from adapters.sources.workbook import check_unpacked
@@ -147,10 +151,11 @@ def _delimiter(text: str) -> str:
 
 def _found(path: Path, table: FileTable) -> tuple[FoundTable, FileTable]:
     told: list[str] = []
+    most = SAMPLE_ROWS
     if table.format in (FileFormat.CSV, FileFormat.WORKBOOK):
-        table, told = _placed(path, table)
+        table, told, most = _placed(path, table)
     sheet = READERS[table.format](table, path)
-    samples: Sequence[Sequence[Any]] = [row for _, row in islice(sheet.rows, SAMPLE_ROWS)]
+    samples: Sequence[Sequence[Any]] = [row for _, row in islice(sheet.rows, most)]
     types = {str: "text", bool: "boolean", int: "integer", float: "fraction"}
     columns = []
     for index, title in enumerate(sheet.header):
@@ -164,8 +169,15 @@ def _found(path: Path, table: FileTable) -> tuple[FoundTable, FileTable]:
         for row in samples
         if len(row) == len(columns)
     ]
-    if table.format in (FileFormat.CSV, FileFormat.ACCESS):  # all their cells are texts
-        full = list(zip(*map(_typed, zip(*full, strict=True)), strict=True))
+    if full:
+        cells: list[Sequence[Any]] = []
+        all_texts = table.format in (FileFormat.CSV, FileFormat.ACCESS)
+        for index, column in enumerate(zip(*full, strict=True)):
+            typed = _typed(column) if all_texts else column
+            written, read = written_numbers(columns[index].name, typed, all_texts=all_texts)
+            columns[index] = replace(columns[index], written=written)
+            cells.append(read)
+        full = list(zip(*cells, strict=True))
     twice = doubled([column.name for column in columns])
     if twice:
         told.append(f"left out, for several columns have this header: {', '.join(twice)}")
@@ -189,12 +201,37 @@ def _found(path: Path, table: FileTable) -> tuple[FoundTable, FileTable]:
     )
 
 
-def _placed(path: Path, table: FileTable) -> tuple[FileTable, list[str]]:
-    """The table with the row of its headers, and what is unsure of the form of the sheet."""
+def _placed(path: Path, table: FileTable) -> tuple[FileTable, list[str], int]:
+    """The table with the rows of its headers and its end, what is unsure of the form of the sheet,
+    and how many rows below the headers to look at."""
     sheet = READERS[table.format](table, path)
     lines = [sheet.header, *(row for _, row in islice(sheet.rows, SAMPLE_ROWS))]
     layout = layout_of(lines)
-    return replace(table, header_row=layout.header_row), [*layout.doubts]
+    table = replace(table, header_row=layout.header_row, header_rows=layout.header_rows)
+    sheet = READERS[table.format](table, path)
+    header = [title.strip() for title in sheet.header]
+    seen: list[bool] = []
+    foot = find_foot(header, _counted(_readable(sheet.rows), seen))
+    most = SAMPLE_ROWS
+    if foot.first:
+        records = [place for place, there in enumerate(seen) if there][: foot.above]
+        most = min(most, records[-1] + 1)
+        head = layout.header_row - 1 + layout.header_rows
+        layout = replace(layout_of(lines[: head + most]), header_row=layout.header_row)
+    return replace(table, ends_at=foot.ends_at), [*layout.doubts, *foot.doubts()], most
+
+
+def _counted(rows: Iterator[Row], seen: list[bool]) -> Iterator[Row]:
+    """``rows``; ``seen`` is told of each whether it is a row with anything in it."""
+    for number, row in rows:
+        seen.append(any(map(is_there, row)))
+        yield number, row
+
+
+def _readable(rows: Iterator[Row]) -> Iterator[Row]:
+    """The rows up to one that cannot be read: that is told by who reads them all."""
+    with suppress(Problem):
+        yield from rows
 
 
 def _typed(cells: Sequence[Any]) -> Sequence[Any]:

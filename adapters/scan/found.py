@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from adapters.fields import NumberForm
 from adapters.mapping.model import FileFormat
 
 SAMPLE_ROWS = 500
@@ -13,11 +14,21 @@ MAX_TABLES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
+class WrittenNumbers:
+    """Numbers that cells hold as texts: how they are written, words for nothing, and what is unsure
+    of it. Without a form the cells stay the texts that they are."""
+
+    form: NumberForm | None
+    null_words: tuple[str, ...]
+    doubts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class FoundColumn:
     """A column: its name, its type in the source's words, and what the source says of it.
 
     ``unread`` says why the driver could not read a value of it: what was seen then are its values
-    as texts, or nothing.
+    as texts, or nothing. ``written`` is how the cells of a file write numbers.
     """
 
     name: str
@@ -25,6 +36,7 @@ class FoundColumn:
     nullable: bool = True
     comment: str = ""
     unread: str = ""
+    written: WrittenNumbers | None = None
 
 
 @dataclass(frozen=True, slots=True)

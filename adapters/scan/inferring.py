@@ -84,6 +84,7 @@ class DoubtCode(StrEnum):
     SECRET = "secret"  # noqa: S105 (a code)
     ENCODING = "encoding"
     DATE_TEXT = "free-text-dates"
+    NUMBER_TEXT = "written-numbers"
     DAY_OR_MONTH = "day-or-month"
     BUDDHIST_YEARS = "buddhist-years"
     CODE_LIST = "code-list"
@@ -142,6 +143,8 @@ def infer(column: FoundColumn, values: Sequence[Any], own: Sequence[Table] = ())
     proposal = _by_values(column, known, own, shown=shown) if known else _by_type(column)
     if not known:
         proposal.doubt(DoubtCode.EMPTY, "no value was seen: the type is that of the column")
+    for words in column.written.doubts if column.written is not None else ():
+        proposal.doubt(DoubtCode.NUMBER_TEXT, words)
     if secret:
         proposal.doubt(DoubtCode.SECRET, f"{LIKELY_SECRET}: take it out")
     if personal:

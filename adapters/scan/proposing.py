@@ -15,9 +15,11 @@ import yaml
 
 from adapters.fields import Kind
 from adapters.mapping.head import FORMAT_VERSION
+from adapters.mapping.model import FileTable
 from adapters.mapping.parameters import RESERVED_PARAMETERS
 from adapters.scan.files import GUESSED
 from adapters.scan.inferring import DoubtCode
+from adapters.scan.numbers import number_keys
 from adapters.scan.planning import LAO, Plan, Shown
 from adapters.scan.scanned import Unsure
 from adapters.text.codec import table_of
@@ -110,6 +112,8 @@ def _files(plans: Sequence[Plan]) -> Iterator[str]:
         for key, value, usual in (
             ("sheet", file.sheet, None),
             ("header_row", file.header_row, 1),
+            ("header_rows", file.header_rows, 1),
+            ("ends_at", ends_at_keys(file), None),
             ("delimiter", {"\t": "tab"}.get(file.delimiter, file.delimiter), ","),
             ("encoding", _encoding(file.encoding), None),
         ):
@@ -120,6 +124,15 @@ def _files(plans: Sequence[Plan]) -> Iterator[str]:
         yield "      columns:"
         for column in plan.columns:
             yield f"        {column.alias}: {_flow(_stored(column, plan))}"
+
+
+def ends_at_keys(file: FileTable) -> dict[str, Any] | None:
+    """Where the rows of a file end, as a mapping says it."""
+    ends_at = file.ends_at
+    if ends_at is None:
+        return None
+    found = {"empty": ends_at.empty, "begins_with": list(ends_at.begins_with)}
+    return {"header": ends_at.header} | {key: value for key, value in found.items() if value}
 
 
 def _of_the_file(plan: Plan) -> Iterator[tuple[DoubtCode, str]]:
@@ -144,6 +157,7 @@ def _stored(column: Shown, plan: Plan) -> Any:
         keys["type"] = str(kind)
         if "format" in column.proposal.keys:
             keys["format"] = column.proposal.keys["format"]
+        keys |= number_keys(column.found)
     if column.found.name in plan.table.key:
         keys["index"] = True
     return keys if len(keys) > 1 else column.found.name

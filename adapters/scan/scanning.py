@@ -15,7 +15,7 @@ from adapters.mapping.file import mapping_of
 from adapters.mapping.font_maps import load_font_map
 from adapters.mapping.model import FileTable
 from adapters.mapping.reader import parse
-from adapters.mapping.source import SUFFIXES
+from adapters.mapping.tables import SUFFIXES
 from adapters.openapi import document
 from adapters.scan import database, files
 from adapters.scan.drafting import draft

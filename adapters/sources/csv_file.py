@@ -6,9 +6,11 @@ import codecs
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 from adapters.mapping.model import FileTable
+from adapters.sources.headers import combined
 from adapters.sources.sheets import Raw, Sheet, refuse
 
 
@@ -23,8 +25,9 @@ def read_csv(table: FileTable, path: Path) -> Sheet:
     numbered = _numbered(lines, path)
     for _ in range(table.header_row - 1):
         next(numbered, None)
-    header = next(numbered, (table.header_row, ()))[1]
-    return Sheet([str(cell) for cell in header], table.header_row, numbered)
+    lines_of = [line for _, line in islice(numbered, table.header_rows)]
+    header = combined([[str(cell) for cell in line] for line in lines_of])
+    return Sheet(header, table.header_row, numbered)
 
 
 def _numbered(lines: Iterator[list[str]], path: Path) -> Iterator[tuple[int, Sequence[Raw]]]:

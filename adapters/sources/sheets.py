@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from adapters.fields import Kind, Mismatch, parse_date, parse_plain
-from adapters.mapping.model import FileColumn
+from adapters.mapping.model import EndsAt, FileColumn
+from adapters.sources.feet import Foot, is_there
 from exchange.problems import Code, Problem
 
 MAX_FILE_BYTES = 256 << 20
@@ -60,37 +61,69 @@ def check_size(path: Path) -> None:
         raise refuse(path.name, f"is larger than {MAX_FILE_BYTES} bytes")
 
 
-def rows(sheet: Sheet, columns: Sequence[FileColumn], name: str) -> Iterator[tuple[Cell, ...]]:
+def rows(
+    sheet: Sheet,
+    columns: Sequence[FileColumn],
+    name: str,
+    ends_at: EndsAt | None = None,
+    told: Callable[[Problem | int], None] | None = None,
+) -> Iterator[tuple[Cell, ...]]:
     """The rows of ``sheet`` in the order of the mapping's columns.
 
-    Columns of the file that the mapping does not name are left out; wholly empty rows, which
-    spreadsheets leave at the end, are passed over.
+    Columns of the file that the mapping does not name are left out, and so are the rows from the
+    one that ``ends_at`` speaks of; wholly empty rows, which spreadsheets leave at the end, are
+    passed over.
+
+    Args:
+        told: is given what is wrong instead of its being raised (rows that cannot be read are
+            left out then), and the number of each row that ``ends_at`` leaves out.
 
     Raises:
         Problem: ``SourceFailed`` with file, row and column: a missing or doubled header, a ragged
-            row, a cell that is not of its type.
+            row, a cell that is not of its type, a record below the end of the rows.
     """
     header = [text.strip() for text in sheet.header]
-    cells = [_cell_reader(column, header, sheet.header_row, name) for column in columns]
+    readers = [_cell_reader(column, header, sheet.header_row, name) for column in columns]
+    foot = None
+    if ends_at is not None:
+        foot = Foot(ends_at, _place(ends_at.header, header, sheet.header_row, name))
     width = len(header)
     for number, row in sheet.rows:
-        if all(cell is None or (isinstance(cell, str) and not cell.strip()) for cell in row):
+        if not any(map(is_there, row)):
             continue
-        if len(row) != width:
-            place = f"{name} row {number} column {min(len(row), width) + 1}"
-            raise refuse(place, f"the row has {len(row)} cell(s), the header has {width}")
-        yield tuple(read(row, number) for read in cells)
+        try:
+            if foot is not None and foot.takes(number, row):
+                if len(row) == width and foot.may_be_record(row) and _is_record(readers, row):
+                    detail = f"has the form of a record, below the end of the rows ({foot.begun})"
+                    raise refuse(f"{name} row {number}", detail)
+                if told is not None:
+                    told(number)
+                continue
+            if len(row) != width:
+                place = f"{name} row {number} column {min(len(row), width) + 1}"
+                raise refuse(place, f"the row has {len(row)} cell(s), the header has {width}")
+            found = tuple([read(row, number) for read in readers])
+        except Problem as problem:
+            if told is None:
+                raise
+            told(problem)
+            continue
+        if foot is not None:
+            foot.saw(row)
+        yield found
+
+
+def _is_record(readers: Sequence[Callable[[Sequence[Raw], int], Cell]], row: Sequence[Raw]) -> bool:
+    try:
+        return bool([read(row, 0) for read in readers])
+    except Problem:
+        return False
 
 
 def _cell_reader(
     column: FileColumn, header: list[str], header_row: int, name: str
 ) -> Callable[[Sequence[Raw], int], Cell]:
-    found = [index for index, text in enumerate(header) if text == column.header]
-    if len(found) != 1:
-        number = "no" if not found else "more than one"
-        where = f"{name} row {header_row}"
-        raise refuse(where, f"{number} column has the header {column.header!r}")
-    index = found[0]
+    index = _place(column.header, header, header_row, name)
 
     def read(row: Sequence[Raw], number: int) -> Cell:
         try:
@@ -98,9 +131,20 @@ def _cell_reader(
         except (Mismatch, ValueError) as error:
             place = f"{name} row {number} column {index + 1} ({column.header})"
             detail = f"the cell is not a value of the type {column.kind}"
+            if isinstance(error, Mismatch):
+                detail += f": it {error.rule}"
             raise refuse(place, detail) from error
 
     return read
+
+
+def _place(title: str, header: list[str], header_row: int, name: str) -> int:
+    found = [index for index, text in enumerate(header) if text == title]
+    if len(found) != 1:
+        number = "no" if not found else "more than one"
+        where = f"{name} row {header_row}"
+        raise refuse(where, f"{number} column has the header {title!r}")
+    return found[0]
 
 
 def cell(column: FileColumn, value: Raw) -> Cell:
@@ -111,6 +155,8 @@ def cell(column: FileColumn, value: Raw) -> Cell:
         ValueError: when a text is not a date of the column's format.
     """
     if isinstance(value, str):
+        if value.strip() in column.null_words:
+            return None
         return _of_text(column, value if column.kind is Kind.STRING else value.strip())
     if value is None:
         return None
@@ -128,8 +174,6 @@ def cell(column: FileColumn, value: Raw) -> Cell:
 def _of_text(column: FileColumn, text: str) -> Cell:
     if not text:
         return None
-    if column.thousands:
-        text = text.replace(column.thousands, "")
     match column.kind:
         case Kind.STRING:
             return text
@@ -137,10 +181,25 @@ def _of_text(column: FileColumn, text: str) -> Cell:
             return datetime.strptime(text, column.format).date().isoformat()
         case Kind.DATE:
             return parse_date(text).isoformat()
+        case Kind.DECIMAL:
+            return _kept_exactly(column.number.plain(text), text)
         case kind:
-            value: Any = parse_plain(kind, text)
-            # NUMERIC affinity turns the text into the nearest number SQLite has.
-            return text if kind is Kind.DECIMAL else int(value)
+            return int(parse_plain(kind, column.number.plain(text)))
+
+
+def _kept_exactly(plain: str, value: Raw) -> str:
+    """``plain``, of which NUMERIC affinity makes a 64-bit number or the nearest double.
+
+    Raises:
+        Mismatch: when that is another number.
+    """
+    number = Decimal(plain)
+    near = float(number)
+    # Programs print doubles with 17 digits (mdbtools does): these are the double, not a decimal.
+    same = Decimal(repr(near)) == number or Decimal(f"{near:.17g}") == number
+    if not same and not (number == number.to_integral_value() and abs(number) < 1 << 63):
+        raise Mismatch("must have at most 15 digits to be kept exactly", value)
+    return plain
 
 
 def _text_of(value: Raw) -> str:
@@ -181,7 +240,7 @@ def _integer_of(value: Raw) -> int:
 
 def _decimal_of(value: Raw) -> Cell:
     if isinstance(value, Decimal) and value.is_finite():
-        return str(value)
+        return _kept_exactly(format(value, "f"), value)
     if isinstance(value, int | float) and not isinstance(value, bool) and value == value:
         return value
     raise Mismatch("must be a number", value)

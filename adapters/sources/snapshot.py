@@ -267,10 +267,17 @@ def stamp_of(table: FileTable, path: Path) -> Stamp:
     return tuple((state.st_mtime_ns, state.st_size, state.st_ino) for state in found)
 
 
-def read_table(table: FileTable, path: Path) -> Iterator[tuple[Cell, ...]]:
-    """The rows of a file; raises ``SourceFailed`` with file, row and column."""
+def read_table(
+    table: FileTable, path: Path, told: Callable[[Problem | int], None] | None = None
+) -> Iterator[tuple[Cell, ...]]:
+    """The rows of a file; for ``told`` see :func:`adapters.sources.sheets.rows`.
+
+    Raises:
+        Problem: ``SourceFailed`` with file, row and column.
+    """
     check_size(path)
-    return rows(READERS[table.format](table, path), table.columns, path.name)
+    sheet = READERS[table.format](table, path)
+    return rows(sheet, table.columns, path.name, table.ends_at, told)
 
 
 READERS: dict[FileFormat, Callable[[FileTable, Path], Sheet]] = {

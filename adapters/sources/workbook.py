@@ -8,12 +8,14 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import python_calamine as calamine
 
 from adapters.mapping.model import FileTable
+from adapters.sources.headers import combined, title_of
 from adapters.sources.sheets import Raw, Sheet, refuse
 
 MAX_UNPACKED_BYTES = 2 << 30
@@ -40,12 +42,10 @@ def read_workbook(table: FileTable, path: Path) -> Sheet:
         raise refuse(path.name, f"cannot be read: {error.strerror or error}") from error
     except (calamine.CalamineError, ValueError, IndexError) as error:
         raise refuse(path.name, f"is not a workbook: {error}") from error
-    header: Sequence[Raw] = ()
-    for number, row in lines:
-        if number >= table.header_row:
-            header = row if number == table.header_row else ()
-            break
-    return Sheet([_title(cell) for cell in header], table.header_row, lines)
+    for _ in islice(lines, table.header_row - 1):
+        pass
+    titles = [[title_of(cell) for cell in row] for _, row in islice(lines, table.header_rows)]
+    return Sheet(combined(titles), table.header_row, lines)
 
 
 def _numbered(lines: Iterator[list[Any]]) -> Iterator[tuple[int, Sequence[Raw]]]:
@@ -57,12 +57,6 @@ def _numbered(lines: Iterator[list[Any]]) -> Iterator[tuple[int, Sequence[Raw]]]
 def _raw(value: Any) -> Raw:
     # A duration ("37:30:00") is no time of day; as a text it is refused where a number is wanted.
     return str(value) if isinstance(value, timedelta) else value
-
-
-def _title(cell: Raw) -> str:
-    if isinstance(cell, float) and cell.is_integer():
-        return str(int(cell))  # a year over a column
-    return "" if cell is None else str(cell)
 
 
 def check_unpacked(path: Path) -> None:

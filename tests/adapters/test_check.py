@@ -156,7 +156,7 @@ def test_a_bad_sheet_is_named_by_its_place(tmp_path: Path) -> None:
     path.write_text(SHEETS, encoding="utf-8")
     result = saphan("check", path, FOLDER=str(tmp_path))
     assert result.exit_code == 1
-    assert "lines.csv row 2 column 4 (Spent (USD))" in result.stderr
+    assert "lines.csv row 2 column 4 (Spent (USD))" in result.stdout
 
 
 def test_a_parameter_without_example_is_asked_for(mapping: Path) -> None:

@@ -19,7 +19,7 @@ import pytest
 
 from adapters import kinds
 from adapters.mapping.model import FileFormat
-from adapters.mapping.source import SUFFIXES
+from adapters.mapping.tables import SUFFIXES
 from adapters.sources.guard import DIALECTS
 from adapters.text.codec import register
 from tests.docs.generate import ROOT

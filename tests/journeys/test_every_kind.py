@@ -18,7 +18,7 @@ import pytest
 import schemas
 from adapters import kinds as known
 from adapters.mapping.model import FileFormat
-from adapters.mapping.source import SUFFIXES
+from adapters.mapping.tables import SUFFIXES
 from adapters.sources.guard import DIALECTS
 from adapters.text.codec import register
 from console.reference_world.plans import ApplicationPlan, MemberPlan, ServerPlan, ServicePlan

@@ -8,7 +8,7 @@ the server that was asked; whoever did not answer, refused, or could not be prov
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import pairwise
@@ -17,8 +17,9 @@ from urllib.parse import urlencode
 
 import orjson
 
+from console.auditing.fitting import check_fits
 from exchange.agreements import Agreement
-from exchange.auditing import Hit, Page, auditing_service, open_page
+from exchange.auditing import Hit, Page, auditing_service, open_page, told
 from exchange.checkpoint import Checkpoint
 from exchange.identifiers import MemberId, ServerId
 from exchange.notes import VerifierKey
@@ -84,6 +85,17 @@ class Told:
         return [Found(self.server, self.agreement.provider, hit) for hit in self.hits]
 
 
+def merged(said: Iterable[Told]) -> list[Found]:
+    """All proven entries, newest first; what several mandates show is there once, whole if one
+    of them shows it so."""
+    found: dict[tuple[ServerId, int], Found] = {}
+    for one in (each for answer in said for each in answer.found):
+        place = one.server, one.hit.index
+        if place not in found or found[place].hit.entry is None:
+            found[place] = one
+    return sorted(found.values(), key=lambda one: str(told(one.hit).get("at")), reverse=True)
+
+
 class NotAnswered(Exception):  # a state of things, told and not shown as an error
     """A refusal of the audited in the place of an answer, or none at all."""
 
@@ -121,13 +133,13 @@ class Auditor:
             for mandate in mandates
             if not self._servers(mandate.provider)
         ]  # fmt: skip
-        told = await asyncio.gather(
+        answered = await asyncio.gather(
             *(
                 self.ask_server(mandate, server, service, path, query, subject, limit)
                 for mandate, server in visits
             )
         )
-        return [*told, *absent]
+        return [*answered, *absent]
 
     async def ask_server(
         self,
@@ -141,12 +153,14 @@ class Auditor:
     ) -> Told:
         """Ask one server, page by page, and prove what it shows."""
         hits: list[Hit] = []
+        seen: set[int] = set()
         checkpoint: Checkpoint | None = None
         more = False
         try:
             async for page, proven in self.pages(
                 mandate, server, service, path, query, subject, limit
             ):
+                check_fits(page.hits, seen, service, query)
                 hits += page.hits
                 checkpoint = proven
                 more = page.next is not None

@@ -71,6 +71,75 @@ def test_a_checkpoint_of_another_log_is_found_out(
     assert (code, outcomes(report)) == (1, {"LA/GOV/MPI/ss1": "not proven"})
 
 
+@pytest.mark.parametrize(
+    ("conditions", "fits"),
+    [
+        (("--id", CALLED), True),
+        (("--id", "LA-another"), False),
+        (("--client", str(AUDITOR)), False),
+        (("--member", "LA/GOV/LSB"), False),
+        (("--outcome", "refused"), False),
+        (("--status", "404"), False),
+        (("--until", "2020-01-01T00:00:00Z"), False),
+    ],
+)
+def test_entries_that_were_not_asked_for_are_no_answer(
+    world: SmallWorld, hostile: HostileServer, conditions: tuple[str, ...], fits: bool
+) -> None:
+    """They are in the log, and yet not what the question was about."""
+    hostile.page = format_page(_page(world, CALLED))
+    mandates = mandates_of(world, "mpi-audit")
+    _, report = asked(world, "ask", mandates, *conditions)
+    assert outcomes(report) == {"LA/GOV/MPI/ss1": "proven" if fits else "not proven"}
+    (row,) = report["asked"]
+    assert fits or row["problem"] == Code.INCONSISTENT_RESPONSE.value
+    assert bool(report["hits"]) == fits
+
+
+def test_an_entry_counts_once(world: SmallWorld, hostile: HostileServer) -> None:
+    """Who shows one twice is told of; under two mandates it is one entry all the same."""
+    page = _page(world, CALLED)
+    hostile.page = format_page(page)
+    twice = [*mandates_of(world, "mpi-audit"), *mandates_of(world, "mpi-audit")]
+    _, report = asked(world, "ask", twice, "--id", CALLED)
+    assert len(report["asked"]) == 2
+    assert len(report["hits"]) == len(page.hits)
+    hostile.page = format_page(replace(page, hits=(*page.hits, page.hits[0])))
+    _, report = asked(world, "ask", mandates_of(world, "mpi-audit"), "--id", CALLED)
+    assert outcomes(report) == {"LA/GOV/MPI/ss1": "not proven"}
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        {},
+        {"id": CALLED, "side": "consumer"},
+        {"id": CALLED, "side": "provider", "kind": "request", "at": "yesterday"},
+        {"id": CALLED, "side": "neither", "kind": "request", "at": "2026-11-22T00:00:00.000Z"},
+        {
+            "id": CALLED,
+            "side": "provider",
+            "kind": "request",
+            "at": "2026-11-22T00:00:00.000Z",
+            "client": "nobody",
+            "service": 7,
+        },
+    ],
+    ids=["nothing", "no kind", "no time", "no side", "no parties"],
+)
+def test_nonsense_of_one_organisation_ends_no_question(
+    world: SmallWorld, hostile: HostileServer, shown: dict[str, object]
+) -> None:
+    """What the others said is told; whoever answered nonsense is named."""
+    page = _page(world, CALLED)
+    hits = (replace(page.hits[0], entry=None, shown=shown),)
+    hostile.page = format_page(replace(page, hits=hits))
+    code, report = asked(world, "ask", mandates_of(world, *BOTH), "--id", CALLED)
+    assert code == 1
+    assert outcomes(report) == {"LA/GOV/MOF/ss1": "proven", "LA/GOV/MPI/ss1": "not proven"}
+    assert {hit["server"] for hit in report["hits"]} == {"LA/GOV/MOF/ss1"}
+
+
 def test_an_exchange_that_is_left_out_is_shown_by_the_other_side(
     world: SmallWorld, hostile: HostileServer
 ) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from console.auditing.asking import Auditor, Found, NotAnswered, Outcome, Told
+from console.auditing.asking import Auditor, Found, NotAnswered, Outcome, Told, merged
 from console.auditing.complete import Complete, prove_complete
 from console.auditing.crossing import Owed, must_show, owed
 from console.cli.audit.mandates import (
@@ -71,8 +71,7 @@ class Asked:
     @property
     def found(self) -> list[Found]:
         """All proven entries, newest first."""
-        found = [each for one in self.told for each in one.found]
-        return sorted(found, key=lambda one: str(told(one.hit).get("at")), reverse=True)
+        return merged(self.told)
 
 
 @click.command()

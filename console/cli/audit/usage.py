@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from console.auditing.asking import Found, Told
+from console.auditing.asking import Found, Told, merged
 from console.cli.audit.mandates import (
     Question,
     all_proven,
@@ -46,11 +46,7 @@ def usage(
     not answer or could not be proven.
     """
     said, names = asyncio.run(_ask(question, subject_given(subject)))
-    found = sorted(
-        (each for one in said for each in one.found),
-        key=lambda one: str(told(one.hit).get("at")),
-        reverse=True,
-    )
+    found = merged(said)
     if as_json:
         print_json({"uses": [_row(one, names) for one in found], "asked": asked_rows(said)})
     else:

@@ -23,6 +23,7 @@ from exchange.documents import Node, format_document, parse_document
 from exchange.entries import MAX_SIZE
 from exchange.identifiers import MemberId, ServiceId
 from exchange.problems import Code, Problem
+from exchange.proof import parse_hash
 from exchange.registrations import AUDITING
 
 JOURNAL: Final = "journal"
@@ -156,7 +157,7 @@ def _hit(node: Node) -> Hit:
     return Hit(
         members["index"].integer(0, merkle.MAX_SIZE),
         _leaf(members["leaf"]),
-        tuple(_sibling(each) for each in members["proof"].items(_MAX_HASHES)),
+        tuple(parse_hash(each) for each in members["proof"].items(_MAX_HASHES)),
         None if entry is None else entry.text(MAX_SIZE).encode(),
         None if shown is None else shown.value,
     )
@@ -167,13 +168,6 @@ def _leaf(node: Node) -> bytes:
     if not _HEX.fullmatch(text):
         raise node.refuse("must be 64 lower-case hex digits")
     return bytes.fromhex(text)
-
-
-def _sibling(node: Node) -> bytes:
-    sibling = notes.decode_base64(node.text(), f"{node.noun}#{node.pointer}")
-    if len(sibling) != merkle.HASH_SIZE:
-        raise node.refuse(f"must be {merkle.HASH_SIZE} bytes")
-    return sibling
 
 
 def told(hit: Hit) -> Mapping[str, Any]:

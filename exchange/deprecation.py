@@ -51,7 +51,7 @@ class Deprecation:
             "since": self.since.date().isoformat(),
             "until": None if self.until is None else self.until.date().isoformat(),
             "successor": self.successor or None,
-            "reason": {"en": self.reason.en, "lo": self.reason.lo},
+            "reason": self.reason.as_dict(),
         }
 
 

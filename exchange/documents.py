@@ -13,16 +13,23 @@ Invariants:
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from difflib import get_close_matches
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import orjson
 
+from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.problems import Code, Problem, Text
 
 MAX_TEXT = 500
+MAX_IDENTIFIER = 2048
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
+
+IdentifierT = TypeVar("IdentifierT", MemberId, ApplicationId, ServiceId, ServerId)
 
 
 class _Duplicate(ValueError):
@@ -56,6 +63,11 @@ def parse_document(data: bytes, limit: int, noun: str) -> Node:
 def format_document(value: object) -> bytes:
     """The canonical form of a document: keys sorted, no spaces, UTF-8."""
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def format_moment(moment: datetime) -> str:
+    """A time to the second in UTC as documents write it, such as ``2026-01-31T00:00:00Z``."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 def invalid(noun: str, pointer: str, detail: str) -> Problem:
@@ -141,6 +153,24 @@ class Node:
         if not low <= self.value <= high:
             raise self.refuse(f"must be from {low} to {high}")
         return self.value
+
+    def identifier(self, kind: type[IdentifierT]) -> IdentifierT:
+        """This value as an identifier in its one spelling."""
+        text = self.text(MAX_IDENTIFIER)
+        try:
+            return kind.parse(text)
+        except Problem as problem:
+            raise self.refuse(problem.detail) from problem
+
+    def moment(self) -> datetime:
+        """This value as a time to the second in UTC, as :func:`format_moment` writes it."""
+        text = self.text()
+        if not _MOMENT.fullmatch(text):
+            raise self.refuse("must be a time in UTC such as 2026-01-31T00:00:00Z")
+        try:
+            return datetime.fromisoformat(text)
+        except ValueError as error:
+            raise self.refuse("is no time of the calendar") from error
 
     def bilingual(self) -> Text:
         """This value as ``{"en": …, "lo": …}``."""

@@ -193,12 +193,12 @@ def describe(element: Element) -> dict[str, Any]:
     described: dict[str, Any] = {
         "id": element.id,
         "version": element.version,
-        "name": _texts(element.name),
-        "definition": _texts(element.definition),
+        "name": element.name.as_dict(),
+        "definition": element.definition.as_dict(),
         "schema": dict(element.schema),
         "subject": element.subject,
         "source": source,
-        "legal_basis": _texts(element.legal_basis),
+        "legal_basis": element.legal_basis.as_dict(),
         "validity": format_duration(element.validity),
     }
     if element.predicate_of is not None:
@@ -207,7 +207,7 @@ def describe(element: Element) -> dict[str, Any]:
         described["exceptions"] = [
             {
                 "service": str(one.service),
-                "ground": _texts(one.ground),
+                "ground": one.ground.as_dict(),
                 "until": one.until.isoformat(),
             }
             for one in element.exceptions
@@ -367,7 +367,10 @@ def _source(node: Node) -> Source:
         raise fields["pointer"].refuse("must be a JSON pointer such as /birth_date")
     follows = fields.get("follows")
     return Source(
-        _service(fields["service"]), path, pointer, None if follows is None else _service(follows)
+        fields["service"].identifier(ServiceId),
+        path,
+        pointer,
+        None if follows is None else follows.identifier(ServiceId),
     )
 
 
@@ -380,14 +383,7 @@ def _exception(node: Node) -> Exemption:
         raise fields["until"].refuse("must be a day such as 2027-12-31") from error
     if until.isoformat() != text:
         raise fields["until"].refuse("must be a day such as 2027-12-31")
-    return Exemption(_service(fields["service"]), fields["ground"].bilingual(), until)
-
-
-def _service(node: Node) -> ServiceId:
-    try:
-        return ServiceId.parse(node.text(2048))
-    except Problem as problem:
-        raise node.refuse(problem.detail) from problem
+    return Exemption(fields["service"].identifier(ServiceId), fields["ground"].bilingual(), until)
 
 
 def _validity(node: Node) -> timedelta:
@@ -440,7 +436,3 @@ def _has_source(where: str, element: str, source: ServiceId, number: int) -> Pro
         detail=f"the source of {element} is {source}: see {first}",
         facts={"element": element, "source": str(source), "first": first},
     )
-
-
-def _texts(text: Text) -> dict[str, str]:
-    return {"en": text.en, "lo": text.lo}

@@ -163,6 +163,10 @@ class Text:
     en: str
     lo: str
 
+    def as_dict(self) -> dict[str, str]:
+        """As documents and answers hold it: ``{"en": …, "lo": …}``."""
+        return {"en": self.en, "lo": self.lo}
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:

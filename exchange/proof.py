@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from exchange import merkle, notes
 from exchange.checkpoint import MAX_CHECKPOINT_SIZE, Checkpoint, open_checkpoint
+from exchange.documents import Node
 from exchange.problems import Code, Problem
 
 HEADER = "c2sp.org/tlog-proof@v1"
@@ -64,6 +65,18 @@ def parse_proof(data: bytes, where: str = "proof") -> LogProof:
     if any(len(sibling) != merkle.HASH_SIZE for sibling in path):
         raise Problem(Code.INVALID_PROOF, where=where, detail="a hash that is not 32 bytes")
     return LogProof(index, path, checkpoint, extra)
+
+
+def parse_hash(node: Node) -> bytes:
+    """A hash of a proof in JSON: :data:`~exchange.merkle.HASH_SIZE` bytes in Base64.
+
+    Raises:
+        Problem: ``InvalidDocument`` or ``InvalidNote`` at the place.
+    """
+    sibling = notes.decode_base64(node.text(), f"{node.noun}#{node.pointer}")
+    if len(sibling) != merkle.HASH_SIZE:
+        raise node.refuse(f"must be {merkle.HASH_SIZE} bytes")
+    return sibling
 
 
 def check_proof(

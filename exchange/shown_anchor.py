@@ -19,6 +19,7 @@ from exchange import merkle, notes
 from exchange.checkpoint import MAX_CHECKPOINT_SIZE, Checkpoint, open_checkpoint
 from exchange.documents import Node, format_document, parse_document
 from exchange.problems import Code, Problem
+from exchange.proof import parse_hash
 from exchange.timestamps import MAX_TOKEN_BYTES, Timestamp, check_whole
 
 MAX_BYTES: Final = 2 << 20
@@ -72,7 +73,7 @@ def parse_anchor(data: bytes) -> ShownAnchor:
     return ShownAnchor(
         members["checkpoint"].text(MAX_CHECKPOINT_SIZE).encode(),
         tuple(_token(node) for node in members["tokens"].items(_MAX_TOKENS)),
-        tuple(_decode(node) for node in members["growth"].items(_MAX_HASHES)),
+        tuple(parse_hash(node) for node in members["growth"].items(_MAX_HASHES)),
     )
 
 
@@ -114,10 +115,3 @@ def _token(node: Node) -> tuple[str, bytes]:
     return members["authority"].text(2048), notes.decode_base64(
         token.text(2 * MAX_TOKEN_BYTES), f"{token.noun}#{token.pointer}"
     )
-
-
-def _decode(node: Node) -> bytes:
-    sibling = notes.decode_base64(node.text(), f"{node.noun}#{node.pointer}")
-    if len(sibling) != merkle.HASH_SIZE:
-        raise node.refuse(f"must be {merkle.HASH_SIZE} bytes")
-    return sibling

@@ -23,10 +23,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, TypeAlias, TypeVar
 
-from exchange.documents import Node, format_document, parse_document
+from exchange.documents import Node, format_document, format_moment, parse_document
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.problems import Code, Fact, Problem, Text
 from exchange.registrations import MERGERS_TARGET, STANDING_TARGET
@@ -170,8 +170,8 @@ def format_standing(disabled: tuple[Disabled, ...]) -> bytes:
                 {
                     "kind": one.kind,
                     "id": str(one.id),
-                    "since": _format_moment(one.since),
-                    "reason": _text(one.reason),
+                    "since": format_moment(one.since),
+                    "reason": one.reason.as_dict(),
                 }
                 for one in sorted(disabled, key=lambda one: (one.kind, str(one.id)))
             ]
@@ -196,8 +196,8 @@ def format_mergers(mergers: tuple[Merger, ...]) -> bytes:
                 {
                     "from": str(one.old),
                     "into": str(one.into),
-                    "at": _format_moment(one.at),
-                    "ground": _text(one.ground),
+                    "at": format_moment(one.at),
+                    "ground": one.ground.as_dict(),
                     "services": {str(old): str(new) for old, new in one.services.items()},
                 }
                 for one in mergers
@@ -221,10 +221,6 @@ def _rows(
     return found
 
 
-def _text(text: Text) -> dict[str, str]:
-    return {"en": text.en, "lo": text.lo}
-
-
 def _disabled(node: Node) -> Disabled:
     fields = node.members(frozenset({"kind", "id", "since", "reason"}))
     kind, text = fields["kind"].text(20), fields["id"].text(2048)
@@ -234,45 +230,19 @@ def _disabled(node: Node) -> Disabled:
         identifier = KINDS[kind].parse(text)
     except Problem as problem:
         raise fields["id"].refuse(problem.detail) from problem
-    return Disabled(identifier, _moment(fields["since"]), fields["reason"].bilingual())
+    return Disabled(identifier, fields["since"].moment(), fields["reason"].bilingual())
 
 
 def _merger(node: Node) -> Merger:
     fields = node.members(frozenset({"from", "into", "at", "ground", "services"}))
-    old, into = _identifier(MemberId, fields["from"]), _identifier(MemberId, fields["into"])
+    old, into = fields["from"].identifier(MemberId), fields["into"].identifier(MemberId)
     if old == into:
         raise fields["into"].refuse("a member cannot go into itself")
     services = {}
     for name, target in fields["services"].entries(MAX_MERGED_SERVICES):
-        service = _identifier(ServiceId, Node(name, target.noun, target.pointer))
-        successor = _identifier(ServiceId, target)
+        service = Node(name, target.noun, target.pointer).identifier(ServiceId)
+        successor = target.identifier(ServiceId)
         if service.member != old or successor.member != into:
             raise target.refuse(f"a service of {old} goes into one of {into}")
         services[service] = successor
-    return Merger(old, into, _moment(fields["at"]), fields["ground"].bilingual(), services)
-
-
-Kind = TypeVar("Kind", MemberId, ServiceId)
-
-
-def _identifier(kind: type[Kind], node: Node) -> Kind:
-    text = node.text(2048)
-    try:
-        return kind.parse(text)
-    except Problem as problem:
-        raise node.refuse(problem.detail) from problem
-
-
-def _moment(node: Node) -> datetime:
-    text = node.text(30)
-    try:
-        moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-    except ValueError as error:
-        raise node.refuse("must be a time such as 2026-11-22T08:00:00Z") from error
-    if _format_moment(moment) != text:
-        raise node.refuse("must be a time such as 2026-11-22T08:00:00Z")
-    return moment
-
-
-def _format_moment(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return Merger(old, into, fields["at"].moment(), fields["ground"].bilingual(), services)

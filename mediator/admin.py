@@ -16,7 +16,7 @@ from typing import Any
 from cryptography import x509
 
 from exchange.agreements import Agreement, Party
-from exchange.agreements.reading import format_moment
+from exchange.documents import format_moment
 from mediator.agreed import Agreed
 from mediator.auditing.ordering import Ordering
 from mediator.discovery import Peer, Peers, State

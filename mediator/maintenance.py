@@ -15,14 +15,14 @@ Invariants:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from math import ceil
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
-from exchange.documents import Node, parse_document
+from exchange.documents import Node, format_moment, parse_document
 from exchange.problems import ACTED, Code, Problem
 from serving.clock import Clock
 from serving.durable_files import replace_file, sync_folder
@@ -31,8 +31,6 @@ MAX_NOTICE: Final = 500
 MAX_BYTES: Final = 8192
 RETRY_AFTER_S: Final = 60
 MAX_RETRY_AFTER_S: Final = 24 * 3600
-_TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
-_TIME_WANTED: Final = "must be a time in UTC such as 2026-11-21T18:00:00Z"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +52,9 @@ def parse_order(data: bytes, since: datetime) -> Notice:
         frozenset({"notice"}), frozenset({"until"})
     )
     text, node = _text(fields["notice"]), fields.get("until")
-    until = None if node is None else _time(node)
+    until = None if node is None else node.moment()
     if node is not None and until is not None and until <= since:
-        raise node.refuse(f"is over: it is {since.strftime(_TIME)} now")
+        raise node.refuse(f"is over: it is {format_moment(since)} now")
     return Notice(text, since, until)
 
 
@@ -97,8 +95,8 @@ class Maintenance:
             clock,
             Notice(
                 _text(fields["notice"]),
-                _time(fields["since"]),
-                None if until is None else _time(until),
+                fields["since"].moment(),
+                None if until is None else until.moment(),
             ),
         )
 
@@ -114,7 +112,7 @@ class Maintenance:
         facts: dict[str, Any] = {ACTED: False, "retry_after_s": RETRY_AFTER_S}
         if notice.until is not None:
             left_s = ceil((notice.until - self._clock.now()).total_seconds())
-            facts["until"] = notice.until.strftime(_TIME)
+            facts["until"] = format_moment(notice.until)
             if left_s > 0:
                 facts["retry_after_s"] = min(left_s, MAX_RETRY_AFTER_S)
         raise Problem(Code.MAINTENANCE_MODE, where="server", detail=notice.text, facts=facts)
@@ -138,9 +136,9 @@ class Maintenance:
 
 
 def _members(notice: Notice) -> dict[str, str]:
-    members = {"notice": notice.text, "since": notice.since.strftime(_TIME)}
+    members = {"notice": notice.text, "since": format_moment(notice.since)}
     if notice.until is not None:
-        members["until"] = notice.until.strftime(_TIME)
+        members["until"] = format_moment(notice.until)
     return members
 
 
@@ -149,14 +147,3 @@ def _text(node: Node) -> str:
     if not text.strip() or not text.isprintable():
         raise node.refuse(f"a notice is one line of 1 to {MAX_NOTICE} characters")
     return text
-
-
-def _time(node: Node) -> datetime:
-    text = node.text(20)
-    try:
-        found = datetime.strptime(text, _TIME).replace(tzinfo=UTC)
-    except ValueError as error:
-        raise node.refuse(_TIME_WANTED) from error
-    if found.strftime(_TIME) != text:
-        raise node.refuse(_TIME_WANTED)
-    return found

@@ -14,8 +14,8 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 from exchange.agreements import Agreement, Grant
-from exchange.agreements.reading import format_moment
 from exchange.agreements.rows import format_rows
+from exchange.documents import format_moment
 from exchange.identifiers import ApplicationId, ServiceId
 from exchange.operations import Match
 from exchange.problems import Code, Problem
@@ -66,7 +66,7 @@ class Step(NamedTuple):
                 "code": self.problem.code.value,
                 "where": self.problem.where,
                 "detail": self.problem.detail,
-                "remedy": {"en": entry.remedy.en, "lo": entry.remedy.lo},
+                "remedy": entry.remedy.as_dict(),
             }
         elif self.detail:
             row["detail"] = self.detail

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from exchange.documents import Node
+from exchange.documents import MAX_IDENTIFIER, Node
 from exchange.identifiers import ApplicationId, MemberId, ServiceId
 from exchange.problems import Code, Problem
 from registry.lifecycle import State
@@ -388,9 +388,6 @@ def _optional_number(request: web.Request, name: str) -> int | None:
 
 def _scoped(node: Node) -> str:
     """An application or a service of a service owner."""
-    text = node.text(2048)
-    kind = ServiceId if text.count("/") == 4 else ApplicationId
-    try:
-        return str(kind.parse(text))
-    except Problem as problem:
-        raise node.refuse(problem.detail) from problem
+    if node.text(MAX_IDENTIFIER).count("/") == 4:
+        return str(node.identifier(ServiceId))
+    return str(node.identifier(ApplicationId))

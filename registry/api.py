@@ -272,7 +272,7 @@ class Api:
             {
                 "instance": record.instance,
                 "environment": record.environment.value,
-                "name": {"en": record.name.en, "lo": record.name.lo},
+                "name": record.name.as_dict(),
                 **self._directory.counts(),
             }
         )

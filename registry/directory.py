@@ -104,14 +104,14 @@ class Directory:
                 "kind": one.kind,
                 "id": str(one.id),
                 "since": one.since.isoformat(),
-                "reason": _texts(one.reason),
+                "reason": one.reason.as_dict(),
             }
             for one in self.standing
         ]
 
     def _disabled(self, identifier: Identifier) -> dict[str, Any]:
         one = Standing(self.standing).of(identifier)
-        return {} if one is None else {"disabled": _texts(one.reason)}
+        return {} if one is None else {"disabled": one.reason.as_dict()}
 
     def member(self, member: MemberId) -> dict[str, Any]:
         """A member's document, with the version of its role and how often its keys changed.
@@ -136,7 +136,7 @@ class Directory:
         found = (
             {
                 "id": str(member),
-                "name": _texts(listed.record.name),
+                "name": listed.record.name.as_dict(),
                 "version": listed.version,
                 "services": len(listed.record.services),
             }
@@ -238,7 +238,7 @@ class Directory:
             {
                 "kind": one.kind,
                 "id": one.id,
-                "title": _texts(one.title),
+                "title": one.title.as_dict(),
                 "page": page_of(one.kind, one.id),
             }
             for one in found
@@ -290,8 +290,8 @@ class Directory:
         return {
             "id": str(service.id),
             "type": service.type.value,
-            "title": _texts(service.title),
-            "member": {"id": str(service.id.member), "name": _texts(listed.record.name)},
+            "title": service.title.as_dict(),
+            "member": {"id": str(service.id.member), "name": listed.record.name.as_dict()},
             "openapi": service.openapi is not None,
             **self._disabled(service.id),
         }
@@ -314,10 +314,6 @@ def _page(items: list[dict[str, Any]], after: str, limit: int) -> dict[str, Any]
     rest.sort(key=lambda item: str(item["id"]))
     page = rest[:limit]
     return {"items": page, "next": page[-1]["id"] if len(rest) > limit else None}
-
-
-def _texts(text: Text) -> dict[str, str]:
-    return {"en": text.en, "lo": text.lo}
 
 
 def _unknown(code: Code, identifier: MemberId | ServiceId) -> Problem:

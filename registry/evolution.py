@@ -88,9 +88,7 @@ class Breaking:
             "ends": self.is_end,
             "before": digest_of(self.before),
             "after": digest_of(self.after),
-            "breaks": [
-                {"where": one.where, "why": {"en": one.why.en, "lo": one.why.lo}} for one in told
-            ],
+            "breaks": [{"where": one.where, "why": one.why.as_dict()} for one in told],
             "users": [str(one) for one in self.users],
             "missing": [str(one) for one in self.missing],
         }

@@ -99,7 +99,7 @@ class Finding:
             "where": f"{path}#{self.pointer}",
             "rule": self.rule,
             "level": "error" if self.is_error else "warning",
-            "remedy": {"en": self.remedy.en, "lo": self.remedy.lo},
+            "remedy": self.remedy.as_dict(),
         }
 
 

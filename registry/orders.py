@@ -97,7 +97,7 @@ def parse_order(data: bytes) -> Order:
         raise (into or fields["kind"]).refuse("a merger, and nothing else, names into whom")
     if services is not None and kind is not Kind.MERGE:
         raise services.refuse("only a merger says which service becomes which")
-    successor = None if into is None else _parse(MemberId, into)
+    successor = None if into is None else into.identifier(MemberId)
     if successor == thing:
         raise fields["into"].refuse("a member cannot go into itself")
     return Order(
@@ -114,7 +114,7 @@ def format_order(order: Order) -> bytes:
     members: dict[str, Any] = {
         "kind": order.kind.value,
         "thing": {"kind": thing_kind(order.thing), "id": str(order.thing)},
-        "reason": {"en": order.reason.en, "lo": order.reason.lo},
+        "reason": order.reason.as_dict(),
     }
     if order.into is not None:
         members["into"] = str(order.into)
@@ -165,20 +165,12 @@ def _thing(node: Node) -> Identifier:
 def _pairs(node: Node, old: Identifier, into: MemberId | None) -> list[tuple[ServiceId, ServiceId]]:
     pairs = []
     for name, item in node.entries(MAX_MERGED_SERVICES):
-        before = _parse(ServiceId, Node(name, item.noun, item.pointer))
-        after = _parse(ServiceId, item)
+        before = Node(name, item.noun, item.pointer).identifier(ServiceId)
+        after = item.identifier(ServiceId)
         if before.member != old or after.member != into:
             raise item.refuse(f"a service of {old} becomes one of {into}")
         pairs.append((before, after))
     return pairs
-
-
-def _parse(kind: Any, node: Node) -> Any:
-    text = node.text(2048)
-    try:
-        return kind.parse(text)
-    except Problem as problem:
-        raise node.refuse(problem.detail) from problem
 
 
 def refuse_order(detail: str, where: str = "order#/thing") -> Problem:

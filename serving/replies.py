@@ -74,8 +74,8 @@ def describe(problem: Problem, side: Side, trace: str) -> dict[str, Any]:
         "detail": trace,
         "where": problem.where,
         "facts": problem.facts,
-        "cause": {"en": entry.cause.en, "lo": entry.cause.lo},
-        "remedy": {"en": entry.remedy.en, "lo": entry.remedy.lo},
+        "cause": entry.cause.as_dict(),
+        "remedy": entry.remedy.as_dict(),
         "retryable": problem.retryable,
     }
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Final
 
 from exchange.agreements import Agreement, Grant, Keep, Party
-from exchange.agreements.reading import format_moment
+from exchange.documents import format_moment
 from exchange.evidence_requests import BasisKind
 from exchange.problems import Text
 

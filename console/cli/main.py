@@ -80,8 +80,8 @@ class ProblemShown(click.ClickException):
                 "where": problem.where,
                 "detail": problem.detail,
                 "facts": problem.facts,
-                "cause": {"en": entry.cause.en, "lo": entry.cause.lo},
-                "remedy": {"en": entry.remedy.en, "lo": entry.remedy.lo},
+                "cause": entry.cause.as_dict(),
+                "remedy": entry.remedy.as_dict(),
             }
             click.echo(orjson.dumps(members).decode(), err=True)
             return

@@ -32,6 +32,7 @@ from exchange.agreements import (
     seal_agreement,
 )
 from exchange.contracts import Contract
+from exchange.documents import format_moment
 from exchange.identifiers import ApplicationId, MemberId, ServiceId
 from exchange.keys import SigningKey
 from exchange.problems import Problem
@@ -172,11 +173,7 @@ def _draft(right: Right, version: int, now: datetime) -> bytes:
             }
             for part in parts
         ],
-        "valid_from": _moment(begins),
-        "valid_until": _moment(begins + VALIDITY),
+        "valid_from": format_moment(begins),
+        "valid_until": format_moment(begins + VALIDITY),
     }
     return orjson.dumps(document)
-
-
-def _moment(at: datetime) -> str:
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -245,7 +245,7 @@ def _agreement(
     return {
         "id": f"mof-{provider.member_code.lower()}-{now.year}",
         "version": 1,
-        "title": {"en": title.en, "lo": title.lo},
+        "title": title.as_dict(),
         "provider": str(provider),
         "consumer": str(BUDGET),
         "grants": grants,

@@ -108,7 +108,7 @@ def description_of(server: RunningServer, member: MemberPlan) -> dict[str, Any]:
     code = member.id.member_code
     return {
         "member": str(member.id),
-        "name": {"en": member.name.en, "lo": member.name.lo},
+        "name": member.name.as_dict(),
         "seal_certificates": [str(server.folder / f"seal-{code}.pem")],
         "servers": [
             {
@@ -123,7 +123,7 @@ def description_of(server: RunningServer, member: MemberPlan) -> dict[str, Any]:
         "applications": [
             {
                 "id": str(application.id),
-                "name": {"en": application.name.en, "lo": application.name.lo},
+                "name": application.name.as_dict(),
                 "servers": [str(server.plan.id)],
             }
             for application in member.applications
@@ -131,7 +131,7 @@ def description_of(server: RunningServer, member: MemberPlan) -> dict[str, Any]:
         "services": [
             {
                 "id": str(service.id),
-                "title": {"en": service.title.en, "lo": service.title.lo},
+                "title": service.title.as_dict(),
                 "openapi": str(service.openapi),
             }
             for service in member.services

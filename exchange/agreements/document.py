@@ -9,10 +9,6 @@ from exchange.agreements.mandate import Mandate, format_mandate, parse_mandate
 from exchange.agreements.reading import (
     NOUN,
     as_agreement,
-    bilingual,
-    format_moment,
-    identifier,
-    moment,
     name,
     optional,
     text,
@@ -34,7 +30,7 @@ from exchange.agreements.values import (
     Quota,
     Retention,
 )
-from exchange.documents import Members, Node, format_document, parse_document
+from exchange.documents import Members, Node, format_document, format_moment, parse_document
 from exchange.evidence_requests import BasisKind
 from exchange.identifiers import ApplicationId, MemberId, ServiceId
 from exchange.projection import MAX_FIELDS, Projection
@@ -73,11 +69,11 @@ def parse_agreement(payload: bytes) -> Agreement:
             id=name(members["id"]),
             version=members["version"].integer(1, MAX_VERSION),
             title=members["title"].bilingual(),
-            provider=identifier(MemberId, members["provider"]),
-            consumer=identifier(ApplicationId, members["consumer"]),
+            provider=members["provider"].identifier(MemberId),
+            consumer=members["consumer"].identifier(ApplicationId),
             grants=tuple(_grant(node) for node in members["grants"].items(MAX_GRANTS, 1)),
-            valid_from=moment(members["valid_from"]),
-            valid_until=moment(members["valid_until"]),
+            valid_from=members["valid_from"].moment(),
+            valid_until=members["valid_until"].moment(),
             purposes=tuple(_purpose(node) for node in optional(members, "purposes", MAX_PURPOSES)),
             quota=_quota(members.get("quota")),
             limits=_limits(members.get("limits")),
@@ -98,7 +94,7 @@ def format_agreement(agreement: Agreement) -> bytes:
             **_said(agreement),
             "id": agreement.id,
             "version": agreement.version,
-            "title": bilingual(agreement.title),
+            "title": agreement.title.as_dict(),
             "provider": str(agreement.provider),
             "consumer": str(agreement.consumer),
             "grants": [
@@ -117,8 +113,8 @@ def format_agreement(agreement: Agreement) -> bytes:
             "purposes": [
                 {
                     "code": purpose.code,
-                    "title": bilingual(purpose.title),
-                    "legal_basis": bilingual(purpose.legal_basis),
+                    "title": purpose.title.as_dict(),
+                    "legal_basis": purpose.legal_basis.as_dict(),
                     **_format_basis(purpose.request_basis),
                 }
                 for purpose in agreement.purposes
@@ -177,7 +173,7 @@ def _grant(node: Node) -> Grant:
     place = members["fields"]
     fields = [field.text() for field in place.items(MAX_FIELDS, 1)]
     return Grant(
-        service=identifier(ServiceId, members["service"]),
+        service=members["service"].identifier(ServiceId),
         endpoints=tuple(_endpoint(each) for each in members["endpoints"].items(MAX_ENDPOINTS, 1)),
         projection=Projection.compile(fields, f"{place.noun}#{place.pointer}"),
         rows=parse_rows(members.get("rows")),

@@ -18,14 +18,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from exchange.agreements.reading import (
-    bilingual,
-    format_moment,
-    identifier,
     invalid,
-    moment,
     optional,
 )
-from exchange.documents import Node
+from exchange.documents import Node, format_moment
 from exchange.entries import Entry
 from exchange.identifiers import MemberId, ServiceId
 from exchange.problems import Code, Problem, Text
@@ -141,14 +137,14 @@ def parse_mandate(node: Node) -> Mandate:
     until = period.get("until")
     return Mandate(
         legal_basis=members["legal_basis"].bilingual(),
-        since=moment(period["from"]),
-        until=None if until is None else moment(until),
+        since=period["from"].moment(),
+        until=None if until is None else until.moment(),
         fields=frozenset(_field(each) for each in members["fields"].items(len(FIELDS), 1)),
         organisations=frozenset(
-            identifier(MemberId, each) for each in optional(members, "organisations", MAX_NAMED)
+            each.identifier(MemberId) for each in optional(members, "organisations", MAX_NAMED)
         ),
         services=frozenset(
-            identifier(ServiceId, each) for each in optional(members, "services", MAX_NAMED)
+            each.identifier(ServiceId) for each in optional(members, "services", MAX_NAMED)
         ),
         subjects=_flag(members.get("subjects")),
         hidden=_flag(members.get("hidden")),
@@ -159,7 +155,7 @@ def format_mandate(mandate: Mandate) -> dict[str, Any]:
     """The member ``mandate``, with every member present and lists sorted."""
     until = mandate.until
     return {
-        "legal_basis": bilingual(mandate.legal_basis),
+        "legal_basis": mandate.legal_basis.as_dict(),
         "period": {
             "from": format_moment(mandate.since),
             "until": None if until is None else format_moment(until),

@@ -5,18 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import Final, TypeVar
+from typing import Final
 
 from exchange.documents import Members, Node
-from exchange.identifiers import ApplicationId, MemberId, ServiceId
-from exchange.problems import Code, Problem, Text
+from exchange.problems import Code, Problem
 
 NOUN: Final = "agreement"
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-_MOMENT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
-
-_IdentifierT = TypeVar("_IdentifierT", MemberId, ApplicationId, ServiceId)
 
 
 def text(node: Node | None) -> str | None:
@@ -36,36 +31,6 @@ def name(node: Node) -> str:
     if not _NAME.fullmatch(text):
         raise node.refuse("must be 1 to 63 of a-z 0-9 and inner hyphens")
     return text
-
-
-def identifier(kind: type[_IdentifierT], node: Node) -> _IdentifierT:
-    """An identifier in its one spelling."""
-    text = node.text(2048)
-    try:
-        return kind.parse(text)
-    except Problem as problem:
-        raise node.refuse(problem.detail) from problem
-
-
-def moment(node: Node) -> datetime:
-    """A time to the second in UTC."""
-    text = node.text()
-    if not _MOMENT.fullmatch(text):
-        raise node.refuse("must be a UTC time such as 2026-01-31T00:00:00Z")
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError as error:
-        raise node.refuse("is no time of the calendar") from error
-
-
-def format_moment(moment: datetime) -> str:
-    """A time as documents write it."""
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
-
-
-def bilingual(text: Text) -> dict[str, str]:
-    """A text as documents write it."""
-    return {"en": text.en, "lo": text.lo}
 
 
 @contextmanager

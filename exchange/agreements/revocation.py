@@ -23,16 +23,12 @@ from exchange.agreements.document import MAX_VERSION
 from exchange.agreements.reading import (
     NOUN,
     as_agreement,
-    bilingual,
-    format_moment,
-    identifier,
     invalid,
-    moment,
     name,
 )
 from exchange.agreements.values import Agreement
 from exchange.certificates.names import member_of
-from exchange.documents import format_document, parse_document
+from exchange.documents import format_document, format_moment, parse_document
 from exchange.identifiers import ApplicationId, MemberId
 from exchange.jws import format_jws, parse_jws, sign
 from exchange.keys import SigningKey
@@ -136,9 +132,9 @@ def parse_revocation(payload: bytes) -> AgreementRevocation:
         return AgreementRevocation(
             agreement=name(members["agreement"]),
             version=members["version"].integer(1, MAX_VERSION),
-            provider=identifier(MemberId, members["provider"]),
-            consumer=identifier(ApplicationId, members["consumer"]),
-            revoked_at=moment(members["revoked_at"]),
+            provider=members["provider"].identifier(MemberId),
+            consumer=members["consumer"].identifier(ApplicationId),
+            revoked_at=members["revoked_at"].moment(),
             reason=members["reason"].bilingual(),
         )
 
@@ -152,7 +148,7 @@ def format_revocation(revocation: AgreementRevocation) -> bytes:
             "provider": str(revocation.provider),
             "consumer": str(revocation.consumer),
             "revoked_at": format_moment(revocation.revoked_at),
-            "reason": bilingual(revocation.reason),
+            "reason": revocation.reason.as_dict(),
         }
     )
 

@@ -12,8 +12,9 @@ from enum import StrEnum
 from typing import Final
 
 from exchange.agreements.mandate import Mandate
-from exchange.agreements.reading import format_moment, invalid
+from exchange.agreements.reading import invalid
 from exchange.agreements.rows import RowCondition
+from exchange.documents import format_moment
 from exchange.evidence_requests import HEADER, BasisKind, parse_basis
 from exchange.identifiers import ApplicationId, MemberId, ServiceId
 from exchange.problems import Code, Problem, Text

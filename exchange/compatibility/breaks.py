@@ -62,7 +62,7 @@ class Break:
             "where": self.where,
             "rule": self.rule,
             "subject": self.subject,
-            "why": {"en": why.en, "lo": why.lo},
+            "why": why.as_dict(),
         }
 
 

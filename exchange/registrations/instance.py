@@ -14,7 +14,6 @@ from exchange.registrations.reading import (
     read_certificates,
     read_choice,
     read_code,
-    texts,
 )
 from exchange.registrations.targets import (
     INSTANCE_TARGET,
@@ -60,7 +59,7 @@ def format_instance(record: InstanceRecord) -> bytes:
     members: dict[str, object] = {
         "instance": record.instance,
         "environment": record.environment.value,
-        "name": texts(record.name),
+        "name": record.name.as_dict(),
         "authorities": pems(record.authorities),
         "timestamp_authorities": [
             {"url": authority.url, "certificate": pem(authority.certificate)}

@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 
 from exchange.documents import Node, format_document, parse_document
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
-from exchange.problems import Problem
 from exchange.registrations.reading import (
     MAX_CERTIFICATES,
     check_distinct,
@@ -16,7 +15,6 @@ from exchange.registrations.reading import (
     read_certificates,
     read_choice,
     read_code,
-    texts,
 )
 from exchange.registrations.targets import (
     FILE_NAME,
@@ -93,13 +91,13 @@ def format_member(record: MemberRecord) -> bytes:
         {
             **moves,
             "member": str(record.member),
-            "name": texts(record.name),
+            "name": record.name.as_dict(),
             "seal_certificates": pems(record.seal_certificates),
             "servers": [_format_server(server) for server in record.servers],
             "applications": [
                 {
                     "id": str(application.id),
-                    "name": texts(application.name),
+                    "name": application.name.as_dict(),
                     "servers": [str(server) for server in application.servers],
                 }
                 for application in record.applications
@@ -160,7 +158,7 @@ def _format_server(server: ServerRecord) -> dict[str, object]:
 
 def _application(node: Node, member: MemberId) -> ApplicationRecord:
     fields = node.members(frozenset({"id", "name", "servers"}))
-    servers = tuple(_identifier(ServerId, item) for item in fields["servers"].items(MAX_SERVERS))
+    servers = tuple(item.identifier(ServerId) for item in fields["servers"].items(MAX_SERVERS))
     for server, item in zip(servers, fields["servers"].items(MAX_SERVERS), strict=True):
         if server.instance != member.instance:
             raise item.refuse("a server of another instance cannot host this application")
@@ -198,7 +196,7 @@ def _format_service(service: ServiceRecord) -> dict[str, object]:
     members: dict[str, object] = {
         "id": str(service.id),
         "type": service.type.value,
-        "title": texts(service.title),
+        "title": service.title.as_dict(),
     }
     if service.openapi is not None:
         members["openapi"] = service.openapi
@@ -219,9 +217,9 @@ def _pairs(
         own: ApplicationId | ServiceId
         other: ApplicationId | ServiceId
         if name.count("/") == 4:
-            own, other = _own(ServiceId, named, member), _identifier(ServiceId, item)
+            own, other = _own(ServiceId, named, member), item.identifier(ServiceId)
         else:
-            own, other = _own(ApplicationId, named, member), _identifier(ApplicationId, item)
+            own, other = _own(ApplicationId, named, member), item.identifier(ApplicationId)
         if other.member == member or other.instance != member.instance:
             raise item.refuse("must be of another member of this instance")
         if (own in registered) is not is_taken:
@@ -239,15 +237,7 @@ def _file_name(node: Node) -> str:
 
 
 def _own(kind: type[Identifier], node: Node, member: MemberId) -> Identifier:
-    identifier = _identifier(kind, node)
+    identifier = node.identifier(kind)
     if identifier.member != member:
         raise node.refuse(f"belongs to {identifier.member}, not to {member}")
     return identifier
-
-
-def _identifier(kind: type[Identifier], node: Node) -> Identifier:
-    text = node.text(2048)
-    try:
-        return kind.parse(text)
-    except Problem as problem:
-        raise node.refuse(problem.detail) from problem

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TypeVar
 
 from cryptography import x509
@@ -11,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from exchange.certificates.reading import parse_certificates
 from exchange.documents import Node
 from exchange.identifiers import check_code
-from exchange.problems import Problem, Text
+from exchange.problems import Problem
 from exchange.registrations.values import Environment, ServiceType
 
 MAX_CERTIFICATE_CHARS = 16_384
@@ -65,10 +64,6 @@ def check_distinct(node: Node, names: list[str]) -> None:
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise node.refuse(f"names {twice} twice")
-
-
-def texts(text: Text) -> Mapping[str, str]:
-    return {"en": text.en, "lo": text.lo}
 
 
 def pems(certificates: tuple[x509.Certificate, ...]) -> list[str]:

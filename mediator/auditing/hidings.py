@@ -17,14 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from exchange.documents import Node, parse_document
-from exchange.entries import format_time
+from exchange.documents import Node, format_moment, parse_document
 from exchange.problems import Code, Problem
 from serving.log.files import RealFiles
 
@@ -41,7 +40,6 @@ MAX_ORDERS: Final = 1000
 MAX_BYTES: Final = 4 << 20
 _CONDITIONS: Final = ("client", "service", "purpose", "agreement", "id")
 _files: Final = RealFiles()
-_TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,12 +76,12 @@ class Order:
     def describe(self) -> dict[str, Any]:
         """As the file, the sealed part of its entry and the administration have it."""
         named = {name: value for name, value in self.conditions.items() if value is not None}
-        ended = {} if self.ended is None else {"ended": _format(self.ended)}
+        ended = {} if self.ended is None else {"ended": format_moment(self.ended)}
         return {
             "number": self.number,
             "ground": self.ground,
-            "since": _format(self.since),
-            "until": _format(self.until),
+            "since": format_moment(self.since),
+            "until": format_moment(self.until),
             **named,
             **ended,
         }
@@ -98,7 +96,7 @@ def parse_order(data: bytes, now: datetime) -> Order:
     members = parse_document(data, MAX_BYTES, "hiding").members(
         frozenset({"ground", "until"}), frozenset(_CONDITIONS)
     )
-    until = _moment(members["until"])
+    until = members["until"].moment()
     if not now < until <= now + timedelta(days=MAX_DAYS):
         raise members["until"].refuse(f"must be after now and within {MAX_DAYS} days")
     named: dict[str, Any] = {
@@ -196,23 +194,8 @@ def _read(node: Node) -> Order:
     return Order(
         number=members["number"].integer(0, 2**53),
         ground=members["ground"].text(),
-        since=_moment(members["since"]),
-        until=_moment(members["until"]),
-        ended=None if ended is None else _moment(ended),
+        since=members["since"].moment(),
+        until=members["until"].moment(),
+        ended=None if ended is None else ended.moment(),
         **named,
     )
-
-
-def _moment(node: Node) -> datetime:
-    text = node.text(20)
-    try:
-        found = datetime.strptime(text, _TIME).replace(tzinfo=UTC)
-    except ValueError as error:
-        raise node.refuse("must be a time in UTC such as 2026-11-21T18:00:00Z") from error
-    if _format(found) != text:
-        raise node.refuse("must be a time in UTC such as 2026-11-21T18:00:00Z")
-    return found
-
-
-def _format(moment: datetime) -> str:
-    return format_time(moment)[:19] + "Z"

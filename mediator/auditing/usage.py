@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from exchange.auditing import USAGE
+from exchange.documents import format_moment
 from exchange.entries import Kind, Side
 from exchange.registrations import AUDITING
 from mediator.auditing.scope import Facts, Scope
@@ -59,7 +60,7 @@ class Uses:
         if order is not None:
             withheld["hidden_by"] = order.number
         if since > self.scope.now:
-            withheld["told_from"] = since.strftime("%Y-%m-%dT%H:%M:%SZ")
+            withheld["told_from"] = format_moment(since)
         return withheld
 
     def _told_from(self, facts: Facts) -> datetime:

@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from exchange.agreements import Agreement, Grant
-from exchange.agreements.reading import format_moment
 from exchange.contracts import Contract
+from exchange.documents import format_moment
 from exchange.elements import Element
 from exchange.identifiers import ApplicationId
 from exchange.problems import Code, Problem, Text
@@ -54,13 +54,13 @@ def allowance(
     agreed = agreements.own if here else agreements.held
     known_from = "provider" if here else "copy"
     if not here and not agreed.knows(client, service):
-        return Allowance(None, {"known_from": None, "message": _texts(UNKNOWN)})
+        return Allowance(None, {"known_from": None, "message": UNKNOWN.as_dict()})
     if contract is None:
-        return Allowance(None, {"known_from": None, "message": _texts(UNDESCRIBED)})
+        return Allowance(None, {"known_from": None, "message": UNDESCRIBED.as_dict()})
     found = _judge(element, client, contract, agreed, at)
     if isinstance(found, Problem):
         told = {"code": found.code.value, "detail": found.detail}
-        cause = {"message": _texts(found.entry.cause)}
+        cause = {"message": found.entry.cause.as_dict()}
         return Allowance(False, {"known_from": known_from, **told, **cause})
     return Allowance(True, {"known_from": known_from, **_granted(*found)})
 
@@ -97,7 +97,3 @@ def _granted(agreement: Agreement, grant: Grant) -> dict[str, Any]:
             for code in codes or [None]
         ],
     }
-
-
-def _texts(text: Text) -> dict[str, str]:
-    return {"en": text.en, "lo": text.lo}

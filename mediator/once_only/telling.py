@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+from exchange.documents import format_moment
 from exchange.elements import Element, describe
 from exchange.evidence_requests import REASONS, Reason
 from exchange.identifiers import ApplicationId
@@ -26,7 +27,7 @@ def source(element: Element, member_name: Text | None, known: Allowance) -> dict
         "source": {
             "service": str(service),
             "member": str(service.member),
-            "name": None if member_name is None else _texts(member_name),
+            "name": None if member_name is None else member_name.as_dict(),
         },
         "allowed": known.allowed,
         "because": known.because,
@@ -39,7 +40,7 @@ def evidence(answered: Answered, state: str, decide_within_s: int | None = None)
     told: dict[str, Any] = {
         "id": answered.wanted.id,
         "state": state,
-        "at": moment(answered.at),
+        "at": format_moment(answered.at),
         "values": [_given(one, client) for one in answered.given],
         "missing": [_missing(one, client, answered.at) for one in answered.missing],
     }
@@ -69,7 +70,7 @@ def decided(document: dict[str, Any], out: frozenset[str]) -> dict[str, Any]:
             missing[one["element"]] = {
                 "element": one["element"],
                 "reason": Reason.DECLINED.value,
-                "message": _texts(REASONS[Reason.DECLINED]),
+                "message": REASONS[Reason.DECLINED].as_dict(),
                 "source": one["source"],
             }
     return {
@@ -80,19 +81,14 @@ def decided(document: dict[str, Any], out: frozenset[str]) -> dict[str, Any]:
     }
 
 
-def moment(at: datetime) -> str:
-    """RFC 3339 in UTC, to the second."""
-    return at.astimezone(UTC).replace(microsecond=0).isoformat().replace("+00:00", "Z")
-
-
 def _given(one: Given, client: ApplicationId) -> dict[str, Any]:
     return {
         "element": one.element.id,
         "version": one.element.version,
         "value": one.value,
         "source": str(one.element.source.service),
-        "at": moment(one.at),
-        "valid_until": moment(one.valid_until),
+        "at": format_moment(one.at),
+        "valid_until": format_moment(one.valid_until),
         "exchange": _exchange(one.exchange, client),
     }
 
@@ -101,7 +97,7 @@ def _missing(one: Missing, client: ApplicationId, at: datetime) -> dict[str, Any
     told: dict[str, Any] = {
         "element": one.element.id,
         "reason": one.reason.value,
-        "message": _texts(REASONS[one.reason]),
+        "message": REASONS[one.reason].as_dict(),
         "source": str(one.element.source.service),
     }
     if one.detail:
@@ -110,7 +106,7 @@ def _missing(one: Missing, client: ApplicationId, at: datetime) -> dict[str, Any
         told["code"] = one.code
     if one.retry_after_s is not None:
         told["retry_after_s"] = one.retry_after_s
-        told["until"] = moment(at + timedelta(seconds=one.retry_after_s))
+        told["until"] = format_moment(at + timedelta(seconds=one.retry_after_s))
     if one.exchange is not None:
         told["exchange"] = _exchange(one.exchange, client)
     return told
@@ -125,7 +121,3 @@ def _exchange(one: Exchanged, client: ApplicationId) -> dict[str, Any]:
         "subsystemCode": client.application_code,
     }
     return {"id": one.id, "request_id": one.request_id, "proof": f"/asic?{urlencode(query)}"}
-
-
-def _texts(text: Text) -> dict[str, str]:
-    return {"en": text.en, "lo": text.lo}

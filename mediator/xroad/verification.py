@@ -30,6 +30,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from exchange.documents import format_moment
 from exchange.identifiers import ApplicationId, MemberId, ServerId
 from exchange.trust.admission import trusted_authorities
 from exchange.trust.state import RegistryState
@@ -76,7 +77,7 @@ def verification_zip(state: RegistryState, registry: str) -> bytes:
     metadata = {
         "contentIdentifier": "SHARED-PARAMETERS",
         "instanceIdentifier": instance,
-        "expirationDate": state.expires.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "expirationDate": format_moment(state.expires),
         "configurationVersion": VERSION,
     }
     buffer = io.BytesIO()

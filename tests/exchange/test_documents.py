@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchange.documents import Node, format_document, parse_document
+from exchange.documents import Node, format_document, format_moment, parse_document
+from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
 
 JSON = st.recursive(
@@ -87,6 +89,51 @@ def test_a_whole_number_is_no_bool_and_no_float(value: object) -> None:
     """Numbers are whole and within their bounds."""
     with pytest.raises(Problem):
         Node(value, "document", "").integer(1, 10)
+
+
+def test_an_identifier_is_read_in_its_one_spelling() -> None:
+    """What is none is told as a fault of the document, at its place."""
+    assert Node("LA/GOV/MPI", "document", "/member").identifier(MemberId) == MemberId(
+        "LA", "GOV", "MPI"
+    )
+    for value in ("LA/GOV", "LA/GOV/MPI/", "LA/GOV/M PI", "LA/GOV/%4DPI", "", 7, None):
+        with pytest.raises(Problem) as refused:
+            Node(value, "document", "/member").identifier(MemberId)
+        assert (refused.value.code, refused.value.where) == (
+            Code.INVALID_DOCUMENT,
+            "document#/member",
+        )
+
+
+@given(st.datetimes(timezones=st.timezones()).filter(lambda at: 1 < at.year < 9999))
+def test_a_time_is_written_to_the_second_in_utc_and_read_back(at: datetime) -> None:
+    """Whatever zone it was in; fractions of a second are dropped."""
+    text = format_moment(at)
+    read = Node(text, "document", "/at").moment()
+    assert format_moment(read) == text
+    assert timedelta() <= at.astimezone(UTC) - read < timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-01-31",
+        "2026-01-31T00:00:00",
+        "2026-01-31T00:00:00+00:00",
+        "2026-01-31T00:00:00.5Z",
+        "2026-1-31T00:00:00Z",
+        "2026-02-30T00:00:00Z",
+        "2026-01-31T24:00:00Z",
+        "2026-01-31T00:00:60Z",
+        "٢٠٢٦-01-31T00:00:00Z",
+        "2026-01-31T00:00:00Z\n",
+    ],
+)
+def test_a_time_in_another_form_is_refused(text: str) -> None:
+    """There is one spelling of a time in a document."""
+    with pytest.raises(Problem) as refused:
+        Node(text, "document", "/at").moment()
+    assert refused.value.code is Code.INVALID_DOCUMENT
 
 
 def test_an_unknown_key_is_told_with_those_that_are_known() -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 import click
 import orjson
 
-from console.cli.agreement.files import moment, purposes, tell, write
+from console.cli.agreement.files import purposes, tell, write
 from console.cli.agreement.options import IDENTIFIER, OUTPUT, VALIDITY
 from console.cli.options import JSON
 from exchange.agreements import LIMIT_NAMES, MAX_QUOTA, Asked, parse_agreement
+from exchange.documents import format_moment
 from exchange.evidence_requests import BasisKind
 from exchange.identifiers import ApplicationId, ServiceId
 
@@ -99,8 +100,8 @@ def draft(
             }
         ],
         "purposes": purposes(purpose, legal_basis),
-        "valid_from": moment(now),
-        "valid_until": moment(now + timedelta(days=days)),
+        "valid_from": format_moment(now),
+        "valid_until": format_moment(now + timedelta(days=days)),
     }
     quota = {"per_day": per_day, "per_second": per_second}
     if given := {name: calls for name, calls in quota.items() if calls is not None}:

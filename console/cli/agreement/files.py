@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +42,6 @@ def purposes(code: str | None, legal_basis: str | None) -> list[dict[str, Any]]:
             "legal_basis": {"en": legal_basis, "lo": legal_basis},
         }
     ]
-
-
-def moment(at: datetime) -> str:
-    """A time as documents write it."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def write(path: Path, data: bytes) -> None:

@@ -11,12 +11,13 @@ from typing import Any, Final
 import click
 import orjson
 
-from console.cli.agreement.files import moment, purposes, tell, write
+from console.cli.agreement.files import purposes, tell, write
 from console.cli.agreement.options import IDENTIFIER, OUTPUT, VALIDITY
 from console.cli.options import JSON
 from exchange.agreements import Agreement, Kind, parse_agreement
 from exchange.agreements.mandate import CONTENT, FIELDS
 from exchange.auditing import JOURNAL, USAGE, auditing_service
+from exchange.documents import format_moment
 from exchange.identifiers import ApplicationId, MemberId, ServiceId
 
 _JOURNAL: Final = (
@@ -97,8 +98,8 @@ def mandate(
             "hidden": hidden,
         },
         "purposes": purposes(purpose, legal_basis if purpose else None),
-        "valid_from": moment(now),
-        "valid_until": moment(now + timedelta(days=days)),
+        "valid_from": format_moment(now),
+        "valid_until": format_moment(now + timedelta(days=days)),
     }
     text = orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n"
     parse_agreement(text)
@@ -119,9 +120,9 @@ def mandate_lines(agreement: Agreement) -> Iterator[str]:
     terms = agreement.mandate
     if terms is None:
         return
-    end = "with no end" if terms.until is None else f"before {moment(terms.until)}"
+    end = "with no end" if terms.until is None else f"before {format_moment(terms.until)}"
     yield f"mandate:  {terms.legal_basis.en}"
-    yield f"  entries from {moment(terms.since)}, {end}"
+    yield f"  entries from {format_moment(terms.since)}, {end}"
     yield f"  members of entries: {', '.join(sorted(terms.fields))}"
     yield f"  exchanges with: {', '.join(sorted(map(str, terms.organisations))) or 'anybody'}"
     yield f"  services: {', '.join(sorted(map(str, terms.services))) or 'all'}"
@@ -138,4 +139,4 @@ def _grant(member: MemberId, code: str, paths: list[str]) -> dict[str, Any]:
 
 
 def _moment(at: datetime) -> str:
-    return moment(at.replace(tzinfo=UTC))
+    return format_moment(at.replace(tzinfo=UTC))

@@ -10,10 +10,11 @@ from typing import Any
 import click
 from cryptography import x509
 
-from console.cli.agreement.files import FILES, authorities, moment, tell
+from console.cli.agreement.files import FILES, authorities, tell
 from console.cli.agreement.groups import every_file
 from console.cli.options import JSON
 from exchange.agreements import Agreement, open_agreement, open_revocation, read_agreement
+from exchange.documents import format_moment
 from exchange.problems import Code, Problem
 from mediator.pinned_files import REVOCATION
 from serving.durable_files import replace_file
@@ -67,7 +68,7 @@ def judge_pin(
         raise Problem(
             Code.AGREEMENT_EXPIRED,
             where=str(file),
-            detail=f"it ended at {moment(found.valid_until)}; nothing was pinned",
+            detail=f"it ended at {format_moment(found.valid_until)}; nothing was pinned",
         )
     _refuse_revoked(folder, found)
     target = folder / f"{found.id}.jws"
@@ -98,8 +99,8 @@ def _report(found: Agreement, target: Path) -> dict[str, Any]:
         "file": str(target),
         "agreement": found.id,
         "consumer": str(found.consumer),
-        "valid_from": moment(found.valid_from),
-        "valid_until": moment(found.valid_until),
+        "valid_from": format_moment(found.valid_from),
+        "valid_until": format_moment(found.valid_until),
     }
 
 
@@ -145,5 +146,5 @@ def _refuse_replacing(target: Path, new: Agreement) -> bool:
 
 
 def _period(found: Agreement, now: datetime) -> str:
-    begins = f"from {moment(found.valid_from)} " if found.valid_from > now else ""
-    return f"{begins}until {moment(found.valid_until)}"
+    begins = f"from {format_moment(found.valid_from)} " if found.valid_from > now else ""
+    return f"{begins}until {format_moment(found.valid_until)}"

@@ -9,11 +9,12 @@ from pathlib import Path
 import click
 import orjson
 
-from console.cli.agreement.files import moment, tell, write
+from console.cli.agreement.files import tell, write
 from console.cli.agreement.groups import AGREEMENT, GROUP, chosen
 from console.cli.agreement.options import OUTPUT, validity
 from console.cli.options import JSON
 from exchange.agreements import Agreement, format_agreement
+from exchange.documents import format_moment
 
 
 @click.command()
@@ -49,7 +50,7 @@ def renew(
         tell({"renewed": rows} if file.is_dir() else rows[0])
         return
     for row, new in zip(rows, made, strict=True):
-        period = f"{moment(new.valid_from)} to {moment(new.valid_until)}"
+        period = f"{format_moment(new.valid_from)} to {format_moment(new.valid_until)}"
         click.echo(f"{row['file']}: {new.reference}, {period}.")
     click.echo(
         f"Next: both parties seal it: saphan agreement seal {output} --certificate … --key … -o …"

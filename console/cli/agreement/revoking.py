@@ -9,11 +9,12 @@ import click
 import orjson
 
 from console.cli.administration import ask_server
-from console.cli.agreement.files import certificates, moment, private_key, tell, write
+from console.cli.agreement.files import certificates, private_key, tell, write
 from console.cli.agreement.groups import AGREEMENT, GROUP, chosen
 from console.cli.options import JSON
 from exchange.agreements import revocation_of, seal_revocation
 from exchange.certificates.names import member_of
+from exchange.documents import format_moment
 from exchange.keys import signing_key
 from exchange.problems import Code, Problem, Text
 from mediator.pinned_files import REVOCATION, place_revocation
@@ -84,7 +85,7 @@ def revoke(
             {
                 "agreement": one.id,
                 "version": one.version,
-                "revoked_at": moment(now),
+                "revoked_at": format_moment(now),
                 "revoked_by": str(member_of(leaf)),
                 "in_force": admin is not None,
             }

@@ -10,12 +10,13 @@ import click
 import orjson
 import yaml
 
-from console.cli.agreement.files import FILES, certificates, moment, private_key, tell, write
+from console.cli.agreement.files import FILES, certificates, private_key, tell, write
 from console.cli.agreement.groups import every_file
 from console.cli.agreement.options import OUTPUT
 from console.cli.options import JSON
 from exchange.agreements import read_agreement, seal_agreement
 from exchange.certificates.names import member_of
+from exchange.documents import format_moment
 from exchange.keys import signing_key
 from exchange.problems import Code, Problem
 from serving.small_files import read_file
@@ -99,5 +100,5 @@ def _document(file: Path) -> bytes:
 
 def _yaml_value(value: object) -> str:
     if isinstance(value, datetime):
-        return moment(value if value.tzinfo else value.replace(tzinfo=UTC))
+        return format_moment(value if value.tzinfo else value.replace(tzinfo=UTC))
     raise TypeError(f"{type(value).__name__} has no place in an agreement")

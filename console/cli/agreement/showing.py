@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from cryptography import x509
 
-from console.cli.agreement.files import authorities, moment, tell
+from console.cli.agreement.files import authorities, tell
 from console.cli.agreement.groups import AGREEMENT, GROUP, Chosen, chosen, text_of
 from console.cli.agreement.mandate import mandate_lines
 from exchange.agreements import (
@@ -19,6 +19,7 @@ from exchange.agreements import (
     parse_agreement,
     read_agreement,
 )
+from exchange.documents import format_moment
 from exchange.problems import Code, Problem
 from serving.small_files import MAX_BYTES, read_file
 
@@ -89,7 +90,7 @@ def _show_group(members: list[Chosen], as_json: bool) -> None:
             "agreement": one.agreement.reference,
             "file": str(one.path),
             "seals": one.seals,
-            "valid_until": moment(one.agreement.valid_until),
+            "valid_until": format_moment(one.agreement.valid_until),
             "same": text_of(one.agreement) == text_of(first),
         }
         for one in members
@@ -161,7 +162,9 @@ def _print(found: Agreement, consumers: str = "") -> None:
         click.echo(f"limits:   {_named(limits)}")
     now = datetime.now(UTC)
     state = "; not yet" if found.valid_from > now else "; ended" if found.valid_until <= now else ""
-    click.echo(f"valid:    {moment(found.valid_from)} to {moment(found.valid_until)}{state}")
+    click.echo(
+        f"valid:    {format_moment(found.valid_from)} to {format_moment(found.valid_until)}{state}"
+    )
 
 
 def _named(values: dict[str, int]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import orjson
 
 from console.cli.administration import ask_server, on_a_server
 from console.cli.call import plain
+from exchange.documents import format_moment
 from exchange.problems import Code, Problem
 from serving.small_files import read_file
 
@@ -63,7 +64,7 @@ def try_(
     if subject:
         asked["subject"] = True
     if at is not None:
-        asked["at"] = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        asked["at"] = format_moment(at.replace(tzinfo=UTC))
     if group is not None:
         answers = _each(settings, admin, group, asked)
         answer: dict[str, Any] = {

@@ -83,7 +83,7 @@ def _row(found: Found, names: Names) -> dict[str, Any]:
     use = dict(told(found.hit))
     name = names.get(str(use.get("client")))
     if name is not None:
-        use["client_name"] = {"en": name.en, "lo": name.lo}
+        use["client_name"] = name.as_dict()
     return {"server": str(found.server), "index": found.hit.index, **use}
 
 

@@ -40,7 +40,7 @@ def lint(files: tuple[Path, ...], as_json: bool) -> None:
                         "file": str(file),
                         "pointer": one.pointer,
                         "rule": one.rule,
-                        "remedy": {"en": one.remedy.en, "lo": one.remedy.lo},
+                        "remedy": one.remedy.as_dict(),
                     }
                     for file, one in found
                 ]

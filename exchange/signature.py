@@ -12,8 +12,8 @@ Invariants:
 - the only exception that leaves a parser is a :class:`~exchange.problems.Problem`;
 - a label is never trusted: it is not signed (RFC 9421 section 7.2.5). Select by ``tag``.
 
-Which components and parameters must be there is the matter of :mod:`exchange.envelope`; values of
-components in general are the matter of :mod:`exchange.components`.
+Which components and parameters must be there, and their values, is the matter of
+:mod:`exchange.envelope`.
 """
 
 from __future__ import annotations

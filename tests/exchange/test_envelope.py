@@ -24,7 +24,6 @@ from sealed_messages import (
 )
 
 from exchange import envelope, forms, line_by_line
-from exchange.components import base_of, component_value
 from exchange.covering import MAX_HEADERS
 from exchange.digest import content_digest
 from exchange.envelope import (
@@ -42,6 +41,7 @@ from exchange.keys import Algorithm
 from exchange.problems import Code, Problem
 from exchange.signature import MAX_FIELD_LENGTH, parse_signature_base, parse_signature_input
 from exchange.signed import MAX_AGE_S, MAX_SKEW_S
+from tests.exchange.components import base_of, component_value
 
 KEY = signing_key_of(Algorithm.ED25519)
 FIND = finder(KEY)

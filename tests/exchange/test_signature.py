@@ -1,4 +1,4 @@
-"""Rules of exchange.signature and exchange.components (RFC 9421)."""
+"""Rules of exchange.signature, and of components in general (RFC 9421)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sealed_messages import KEYID, NONCE, NOW, REQUEST, RESPONSE, outcome
 
-from exchange.components import base_of, component_value
 from exchange.heads import RequestHead, ResponseHead
 from exchange.keys import Algorithm, VerifyingKey
 from exchange.problems import Code, Problem
@@ -29,6 +28,7 @@ from exchange.signature import (
     parse_signature_input,
     signature_base,
 )
+from tests.exchange.components import base_of, component_value
 
 VECTORS = json.loads(
     (Path(__file__).parents[1] / "vectors" / "rfc9421.json").read_text(encoding="utf-8")

@@ -2,8 +2,8 @@
 
 The message path needs only the few components of :mod:`exchange.envelope` and derives them there
 by itself. This module resolves every component that an HTTP/1.1 message can have, except ``;sf``,
-``;key`` and ``;tr``: for signatures of other profiles, and as the plain reference that the
-envelope is held against in the tests.
+``;key`` and ``;tr``: it is the plain reference that the envelope and the RFC's vectors are held
+against.
 
 Not checked here: that the components suffice for any purpose.
 """

@@ -15,7 +15,7 @@ from typing import Any, Final
 import orjson
 from httptools import HttpParserError, HttpRequestParser
 
-from benchmarks.processes import run_child, say_ready
+from benchmarks.processes import serve_child
 
 PATH: Final = "/disbursements"
 SIZE: Final = 1024
@@ -136,13 +136,5 @@ class _Connection(asyncio.Protocol):
         self._transport.write(_ANSWER)
 
 
-async def _serve(stop: asyncio.Event) -> None:
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(_Connection, "127.0.0.1", 0, backlog=1024)
-    say_ready(server.sockets[0].getsockname()[1])
-    await stop.wait()
-    server.close()
-
-
 if __name__ == "__main__":
-    run_child(_serve)
+    serve_child(_Connection)

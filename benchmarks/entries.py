@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import click
 import uvloop
@@ -48,6 +49,7 @@ _REGISTRY = "LA/GOV/MOHA/civil-registry"
 _NO_BODY, _BODY = content_digest(b""), content_digest(b"a body that was not kept")
 _PRODUCERS = 8192
 _AHEAD = 65_536  # entries that publication may be behind
+_TOGETHER = 256  # records that wait for their commit at once
 SETTINGS = JournalSettings(group_max_records=8192, waiting_max_records=65_536)
 _MASK = (1 << 64) - 1
 
@@ -238,6 +240,14 @@ async def open_journal(
         keyring=keyring or KeyRing(directory / "keys"),
         settings=settings,
     )
+
+
+async def append(journal: Journal, made: Sequence[tuple[Any, ...]]) -> None:
+    """Record ``made``, each the arguments of :meth:`Journal.record`, and wait until all are out."""
+    for at in range(0, len(made), _TOGETHER):
+        await asyncio.gather(*(journal.record(*one) for one in made[at : at + _TOGETHER]))
+    while journal.published_size < journal.size:  # noqa: ASYNC110  # of a thread
+        await asyncio.sleep(0.01)
 
 
 async def write(

@@ -28,10 +28,10 @@ from pathlib import Path
 from statistics import median
 
 import click
-import orjson
 import uvloop
 
 from benchmarks import entries
+from console.cli.printing import print_json
 from exchange.entries import Entry, Side
 from exchange.identifiers import MemberId
 from exchange.sealed_parts import SealedPart
@@ -147,10 +147,7 @@ async def _append(journal: Journal) -> float:
     first = journal.size
     made = [_later(number, first + BATCH) for number in range(first, first + BATCH)]
     begun = time.process_time()
-    for at in range(0, BATCH, 256):
-        await asyncio.gather(*(journal.record(*one) for one in made[at : at + 256]))
-    while journal.published_size < journal.size:  # noqa: ASYNC110  # of a thread
-        await asyncio.sleep(0.01)
+    await entries.append(journal, made)
     return (time.process_time() - begun) / BATCH * 1e6
 
 
@@ -238,7 +235,7 @@ def run(json: bool, count: int, directory: Path | None, processes: int | None = 
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if json:
-        click.echo(orjson.dumps(asdict(results), option=orjson.OPT_INDENT_2).decode())
+        print_json(asdict(results))
     else:
         _print(results)
     return results

@@ -23,10 +23,10 @@ from statistics import median
 from typing import Any
 
 import click
-import orjson
 import uvloop
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from console.cli.printing import print_json
 from exchange import merkle
 from exchange.digest import content_digest
 from exchange.entries import Entry, Kind, Side, format_entry
@@ -311,7 +311,7 @@ def run(json: bool, seconds: float = 4.0, directory: Path | None = None) -> Resu
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if json:
-        click.echo(orjson.dumps(asdict(results), option=orjson.OPT_INDENT_2).decode())
+        print_json(asdict(results))
     else:
         _print(results)
     return results

@@ -57,6 +57,19 @@ def run_child(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     runtime.run(limited)
 
 
+def serve_child(protocol: Callable[[], asyncio.Protocol]) -> None:
+    """Be a server of ``protocol`` on a free port of this machine, as :func:`run_child` does."""
+
+    async def serve(stop: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(protocol, "127.0.0.1", 0, backlog=1024)
+        say_ready(server.sockets[0].getsockname()[1])
+        await stop.wait()
+        server.close()
+
+    run_child(serve)
+
+
 def allow_many_files() -> None:
     """Raise the soft limit of open files for a thousand connections on both sides."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -26,10 +26,10 @@ from statistics import median
 from typing import Any
 
 import click
-import orjson
 
 from benchmarks import registries
 from benchmarks.registries import Generated
+from console.cli.printing import print_json
 from exchange.agreements import Agreement
 from exchange.bundles import LISTING
 from exchange.problems import Problem
@@ -313,7 +313,7 @@ def registry(sizes: tuple[int, ...], counts: tuple[int, ...], as_json: bool) -> 
             look_ups.append(look_up(Path(name), count))
     results = Results(measured, look_ups)
     if as_json:
-        click.echo(orjson.dumps(asdict(results), option=orjson.OPT_INDENT_2).decode())
+        print_json(asdict(results))
         return
     for one in results.registries:
         _print(one)

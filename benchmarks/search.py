@@ -20,10 +20,10 @@ from statistics import median
 from typing import Any
 
 import click
-import orjson
 import uvloop
 
 from benchmarks import entries
+from console.cli.printing import print_json
 from exchange.entries import Side
 from mediator.journal import index
 from mediator.journal.index import Cursor, IndexReader, Query
@@ -187,10 +187,7 @@ async def _append(journal: Journal, first: int) -> float:
         for number in range(first, first + BATCH)
     ]
     begun = time.process_time()
-    for at in range(0, BATCH, 256):
-        await asyncio.gather(*(journal.record(*one) for one in made[at : at + 256]))
-    while journal.published_size < journal.size:  # noqa: ASYNC110  # of a thread
-        await asyncio.sleep(0.01)
+    await entries.append(journal, made)
     await asyncio.sleep(SETTLE_S)
     return (time.process_time() - begun) / BATCH * 1e6
 
@@ -233,7 +230,7 @@ def search(directory: Path | None, count: int, database: str | None, as_json: bo
     else:
         results = run(directory, database)
     if as_json:
-        click.echo(orjson.dumps(asdict(results), option=orjson.OPT_INDENT_2).decode())
+        print_json(asdict(results))
         return
     click.echo(f"{results.entries:,} entries, pages of {LIMIT}")
     for took in results.took:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 import click
-import orjson
 
 from console.cli.options import JSON
+from console.cli.printing import print_json
 from exchange.problems import Code, Problem
 
 AUTO = "auto"
@@ -121,7 +121,7 @@ def detect(file: BinaryIO, maps: tuple[Path, ...], as_json: bool) -> None:
             "certain": None if certain is None else str(certain),
             "guesses": [_as_dict(guess) for guess in guesses],
         }
-        click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+        print_json(document)
     else:
         for guess in guesses:
             click.echo(
@@ -197,7 +197,7 @@ def map_(file: Path, as_json: bool) -> None:
             "unwritten": list(judged.unwritten),
             "merged": list(judged.merged),
         }
-        click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+        print_json(document)
         return
     where = " in place of ASCII and above it" if table.low else " above ASCII"
     click.echo(f"{table.name}: {len(table.codes)} codes{where}")

@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 import orjson
 
-from console.cli.agreement.files import purposes, tell, write
+from console.cli.agreement.files import purposes, write
 from console.cli.agreement.options import IDENTIFIER, OUTPUT, VALIDITY
 from console.cli.options import JSON
+from console.cli.printing import print_json
 from exchange.agreements import LIMIT_NAMES, MAX_QUOTA, Asked, parse_agreement
 from exchange.documents import format_moment
 from exchange.evidence_requests import BasisKind
@@ -117,7 +118,7 @@ def draft(
         "" if fields else " It releases every field; name each with --field to release fewer."
     )
     if as_json:
-        tell({"file": str(output), "agreement": name, "sealed_by": []})
+        print_json({"file": str(output), "agreement": name, "sealed_by": []})
         return
     click.echo(
         f"{output}: agreement {name}.{released}{'' if purpose else _NO_PURPOSE}\n"

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import orjson
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -22,11 +21,6 @@ FILES = click.argument(
     required=True,
     metavar="FILE...",
 )
-
-
-def tell(document: dict[str, Any]) -> None:
-    """Print what was done, as JSON."""
-    click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
 
 
 def purposes(code: str | None, legal_basis: str | None) -> list[dict[str, Any]]:

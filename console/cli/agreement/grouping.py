@@ -10,8 +10,9 @@ from typing import Final
 import click
 import orjson
 
-from console.cli.agreement.files import FILE, tell, write
+from console.cli.agreement.files import FILE, write
 from console.cli.options import JSON
+from console.cli.printing import print_json
 from exchange.agreements import Agreement, format_agreement, parse_agreement
 from exchange.identifiers import ApplicationId
 from exchange.problems import Code, Problem
@@ -49,7 +50,7 @@ def group(file: Path, consumers: Path, output: Path, as_json: bool) -> None:
         write(target, orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
         made[agreement.id] = str(agreement.consumer)
     if as_json:
-        tell({"folder": str(output), "agreements": made})
+        print_json({"folder": str(output), "agreements": made})
         return
     click.echo(
         f"{output}: {len(made)} agreements.\n"

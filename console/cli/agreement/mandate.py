@@ -11,9 +11,10 @@ from typing import Any, Final
 import click
 import orjson
 
-from console.cli.agreement.files import purposes, tell, write
+from console.cli.agreement.files import purposes, write
 from console.cli.agreement.options import IDENTIFIER, OUTPUT, VALIDITY
 from console.cli.options import JSON
+from console.cli.printing import print_json
 from exchange.agreements import Agreement, Kind, parse_agreement
 from exchange.agreements.mandate import CONTENT, FIELDS
 from exchange.auditing import JOURNAL, USAGE, auditing_service
@@ -105,7 +106,7 @@ def mandate(
     parse_agreement(text)
     write(output, text)
     if as_json:
-        tell({"file": str(output), "agreement": name, "sealed_by": []})
+        print_json({"file": str(output), "agreement": name, "sealed_by": []})
         return
     click.echo(
         f"{output}: mandate {name}.\n"

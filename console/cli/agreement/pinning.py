@@ -10,9 +10,10 @@ from typing import Any
 import click
 from cryptography import x509
 
-from console.cli.agreement.files import FILES, authorities, tell
+from console.cli.agreement.files import FILES, authorities
 from console.cli.agreement.groups import every_file
 from console.cli.options import JSON
+from console.cli.printing import print_json
 from exchange.agreements import Agreement, open_agreement, open_revocation, read_agreement
 from exchange.documents import format_moment
 from exchange.problems import Code, Problem
@@ -49,7 +50,7 @@ def pin(files: tuple[Path, ...], folder: Path, ca: Path, as_json: bool) -> None:
         place(target, sealed)
     if as_json:
         reports = [_report(found, target) for _, found, target in judged]
-        tell(reports[0] if len(reports) == 1 else {"pinned": reports})
+        print_json(reports[0] if len(reports) == 1 else {"pinned": reports})
         return
     for _, found, target in judged:
         click.echo(

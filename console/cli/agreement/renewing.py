@@ -9,10 +9,11 @@ from pathlib import Path
 import click
 import orjson
 
-from console.cli.agreement.files import tell, write
+from console.cli.agreement.files import write
 from console.cli.agreement.groups import AGREEMENT, GROUP, chosen
 from console.cli.agreement.options import OUTPUT, validity
 from console.cli.options import JSON
+from console.cli.printing import print_json
 from exchange.agreements import Agreement, format_agreement
 from exchange.documents import format_moment
 
@@ -47,7 +48,7 @@ def renew(
             {"file": str(target), "agreement": new.id, "version": new.version, "sealed_by": []}
         )
     if as_json:
-        tell({"renewed": rows} if file.is_dir() else rows[0])
+        print_json({"renewed": rows} if file.is_dir() else rows[0])
         return
     for row, new in zip(rows, made, strict=True):
         period = f"{format_moment(new.valid_from)} to {format_moment(new.valid_until)}"

@@ -9,9 +9,10 @@ import click
 import orjson
 
 from console.cli.administration import ask_server
-from console.cli.agreement.files import certificates, private_key, tell, write
+from console.cli.agreement.files import certificates, private_key, write
 from console.cli.agreement.groups import AGREEMENT, GROUP, chosen
 from console.cli.options import JSON
+from console.cli.printing import print_json
 from exchange.agreements import revocation_of, seal_revocation
 from exchange.certificates.names import member_of
 from exchange.documents import format_moment
@@ -93,7 +94,7 @@ def revoke(
         if not as_json:
             click.echo(f"{one.reference} is revoked by {member_of(leaf)}: {reason}")
     if as_json:
-        tell({"revoked": rows} if file.is_dir() else rows[0])
+        print_json({"revoked": rows} if file.is_dir() else rows[0])
     elif admin is not None:
         click.echo("The provider's server obeys: calls under it are refused from now on.")
     elif folder is not None:

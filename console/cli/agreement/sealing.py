@@ -10,10 +10,11 @@ import click
 import orjson
 import yaml
 
-from console.cli.agreement.files import FILES, certificates, private_key, tell, write
+from console.cli.agreement.files import FILES, certificates, private_key, write
 from console.cli.agreement.groups import every_file
 from console.cli.agreement.options import OUTPUT
 from console.cli.options import JSON
+from console.cli.printing import print_json
 from exchange.agreements import read_agreement, seal_agreement
 from exchange.certificates.names import member_of
 from exchange.documents import format_moment
@@ -59,7 +60,7 @@ def seal(
         targets = dict.fromkeys(files, output)
     reports = [_written(sealed[file], targets[file]) for file in files]
     if as_json:
-        tell(reports[0] if len(reports) == 1 else {"sealed": reports})
+        print_json(reports[0] if len(reports) == 1 else {"sealed": reports})
         return
     for report in reports:
         parties = report["sealed_by"]

@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 from cryptography import x509
 
-from console.cli.agreement.files import authorities, tell
+from console.cli.agreement.files import authorities
 from console.cli.agreement.groups import AGREEMENT, GROUP, Chosen, chosen, text_of
 from console.cli.agreement.mandate import mandate_lines
+from console.cli.printing import print_json
 from exchange.agreements import (
     Agreement,
     format_agreement,
@@ -96,7 +97,7 @@ def _show_group(members: list[Chosen], as_json: bool) -> None:
         for one in members
     ]
     if as_json:
-        tell({"group": first.group, "members": rows})
+        print_json({"group": first.group, "members": rows})
         return
     _print(first, f"{len(rows)} consumers, see below")
     for row in rows:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from console.cli.options import JSON
+from console.cli.printing import print_json
 from console.cli.schema.group import (
     FILE,
     WITH,
@@ -16,7 +17,6 @@ from console.cli.schema.group import (
     read,
     schema,
     shared_schemas,
-    tell,
     under,
 )
 from exchange.compatibility import Break, Way, compare_openapi, compare_schemas
@@ -56,7 +56,7 @@ def check(
     """
     breaks = _breaks(old, new, way, shared_schemas(beside), tolerant=not strict_readers)
     if as_json:
-        tell({"compatible": not breaks, "breaks": [one.as_json() for one in breaks]})
+        print_json({"compatible": not breaks, "breaks": [one.as_json() for one in breaks]})
     else:
         for one in breaks:
             click.echo(f"{one.where}  [{one.rule}]\n  {one.why.en}\n  {one.why.lo}")

@@ -8,7 +8,8 @@ import click
 
 from console.cli.agreement.files import certificates, private_key, write
 from console.cli.options import JSON
-from console.cli.schema.group import FILE, is_openapi, read, schema, tell
+from console.cli.printing import print_json
+from console.cli.schema.group import FILE, is_openapi, read, schema
 from exchange.certificates.names import member_of
 from exchange.consents import seal_consent
 from exchange.identifiers import ServiceId
@@ -48,7 +49,7 @@ def consent(
     leaf = certificates(certificate, "--certificate")[0]
     write(output, seal_consent(of, before, after, signing_key(private_key(key), leaf), leaf))
     if as_json:
-        tell({"file": str(output), "of": of, "consumer": str(member_of(leaf))})
+        print_json({"file": str(output), "of": of, "consumer": str(member_of(leaf))})
         return
     click.echo(f"{output}: {member_of(leaf)} consents to this change of {of}.")
     if service:

@@ -69,8 +69,3 @@ def shared_schemas(beside: tuple[Path, ...]) -> dict[str, bytes]:
 def under(identifier: str, value: dict[str, Any]) -> bytes:
     """A schema under another ``$id``."""
     return orjson.dumps({**value, "$id": identifier})
-
-
-def tell(document: Any) -> None:
-    """Print as JSON."""
-    click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())

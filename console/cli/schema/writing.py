@@ -10,7 +10,8 @@ import click
 import orjson
 
 from console.cli.options import JSON
-from console.cli.schema.group import FILE, WITH, read, schema, shared_schemas, tell, under
+from console.cli.printing import print_json
+from console.cli.schema.group import FILE, WITH, read, schema, shared_schemas, under
 from console.schemas.examples import ExampleMaker
 from exchange.problems import Code, Problem
 from registry.lint import lint as findings_of
@@ -33,7 +34,7 @@ def lint(files: tuple[Path, ...], as_json: bool) -> None:
     """
     found = [(file, one) for file in files for one in findings_of(read(file)[1])]
     if as_json:
-        tell(
+        print_json(
             {
                 "findings": [
                     {
@@ -62,7 +63,7 @@ def lint(files: tuple[Path, ...], as_json: bool) -> None:
 @WITH
 def example(file: Path, part: str, seed: int, beside: tuple[Path, ...]) -> None:
     """Print one valid instance of the schema in FILE."""
-    tell(next(_maker(file, part, beside).make(1, seed)))
+    print_json(next(_maker(file, part, beside).make(1, seed)))
 
 
 @schema.command()

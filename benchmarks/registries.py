@@ -20,7 +20,7 @@ from certs.authority import DevelopmentAuthority, create_development_pki
 from certs.issue import Issued
 from exchange.agreements import format_agreement, parse_agreement
 from exchange.agreements.seal import SEAL_TYPE
-from exchange.continuity import role_name
+from exchange.delegations import role_name
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.jws import format_jws
 from exchange.jws import sign as sign_jws

@@ -35,7 +35,8 @@ from tuf.api.metadata import Root, Targets
 
 from exchange.certificates.reading import refuse_development
 from exchange.code_lists import parse_code_list
-from exchange.continuity import STANDING_ROLE, KeySet
+from exchange.delegations import STANDING_ROLE
+from exchange.key_sets import KeySet
 from exchange.notes import VerifierKey
 from exchange.policy import parse_policy
 from exchange.problems import Code, Problem

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import orjson
 
-from exchange.continuity import role_name
+from exchange.delegations import role_name
 from exchange.documents import parse_document
 from exchange.identifiers import MemberId, ServiceId
 from exchange.problems import Code, Problem

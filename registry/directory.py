@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from exchange.continuity import continuity_target, parse_statements
+from exchange.continuity import parse_statements
+from exchange.delegations import continuity_target
 from exchange.deprecation import deprecation_of, read_deprecations
 from exchange.documents import parse_document
 from exchange.elements import NO_ELEMENTS, Dictionary, describe, parse_elements

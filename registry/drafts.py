@@ -17,8 +17,9 @@ from typing import Any
 from securesystemslib.signer import Key, Signer
 from tuf.api.metadata import Metadata, Root, Targets
 
-from exchange.continuity import KeySet, read_delegations, read_standing_keys
+from exchange.delegations import read_delegations, read_standing_keys
 from exchange.documents import format_document, parse_document
+from exchange.key_sets import KeySet
 from exchange.problems import Code, Problem
 from registry.publish import OWN_ROLE, check_file, is_signed, new_targets, read
 from registry.submissions import decode, encode

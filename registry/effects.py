@@ -13,8 +13,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from exchange.continuity import KeySet
 from exchange.identifiers import MemberId
+from exchange.key_sets import KeySet
 from exchange.problems import Code, Problem
 from exchange.registrations import MERGERS_TARGET
 from exchange.standing import (

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 
-from exchange.continuity import STANDING_ROLE
+from exchange.delegations import STANDING_ROLE
 from exchange.endings import DAYS, End, soon
 
 METRICS_HEADERS = {"Content-Type": CONTENT_TYPE_LATEST}

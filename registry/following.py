@@ -20,7 +20,7 @@ from datetime import datetime
 import orjson
 from tuf.api.metadata import Targets
 
-from exchange.continuity import STANDING_ROLE, read_delegations, role_name
+from exchange.delegations import STANDING_ROLE, read_delegations, role_name
 from exchange.endings import End
 from exchange.identifiers import MemberId
 from exchange.registrations import INSTANCE_TARGET, STANDING_TARGET, parse_instance

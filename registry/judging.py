@@ -15,18 +15,12 @@ from tuf.api.metadata import Targets
 from exchange.certificates.reading import refuse_development
 from exchange.code_lists import parse_code_list
 from exchange.consents import open_consent
-from exchange.continuity import (
-    check_continuity,
-    continuity_target,
-    parse_statements,
-    read_delegations,
-    read_standing_keys,
-    role_name,
-    root_keys,
-)
+from exchange.continuity import check_continuity, parse_statements
+from exchange.delegations import continuity_target, read_delegations, read_standing_keys, role_name
 from exchange.deprecation import deprecation_of
 from exchange.documents import invalid, parse_document
 from exchange.identifiers import MemberId
+from exchange.key_sets import root_keys
 from exchange.problems import Code, Problem
 from exchange.registrations import (
     ELEMENTS_TARGET,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from exchange.continuity import role_name
+from exchange.delegations import role_name
 from exchange.problems import Problem
 from registry import lint
 from registry.changes import digest_of

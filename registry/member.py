@@ -43,14 +43,10 @@ import yaml
 from cryptography import x509
 
 from exchange.certificates.reading import parse_certificates
-from exchange.continuity import (
-    KeySet,
-    Statement,
-    format_statement,
-    parse_statement,
-)
+from exchange.continuity import Statement, format_statement, parse_statement
 from exchange.documents import Node, format_document, invalid, parse_document
 from exchange.identifiers import MemberId, ServiceId
+from exchange.key_sets import KeySet
 from exchange.problems import Code, Problem
 from exchange.registrations import (
     MAX_OPENAPI_BYTES,

@@ -14,16 +14,14 @@ from securesystemslib.signer import Signer
 from tuf.api.metadata import Root, Targets
 
 from exchange.continuity import (
-    KeySet,
     Pin,
     Statement,
     check_continuity,
-    continuity_target,
     format_statements,
     parse_statements,
-    read_delegations,
-    root_keys,
 )
+from exchange.delegations import continuity_target, read_delegations
+from exchange.key_sets import KeySet, root_keys
 from exchange.registrations import MERGERS_TARGET
 from registry.drafts import TargetsDraft
 from registry.effects import mergers_after

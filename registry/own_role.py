@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
-from exchange.continuity import STANDING_ROLE
+from exchange.delegations import STANDING_ROLE
 from exchange.problems import Code, Problem
 from registry.acting import Acting, act
 from registry.changes import Change, ChangeKind

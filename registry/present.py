@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
 
-from exchange.continuity import (
-    STANDING_ROLE,
-    Pin,
-    continuity_target,
-    parse_statements,
-    read_delegations,
-    role_name,
-)
+from exchange.continuity import Pin, parse_statements
+from exchange.delegations import STANDING_ROLE, continuity_target, read_delegations, role_name
 from exchange.endings import MEETING_DAYS, End
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem

@@ -3,7 +3,7 @@
 Roles: ``root`` (offline, threshold) vouches for ``targets`` (offline, threshold), ``snapshot`` and
 ``timestamp`` (online). ``targets`` holds the registry's own files (instance, shared schemas,
 statements of changed keys) and delegates ``{member}/*`` to each member's own keys, in the one form
-of :func:`exchange.continuity.delegated_role`.
+of :func:`exchange.delegations.delegated_role`.
 
 Invariants:
 - versions only grow; a snapshot never forgets a role, or clients would refuse it;
@@ -33,9 +33,8 @@ from tuf.api.metadata import (
 )
 from tuf.api.serialization.json import JSONSerializer
 
-from exchange.continuity import (
+from exchange.delegations import (
     STANDING_ROLE,
-    KeySet,
     delegated_role,
     read_delegations,
     read_standing_keys,
@@ -44,6 +43,7 @@ from exchange.continuity import (
 )
 from exchange.endings import LIFE_FIELD
 from exchange.identifiers import MemberId
+from exchange.key_sets import KeySet
 from exchange.problems import Code, Problem
 from exchange.registrations import MAX_OPENAPI_BYTES
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from securesystemslib.signer import Signer
 from tuf.api.metadata import Root, Targets
 
-from exchange.continuity import STANDING_ROLE, read_standing_keys
+from exchange.delegations import STANDING_ROLE, read_standing_keys
 from exchange.problems import Code, Problem
 from exchange.registrations import (
     STANDING_TARGET,

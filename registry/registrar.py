@@ -20,7 +20,7 @@ from typing import Any
 from tuf.api.metadata import Targets
 
 from exchange.consents import open_consent
-from exchange.continuity import STANDING_ROLE
+from exchange.delegations import STANDING_ROLE
 from exchange.problems import Code, Problem
 from exchange.trust.admission import trusted_authorities
 from registry import notices

@@ -29,8 +29,9 @@ from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Timestamp
 
 from exchange.checkpoint import parse_text
-from exchange.continuity import KeySet, continuity_target, read_delegations, role_name
+from exchange.delegations import continuity_target, read_delegations, role_name
 from exchange.identifiers import MemberId
+from exchange.key_sets import KeySet
 from exchange.notes import parse_note
 from exchange.problems import Code, Problem
 from exchange.registrations import INSTANCE_TARGET, parse_instance

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from securesystemslib.signer import CryptoSigner, Key, Signer, SSlibKey
 
-from exchange.continuity import KeySet
+from exchange.key_sets import KeySet
 from exchange.problems import Code, Problem
 
 

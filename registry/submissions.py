@@ -25,19 +25,11 @@ from typing import Any
 from cryptography import x509
 from tuf.api.metadata import Targets
 
-from exchange.continuity import (
-    KeySet,
-    Pin,
-    Statement,
-    check_continuity,
-    format_keys,
-    format_statement,
-    parse_keys,
-    parse_statement,
-)
+from exchange.continuity import Pin, Statement, check_continuity, format_statement, parse_statement
 from exchange.contracts import Contract
 from exchange.documents import Node, format_document, parse_document
 from exchange.identifiers import MemberId
+from exchange.key_sets import KeySet, format_keys, parse_keys
 from exchange.problems import Code, Problem
 from exchange.registrations import (
     MAX_OPENAPI_BYTES,

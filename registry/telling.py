@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
-from exchange.continuity import role_name
+from exchange.delegations import role_name
 from exchange.identifiers import ServiceId
 from exchange.registrations import is_schema_target, member_target, parse_member
 from exchange.trust.shared_schemas import schema_id

@@ -1,6 +1,6 @@
 """Registrations: what the registry publishes of an instance and what a member says of itself.
 
-The documents are target files of the TUF repository (design.md section 5):
+The documents are target files of the TUF repository (docs/architecture.md, Trust):
 
 - ``instance.json``, signed by the registry's targets keys: :class:`InstanceRecord`;
 - ``{member}/member.json``, signed by the member's own key: :class:`MemberRecord`.

@@ -9,5 +9,5 @@ keys (:mod:`exchange.continuity`).
 - :mod:`exchange.trust.indexes`: all that is looked up, by identifier, key and fingerprint;
 - :mod:`exchange.trust.state`: the state, and why something is not found.
 
-Not checked here: revocation, and agreements, which alone open doors (design.md section 1).
+Not checked here: revocation, and agreements, which alone open doors (docs/architecture.md).
 """

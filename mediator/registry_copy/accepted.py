@@ -16,9 +16,10 @@ from orjson import Fragment
 
 from exchange.checkpoint import MAX_CHECKPOINT_SIZE, parse_text
 from exchange.compact_range import CompactRange
-from exchange.continuity import Pin, format_keys, parse_keys
+from exchange.continuity import Pin
 from exchange.documents import Node, format_document, parse_document
 from exchange.identifiers import MemberId, ServiceId
+from exchange.key_sets import format_keys, parse_keys
 from exchange.notes import parse_note
 from exchange.problems import Code, Problem
 from exchange.registrations import InstanceRecord, MemberRecord, member_target, parse_member

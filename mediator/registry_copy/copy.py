@@ -11,7 +11,7 @@ from pathlib import Path
 import orjson
 from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
 
-from exchange.continuity import STANDING_ROLE
+from exchange.delegations import STANDING_ROLE
 from exchange.endings import End
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem

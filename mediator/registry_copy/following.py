@@ -12,20 +12,17 @@ from typing import TypeVar
 from tuf.api.metadata import Root, Snapshot, TargetFile, Targets
 
 from exchange.bundles import is_read_by_servers
-from exchange.continuity import (
+from exchange.continuity import Statement, check_continuity, parse_statements
+from exchange.delegations import (
     STANDING_ROLE,
-    KeySet,
-    Statement,
-    check_continuity,
     continuity_target,
-    parse_statements,
     read_delegations,
     read_standing_keys,
     role_name,
-    root_keys,
 )
 from exchange.endings import End
 from exchange.identifiers import MemberId
+from exchange.key_sets import KeySet, root_keys
 from exchange.problems import Code, Problem
 from exchange.registrations import (
     INSTANCE_TARGET,

@@ -25,7 +25,7 @@ from tuf.api.metadata import (
 from tuf.ngclient import Updater, UpdaterConfig
 from tuf.ngclient._internal.trusted_metadata_set import TrustedMetadataSet
 
-from exchange.continuity import role_name
+from exchange.delegations import role_name
 from exchange.identifiers import MemberId
 from exchange.registrations import MAX_OPENAPI_BYTES
 from mediator.registry_copy.accepted import MAX_MEMBERS, KeptDocument
@@ -231,7 +231,7 @@ class TufClient:
     def role(self, name: str) -> Targets:
         """A role that the registry's own role delegates to, verified.
 
-        The own role holds none of its files and no other role may (:mod:`exchange.continuity`), so
+        The own role holds none of its files and no other role may (:mod:`exchange.delegations`), so
         nothing else is on the way to them.
 
         Raises:

@@ -12,22 +12,16 @@ from securesystemslib.signer import CryptoSigner, SSlibKey
 from tuf.api.metadata import Delegations, SuccinctRoles, Targets
 
 from exchange.continuity import (
-    KeySet,
     Pin,
     Statement,
     check_continuity,
-    continuity_target,
-    delegated_role,
-    format_keys,
     format_statements,
-    parse_keys,
     parse_statements,
-    read_delegations,
-    role_keys,
-    role_name,
 )
+from exchange.delegations import continuity_target, delegated_role, read_delegations, role_name
 from exchange.documents import Node
 from exchange.identifiers import MemberId
+from exchange.key_sets import KeySet, format_keys, parse_keys, role_keys
 from exchange.problems import Code, Problem
 from registry.signers import key_set, new_signer
 from tests.registry.simulator import MOF, MPI

@@ -12,7 +12,8 @@ import pytest
 from tuf.api.metadata import DelegatedRole, TargetFile, Targets
 
 from exchange.certificates.reading import fingerprint_of
-from exchange.continuity import Statement, continuity_target, format_statements, role_name
+from exchange.continuity import Statement, format_statements
+from exchange.delegations import continuity_target, role_name
 from exchange.identifiers import MemberId, ServerId, ServiceId
 from exchange.problems import Code, Problem
 from exchange.registrations import Environment, format_member, member_target

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tuf.api.metadata import DelegatedRole
 
-from exchange.continuity import standing_role
+from exchange.delegations import standing_role
 from exchange.identifiers import ServiceId
 from exchange.problems import Code, Problem, Text
 from exchange.registrations import MERGERS_TARGET, STANDING_TARGET, member_target

@@ -23,9 +23,10 @@ from tuf.api.metadata import DelegatedRole, Delegations, TargetFile, Targets
 
 from certs.authority import DevelopmentAuthority, create_development_pki
 from certs.issue import Issued
-from exchange.continuity import KeySet, delegated_role, role_name
+from exchange.delegations import delegated_role, role_name
 from exchange.deltas import delta_path, make_delta
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
+from exchange.key_sets import KeySet
 from exchange.problems import Text
 from exchange.registrations import (
     INSTANCE_TARGET,

@@ -13,7 +13,8 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Targets
 
 from exchange.certificates.reading import fingerprint_of
-from exchange.continuity import Statement, continuity_target, format_statements, role_name
+from exchange.continuity import Statement, format_statements
+from exchange.delegations import continuity_target, role_name
 from exchange.problems import Code, Problem
 from exchange.registrations import MemberRecord
 from mediator.view import RegistryView

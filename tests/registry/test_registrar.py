@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tuf.api.metadata import Delegations, TargetFile, Targets
 
-from exchange.continuity import delegated_role
+from exchange.delegations import delegated_role
 from exchange.identifiers import MemberId, ServerId
 from exchange.problems import Code, Problem
 from exchange.registrations import (

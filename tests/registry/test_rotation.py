@@ -14,7 +14,7 @@ import pytest
 from securesystemslib.signer import CryptoSigner, Key
 from tuf.api.metadata import Root
 
-from exchange.continuity import STANDING_ROLE
+from exchange.delegations import STANDING_ROLE
 from exchange.problems import Code, Problem, Text
 from exchange.registrations import INSTANCE_TARGET, STANDING_TARGET, format_instance, parse_instance
 from exchange.standing import Disabled, format_standing

@@ -19,7 +19,7 @@ from urllib.request import urlopen
 import pytest
 
 from certs.authority import DevelopmentAuthority, create_development_pki
-from exchange.continuity import role_name
+from exchange.delegations import role_name
 from exchange.identifiers import MemberId, ServerId
 from exchange.problems import Code, Problem
 from registry.ceremony import Opened, open_registry

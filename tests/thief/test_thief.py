@@ -26,7 +26,7 @@ from sqlalchemy import delete
 from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 from tuf.ngclient import Updater, UpdaterConfig
 
-from exchange.continuity import role_name
+from exchange.delegations import role_name
 from exchange.problems import Code, Problem
 from exchange.registrations import INSTANCE_TARGET, format_instance, member_target, parse_instance
 from mediator.view import RegistryView

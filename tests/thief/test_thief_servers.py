@@ -17,7 +17,7 @@ from tuf.api.metadata import Targets
 
 from console.reference_world.processes import health
 from console.reference_world.standing import RunningServer
-from exchange.continuity import role_name
+from exchange.delegations import role_name
 from exchange.problems import Code, Problem
 from exchange.registrations import format_member, member_target, parse_member
 from registry.ceremony import OPERATOR_KEY, PUBLIC, online_keys

@@ -27,7 +27,7 @@ from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Targets, Timest
 from tuf.api.serialization import DeserializationError
 
 from exchange.certificates.reading import fingerprint_of
-from exchange.continuity import role_name
+from exchange.delegations import role_name
 from exchange.identifiers import MemberId
 from exchange.notes import VerifierKey
 from exchange.problems import Code, Problem

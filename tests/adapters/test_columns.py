@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from itertools import product
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -55,6 +57,33 @@ COLUMNS = st.one_of(
         )
     ),
 )
+# Where quick ways end: each value beside each other one of its kind.
+EDGES: tuple[tuple[Any, ...], ...] = (
+    (None, 0, 1, True, False, (1 << 63) - 1, -(1 << 63), 1 << 63, -(1 << 63) - 1, 1 << 64, 1.0),
+    (None, 1, 2.5, -0.0, 0.005, 1e13, 1e13 - 0.25, 10**13, -1e13, math.nan, math.inf, "1.50"),
+    (
+        None,
+        "1.50",
+        "NaN",
+        "-0.00",
+        "1E+2",
+        "1.5",
+        ".50",
+        "9" * 26 + ".25",
+        "9" * 27 + ".25",
+        "1.50,1.50",
+    ),
+    (None, "2024-02-29", "2024-02-29 00:00:00", "0001-01-01", "2023-02-29", "10000-01-01", ""),
+    (
+        None,
+        date(1, 1, 1),
+        date(9999, 12, 31),
+        datetime(1, 1, 1),
+        datetime(1, 1, 1, 1),
+        "0001-01-01",
+    ),
+    (None, "ກ", "\ud800", "A", b"A", b"\xff", 1, 1.0, True, Decimal(1)),
+)
 TABLE = {"A": "a", "1": "one"}
 FIELDS = [
     Field(name="x", column="x", kind=Kind.STRING),
@@ -95,6 +124,25 @@ def test_a_column_is_the_sum_of_its_values(field: Field, values: list[Any]) -> N
     except (Mismatch, NotJson):
         found = None
     assert found == one_by_one(field, values)
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=[f"{n}-{one.kind}" for n, one in enumerate(FIELDS)])
+def test_an_edge_is_the_same_beside_any_other(field: Field) -> None:
+    """The last number of 64 bits, the first day, numbers that are none, bytes among texts."""
+    for edges in EDGES:
+        for values in map(list, product(edges, repeat=2)):
+            try:
+                found = write_json(list(column_converter(field)(values, types_of(values))))
+            except (Mismatch, NotJson):
+                found = None
+            assert found == one_by_one(field, values), values
+
+
+@pytest.mark.parametrize("edges", EDGES)
+def test_the_types_of_a_column_are_those_of_its_values(edges: tuple[Any, ...]) -> None:
+    """1, 1.0 and true are three types, a day and a time are two."""
+    for values in product(edges, repeat=2):
+        assert types_of(values) == set(map(type, values))
 
 
 def test_the_two_times_of_one_clock_are_two() -> None:

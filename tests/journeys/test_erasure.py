@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,9 +20,11 @@ from console.cli.main import main
 from console.reference_world.standing import RunningServer
 from exchange.entries import parse_entry
 from exchange.problems import Code, Problem
+from mediator.archive.tables import FOLDER, Tables
 from mediator.journal.keyring import KeyRing
 from mediator.journal.reader import JournalReader
 from mediator.journal.verify import verify
+from tests.services.server import DatabaseServer
 from tests.world import small
 from tests.world.backend import GOOD
 from tests.world.fixtures import world_of
@@ -114,6 +117,47 @@ def test_no_file_of_a_server_tells_subjects_or_bodies(own_world: SmallWorld) -> 
         assert files_with(server.folder, MARK) == []
 
 
+def test_no_database_archive_or_table_tells_them_either(
+    postgresql_server: DatabaseServer, tmp_path: Path
+) -> None:
+    """Index and exactly-once book in PostgreSQL, its write-ahead log and all; the archive, and the
+    tables of statistics. After an erasure not even the server's keys open what was kept."""
+    url = postgresql_server.new_database("marks").replace("+psycopg", "")
+    archive, key = tmp_path / "archive", tmp_path / "book.key"
+    key.write_bytes(bytes(range(32)))
+    key.chmod(0o600)
+    provider = {
+        "journal": {"index_database": url},
+        "once": {"database": url, "key": str(key)},
+        "archive": {"folder": str(archive), "every_s": 1, "statistics": True},
+    }
+    with world_of((small.agreement("mof-mpi"),), provider=provider) as world:
+        message, mark = str(uuid4()), MARK.decode()
+        first = post(world, message, mark)
+        assert (first.status, post(world, message, mark).body) == (201, first.body)
+        world.call(f"/projects/{mark}?name={mark}", headers={"X-Note": mark})
+        wait_published(world.mpi)
+        size = JournalReader(world.mpi.journal).checkpoint.size
+        tables = world.mpi.journal / FOLDER
+        origin = JournalReader(world.mpi.journal).origin
+        until(lambda: Tables.read(tables, origin).entries >= size)
+        postgresql_server.run("CHECKPOINT")
+        folders = postgresql_server.folder, archive, world.mpi.folder
+        assert message.encode() in b"".join(
+            path.read_bytes() for path in postgresql_server.folder.rglob("*") if path.is_file()
+        )  # the search looks where rows are
+        assert [files_with(folder, MARK) for folder in folders] == [[], [], []]
+        done = erase("--admin", world.mpi.url("admin"), "--subject", SUBJECT)
+        assert (done["records"], done["answers"]) == (4, "erased")
+        wait_published(world.mpi)
+        opened = [
+            JournalReader(world.mpi.journal).erasure(entry, index) is not None
+            for index, entry in JournalReader(world.mpi.journal).of_message(message)
+        ]
+        assert opened[:4] == [True] * 4
+        assert verify(world.mpi.journal).good
+
+
 def test_an_erased_message_is_gone_from_journal_and_book(own_world: SmallWorld) -> None:
     """Its repeat gets no answer, its entries prove that it was; the other side's are its own."""
     message, title = str(uuid4()), "Bridge of the east"
@@ -155,6 +199,14 @@ def test_a_stopped_server_s_journal_can_be_erased_in(own_world: SmallWorld) -> N
         own_world.world.start(own_world.mof.plan.id)
     wait_published(own_world.mof)
     assert verify(own_world.mof.journal).erased >= done["records"]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Look at a server beside us until something is so."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def erase(*arguments: str) -> dict[str, Any]:

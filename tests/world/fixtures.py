@@ -40,11 +40,13 @@ def world_of(
     services: Mapping[ServiceId, Mapping[str, Any]] | None = None,
     calls: Iterable[Mapping[str, Any]] = (),
     witnesses: Mapping[str, Any] | None = None,
+    provider: Mapping[str, Mapping[str, Any]] | None = None,
     further: bool = False,
 ) -> Iterator[small.SmallWorld]:
     """A small world with these agreements; ``services`` change settings of MPI's services, and
-    ``calls`` are MOF's bounds of calls to them, ``witnesses`` MOF's settings of these; ``further``
-    adds :data:`small.MOES` to MOF's server, which offers MPI's service under its own name."""
+    ``calls`` are MOF's bounds of calls to them, ``witnesses`` MOF's settings of these, ``provider``
+    changes groups of MPI's settings; ``further`` adds :data:`small.MOES` to MOF's server, which
+    offers MPI's service under its own name."""
     backend = Backend()
     backend.start()
     with tempfile.TemporaryDirectory(prefix="saphan-") as name:
@@ -67,6 +69,11 @@ def world_of(
                     },
                 )
             )
+            own = {
+                name: {**mpi.settings.get(name, {}), **more}
+                for name, more in (provider or {}).items()
+            }
+            mpi = replace(mpi, settings={**mpi.settings, **own})
             world.add_server(small.changed(mpi, services or {}))
             built = small.SmallWorld(world, backend)
             for agreement in agreements:

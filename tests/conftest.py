@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,6 +84,11 @@ def _as_users_have_it() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _plain_logs() -> Iterator[None]:
-    """A command that a test runs in its own process sets up logging; the next test has it anew."""
+    """A command that a test runs in its own process sets up logging; the next test has it anew.
+
+    What servers in this process log meanwhile is not printed among the words of a command, though
+    it runs with another standard output.
+    """
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     yield
     structlog.reset_defaults()

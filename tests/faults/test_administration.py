@@ -74,7 +74,7 @@ def test_peers_are_listed_with_their_last_problem(servers: Servers) -> None:
     servers.maintain(SS2, "tonight")
     assert servers.world.call(headers={"X-Road-Security-Server": str(SS2)}).status == 503
     admin = servers.of(small.MOF_SERVER).url("admin")
-    rows = json.loads(run("peers", "--admin", admin, "--json").output)["peers"]
+    rows = json.loads(run("peers", "--admin", admin, "--json").stdout)["peers"]
     assert {row["server"] for row in rows} >= {str(SS2)}
     text = say(servers, small.MOF_SERVER, "peers")
     assert f"{SS2}: " in text

@@ -303,9 +303,9 @@ def test_an_auditor_is_shown_that_nothing_was_left_out(lived: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "Nothing was left out." in result.output
     result = run("search", lived, "--subject", "la-nid:1", "--prove-complete", "--json")
-    (shown,) = json.loads(result.output)["complete"]
+    (shown,) = json.loads(result.stdout)["complete"]
     assert shown["complete"] is True
-    assert shown["indexes"] == sorted(hit["index"] for hit in json.loads(result.output)["hits"])
+    assert shown["indexes"] == sorted(hit["index"] for hit in json.loads(result.stdout)["hits"])
     first = shown["parts"][0]
     assert first["proof"].startswith("c2sp.org/tlog-proof@v1\n")
     (answer,) = first["answers"]

@@ -81,12 +81,12 @@ def test_without_the_keys_nobody_finds_a_person(journal: Path, tmp_path: Path) -
 
 def test_hits_are_printed_for_people_spreadsheets_and_programs(journal: Path) -> None:
     """A table has a line for each, CSV every member in columns of its own."""
-    table = run("search", journal, "--subject", "la-nid:a1", "--format", "table").output
+    table = run("search", journal, "--subject", "la-nid:a1", "--format", "table").stdout
     assert [line.split()[:2] for line in table.splitlines()[1:3]] == [
         ["2026-10-01", "00:00:24Z"],
         ["2026-09-30", "23:59:48Z"],
     ]
-    text = run("search", journal, "--id", "LA-4", "--format", "csv").output
+    text = run("search", journal, "--id", "LA-4", "--format", "csv").stdout
     (row,) = csv.DictReader(StringIO(text))
     assert (row["id"], row["index"], row["journal"]) == ("LA-4", "4", str(journal))
     assert (row["at"], row["problem"]) == ("2026-09-30T23:59:48.000Z", "")
@@ -98,7 +98,7 @@ def test_an_index_is_made_anew_by_command(journal: Path, tmp_path: Path) -> None
     shutil.copytree(journal, copy)
     (copy / "index.sqlite").write_bytes(b"nonsense")
     result = run("index", "rebuild", copy, "--json")
-    assert json.loads(result.output)["rebuilt"][0]["entries"] == 10
+    assert json.loads(result.stdout)["rebuilt"][0]["entries"] == 10
     assert found(copy, "--subject", "la-nid:a1") == [7, 4, 1]
 
     async def held() -> Result:

@@ -60,7 +60,7 @@ async def journal(tmp_path: Path) -> Path:
 
 def run(*arguments: str | Path) -> tuple[int, Any]:
     result = CliRunner().invoke(main, ["audit", *map(str, arguments), "--json"])
-    return result.exit_code, json.loads(result.output) if result.output else None
+    return result.exit_code, json.loads(result.stdout) if result.stdout else None
 
 
 async def test_an_entry_was_recorded_between_two_stamps(journal: Path) -> None:

@@ -308,7 +308,7 @@ def test_each_step_of_an_agreement_is_told_as_json(parties: Path) -> None:
         "--purpose", "statistics", "--legal-basis", "Statistics law", "--id", "lsb",
         "-o", parties / "agreement.json", "--json",
     )  # fmt: skip
-    assert orjson.loads(draft.output) == {
+    assert orjson.loads(draft.stdout) == {
         "file": str(parties / "agreement.json"), "agreement": "lsb", "sealed_by": [],
     }  # fmt: skip
     file, sealed_by = parties / "agreement.json", list[str]()
@@ -318,9 +318,9 @@ def test_each_step_of_an_agreement_is_told_as_json(parties: Path) -> None:
             "--key", parties / f"{code}.key.pem", "-o", parties / "agreement.jws", "--json",
         )  # fmt: skip
         file, sealed_by = parties / "agreement.jws", [*sealed_by, f"LA/GOV/{code}"]
-        assert orjson.loads(result.output)["sealed_by"] == sealed_by
+        assert orjson.loads(result.stdout)["sealed_by"] == sealed_by
     ca = parties / "pki/authorities.pem"
     pinned = saphan("agreement", "pin", file, "--to", parties / "pinned", "--ca", ca, "--json")
-    told = orjson.loads(pinned.output)
+    told = orjson.loads(pinned.stdout)
     assert (told["agreement"], told["consumer"]) == ("lsb", "LA/GOV/LSB/laosis")
     assert Path(told["file"]).is_file()

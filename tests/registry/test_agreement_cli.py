@@ -259,7 +259,7 @@ def test_a_group_is_one_thing_to_every_command(office: Office) -> None:
 
     seal_all(drafts)
     assert office.pin("MOF").exit_code == 0  # x, of no group
-    shown = json.loads(office.run("show", str(office.pinned), "--json").output)
+    shown = json.loads(office.run("show", str(office.pinned), "--json").stdout)
     assert shown["group"] == "offices"
     told = [(one["consumer"], one["agreement"], one["seals"]) for one in shown["members"]]
     assert told == [

@@ -172,7 +172,7 @@ async def test_elements_are_entered_by_command(world: World, tmp_path: Path) -> 
     assert (await run("--replace")).exit_code == 0
     show = ["registry", "show", "project.title", "--registry", world.url]
     shown = await world.call(lambda: CliRunner().invoke(main, show))
-    assert orjson.loads(shown.output)["version"] == 2
+    assert orjson.loads(shown.stdout)["version"] == 2
     assert (await world.call(lambda: world.operator.get("questions")))["items"] == []
     for wrong in ("[" * 9_999, "a: !!binary aGk=", "- {id: [x]}\n", "a: 1\na: 2\n"):
         file.write_text(wrong)

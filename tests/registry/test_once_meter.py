@@ -70,7 +70,7 @@ async def test_the_meter_tells_who_asks_and_what_was_reused(world: World, tmp_pa
         words = ["once", "meter", "--journal", str(journal), "--registry", world.url, *more]
         result = await world.call(lambda: CliRunner().invoke(main, words))
         assert result.exit_code == 0, result.output
-        return result.output
+        return result.stdout
 
     told = orjson.loads(await run("--json", "--minutes-per-field", "2"))
     assert (told["elements"], told["sources"]) == (1, 1)
@@ -89,5 +89,5 @@ async def test_the_meter_tells_who_asks_and_what_was_reused(world: World, tmp_pa
     stats = ["audit", "stats", str(journal), "--by", COUNTED, "--format", "json"]
     counted = CliRunner().invoke(main, stats)
     assert counted.exit_code == 0, counted.output
-    rows = orjson.loads(counted.output)["rows"]
+    rows = orjson.loads(counted.stdout)["rows"]
     assert [(row[COUNTED], row["count"]) for row in rows] == [("project.title", 60)]

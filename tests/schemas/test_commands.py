@@ -34,7 +34,7 @@ def test_check_tells_each_breaking_place_in_both_languages(tmp_path: Path) -> No
     assert "texts must be shorter (5)" in found.output
     assert "ຂໍ້ຄວາມຕ້ອງສັ້ນລົງ (5)" in found.output
     found = saphan("check", old, new, "--way", "forward", "--json")
-    assert (found.exit_code, orjson.loads(found.output)["compatible"]) == (0, True)
+    assert (found.exit_code, orjson.loads(found.stdout)["compatible"]) == (0, True)
 
 
 def test_check_knows_services_by_themselves(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_schema_may_refer_to_the_shared_ones(tmp_path: Path) -> None:
 
 def rules_of(folder: Path, value: Any) -> list[str]:
     found = saphan("lint", written(folder, "x.json", value), "--json")
-    listed = orjson.loads(found.output)["findings"]
+    listed = orjson.loads(found.stdout)["findings"]
     assert found.exit_code == (1 if listed else 0)
     return [f"{one['rule']} {one['pointer']}".strip() for one in listed]
 
@@ -135,18 +135,18 @@ def test_every_shared_schema_has_test_data(file: Path) -> None:
     """Generated records keep the schema; the same seed gives the same ones."""
     found = saphan("data", file, "--count", 20, "--seed", 7)
     assert found.exit_code == 0, found.output
-    records = [orjson.loads(line) for line in found.output.splitlines()]
+    records = [orjson.loads(line) for line in found.stdout.splitlines()]
     engine = reference({"$ref": orjson.loads(file.read_bytes())["$id"]}, schemas.load_all())
     assert len(records) == 20
     assert all(engine.is_valid(record) for record in records)
-    assert saphan("data", file, "--count", 20, "--seed", 7).output == found.output
+    assert saphan("data", file, "--count", 20, "--seed", 7).stdout == found.stdout
 
 
 def test_an_example_of_a_part(tmp_path: Path) -> None:
     """One definition can be shown alone; a schema that nothing keeps is a clear problem."""
     values = Path(schemas.__file__).parent / "values.schema.json"
     assert isinstance(
-        orjson.loads(saphan("example", values, "--part", "/$defs/amount").output), str
+        orjson.loads(saphan("example", values, "--part", "/$defs/amount").stdout), str
     )
     file = written(tmp_path, "x.json", {"type": "string", "not": {}})
     assert "no instance was found" in saphan("example", file).output
@@ -160,9 +160,9 @@ def test_parts_of_one_file_refer_to_each_other(tmp_path: Path, identifier: str |
         value["$id"] = identifier
     old = written(tmp_path, "old.json", value | {"$defs": {"x": {"type": ["integer", "null"]}}})
     new = written(tmp_path, "new.json", value | {"$defs": {"x": {"type": "integer"}}})
-    assert isinstance(orjson.loads(saphan("example", new).output)["a"], int)
+    assert isinstance(orjson.loads(saphan("example", new).stdout)["a"], int)
     assert saphan("check", new, new).exit_code == 0
-    found = orjson.loads(saphan("check", old, new, "--way", "backward", "--json").output)
+    found = orjson.loads(saphan("check", old, new, "--way", "backward", "--json").stdout)
     assert [one["where"].rpartition("#")[2] for one in found["breaks"]] == ["/$defs/x/type"]
 
 

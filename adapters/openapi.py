@@ -302,6 +302,8 @@ def _narrowing(one: Filter, endpoint: Endpoint, *, in_path: bool = False) -> dic
     schema = plain_schema(one.field.kind)
     if schema["type"] == "string":
         schema["maxLength"] = MAX_VALUE_LENGTH
+    if one.comparison is Comparison.BEGINS_WITH:
+        schema["minLength"] = 1
     known = [_said(one.field.kind, text) for text in one.values]
     known = known or one.field.schema().get("enum") or []
     if known:

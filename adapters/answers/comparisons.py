@@ -16,8 +16,9 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
+from adapters.answers.beginnings import begins
 from adapters.answers.dialects import Dialect
-from adapters.answers.statements import NEVER, Compares, Condition, OneOf, either
+from adapters.answers.statements import BEGINS, NEVER, Compares, Condition, OneOf, either
 from adapters.answers.types import Held
 from adapters.fields import Near
 from adapters.fields.inward import ISO_DATE
@@ -59,6 +60,8 @@ def writer(
             return str(one)
         first = values[f"{one.parameter}_0"]
         held = types.get(one.column.lower(), dialect.untold)
+        if isinstance(first, str) and one.operator == BEGINS:
+            return one.with_nulls(begins(one, dialect, first, bind))
         if isinstance(first, str):
             return one.with_nulls(_words(one, dialect, held, first))
         compare = _COMPARISONS.get((held, type(first)))

@@ -35,6 +35,13 @@ class Dialect:
     alone: bool = False
     """Whether texts compare by signs alone. The plain comparison beside that finds an index, but
     MariaDB refuses it where a column of latin1 cannot hold one of the values."""
+    wild: str = "%_"
+    """What stands for other signs in a pattern of LIKE; empty where texts are ranges."""
+    left: str = "LEFT(%s, %d)"
+    """The first signs of a text."""
+    likes: str = ""
+    """A column as it compares sign by sign with a pattern; without it the first signs are compared
+    with the value, whose type PostgreSQL could not tell."""
     untold: Held = Held.OTHER
     """What a column holds of which nothing is told."""
 
@@ -55,18 +62,24 @@ _DIALECTS: Final = {
         sign="CAST(CAST(%s AS nvarchar(max)) AS varbinary(max))",
         signs="CAST(CAST(%s AS nvarchar(max)) AS varbinary(max))",
         trimmed="CAST(CAST(RTRIM(%s) AS nvarchar(max)) AS varbinary(max))",
+        wild="%_[",
     ),
     "oracle": Dialect(named=" saphan_q", limit=f"\nFETCH FIRST :{LIMIT} ROWS ONLY"),
     # Of citext, which compares without case, char(n), whose cast cuts blanks off, and collations
     # that take signs for equal.
     "postgresql": Dialect(
-        sign='concat(%s) COLLATE "C"', signs="concat(%s)", trimmed="RTRIM(concat(%s))"
+        sign='concat(%s) COLLATE "C"',
+        signs="concat(%s)",
+        trimmed="RTRIM(concat(%s))",
+        likes='concat(%s) COLLATE "C"',
     ),
     # Of COLLATE NOCASE and RTRIM.
     "sqlite": Dialect(
         sign="CAST(%s AS BLOB)",
         signs="CAST(%s AS BLOB)",
         trimmed="CAST(RTRIM(%s) AS BLOB)",
+        wild="",
+        left="SUBSTR(%s, 1, %d)",
         untold=Held.ANY,
     ),
 }

@@ -42,6 +42,8 @@ class Draft:
     ) -> None:
         if narrowing.values and text not in narrowing.values:
             raise bad(where, f"must be one of: {', '.join(narrowing.values)}")
+        if narrowing.comparison is Comparison.BEGINS_WITH and not text:
+            raise bad(where, "must have at least one sign")
         try:
             found = narrowing.field.to_source(text)
         except Mismatch as mismatch:

@@ -129,6 +129,9 @@ def check_select(sql: str) -> Select:
 
 
 NEVER = "1 = 0"
+BEGINS = "begins with"
+"""The operator of a condition on the beginning of a text; each database writes it in its own way
+(:mod:`adapters.answers.beginnings`)."""
 
 
 class Compares(Enum):
@@ -166,6 +169,8 @@ class Condition:
     @property
     def plain(self) -> str:
         """The comparison as most databases take it, but for nulls."""
+        if self.operator == BEGINS:
+            return f"saphan_q.{self.column} LIKE :{self.parameter}_0"
         if self.operator != "=" or self.count == 1:
             return f"saphan_q.{self.column} {self.operator} :{self.parameter}_0"
         names = ", ".join([f":{name}" for name in self.names])

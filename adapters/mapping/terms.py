@@ -14,6 +14,7 @@ from datetime import date
 from enum import StrEnum
 from typing import Any, Final
 
+from adapters.answers.statements import BEGINS
 from adapters.fields import Field, Kind, Mismatch
 from adapters.mapping.callers import several
 from adapters.mapping.reader import Node
@@ -31,11 +32,12 @@ class Comparison(StrEnum):
     AT_MOST = "at_most"
     ABOVE = "above"
     BELOW = "below"
+    BEGINS_WITH = "begins_with"
 
     @property
     def operator(self) -> str:
         signs = {"equals": "=", "at_least": ">=", "at_most": "<=", "above": ">", "below": "<"}
-        return signs[self.value]
+        return signs.get(self.value, BEGINS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,10 @@ def why_not(field: Field, comparison: Comparison) -> str | None:
         return f"{field.name} {field.unsearchable}: it cannot be filtered"
     if comparison is Comparison.EQUALS:
         return None
+    if comparison is Comparison.BEGINS_WITH:
+        if field.kind is not Kind.STRING:
+            return f"{field.name} is no text: it has no beginning to search by"
+        return None if field.decode is None else f"{field.name} is decoded: only equals finds it"
     if field.kind not in _ORDERED or field.format is not None or field.years_from is not None:
         form = f" ({field.format})" if field.format is not None else ""
         return (

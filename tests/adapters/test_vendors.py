@@ -21,6 +21,7 @@ from adapters.answers.orders import Key, Nulls
 from adapters.answers.requests import find, plan
 from adapters.answers.running import prepare
 from adapters.answers.statements import (
+    BEGINS,
     LIMIT,
     Compares,
     Condition,
@@ -153,6 +154,16 @@ def test_sql_server_compares_sign_by_sign_where_it_is_asked_to() -> None:
     statement = said(Statement(SELECT, ["a"], [condition]), values, "mssql")
     assert "saphan_q.a IN (:saphan_f0_0, :saphan_f0_1) AND CAST(" in statement
     parsed(statement, "mssql")
+
+
+@pytest.mark.parametrize(("vendor", "expected"), [("mssql", "![a!%!!%"), ("oracle", "[a!%!!%")])
+def test_beginnings_are_patterns_without_a_wildcard(vendor: str, expected: str) -> None:
+    """SQL Server takes [ for one, too; Oracle refuses an escape before a sign that is none."""
+    values: dict[str, Any] = {"saphan_f0_0": "[a%!"}
+    text = said(Statement(SELECT, ["a"], [Condition("a", BEGINS, "saphan_f0")]), values, vendor)
+    assert "saphan_q.a LIKE :saphan_w1 ESCAPE '!'" in text
+    parsed(text, vendor)
+    assert values["saphan_w1"] == expected
 
 
 def test_the_query_itself_is_never_changed() -> None:

@@ -21,11 +21,14 @@ import pytest
 from certs.authority import DevelopmentAuthority, create_development_pki
 from exchange.delegations import role_name
 from exchange.identifiers import MemberId, ServerId
-from exchange.problems import Code, Problem
+from exchange.problems import Code, Problem, Text
+from exchange.registrations import MemberRecord
 from registry.ceremony import Opened, open_registry
 from registry.client import RegistryClient
+from registry.lifecycle import Kind
 from registry.member import MemberFolder
-from registry.operator import sign_delegation
+from registry.operator import draft_request, signed
+from registry.orders import Order
 from registry.settings import RegistrySettings
 from registry.signers import read_signers
 from registry.store import Store
@@ -34,6 +37,7 @@ from tests.registry.world import described
 from tests.services.server import DatabaseServer
 
 pytestmark = pytest.mark.needs_postgresql
+WHY = Text("Reform", "ການປະຕິຮູບ")
 COMMAND = [sys.executable, "-m", "console.cli.main", "registry", "serve"]
 
 
@@ -97,15 +101,28 @@ class Pair:
         at = datetime.now(UTC)
         path = self.folder / str(member).replace("/", "~")
         folder = MemberFolder.open(path) if path.exists() else MemberFolder.create(path, member)
+        return process.client.submit(folder.sign(described(self.record(member)), 0, at))
+
+    def record(self, member: MemberId) -> MemberRecord:
+        """What a member says of itself, with certificates of this instance's authority."""
+        if member not in self.seals:
+            self._certify(member)
         record = member_record(member)
-        record = replace(
+        return replace(
             record,
             seal_certificates=(self.seals[member],),
             servers=(replace(record.servers[0], auth_certificates=(self.auths[member],)),),
         )
-        return process.client.submit(folder.sign(described(record), 0, at))
 
-    def register(self, member: MemberId, process: Process) -> None:
+    def delegation(self, number: int) -> Any:
+        """What the targets keys sign for a request, over what is published now."""
+        client = self.processes[0].client
+        row, own, now = client.get(f"submissions/{number}"), client.own(), datetime.now(UTC)
+        at = datetime.fromisoformat(row["submitted_at"])
+        draft = draft_request(own, Kind(row["kind"]), client.body(number), at, [], now)
+        return signed(own, draft, read_signers(self.opened.targets_keys))
+
+    def _certify(self, member: MemberId) -> None:
         at = datetime.now(UTC)
         seal = self.pki.issue_seal(member, at=at)
         server = ServerId(member.instance, member.member_class, member.member_code, "ss1")
@@ -114,11 +131,10 @@ class Pair:
             assert issued.private_key is not None
             KEYS[issued.certificate] = issued.private_key
         self.seals[member], self.auths[member] = seal.certificate, auth.certificate
+
+    def register(self, member: MemberId, process: Process) -> None:
         row = self.update(member, process)
-        client = process.client
-        signers = read_signers(self.opened.targets_keys)
-        signed = sign_delegation(client.own(), client.submission(row["id"]), signers, [], at)
-        client.approve(row["id"], signed)
+        process.client.approve(row["id"], self.delegation(row["id"]))
 
     seals: dict[MemberId, Any] = field(default_factory=dict)
     auths: dict[MemberId, Any] = field(default_factory=dict)
@@ -220,6 +236,79 @@ def test_a_killed_process_leaves_nothing_half_published(pair: Pair) -> None:
     one.start()
     check_states(pair)
     assert pair.update(MPI, one)["state"] == "approved"
+    check_states(pair)
+
+
+def _both(first: Callable[[], Any], second: Callable[[], Any]) -> list[Any]:
+    """Two acts at the same time; what each gave, or its problem."""
+
+    def told(work: Callable[[], Any]) -> Any:
+        try:
+            return work()
+        except Problem as problem:
+            return problem
+
+    with ThreadPoolExecutor(2) as pool:
+        return [future.result() for future in [pool.submit(told, first), pool.submit(told, second)]]
+
+
+def _handed_in(pair: Pair, code: str) -> tuple[MemberId, int, Any]:
+    """A first registration that waits, and what the targets keys signed for it."""
+    member = MemberId("LA", "GOV", code)
+    at = datetime.now(UTC)
+    folder = MemberFolder.create(pair.folder / code, member)
+    row = pair.processes[0].client.submit(folder.sign(described(pair.record(member)), 0, at))
+    return member, row["id"], pair.delegation(row["id"])
+
+
+def test_approved_and_withdrawn_at_once(pair: Pair) -> None:
+    """Through two processes one of the two acts is done and the other is told that it came late;
+    approved twice at once, it is published once."""
+    one, two = pair.processes
+    for number in range(3):
+        member, request, signed = _handed_in(pair, f"RACE{number}")
+        found = _both(
+            lambda n=request, s=signed: one.client.approve(n, s),
+            lambda n=request: two.client.withdraw(n, "changed our mind"),
+        )
+        problems = [item for item in found if isinstance(item, Problem)]
+        assert [problem.code for problem in problems] == [Code.CONFLICT]
+        state = two.client.get(f"submissions/{request}")["state"]
+        assert state == ("approved" if found[1] is problems[0] else "withdrawn")
+        assert one.client.published_version(member) == int(state == "approved")
+    _, request, signed = _handed_in(pair, "TWICE")
+    found = _both(
+        lambda: one.client.approve(request, signed), lambda: two.client.approve(request, signed)
+    )
+    assert sorted(isinstance(item, Problem) for item in found) == [False, True]
+    check_states(pair)
+
+
+def test_deleted_while_another_goes_into_it(pair: Pair) -> None:
+    """Both orders were signed over one state: one is carried out, and the other does not fit what
+    is published then. Nobody goes into a member that is gone."""
+    one, two = pair.processes
+    members = []
+    for code in ("GOES", "STAYS"):
+        member, request, signed = _handed_in(pair, code)
+        one.client.approve(request, signed)
+        members.append(member)
+    goes, stays = members
+    merger = one.client.order(Order(Kind.MERGE, goes, WHY, stays, {}))["id"]
+    deletion = two.client.order(Order(Kind.DELETE, stays, WHY))["id"]
+    signed = [pair.delegation(number) for number in (merger, deletion)]
+    found = _both(
+        lambda: one.client.approve(merger, signed[0]),
+        lambda: two.client.approve(deletion, signed[1]),
+    )
+    assert sorted(isinstance(item, Problem) for item in found) == [False, True]
+    is_merged = not isinstance(found[0], Problem)
+    assert (one.client.published_version(stays) > 0) is is_merged
+    assert (one.client.published_version(goes) > 0) is not is_merged
+    if not is_merged:
+        with pytest.raises(Problem) as caught:
+            one.client.approve(merger, pair.delegation(merger))
+        assert (caught.value.code, caught.value.where) == (Code.CONFLICT, "order#/into")
     check_states(pair)
 
 

@@ -16,7 +16,8 @@ Invariants:
 - neither file can open a door, name a key or change what a member says;
 - what belongs to something disabled is disabled with it;
 - a call to the old id of something merged is not passed on: its answer names the successor, with
-  which a new agreement is needed, as it is another legal person.
+  which a new agreement is needed, as it is another legal person; where that one has gone on into
+  another since, the last of them.
 """
 
 from __future__ import annotations
@@ -94,6 +95,13 @@ class Merger:
         """What went."""
         return self.old
 
+    def then(self, later: Merger) -> Merger:
+        """The same member, into what its successor went into; at the time of that."""
+        services = {
+            old: later.services[new] for old, new in self.services.items() if new in later.services
+        }
+        return Merger(self.old, later.into, later.at, later.ground, services)
+
     def problem(self, asked: object) -> Problem:
         """Why a call that concerns ``asked`` is refused, and where to turn."""
         facts: dict[str, Fact] = {
@@ -139,9 +147,17 @@ class Standing:
         return next((self._by_id[one] for one in belongs if one in self._by_id), None)
 
     def merger_of(self, identifier: Identifier) -> Merger | None:
-        """The merger by which ``identifier`` has gone."""
+        """The merger by which ``identifier`` has gone, into the last that it went on into."""
         member = identifier if isinstance(identifier, MemberId) else identifier.member
-        return self._by_member.get(member)
+        found = self._by_member.get(member)
+        passed = {member}
+        while found is not None and (later := self._by_member.get(found.into)) is not None:
+            # Only later ones: a member that comes back after it went may take over its successor.
+            passed.add(found.into)
+            if later.at < found.at or later.into in passed:
+                break
+            found = found.then(later)
+        return found
 
     def check(self, identifier: Identifier) -> None:
         """Raises: Problem ``DisabledByRegistry`` when it is switched off."""

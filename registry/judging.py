@@ -168,7 +168,12 @@ class Judging(Present):
         """Who uses what, by all that is published, and by what is handed in."""
         files = (item for _, files in self.directory.records() for item in files.items())
         authorities = trusted_authorities(self._instance())
-        return Uses(chain(files, (further or {}).items()), authorities, at)
+        registered = {record.member for record, _ in self.directory.records()}
+
+        def is_gone(member: MemberId) -> bool:
+            return member not in registered and self._store.role(role_name(member)) is not None
+
+        return Uses(chain(files, (further or {}).items()), authorities, at, is_gone)
 
     def _consents(
         self, files: Mapping[str, bytes], at: datetime, row: RequestRow | None

@@ -3,7 +3,9 @@
 An agreement counts whoever of its parties publishes it, or anybody else: it bears both seals. It
 counts while it runs, that is from before it begins (it is agreed already) until it ends, is
 followed by a version that grants something else, or is revoked. A revocation counts where the party
-publishes it that sealed it, since nobody judges the certificate of its seal.
+publishes it that sealed it, since nobody judges the certificate of its seal. A consumer that was
+deleted or went into another member uses nothing: servers admit it no more, and nobody is left who
+could consent.
 
 Agreements that nobody publishes are not known here. Takes bytes and values and touches nothing.
 """
@@ -12,7 +14,7 @@ from __future__ import annotations
 
 import binascii
 from base64 import urlsafe_b64decode
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -58,9 +60,14 @@ class Uses:
     """
 
     def __init__(
-        self, files: Iterable[File], authorities: Sequence[x509.Certificate], at: datetime
+        self,
+        files: Iterable[File],
+        authorities: Sequence[x509.Certificate],
+        at: datetime,
+        is_gone: Callable[[MemberId], bool] = lambda member: False,
     ) -> None:
         self._files = files
+        self._is_gone = is_gone
         self._authorities = authorities
         self._at = at
         self._sealed: dict[str, list[File]] | None = None
@@ -101,7 +108,9 @@ class Uses:
                 if path.startswith(f"{signer}/"):
                     revocations.append(revocation)
         for agreement in in_force(agreements):
-            if agreement.valid_until > self._at and revoked_by(agreement, revocations) is None:
+            if agreement.valid_until <= self._at or self._is_gone(agreement.consumer.member):
+                continue
+            if revoked_by(agreement, revocations) is None:
                 yield agreement
 
 

@@ -128,6 +128,33 @@ def test_a_call_to_a_merged_member_names_the_successor() -> None:
     assert unknown.code is Code.UNKNOWN_SERVICE
 
 
+def merged(old: str, into: str, day: int) -> Merger:
+    """Service ``a/b`` of the old member becomes the same of the new one."""
+    service = {
+        ServiceId.parse(f"LA/GOV/{old}/a/b"): ServiceId.parse(f"LA/GOV/{into}/a/b")
+    }  # fmt: skip
+    parties = MemberId.parse(f"LA/GOV/{old}"), MemberId.parse(f"LA/GOV/{into}")
+    return Merger(*parties, datetime(2026, 1, day, tzinfo=UTC), REASON, service)
+
+
+@pytest.mark.parametrize(
+    ("mergers", "successor"),
+    [
+        ([merged("A", "B", 1), merged("B", "C", 2), merged("C", "D", 3)], "D"),
+        ([merged("A", "B", 2), merged("B", "C", 1)], "B"),  # B had come back before
+        ([merged("A", "B", 1), merged("B", "A", 2)], "B"),
+        ([merged("A", "B", 1), merged("B", "C", 1), merged("C", "B", 1)], "C"),
+    ],
+)
+def test_a_chain_of_mergers_leads_to_the_last(mergers: list[Merger], successor: str) -> None:
+    """Nobody is sent to a member that has itself gone; circles end."""
+    state = state_with(Standing((), tuple(mergers)))
+    problem = refusal(state, ServiceId.parse("LA/GOV/A/a/b"))
+    assert problem is not None
+    assert problem.facts["successor"] == f"LA/GOV/{successor}"
+    assert problem.facts["successor_service"] == f"LA/GOV/{successor}/a/b"
+
+
 @given(
     st.sets(st.sampled_from(THINGS)),
     st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)),

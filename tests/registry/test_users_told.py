@@ -43,6 +43,7 @@ from tests.registry.world import described
 CONSUMER = Caller("mof", Right.ADMINISTRATOR, MOF, "")
 STRANGER = Caller("mone", Right.ADMINISTRATOR, MemberId.parse("LA/GOV/MONE"), "")
 PAPER = "agreement.mof.json"
+WHY = Text("By decree 12", "ຕາມດຳລັດ 12")
 
 
 class Offices(Office):
@@ -133,6 +134,18 @@ def test_a_service_without_a_document_does_not_go_unasked_either(tmp_path: Path)
     office.agree(office.put(MPI, replace(record, services=(rest,)), agreement_mof_json=agreement()))
     assert refusal(office, without_services(MPI)).code is Code.BREAKING_CHANGE
     office.store.close()
+
+
+@pytest.mark.parametrize("into", [None, MPI], ids=["deleted", "merged"])
+def test_a_consumer_that_is_gone_holds_nobody_up(office: Offices, into: MemberId | None) -> None:
+    """Its agreement may run for years, with nobody left to consent; servers admit it no more."""
+    number = office.put(MPI, asks=True, openapi=BREAKING, agreement_mof_json=agreement())
+    assert code_of(lambda: office.agree(number)) is Code.BREAKING_CHANGE
+    kind = Kind.DELETE if into is None else Kind.MERGE
+    row = office.registrar.order(format_order(Order(kind, MOF, WHY, into)), OPERATOR, NOW)
+    office.agree(row.id)
+    office.agree(number)
+    assert office.store.request(number).state is State.APPROVED
 
 
 def test_a_revocation_counts_where_its_own_party_publishes_it(office: Offices) -> None:
@@ -233,9 +246,6 @@ def test_an_announced_end_of_a_schema_is_told_to_all_who_build_on_it(office: Off
     publish(office, schemas__province_1_json=marked)
     for member in (MPI, MOF):
         assert [act for act, _, _ in office.told(member)] == ["deprecated"]
-
-
-WHY = Text("By decree 12", "ຕາມດຳລັດ 12")
 
 
 def test_who_uses_it_is_told_of_orders(office: Offices) -> None:

@@ -19,6 +19,7 @@ from adapters.passing.backend import OpenApi
 from adapters.passing.documents import read_document
 from adapters.passing.file import read_mapping
 from adapters.passing.model import ApiMapping, ApiService, Operation
+from adapters.passing.rights import unkept
 from adapters.sources.variables import resolve
 from exchange.contracts import Contract
 from exchange.problems import Problem
@@ -62,6 +63,7 @@ class Api:
                 contracts[code] = Contract.compile(document, how.shared)
             except Problem as problem:
                 findings.append(Finding(f"{code} {problem.where}", problem.detail))
+        findings += [one for service in self.services.values() for one in unkept(service)]
         findings += await asyncio.to_thread(self._drift, environ, folder, how)
         opened = OpenApi(_unrestricted(self.mapping), environ, folder)
         try:

@@ -10,14 +10,15 @@ Invariants:
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as Map
-from collections.abc import Sequence
 from typing import TypeAlias
 
 from adapters.answers.callers import caller_of
 from adapters.answers.faults import Fault, bad, rows_of
+from adapters.findings import Finding
 from adapters.mapping.parameters import parameter_value
-from adapters.passing.model import Extent, Operation
+from adapters.passing.model import ApiService, Extent, Operation
 from exchange.agreements import ROWS_HEADER, RowCondition
 from exchange.problems import Code
 from serving.backends import Headers
@@ -59,6 +60,22 @@ def _keeper(operation: Operation, condition: RowCondition) -> str:
     where = f"header.{ROWS_HEADER}.{condition.field}"
     detail = "no parameter of this operation keeps this condition on records"
     raise bad(where, detail, Code.SERVICE_DISABLED, 503)
+
+
+def unkept(service: ApiService) -> Iterator[Finding]:
+    """The operations that refuse what others of the service keep: conditions on a field of records.
+
+    An agreement is of a whole service: one with such a condition opens only those that keep it.
+    """
+    fields = {sent.rows for one in service.operations for sent in one.sent.values() if sent.rows}
+    for one in service.operations:
+        for field in sorted(fields - {sent.rows for sent in one.sent.values()}):
+            rule = (
+                f"is refused (503) under an agreement with a condition on {field!r}: no parameter"
+            )
+            rule += f" has 'rows: {field}', as one of another operation does"
+            where = f"{service.id.service_code} {one.method} {one.path}"
+            yield Finding(where, rule, warning=True)
 
 
 def _asks(operation: Operation, name: str, text: str) -> bool:

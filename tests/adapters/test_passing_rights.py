@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import schemas
+from adapters.kinds import Checking
 from adapters.mapping.reader import parse
 from adapters.passing.backend import OpenApi
 from adapters.passing.kind import Api, read
@@ -164,6 +165,23 @@ async def test_conditions_of_the_agreement_hold_too(
     """Beside the owner's rules; one that no parameter keeps opens nothing."""
     assert (await ask(opened, target, MOF, exchange_rows=rows))[0] == status
     assert [got.target for got in backend.got] == ([reached] if reached else [])
+
+
+async def test_a_condition_that_others_keep_is_told_before_an_agreement_has_it(
+    backend: Recording,
+) -> None:
+    """Beside operations that keep it, one that refuses every caller under it is a surprise."""
+    how = Checking(schemas.load_all(), False, {"province": "01"}, lambda count: None)
+    environ = {"REGISTER_URL": backend.url}
+    loose = MAPPING.replace("{type: string, rows: province}", "{type: string}")
+    for text, expected in ((MAPPING, []), (loose, ["people GET /people/{province}"])):
+        found = await mapped(text).check(environ, Path(), how)
+        told = [one.where for one in found if one.warning and "'rows: province'" in one.rule]
+        assert told == expected
+    made = mapped(loose).open(environ, Path())
+    condition = '{"province":["01"]}'
+    assert (await ask(made, "/people/01", MOF, exchange_rows=condition))[0] == 503
+    await made.close()
 
 
 async def test_a_kept_answer_is_nobody_elses(opened: OpenApi, backend: Recording) -> None:

@@ -600,6 +600,20 @@ def test_a_record_that_the_manifest_cannot_name_is_found(
         verify_export(folder)
 
 
+@pytest.mark.parametrize("number", [2 + (1 << 40), 10, "02"])
+def test_a_record_under_another_number_is_found(
+    files: Files, tmp_path: Path, number: int | str
+) -> None:
+    """Its path leads to the root all the same: the number is beyond the log, or spelt otherwise."""
+    moved = {
+        name.replace("entries/0-2/", f"entries/0-{number}/"): data for name, data in files.items()
+    }
+    proof = f"entries/0-{number}/proof.tlog-proof"
+    moved[proof] = moved[proof].replace(b"index 2\n", f"index {number}\n".encode())
+    path = folder_of(unsigned(moved), tmp_path / "e")
+    assert f"{proof}: is of another entry or another checkpoint" in faults(path)
+
+
 def test_who_gives_keys_believes_no_other_witness(
     world: World, container: Path, tmp_path: Path
 ) -> None:

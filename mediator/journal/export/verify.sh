@@ -545,7 +545,13 @@ check_inclusion() {
         bad "$proof: is of another entry or another checkpoint"
         return
     fi
-    left=$index last=$(($(sed -n 2p "$log/checkpoint") - 1))
+    # A number beyond the log has a path, too: of the entry with which it shares its last bits.
+    last=$(($(sed -n 2p "$log/checkpoint") - 1))
+    case $index in
+    0 | [1-9]*) [ "$index" -le "$last" ] 2>/dev/null ;;
+    *) false ;;
+    esac || { bad "$proof: is of another entry or another checkpoint"; return; }
+    left=$index
     { printf '\000'; cat "$1/entry.json"; } | openssl dgst -sha256 -binary >"$WORK/hash"
     sed 1,2d "$WORK/path" >"$WORK/siblings"
     while read -r sibling; do

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, Required, TypedDict, Unpack
 
 import orjson
 from cryptography import x509
@@ -55,6 +55,23 @@ from exchange.problems import Code, Problem
 
 DEFAULT_ALGORITHM: Final = "ecdsa-p256-sha256"
 _PEM: Final = serialization.Encoding.PEM
+
+
+class Issuance(TypedDict, total=False):
+    """What every ``issue_…`` takes besides the owner and its names.
+
+    Members:
+        at: the time of issue, which lets tests make expired certificates.
+        days: how long it is valid; those of the profile when it is None or left out. Validity
+            never exceeds the issuing authority's.
+        public_key: the requester's key; a new one is made when it is None or left out.
+        algorithm: of the key that is made; P-256 when it is left out.
+    """
+
+    at: Required[datetime]
+    days: int | None
+    public_key: PublicKey | None
+    algorithm: str
 
 
 def create_development_pki(
@@ -111,11 +128,10 @@ def create_development_pki(
         folder = directory / name
         write_file(folder / f"{name}.key.pem", private_key_pem(key), mode=PRIVATE_MODE)
         write_file(folder / f"{name}.pem", certificate.public_bytes(_PEM), mode=PUBLIC_MODE)
-    write_file(
-        directory / "authorities.pem",
-        root.public_bytes(_PEM) + issuing.public_bytes(_PEM),
-        mode=PUBLIC_MODE,
+    made = DevelopmentAuthority(
+        directory, instance, root, Issuer(issuing, issuing_key), services_url
     )
+    write_file(directory / "authorities.pem", made.authorities_pem, mode=PUBLIC_MODE)
     # The record comes last: a folder without it is not an authority, and is created anew.
     write_file(
         record,
@@ -130,20 +146,15 @@ def create_development_pki(
         ),
         mode=PUBLIC_MODE,
     )
-    return DevelopmentAuthority(
-        directory, instance, root, Issuer(issuing, issuing_key), services_url
-    )
+    return made
 
 
 @dataclass(frozen=True, slots=True)
 class DevelopmentAuthority:
     """The issuing authority with its key; the root is here as a certificate only.
 
-    Every ``issue_…`` takes the time of issue ``at``, which lets tests make expired certificates,
-    and either a requester's ``public_key`` or makes a new key; ``days`` are the profile's unless
-    given. Validity never exceeds the issuing
-    authority's. All raise ``CONFLICT`` when that is not valid at ``at``, and
-    ``INVALID_IDENTIFIER`` when the owner is of another instance.
+    Every ``issue_…`` takes :class:`Issuance`. All raise ``CONFLICT`` when the issuing authority is
+    not valid at ``at``, and ``INVALID_IDENTIFIER`` when the owner is of another instance.
     """
 
     directory: Path
@@ -187,17 +198,11 @@ class DevelopmentAuthority:
 
     @property
     def authorities_pem(self) -> bytes:
+        """:attr:`authorities` in PEM, in this order: what ``authorities.pem`` holds."""
         return b"".join(authority.public_bytes(_PEM) for authority in self.authorities)
 
     def issue_auth(
-        self,
-        server: ServerId,
-        names: Sequence[str],
-        *,
-        at: datetime,
-        days: int | None = None,
-        public_key: PublicKey | None = None,
-        algorithm: str = DEFAULT_ALGORITHM,
+        self, server: ServerId, names: Sequence[str], **terms: Unpack[Issuance]
     ) -> Issued:
         """A server's TLS certificate for the DNS names and IP addresses ``names``.
 
@@ -215,68 +220,37 @@ class DevelopmentAuthority:
             Profile.AUTH,
             development_name(str(server)),
             [x509.UniformResourceIdentifier(server_urn(server)), *address_names(names)],
-            at=at,
-            days=days,
-            public_key=public_key,
-            algorithm=algorithm,
+            **terms,
         )
 
-    def issue_seal(
-        self,
-        member: MemberId,
-        *,
-        at: datetime,
-        days: int | None = None,
-        algorithm: str = DEFAULT_ALGORITHM,
-        public_key: PublicKey | None = None,
-    ) -> Issued:
+    def issue_seal(self, member: MemberId, **terms: Unpack[Issuance]) -> Issued:
         """A member's seal certificate."""
         self._check_instance(member.instance)
         return self._issue(
             Profile.SEAL,
             development_name(str(member), organization_identifier(member)),
             [x509.UniformResourceIdentifier(member_urn(member))],
-            at=at,
-            days=days,
-            public_key=public_key,
-            algorithm=algorithm,
+            **terms,
         )
 
-    def issue_client(
-        self,
-        application: ApplicationId,
-        *,
-        at: datetime,
-        days: int | None = None,
-        public_key: PublicKey | None = None,
-        algorithm: str = DEFAULT_ALGORITHM,
-    ) -> Issued:
+    def issue_client(self, application: ApplicationId, **terms: Unpack[Issuance]) -> Issued:
         """The certificate with which an application calls its server."""
         self._check_instance(application.instance)
         return self._issue(
             Profile.CLIENT,
             development_name(str(application)),
             [x509.UniformResourceIdentifier(application_urn(application))],
-            at=at,
-            days=days,
-            public_key=public_key,
-            algorithm=algorithm,
+            **terms,
         )
 
-    def issue_tsa(
-        self,
-        *,
-        at: datetime,
-        days: int | None = None,
-        public_key: PublicKey | None = None,
-        algorithm: str = DEFAULT_ALGORITHM,
-    ) -> Issued:
+    def issue_tsa(self, **terms: Unpack[Issuance]) -> Issued:
         """A time-stamp authority's certificate.
 
         Raises:
             Problem: ``INVALID_SETTINGS`` for Ed25519, which time-stamp clients do not know.
         """
-        if isinstance(public_key, Ed25519PublicKey) or algorithm == "ed25519":
+        key = terms.get("public_key")
+        if isinstance(key, Ed25519PublicKey) or terms.get("algorithm") == "ed25519":
             raise Problem(
                 Code.INVALID_SETTINGS,
                 where="algorithm",
@@ -286,40 +260,19 @@ class DevelopmentAuthority:
             Profile.TSA,
             development_name(f"{self.instance} time-stamp authority"),
             [],
-            at=at,
-            days=days,
-            public_key=public_key,
-            algorithm=algorithm,
+            **terms,
         )
 
-    def issue_ocsp(
-        self,
-        *,
-        at: datetime,
-        days: int | None = None,
-        public_key: PublicKey | None = None,
-        algorithm: str = DEFAULT_ALGORITHM,
-    ) -> Issued:
+    def issue_ocsp(self, **terms: Unpack[Issuance]) -> Issued:
         """An OCSP responder's certificate."""
         return self._issue(
             Profile.OCSP,
             development_name(f"{self.instance} OCSP responder"),
             [],
-            at=at,
-            days=days,
-            public_key=public_key,
-            algorithm=algorithm,
+            **terms,
         )
 
-    def reissue(
-        self,
-        certificate: x509.Certificate,
-        *,
-        at: datetime,
-        public_key: PublicKey | None = None,
-        algorithm: str = DEFAULT_ALGORITHM,
-        days: int | None = None,
-    ) -> Issued:
+    def reissue(self, certificate: x509.Certificate, **terms: Unpack[Issuance]) -> Issued:
         """A new certificate with the profile and names of one that this authority issued.
 
         Raises:
@@ -339,31 +292,22 @@ class DevelopmentAuthority:
                 return self.issue_auth(
                     server_of(certificate),
                     addresses_of(certificate),
-                    at=at,
-                    days=days,
-                    public_key=public_key,
-                    algorithm=algorithm,
+                    **terms,
                 )
             case Profile.SEAL:
                 return self.issue_seal(
                     member_of(certificate),
-                    at=at,
-                    days=days,
-                    public_key=public_key,
-                    algorithm=algorithm,
+                    **terms,
                 )
             case Profile.CLIENT:
                 return self.issue_client(
                     application_of(certificate),
-                    at=at,
-                    days=days,
-                    public_key=public_key,
-                    algorithm=algorithm,
+                    **terms,
                 )
             case Profile.TSA:
-                return self.issue_tsa(at=at, days=days, public_key=public_key, algorithm=algorithm)
+                return self.issue_tsa(**terms)
             case Profile.OCSP:
-                return self.issue_ocsp(at=at, days=days, public_key=public_key, algorithm=algorithm)
+                return self.issue_ocsp(**terms)
             case _:
                 raise Problem(
                     Code.CONFLICT,
@@ -388,21 +332,19 @@ class DevelopmentAuthority:
         profile: Profile,
         subject: x509.Name,
         names: Sequence[x509.GeneralName],
-        *,
-        at: datetime,
-        days: int | None,
-        public_key: PublicKey | None,
-        algorithm: str,
+        **terms: Unpack[Issuance],
     ) -> Issued:
-        private_key = new_private_key(algorithm) if public_key is None else None
-        own = private_key.public_key() if private_key is not None else public_key
-        assert own is not None  # noqa: S101  one of the two branches above made it
+        private_key, public_key = None, terms.get("public_key")
+        if public_key is None:
+            private_key = new_private_key(terms.get("algorithm", DEFAULT_ALGORITHM))
+            public_key = private_key.public_key()
+        days = terms.get("days")
         certificate = sign_certificate(
             profile,
             subject,
-            own,
+            public_key,
             self.issuer,
-            at=at,
+            at=terms["at"],
             days=PROFILES[profile].days if days is None else days,
             names=names,
             services_url=self.services_url,

@@ -58,10 +58,6 @@ class Issued:
     def fingerprint(self) -> str:
         return fingerprint_of(self.certificate)
 
-    @property
-    def certificate_pem(self) -> bytes:
-        return self.certificate.public_bytes(serialization.Encoding.PEM)
-
     def write(self, cert_path: Path, key_path: Path | None = None) -> None:
         """Write the chain, and before it the key (mode 0600), each atomically.
 

@@ -164,9 +164,9 @@ def test_a_certificate_has_its_profile_and_length(profile: Profile) -> None:
     assert issued.certificate.not_valid_after_utc == AT + days(PROFILES[profile].days)
     assert issued.private_key is not None
     assert issued.private_key.public_key() == issued.certificate.public_key()
-    assert issued.chain_pem == issued.certificate_pem + OURS.issuer.certificate.public_bytes(
+    assert issued.chain_pem == issued.certificate.public_bytes(
         Encoding.PEM
-    )
+    ) + OURS.issuer.certificate.public_bytes(Encoding.PEM)
 
 
 @pytest.mark.parametrize("profile", LEAVES)

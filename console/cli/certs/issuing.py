@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from certs.authority import DevelopmentAuthority
+from certs.authority import DevelopmentAuthority, Issuance
 from certs.files import read_file
 from certs.issue import Issued, PublicKey, requested_key
 from certs.profiles import Profile
@@ -93,24 +93,23 @@ def _issue(
     algorithm: str,
     days: int | None,
 ) -> Issued:
-    now = datetime.now(UTC)
+    terms: Issuance = {
+        "at": datetime.now(UTC),
+        "public_key": key,
+        "algorithm": algorithm,
+        "days": days,
+    }
     match kind:
         case Profile.AUTH:
-            return authority.issue_auth(
-                ServerId.parse(owner), names, at=now, public_key=key, algorithm=algorithm, days=days
-            )
+            return authority.issue_auth(ServerId.parse(owner), names, **terms)
         case Profile.SEAL:
-            return authority.issue_seal(
-                MemberId.parse(owner), at=now, public_key=key, algorithm=algorithm, days=days
-            )
+            return authority.issue_seal(MemberId.parse(owner), **terms)
         case Profile.CLIENT:
-            return authority.issue_client(
-                ApplicationId.parse(owner), at=now, public_key=key, algorithm=algorithm, days=days
-            )
+            return authority.issue_client(ApplicationId.parse(owner), **terms)
         case Profile.TSA:
-            return authority.issue_tsa(at=now, public_key=key, algorithm=algorithm, days=days)
+            return authority.issue_tsa(**terms)
         case _:
-            return authority.issue_ocsp(at=now, public_key=key, algorithm=algorithm, days=days)
+            return authority.issue_ocsp(**terms)
 
 
 def _stem(kind: Profile, owner: str | None) -> str:

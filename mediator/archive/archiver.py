@@ -57,6 +57,7 @@ from mediator.journal.reader import JournalReader
 from mediator.journal.recovery import DESCRIPTION
 from serving.locks import locked
 from serving.log.tiles import tiles_of_edge
+from serving.sqlite_files import open_read_only
 
 STATE: Final = "archive.json"
 LOCK: Final = "archive.lock"
@@ -289,7 +290,7 @@ def archiving(directory: Path) -> Iterator[None]:
 
 def _copy_database(source: Path, target: Path) -> None:
     """A consistent copy of an SQLite file that is being written, as one file at rest."""
-    reading = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)
+    reading = open_read_only(source)
     with contextlib.closing(reading), contextlib.closing(sqlite3.connect(target)) as writing:
         reading.backup(writing)
         writing.execute("PRAGMA journal_mode = DELETE")

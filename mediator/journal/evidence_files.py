@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from exchange.problems import Code, Problem
+from serving.sqlite_files import open_evidence, open_read_only
 from serving.transactions import transaction
 
 READ_BUSY_S = 5.0
@@ -51,13 +52,7 @@ class EvidenceFile:
             connection.executescript(cls.TABLES)
             return cls(connection)
         with cls._readable():
-            connection = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode=ro",
-                uri=True,
-                timeout=READ_BUSY_S,
-                check_same_thread=False,
-                isolation_level=None,
-            )
+            connection = open_read_only(path, busy_s=READ_BUSY_S, check_same_thread=False)
             try:
                 connection.execute(cls.PROBE).fetchone()
             except BaseException:
@@ -73,14 +68,7 @@ class EvidenceFile:
             Problem: ``JournalCorrupt`` when the file is no such store.
         """
         with cls._readable():
-            connection = sqlite3.connect(
-                journal / cls.NAME,
-                timeout=cls.WRITE_BUSY_S,
-                check_same_thread=False,
-                isolation_level=None,
-            )
-            connection.execute("PRAGMA journal_mode = TRUNCATE")
-            connection.execute("PRAGMA synchronous = EXTRA")
+            connection = open_evidence(journal / cls.NAME, busy_s=cls.WRITE_BUSY_S)
             connection.execute("PRAGMA foreign_keys = ON")
             connection.executescript(cls.TABLES)
         return cls(connection)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from exchange.problems import Code, Problem
+from serving.sqlite_files import open_evidence
 
 FILE = "last-checkpoint.sqlite"
 
@@ -53,10 +54,7 @@ class SqliteSignedStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            # As durable as deleting the rollback journal each time, at half the work.
-            self._connection.execute("PRAGMA journal_mode = TRUNCATE")
-            self._connection.execute("PRAGMA synchronous = EXTRA")
+            self._connection = open_evidence(path)
             self._connection.execute(
                 "CREATE TABLE IF NOT EXISTS signed (one INTEGER PRIMARY KEY CHECK (one = 1),"
                 " current BLOB NOT NULL, previous BLOB) STRICT"

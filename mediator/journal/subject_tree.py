@@ -22,6 +22,7 @@ from exchange.entries import SubjectIndex
 from exchange.problems import Code, Problem
 from exchange.subject_index import Answer, Leaf, format_line
 from serving.log.tiles import TileFolder
+from serving.sqlite_files import open_read_only
 
 FOLDER = "subjects"
 Progress: TypeAlias = Callable[[str, int, int], None]
@@ -135,7 +136,7 @@ class SubjectTree:
         self._committed = committed
         self._path = path
         with _failures(path):
-            self._connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+            self._connection = open_read_only(path)
             ((self._row,),) = self._connection.execute(_ROW).fetchall()
 
     def answer(self, tag: str) -> Answer:
@@ -187,8 +188,8 @@ class SubjectTree:
 def is_same(made: Path, kept: Path) -> bool:
     """Whether a file that is kept answers as the one that was made does."""
     with (
-        contextlib.closing(sqlite3.connect(f"{made.resolve().as_uri()}?mode=ro", uri=True)) as one,
-        contextlib.closing(sqlite3.connect(f"{kept.resolve().as_uri()}?mode=ro", uri=True)) as two,
+        contextlib.closing(open_read_only(made)) as one,
+        contextlib.closing(open_read_only(kept)) as two,
     ):
         try:
             rows = (one.execute(_ALL), two.execute(_ALL))

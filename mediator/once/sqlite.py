@@ -11,6 +11,7 @@ from pathlib import Path
 from exchange.problems import Code, Problem
 from mediator.once.claims import Ending, Left, Released, Row, State, Totals, Wanted
 from mediator.once.engine import BATCH, EngineFailed
+from serving.sqlite_files import open_book
 from serving.transactions import transaction
 
 FILE = "once.sqlite"
@@ -77,13 +78,7 @@ class SqliteEngine:
         """See :class:`mediator.once.engine.Engine`."""
         self.close()
         with _failures():
-            connection = sqlite3.connect(
-                self._path, timeout=5.0, isolation_level=None, check_same_thread=False
-            )
-            self._connection = connection
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
+            connection = self._connection = open_book(self._path)
             connection.executescript(_TABLES)
             connection.execute("INSERT OR IGNORE INTO book VALUES ('proof', ?)", (proof,))
             (known,) = connection.execute("SELECT value FROM book WHERE name = 'proof'").fetchone()

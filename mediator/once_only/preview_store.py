@@ -8,11 +8,12 @@ servers that share the database and a crash at any point leave whole rows.
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
+
+from serving.sqlite_files import open_book
 
 FILE: Final = "previews.sqlite"
 _TABLE: Final = """
@@ -82,17 +83,7 @@ class PreviewStore:
     @classmethod
     def sqlite(cls, path: Path) -> PreviewStore:
         """That of one server, in its own folder."""
-
-        def connect() -> Connection:
-            connection = sqlite3.connect(
-                path, timeout=5.0, isolation_level=None, check_same_thread=False
-            )
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
-            return connection
-
-        return cls(connect, {"bytes": "BLOB", "real": "REAL"}, "?")
+        return cls(lambda: open_book(path), {"bytes": "BLOB", "real": "REAL"}, "?")
 
     @classmethod
     def postgresql(cls, url: str, server: str) -> PreviewStore:

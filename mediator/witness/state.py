@@ -25,10 +25,10 @@ from exchange.checkpoint import Checkpoint, parse_text
 from exchange.notes import Note, parse_note
 from exchange.problems import Code, Problem
 from exchange.witness import Submission, check_growth
+from serving.sqlite_files import open_evidence
 from serving.transactions import transaction
 
 FILE: Final = "witness.sqlite"
-_BUSY_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +63,7 @@ class WitnessState:
         self._path = path
         self._lock = threading.Lock()
         try:
-            self._connection = sqlite3.connect(
-                path, timeout=_BUSY_S, check_same_thread=False, isolation_level=None
-            )
-            self._connection.execute("PRAGMA journal_mode = TRUNCATE")
-            self._connection.execute("PRAGMA synchronous = EXTRA")
+            self._connection = open_evidence(path)
             self._connection.execute(
                 "CREATE TABLE IF NOT EXISTS logs (origin TEXT PRIMARY KEY, note BLOB NOT NULL,"
                 " at INTEGER NOT NULL) STRICT, WITHOUT ROWID"

@@ -15,6 +15,7 @@ from typing import Any
 
 from mediator.journal.index.store import Away, Damaged, GaveUp, Row, StoreError
 from mediator.journal.index.tables import ENTRY, SHAPE, SQLITE, VERSION, Batch, schema
+from serving.sqlite_files import open_read_only
 from serving.transactions import transaction
 
 FILE = "index.sqlite"
@@ -155,7 +156,7 @@ def open_file(path: Path) -> SqliteStore:
     """
     connection = None
     try:
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        connection = open_read_only(path)
         connection.execute("BEGIN")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version != VERSION:

@@ -353,3 +353,57 @@ async def test_stock_tools_notice_a_changed_byte(tmp_path: Path, name: str) -> N
     assert done.returncode != 0
     if "entries" in name:
         assert "entry 300 " in done.stderr
+
+
+_SHELL = re.compile(
+    r"^(?:```|~~~)(?:sh|console)\b[^\n]*\n(.*?)^(?:```|~~~)", re.MULTILINE | re.DOTALL
+)
+_FORMATS = {"key", "sealed"}  # `saphan key store v1` is the label of a format and no command
+_SAPHAN = re.compile(r"(?:^|[|;&(] *|\$ *|\.venv/bin/)saphan (.*)")
+
+
+def _shown_commands(document: Path) -> Iterator[str]:
+    """What a page tells its reader to run of `saphan`: of its shell blocks and in backticks."""
+    text = document.read_text(encoding="utf-8")
+    lines = [
+        line for block in _SHELL.findall(text) for line in block.replace("\\\n", " ").split("\n")
+    ]
+    for shown in (*lines, *_CODE.findall(_FENCE.sub("", text).replace("\n", " "))):
+        found = _SAPHAN.search(shown)
+        if found is not None and not shown.lstrip().startswith("#"):
+            yield found[1]
+
+
+def _wrong(shown: str) -> str | None:
+    """What of a command line `saphan` does not have; None when all is there."""
+    words = re.split(r" +", re.split(r" [#|<>&;]|[`;)]", shown)[0].strip())
+    command: click.Command | None = load_command(words[0]) if words[0] in COMMANDS else None
+    if command is None:
+        no_name = words[0] in _FORMATS or not re.fullmatch(r"[a-z][a-z-]*", words[0])
+        return None if no_name else words[0]
+    words = words[1:]
+    while isinstance(command, click.Group) and words and re.fullmatch(r"[a-z-]+", words[0]):
+        below = command.get_command(click.Context(command), words[0])
+        if below is None:
+            return words[0]
+        command, words = below, words[1:]
+    if "…" in words[:1]:  # of several commands
+        return None
+    known = {"--help", "-h"} | {
+        spelling
+        for parameter in command.params
+        if isinstance(parameter, click.Option)
+        for spelling in (*parameter.opts, *parameter.secondary_opts)
+    }
+    for word in words:
+        option = re.match(r"--?[a-z][a-z-]*", word)
+        if option is not None and option[0] not in known:
+            return f"{command.name} {option[0]}"
+    return None
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_name)
+def test_every_command_that_a_page_shows_is_there(document: Path) -> None:
+    """A reader who types it off meets no unknown command and no unknown option."""
+    wrong = {shown: what for shown in _shown_commands(document) if (what := _wrong(shown))}
+    assert not wrong

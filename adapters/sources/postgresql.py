@@ -13,7 +13,8 @@ import psycopg
 from sqlalchemy import URL, Connection, Engine, event
 
 from adapters.mapping.model import Limits
-from adapters.sources.engines import ANSWER_S, begin_transactions, new_engine
+from adapters.sources import engines
+from adapters.sources.engines import begin_transactions, new_engine
 
 # A PostgreSQL host that vanishes without a word is missed after a minute, not after two hours; nor
 # after a quarter of one when it vanishes with a statement on its way.
@@ -98,7 +99,7 @@ def bound_answers(engine: Engine, limits: Limits) -> None:
 
     def connect(dialect: Any, record: Any, arguments: Any, named: Any) -> _Bounded:
         connection = _Bounded.connect(*arguments, **named)
-        connection.answer_s = limits.statement_timeout_s + ANSWER_S
+        connection.answer_s = limits.statement_timeout_s + engines.ANSWER_S
         return connection
 
     event.listen(engine, "do_connect", connect)

@@ -121,13 +121,10 @@ def _open_mariadb(url: URL, limits: Limits) -> Engine:
             cursor.execute("SET SESSION innodb_lock_wait_timeout = %s", (wait_s,))
         record.info["mariadb"] = "mariadb" in connection.get_server_info().lower()
         mariadb.set_timeout(connection, record.info, limits.statement_timeout_s)
+        mariadb.end_forsaken(connection, record.info, limits.statement_timeout_s)
 
-    arguments = {
-        "connect_timeout": limits.connect_timeout_s,
-        "read_timeout": limits.statement_timeout_s + 5,
-        "charset": "utf8mb4",
-    }
-    engine = new_engine(url, limits, connect_args=arguments)
+    engine = new_engine(url, limits, connect_args=mariadb.arguments(limits))
+    mariadb.bound_greetings(engine)
     event.listen(engine, "connect", prepare)
     return engine
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
@@ -30,11 +30,13 @@ Bind: TypeAlias = Callable[[Any], str]
 NOT_TOLD: Final[Types] = {}
 _NUMBERS: Final = (Near, Decimal, int)
 _TEXTS: Final = (Held.TEXT, Held.LAX, Held.OWN, Held.ANY)
-# What a column is answered as, of which a database reads "07" or "2026-1-31", too.
-_ANSWERED: Final = {
-    Held.INTEGER: re.compile(r"0|-?[1-9][0-9]*", re.ASCII),
-    Held.DAY: ISO_DATE,
-}
+# How whole numbers and times of a day are answered.
+_WHOLE: Final = re.compile(r"0|-?[1-9][0-9]*", re.ASCII)
+_CLOCK: Final = re.compile(
+    r"(?!-00:00:00\Z)-?(?:[0-9]{2}|[1-9][0-9]{2}):[0-5][0-9]:[0-5][0-9](?:\.(?!0{6})[0-9]{6})?",
+    re.ASCII,
+)
+_NO_MOMENT: Final = re.compile(r"[0-9-]{10} [0-9:]{8}(?:\.[0-9]{1,6})?", re.ASCII)
 _MOST_DECIMALS: Final = 6
 _DIGITS_OF_A_FLOAT: Final = 15
 _ULPS: Final = 1024  # what adapters.fields.outward lets sums of doubles gather
@@ -63,7 +65,8 @@ def writer(
         if isinstance(first, str) and one.operator == BEGINS:
             return one.with_nulls(begins(one, dialect, first, bind))
         if isinstance(first, str):
-            return one.with_nulls(_words(one, dialect, held, first))
+            texts = [values[name] for name in one.names]
+            return one.with_nulls(_words(one, dialect, held, texts, bind))
         compare = _COMPARISONS.get((held, type(first)))
         if compare is None:
             return str(one)
@@ -74,23 +77,92 @@ def writer(
     return write
 
 
-def _words(one: Condition, dialect: Dialect, held: Held, text: str) -> str:
-    """The comparison with texts, of which ``text`` is the first."""
+def _words(one: Condition, dialect: Dialect, held: Held, texts: Sequence[str], bind: Bind) -> str:
+    """The comparison with ``texts``."""
     how = one.how
-    if one.operator != "=" or (how is Compares.LOOSELY and not dialect.lenient):
+    if one.operator != "=":
         return one.plain
     signs = dialect.trimmed if how is Compares.TRIMMED else dialect.signs
-    if how is Compares.AS_KEY or how is Compares.LOOSELY:
-        answered = _ANSWERED.get(held)
-        if answered is not None and not answered.fullmatch(text):
-            return NEVER
-        if how is Compares.LOOSELY or held not in _TEXTS:
+    if how is Compares.LOOSELY or (how is Compares.AS_KEY and held not in _TEXTS):
+        as_answered = _AS_ANSWERED.get(held)
+        if as_answered is None:
             return one.plain
+        column, asked = f"saphan_q.{one.column}", zip(one.names, texts, strict=True)
+        return either([as_answered(column, name, text, bind) for name, text in asked])
     if not signs:
         return one.plain
-    texts = ", ".join([dialect.sign % f":{name}" for name in one.names])
-    said = f"{signs % f'saphan_q.{one.column}'} IN ({texts})"
+    said = ", ".join([dialect.sign % f":{name}" for name in one.names])
+    said = f"{signs % f'saphan_q.{one.column}'} IN ({said})"
     return said if dialect.alone else f"{one.plain} AND {said}"
+
+
+# Texts of what is no text: a database reads "07", "1.5" or "2026-1-31", too. What is never answered
+# is compared all the same where it finds nothing: PostgreSQL tells then what it cannot read.
+
+
+def _whole(column: str, name: str, text: str, bind: Bind) -> str:
+    return _if(_WHOLE.fullmatch(text), column, name)
+
+
+def _of_a_day(column: str, name: str, text: str, bind: Bind) -> str:
+    return _if(ISO_DATE.fullmatch(text), column, name)
+
+
+def _of_a_clock(column: str, name: str, text: str, bind: Bind) -> str:
+    return _if(_CLOCK.fullmatch(text), column, name)
+
+
+def _if(answered: object, column: str, name: str) -> str:
+    same = f"{column} = :{name}"
+    return same if answered else f"({same} AND {NEVER})"
+
+
+def _digits(column: str, name: str, text: str, bind: Bind) -> str:
+    """As a number, for texts compare as floats do; and with the decimals that it is told with."""
+    try:
+        number = Decimal(text)
+    except ArithmeticError:
+        return NEVER
+    if str(number) != text or not number.is_finite():
+        return NEVER
+    told = format(number, "f")
+    return f"({column} = {bind(number)} AND CAST({column} AS CHAR) = {bind(told)})"
+
+
+def _of_a_moment(column: str, name: str, text: str, bind: Bind) -> str:
+    """MariaDB keeps days that are none (0000-00-00 00:00:00), too; they are told as they are."""
+    same = f"{column} = :{name}"
+    try:
+        return _if(str(datetime.fromisoformat(text)) == text, column, name)
+    except ValueError:
+        told = _NO_MOMENT.fullmatch(text)
+        return f"({same} AND CAST({column} AS CHAR) = :{name})" if told else NEVER
+
+
+def _nothing(column: str, name: str, text: str, bind: Bind) -> str:
+    """A float is not answered as a text."""
+    return _if(None, column, name)
+
+
+def _whatever(column: str, name: str, text: str, bind: Bind) -> str:
+    """What SQLite holds: of a number it takes every spelling for the same."""
+    same = f"{column} = :{name}"
+    if _WHOLE.fullmatch(text):
+        return same
+    return f"({same} AND typeof({column}) NOT IN ('integer', 'real'))"
+
+
+_AS_ANSWERED: Final[dict[Held, Callable[[str, str, str, Bind], str]]] = {
+    Held.INTEGER: _whole,
+    Held.DAY: _of_a_day,
+    Held.CLOCK: _of_a_clock,
+    Held.DIGITS: _digits,
+    Held.MOMENT: _of_a_moment,
+    Held.DOUBLE: _nothing,
+    Held.SINGLE: _nothing,
+    Held.ROUGH: _nothing,
+    Held.ANY: _whatever,
+}
 
 
 # Numbers that stand for all floats which are answered as they.

@@ -30,8 +30,6 @@ class Dialect:
     sign: str = ""
     signs: str = ""
     trimmed: str = ""
-    lenient: bool = False
-    """Whether "7x" is read as 7, where others refuse it."""
     alone: bool = False
     """Whether texts compare by signs alone. The plain comparison beside that finds an index, but
     MariaDB refuses it where a column of latin1 cannot hold one of the values."""
@@ -51,7 +49,6 @@ _MARIADB: Final = Dialect(
     sign="HEX(%s)",
     signs="HEX(CONVERT(%s USING utf8mb4))",
     trimmed="HEX(RTRIM(CONVERT(%s USING utf8mb4)))",
-    lenient=True,
 )
 _DIALECTS: Final = {
     "mariadb": _MARIADB,

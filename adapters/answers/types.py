@@ -30,6 +30,12 @@ class Held(Enum):
     """Floats of four bytes, told by six digits."""
     DOUBLE = auto()
     DAY = auto()
+    DIGITS = auto()
+    """Decimals of MariaDB, which reads every spelling of one."""
+    MOMENT = auto()
+    """A day and a time of MariaDB."""
+    CLOCK = auto()
+    """Hours, minutes and seconds of MariaDB."""
     TEXT = auto()
     LAX = auto()
     """Texts that compare with numbers as floats: MariaDB."""
@@ -53,6 +59,9 @@ _HELD: Final[dict[str, dict[int, Held]]] = {
         **dict.fromkeys((1, 2, 3, 8, 9, 13), Held.INTEGER),
         _FLOAT: Held.ROUGH,
         5: Held.DOUBLE,
+        **dict.fromkeys((0, 246), Held.DIGITS),
+        **dict.fromkeys((7, 12), Held.MOMENT),
+        11: Held.CLOCK,
         **dict.fromkeys((10, 14), Held.DAY),
         **dict.fromkeys((15, 249, 250, 251, 252, 253, 254), Held.LAX),
     },

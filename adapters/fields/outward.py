@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal, Inexact, InvalidOperation
 from typing import Any, TypeVar
 
@@ -64,10 +64,19 @@ def old_text(encoding: Encoding | None, form: TextForm | None) -> Converter | No
 def string(value: Any) -> str:
     if isinstance(value, bool | float):
         raise Mismatch("must be a text", value)
-    text = value if isinstance(value, str) else str(value)
+    text = value if isinstance(value, str) else _written(value)
     if not text.isascii() and _SURROGATE.search(text):
         raise Mismatch("must be Unicode text without lone surrogates", value)
     return text
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, timedelta):  # a TIME of MariaDB: up to 838 hours, as it writes them
+        sign = "-" if value < timedelta(0) else ""
+        seconds, micro = divmod(abs(value) // timedelta(microseconds=1), 1_000_000)
+        text = f"{sign}{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+        return f"{text}.{micro:06d}" if micro else text
+    return str(value)
 
 
 def integer(value: Any) -> int:

@@ -70,6 +70,7 @@ TIMES = (
     "'2025-01-31 08:00:00'|'2025-01-31 08:00:00.123456'|'2025-01-31 08:00:00.5'"
     "|'2025-01-31 08:00:00.12'|'1899-12-31 00:00:00'"
 )
+HOURS = "'08:00:00'|'-08:00:00'|'838:59:59'|'-34:00:00.5'|'24:00:00'|'00:00:00'|'00:00:00.000001'"
 ISO = (
     "'2025-01-31T08:00:00'|'2025-01-31T08:00:01.000Z'|'2025-01-31T08:00:02.123456'"
     "|'2025-01-31 08:00:03+07:00'|'2025-01-31 08:01'|'2025-01-31 08:02:00.500000'"
@@ -101,6 +102,14 @@ CASES = (
     like("int_string", "string", "1|20", "integer"),
     case("unsigned_string", "string", "0|18446744073709551615", m="bigint unsigned"),
     case("date_string", "string", DAYS, s="text", p="date", m="date"),
+    case("decimal_string", "string", f"{FRACTIONS}|123456789012345678.01", m="decimal(20,2)"),
+    case("small_string", "string", "0.00000001|0|-0.10000001|12", m="decimal(20,8)"),
+    case("moment_string", "string", f"{MIDNIGHTS}|'2025-01-31 08:00:01'", m="datetime"),
+    case("moment_string_6", "string", TIMES, m="datetime(6)"),
+    case(
+        "stamp_string", "string", "'2025-01-31 08:00:00.5'|'2025-01-31 08:00:00'", m="timestamp(2)"
+    ),
+    case("clock_string", "string", HOURS, m="time(6)"),
     case("year_string", "string", "2026|1901", m="year"),
     case("uuid", "string", "'00000000-0000-0000-0000-00000000000a'", p="uuid", m="uuid"),
     case("inet", "string", "'10.0.0.1'|'10.0.0.0/8'|'::1'", p="inet"),

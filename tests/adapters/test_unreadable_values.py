@@ -25,7 +25,8 @@ from adapters.sources.source import Source
 from exchange.agreements import ROWS_HEADER
 from exchange.problems import Code, Problem
 from serving.backends import BackendRequest
-from tests.adapters.conftest import EACH_KIND, MARKS
+from tests.adapters.conftest import MARKS
+from tests.adapters.legacy import execute
 
 Result = TypeVar("Result")
 MAPPING = """
@@ -374,29 +375,76 @@ async def test_what_is_tried_again_has_no_more_time_than_was_asked(typed: Any) -
     assert all(0 < one <= 3000 for one in limits)
 
 
-@pytest.mark.parametrize("kind", EACH_KIND)
-@pytest.mark.parametrize(
-    ("type_", "value", "other"),
-    [
-        *(("integer", "7", other) for other in ("7x", "07", "7.0", " 7", "7 ")),
-        ("integer", "0", "-0"),
-        *(("date", "2026-01-31", other) for other in ("2026-1-31", "20260131", "2026-01-31x")),
-    ],
-)
-async def test_a_whole_number_or_a_day_is_asked_for_as_it_is_answered(
+# Of a type: what is answered, and what databases read as the same; SQLite has no days.
+SPELLINGS = {
+    "integer": ("7", ("7x", "07", "7.0", " 7", "7 ", "+7", "7e0")),
+    "bigint": ("0", ("-0", "00", "")),
+    "date": ("2026-01-31", ("2026-1-31", "20260131", "2026-01-31x", "2026-01-31 00:00:00")),
+}
+SPELLINGS_OF_MARIADB = {
+    "decimal(9,2)": ("7.50", ("7.5", "7.500", "07.50", "750e-2", "7.50x", "+7.50", "7.50 ")),
+    "decimal(30,2)": ("1234567890123456789012.01", ("1234567890123456789012.02",)),
+    "datetime": (
+        "2026-01-31 08:00:00",
+        ("2026-01-31T08:00:00", "2026-01-31 08:00", "2026-1-31 8:0:0", "20260131080000"),
+    ),
+    "datetime(6)": (
+        "2026-01-31 08:00:00.500000",
+        ("2026-01-31 08:00:00.5", "2026-01-31 08:00:00.50000000"),
+    ),
+    "time": ("08:00:00", ("8:00:00", "080000", "80000", "08:00", "0 8:0:0", "08:00:00.000000")),
+    "time(6)": ("-34:00:00.500000", ("-34:00:00.5", "-1 10:00:00.500000")),
+}
+ALIKE = [
+    pytest.param(kind, type_, value, other, marks=MARKS[kind], id=f"{kind} {type_} {other!r}")
+    for kind, kinds in (
+        ("postgresql", SPELLINGS),
+        ("mariadb", SPELLINGS | SPELLINGS_OF_MARIADB),
+        ("sqlite", SPELLINGS),
+    )
+    for type_, (value, others) in kinds.items()
+    for other in others
+]
+
+
+@pytest.mark.parametrize(("kind", "type_", "value", "other"), ALIKE)
+async def test_what_is_no_text_is_asked_for_as_it_is_answered(
     typed: Any, kind: str, type_: str, value: str, other: str
 ) -> None:
-    """What a database would read as the number or the day is the key of no record, nor, of MariaDB
-    that refuses no such text, what a filter finds."""
+    """What a database would read as the number, the day or the time is the key of no record, nor
+    what a filter finds; where PostgreSQL cannot read it, that is said."""
     table = typed(kind)
     table.column(type_, value)
     adapter = table.adapter()
-    assert (await ask(adapter, f"/plain/{quote(other)}"))[0] == 404
-    got, body = await ask(adapter, f"/plain/{value}")
-    assert (got, body["v"]) == (200, value)
-    if kind == "mariadb":
-        got, body = await ask(adapter, "/plain", f"v={quote(other)}")
+    if other:
+        assert (await ask(adapter, f"/plain/{quote(other)}"))[0] == 404
+    got, body = await ask(adapter, f"/plain/{quote(value)}")
+    assert (got, body.get("v")) == (200, value)
+    got, body = await ask(adapter, "/plain", f"v={quote(other)}")
+    if kind == "postgresql" and got == 400:
+        assert body["where"] == "query.v"
+    else:
         assert (got, body["items"]) == (200, [])
-    _, body = await ask(adapter, "/plain", f"v={value}")
+    _, body = await ask(adapter, "/plain", f"v={quote(value)}")
     assert [one["v"] for one in body["items"]] == [value]
+    await adapter.close()
+
+
+@pytest.mark.needs_mariadb
+async def test_a_day_that_is_none_is_found_as_it_is_answered(typed: Any) -> None:
+    """MariaDB keeps it, and it is shown where the field is a text."""
+    table = typed("mariadb")
+    table.column("datetime", "2026-01-31 08:00:00")
+    execute(
+        table.url,
+        "SET STATEMENT sql_mode = '' FOR UPDATE tbl_typed SET v = '0000-00-00 00:00:00'",
+    )
+    adapter = table.adapter()
+    _, body = await ask(adapter, "/plain")
+    (value,) = [one["v"] for one in body["items"]]
+    assert value == "0000-00-00 00:00:00"
+    _, body = await ask(adapter, "/plain", f"v={quote(value)}")
+    assert [one["v"] for one in body["items"]] == [value]
+    _, body = await ask(adapter, "/plain", f"v={quote('0000-00-00')}")
+    assert body["items"] == []
     await adapter.close()

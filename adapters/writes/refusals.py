@@ -85,6 +85,7 @@ _POSTGRESQL = {
     "53100": Kind.FULL,
     "25006": Kind.READ_ONLY,
 }
+_NOT_SUPPORTED = "0A000"
 _MARIADB = {
     1062: Kind.UNIQUE,
     1586: Kind.UNIQUE,
@@ -162,6 +163,8 @@ def kind_of(error: sqlalchemy_exc.DBAPIError) -> Kind:
     state = state_of(origin) if origin is not None else ""
     if origin is not None and is_timeout(origin, state):
         return Kind.TIMEOUT
+    if state == _NOT_SUPPORTED and (error.statement or "").startswith("BEGIN"):
+        return Kind.READ_ONLY  # a hot standby begins no transaction that writes
     if state.isdigit() and len(state) == 4:
         return _MARIADB.get(int(state), Kind.OTHER)
     return _POSTGRESQL.get(state, Kind.OTHER)

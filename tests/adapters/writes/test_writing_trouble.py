@@ -10,6 +10,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -243,4 +244,71 @@ async def test_a_table_that_is_written_anew_under_a_write(
     assert answer.status == status, content(answer)
     assert library.count("saphan_writes") == 1
     assert await send(adapter, method, path, body, id="w") == answer
+    await adapter.close()
+
+
+@contextmanager
+def standby(library: Library) -> Iterator[None]:
+    """The server is started again as one that follows another, and then takes over."""
+    assert library.server is not None
+    server = library.server
+    server.run("CHECKPOINT")
+    server.stop()
+    (server.folder / "data" / "standby.signal").touch()
+    server.start()
+    yield
+    server.run("SELECT pg_promote()")
+
+
+@contextmanager
+def read_only(library: Library) -> Iterator[None]:
+    """The administrator lets nobody write, on connections that are there, too."""
+    assert library.server is not None
+    library.server.run("SET GLOBAL read_only = 1")
+    try:
+        yield
+    finally:
+        library.server.run("SET GLOBAL read_only = 0")
+
+
+async def test_a_server_that_can_only_be_read_for_a_while(library: Library) -> None:
+    """It is read meanwhile; a write is told what is the matter, and is carried out afterwards."""
+    if library.server is None:
+        pytest.skip("SQLite is no server")
+    if library.kind == "mariadb":  # an administrator writes all the same
+        name = library.url.rpartition("/")[2].partition("?")[0]
+        library.rows("CREATE OR REPLACE USER plain_writer IDENTIFIED BY 'w'")
+        library.rows(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {name}.* TO plain_writer")
+        library = replace(library, url=library.url.replace("root@", "plain_writer:w@"))
+    adapter = library.adapter(LIMITS)
+    assert (await send(adapter, "POST", "/loans", BODY)).status == 201
+    with {"postgresql": standby, "mariadb": read_only}[library.kind](library):
+        assert (await send(adapter, "GET", "/books/2")).status == 200
+        for _ in range(2):
+            with pytest.raises(Problem) as caught:
+                await send(adapter, "POST", "/loans", BODY | {"number": 2}, id="o")
+            assert (caught.value.code, caught.value.retryable) == (Code.SOURCE_FAILED, True)
+            assert "can only be read now" in caught.value.detail
+        assert effects(library) == (1, 1)
+    answer = await send(adapter, "POST", "/loans", BODY | {"number": 2}, id="o")
+    assert (answer.status, effects(library)) == (201, (2, 2))
+    await adapter.close()
+
+
+async def test_a_record_that_another_changes_meanwhile(library: Library) -> None:
+    """The database cannot order the two: the message is carried out again, on what is there now."""
+    if library.server is None:
+        pytest.skip("SQLite has one writer")
+    adapter = library.adapter(LIMITS)
+    at = {"postgresql": 3, "mariadb": 2}[library.kind]  # after the claim
+
+    def change(connection: Connection) -> None:
+        library.rows("UPDATE tbl_book SET note = 'theirs' WHERE book_no = 1")
+
+    striker = Striker(writing_engine(adapter), at, change)
+    answer = await send(adapter, "PATCH", "/books/1", {"price": "3.00"}, id="m")
+    assert striker.struck
+    assert answer.status == 200
+    assert (content(answer)["note"], content(answer)["price"]) == ("theirs", "3.00")
+    assert library.count("saphan_writes") == 1
     await adapter.close()

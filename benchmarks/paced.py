@@ -87,7 +87,7 @@ async def run_pace(pace: Pace) -> Paced:
             target = order[place]
             try:
                 async with asyncio.timeout(pace.timeout_s):
-                    result.bytes += await _ask(*streams, requests[target])
+                    size = await _ask(*streams, requests[target])
             except (OSError, TimeoutError, asyncio.IncompleteReadError, _Failed) as error:
                 errors[str(error) or type(error).__name__] += 1
                 streams[1].close()
@@ -95,6 +95,7 @@ async def run_pace(pace: Pace) -> Paced:
                 continue
             latency = time.perf_counter() - due
             result.answered += 1
+            result.bytes += size  # not where it is awaited: others count meanwhile
             found[target].append(latency)
             found[""].append(latency)
         streams[1].close()

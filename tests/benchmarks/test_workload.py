@@ -47,6 +47,28 @@ def test_every_request_of_the_pace_is_accounted_for(tmp_path: Path) -> None:
     assert "baseline: 200 of 200 answered" in workload.show(document)
 
 
+async def test_bytes_of_answers_that_come_together_are_all_counted() -> None:
+    """However many are under way: here each waits until all have asked."""
+    connections, body = 8, b"x" * 1000
+    asked, all_asked = 0, asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        await reader.readuntil(b"\r\n\r\n")
+        asked += 1
+        if asked == connections:
+            all_asked.set()
+        await all_asked.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        found = await run_pace(Pace(url, [("/", 1.0)], [], connections, 1000, connections / 1000))
+    assert (found.answered, found.bytes) == (connections, connections * len(body))
+
+
 def test_a_request_that_is_refused_is_an_error(tmp_path: Path) -> None:
     """A status other than 200 counts as not answered."""
     with Children(tmp_path) as children:

@@ -295,6 +295,7 @@ def _part(
 _KEPT = (
     "nonce", "method", "endpoint", "purpose", "request_id", "status", "size", "problem",
 )  # fmt: skip
+_NUMBERS = frozenset({"status", "size"})
 
 
 def _row(document: Any, others: set[str]) -> tuple[tuple[str, str, str], bool, list[Any]] | None:
@@ -304,8 +305,12 @@ def _row(document: Any, others: set[str]) -> tuple[tuple[str, str, str], bool, l
     exchange = get("id"), get("client"), get("service")
     if side == Side.SERVER or get("peer") not in others or None in exchange:
         return None
-    if not all(type(text) is str for text in (*exchange, kind, get("nonce", ""))):
+    if not all(type(text) is str for text in (*exchange, kind)):
         raise TypeError("not text")
+    for name in _KEPT:
+        value = get(name)
+        if value is not None and type(value) is not (int if name in _NUMBERS else str):
+            raise TypeError(f"{name} is of another kind")
     moment = datetime.fromisoformat(document["at"]) - _EPOCH
     at = moment // timedelta(milliseconds=1)
     return exchange, side == Side.CONSUMER, [at, kind, *map(get, _KEPT)]

@@ -118,6 +118,24 @@ def test_the_provider_that_left_out_an_answer_is_found(original: Path, tmp_path:
     assert turned.lacking == 0
 
 
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [("status", [200]), ("size", {"of": 1}), ("purpose", ["any"]), ("problem", [1])],
+)
+def test_an_entry_with_other_kinds_of_values_is_told(
+    original: Path, tmp_path: Path, member: str, value: object
+) -> None:
+    """Whoever puts something else into its log does not end the comparison, and lacks the entry."""
+    a, b = changed(
+        original,
+        tmp_path,
+        Side.PROVIDER,
+        lambda n, told: told._replace(**{member: value}) if n == 31 else told,
+    )
+    report = held(a, b)
+    assert (report.unreadable, report.lacks, report.good) == (1, 1, False)
+
+
 def test_what_differs_is_named(original: Path, tmp_path: Path) -> None:
     """A status that one side recorded otherwise, with what each says."""
     a, b = changed(

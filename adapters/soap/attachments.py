@@ -1,9 +1,10 @@
 """Messages with attachments: a SOAP message and what it includes, apart.
 
 Source: MTOM (W3C, 25 January 2005) and XOP 1.0: a ``multipart/related`` (RFC 2387) whose root is
-the envelope and whose other parts are the contents of ``xop:Include`` elements. Everything that
-came must be included once: what is merely beside the message (SOAP with Attachments) is not read,
-and a message that has such a part is refused, never shown without it.
+the envelope and whose other parts are the contents of ``xop:Include`` elements; or SOAP with
+Attachments (W3C Note of 11 December 2000, section 3), where an empty element refers to a part by
+``href="cid:…"``. Everything that came must be referred to once: a message with a part that is
+merely beside it is refused, never shown without it.
 """
 
 from __future__ import annotations
@@ -103,5 +104,14 @@ def include(root: etree._Element, parts: dict[str, bytes]) -> None:
             raise Scattered("includes a part that is not there, or stands elsewhere too")
         parent.remove(element)
         parent.text = base64.b64encode(left.pop(name)).decode()
+    for element in root.iter(etree.Element):
+        told = element.get("href", "")
+        if not told.startswith("cid:") or len(element) or (element.text or "").strip():
+            continue
+        name = unquote(told.removeprefix("cid:"))
+        if name not in left:
+            raise Scattered("refers to a part that is not there, or twice to one")
+        del element.attrib["href"]
+        element.text = base64.b64encode(left.pop(name)).decode()
     if left:
         raise Scattered(f"comes with {len(left)} attachment(s) beside the message, not read here")

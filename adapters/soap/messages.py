@@ -16,6 +16,7 @@ from lxml import etree
 
 from adapters.soap.attachments import Scattered, include, is_multipart, split
 from adapters.soap.lexical import Unfit
+from adapters.soap.references import Unresolved, resolve
 from adapters.soap.shapes import Member, Types
 from adapters.soap.values import write
 
@@ -176,6 +177,10 @@ def parse_answer(data: bytes, version: Version, kind: str = "") -> etree._Elemen
     body = root.find(f"{{{version.value}}}Body")
     if body is None:
         raise NotAnAnswer("is a SOAP envelope without a body")
+    try:
+        resolve(body)
+    except Unresolved as error:
+        raise NotAnAnswer(str(error)) from error
     first = next(iter(body), None)
     if first is not None and first.tag == f"{{{version.value}}}Fault":
         return _fault_12(first) if version is Version.SOAP_12 else _fault_11(first)

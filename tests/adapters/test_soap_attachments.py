@@ -41,10 +41,12 @@ def _part(name: str, content: bytes, more: bytes = b"") -> bytes:
 ROOT = _part("root@a", _envelope(), b"content-type: application/xop+xml; type=text/xml\r\n")
 FORM = _part("form@a", CONTENT, b"Content-Transfer-Encoding: binary\r\n")
 END = b"\r\n--uuid:1--\r\n"
+SWA = ROOT.replace(b">" + INCLUDE, b' href="cid:form%40a">')
+"""As SOAP with Attachments refers to it."""
 
 
 @asynccontextmanager
-async def _giving(body: bytes, kind: str) -> AsyncIterator[str]:
+async def giving(body: bytes, kind: str) -> AsyncIterator[str]:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         await reader.readexactly(int(head.lower().partition(b"content-length:")[2].split()[0]))
@@ -79,12 +81,13 @@ def _by_email() -> tuple[bytes, str]:
         (ROOT + FORM + END, 'Multipart/Related; boundary="uuid:1"'),
         (FORM + ROOT + END, KIND),
         _by_email(),
+        (SWA + FORM + END, KIND),
     ],
-    ids=["mtom", "no-preamble", "first-is-root", "root-is-last", "base64"],
+    ids=["mtom", "no-preamble", "first-is-root", "root-is-last", "base64", "with-attachments"],
 )
 async def test_what_a_message_includes_is_shown_in_its_place(body: bytes, kind: str) -> None:
     """As base64, as if it had stood there; the order of the parts does not matter."""
-    async with _giving(body, kind) as address, asking(address) as asker:
+    async with giving(body, kind) as address, asking(address) as asker:
         response = await asker.get("/procedures/EXP-COF-01")
         assert orjson.loads(response.body)["form"] == b64encode(CONTENT).decode()
 
@@ -92,6 +95,9 @@ async def test_what_a_message_includes_is_shown_in_its_place(body: bytes, kind: 
 BAD = {
     "a part beside the message": ROOT + FORM + _part("other", b"x") + END,
     "a part that is not there": ROOT + END,
+    "a link to no part": SWA + END,
+    "a link to another part": SWA + _part("other", CONTENT) + END,
+    "a link and a part beside": SWA + FORM + _part("other", b"x") + END,
     "a part of another name": ROOT + _part("other", CONTENT) + END,
     "two of one name": ROOT + FORM + FORM + END,
     "no end": ROOT + FORM,
@@ -132,7 +138,7 @@ def test_other_kinds_of_parts_are_refused(kind: str) -> None:
 async def test_an_attachment_beside_the_message_is_a_clear_problem() -> None:
     """SOAP with Attachments: it is told that it is not read, not what it holds."""
     body = ROOT + FORM + _part("other", b"secret") + END
-    async with _giving(body, KIND) as address, asking(address) as asker:
+    async with giving(body, KIND) as address, asking(address) as asker:
         with pytest.raises(Problem) as caught:
             await asker.get("/procedures/EXP-COF-01")
         assert caught.value.code is Code.BACKEND_NONSENSE

@@ -151,6 +151,11 @@ async def _account(mapping: Map, source: Source) -> list[Finding]:
 
 
 def probes(endpoint: Endpoint, given: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """The parameters of the requests that try an endpoint: none, then each filter, sort and count.
+
+    Args:
+        given: values by name that the person who checks has named; examples and samples stand in.
+    """
     base = {
         name: value
         for name, parameter in endpoint.query.parameters.items()
@@ -190,6 +195,7 @@ def _sample_of(field: Field) -> str:
 
 
 def place_of(service: Service, endpoint: Endpoint) -> str:
+    """How an endpoint is named in what a check tells."""
     return f"{service.code} GET {endpoint.path}"
 
 

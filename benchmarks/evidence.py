@@ -95,6 +95,8 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class Results:
+    """What one run measured, of a journal of ``entries`` entries."""
+
     entries: int
     proofs: Proofs
     appends: Appends

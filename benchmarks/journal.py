@@ -102,6 +102,8 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class Results:
+    """What one run measured."""
+
     appends: list[Appends]
     indexing: Indexing
     proofs: list[Proofs]

@@ -95,6 +95,8 @@ class LookUp:
 
 @dataclass(frozen=True, slots=True)
 class Results:
+    """What one run measured."""
+
     registries: list[Registry]
     look_ups: list[LookUp]
 

@@ -60,6 +60,8 @@ class Costs:
 
 @dataclass(frozen=True, slots=True)
 class Results:
+    """What one run measured, of a journal of ``entries`` entries."""
+
     entries: int
     took: list[Took]
     appends: Costs

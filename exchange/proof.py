@@ -30,6 +30,7 @@ class LogProof:
 
 
 def format_proof(proof: LogProof) -> bytes:
+    """The file of a proof; :func:`parse_proof` reads it back."""
     lines = [HEADER]
     if proof.extra is not None:
         lines.append(f"extra {base64.b64encode(proof.extra).decode()}")

@@ -28,6 +28,7 @@ class Background:
 
 @asynccontextmanager
 async def background_tasks() -> AsyncIterator[Background]:
+    """The group of the endless tasks, which end with the block."""
     async with asyncio.TaskGroup() as group:
         tasks = Background(group)
         try:

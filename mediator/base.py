@@ -32,7 +32,6 @@ from mediator.own_keys import (
     open_keys,
     origin_of,
     own_keys,
-    read_file,
 )
 from mediator.pinned import PinnedAgreements
 from mediator.pinned_files import TOLD_FILE
@@ -47,6 +46,7 @@ from mediator.witness.known import read_policy
 from mediator.witness.opening import Seeking
 from serving.bodies import Spools
 from serving.clock import Clock
+from serving.small_files import read_file
 
 # Measured at 32 connections: 4 is better than 1, 2 and 8.
 MESSAGES_A_TURN = 4
@@ -206,7 +206,7 @@ async def _open_view(settings: ServerSettings, clock: Clock) -> RegistryView:
     registry = settings.registry
     return await RegistryView.open(
         registry.url,
-        read_file(registry.root, "registry.root"),
+        read_file(registry.root, where="registry.root"),
         settings.directory / "registry",
         poll_s=registry.poll_s,
         grace_s=registry.grace_s,

@@ -10,13 +10,14 @@ from typing import Any, NoReturn, Protocol
 from exchange.contracts import Contract
 from exchange.identifiers import MemberId, ServiceId
 from exchange.problems import Code, Problem
+from exchange.registrations import MAX_OPENAPI_BYTES
 from exchange.trust.state import RegistryState
 from mediator.auditing.service import Auditing, contracts, service_ids
-from mediator.own_keys import read_file
 from mediator.settings import LimitSettings, ServerSettings, ServiceSettings, Validation
 from mediator.terms import ServiceTerms, service_terms
 from serving.backends import Backend
 from serving.http_backends import HttpBackend
+from serving.small_files import read_file
 
 _NO_DOCUMENT = b'{"openapi": "3.1.0", "info": {"title": "none", "version": "0"}, "paths": {}}'
 
@@ -179,11 +180,11 @@ def _backend(
     if service.adapter is not None:
         backend, document = make_adapter(service.adapter, service.id, waits=waits)
         if service.openapi is not None:
-            document = read_file(service.openapi, f"{where} openapi")
+            document = read_file(service.openapi, MAX_OPENAPI_BYTES, where=f"{where} openapi")
         return backend, document
     if service.openapi is None:
         raise Problem(Code.INVALID_SETTINGS, where=where, detail="an HTTP backend needs openapi")
-    document = read_file(service.openapi, f"{where} openapi")
+    document = read_file(service.openapi, MAX_OPENAPI_BYTES, where=f"{where} openapi")
     http = HttpBackend(
         service.url or "",
         connections=limits.connections,

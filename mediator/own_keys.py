@@ -30,6 +30,7 @@ from mediator.journal.passphrase import FILE as STORE_FILE
 from mediator.journal.passphrase import PassphraseKeys, read_passphrase
 from mediator.settings import KeyPair, ServerSettings
 from serving.secret_files import create
+from serving.small_files import read_file
 
 JOURNAL_KEY = "journal.key"
 WITNESS_KEY = "witness.key"
@@ -143,7 +144,7 @@ def open_keys(directory: Path, settings: JournalSettings) -> KeyRing:
 
 def _private_key(pair: KeyPair) -> Any:
     try:
-        return load_pem_private_key(read_file(pair.key, str(pair.key)), None)
+        return load_pem_private_key(read_file(pair.key), None)
     except (ValueError, TypeError) as error:
         raise Problem(
             Code.INVALID_SETTINGS, where=str(pair.key), detail="is not a PEM private key"
@@ -151,7 +152,12 @@ def _private_key(pair: KeyPair) -> Any:
 
 
 def read_certificates(path: Path, where: str) -> list[x509.Certificate]:
-    data = read_file(path, where)
+    """The certificates of a PEM file, at least one.
+
+    Raises:
+        Problem: ``InvalidSettings`` at ``where``, the setting that names the file.
+    """
+    data = read_file(path, where=where)
     try:
         found = list(parse_certificates(data))
     except Problem as problem:
@@ -160,12 +166,3 @@ def read_certificates(path: Path, where: str) -> list[x509.Certificate]:
     if not found:
         raise Problem(Code.INVALID_SETTINGS, where=where, detail=f"{path} holds no PEM certificate")
     return found
-
-
-def read_file(path: Path, where: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise Problem(
-            Code.INVALID_SETTINGS, where=where, detail=f"{path} cannot be read: {error.strerror}"
-        ) from error

@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from exchange.trust.state import RegistryState
-from mediator.own_keys import read_file
 from mediator.registry_copy import RegistryCopy
 from mediator.registry_copy.accepted import FILES
 from mediator.registry_copy.bundle import BundleFetcher
 from mediator.registry_copy.log import FollowedLog
 from mediator.settings import ServerSettings
 from mediator.witness.known import read_policy
+from serving.small_files import read_file
 
 
 def seed(settings: ServerSettings, path: Path, at: datetime) -> RegistryState:
@@ -25,7 +25,7 @@ def seed(settings: ServerSettings, path: Path, at: datetime) -> RegistryState:
             :meth:`mediator.registry_copy.RegistryCopy.synchronise`.
     """
     registry = settings.registry
-    root = read_file(registry.root, "registry.root")
+    root = read_file(registry.root, where="registry.root")
     policy = read_policy(registry.policy, "registry.policy") if registry.policy else None
     settings.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder = settings.directory / "registry"

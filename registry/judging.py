@@ -369,6 +369,11 @@ def _whole_second(moment: datetime) -> datetime:
 
 
 def changed_files(current: Targets, new: Targets, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The files that the new metadata names and the current does not, each as its metadata says.
+
+    Raises:
+        Problem: ``InvalidDocument`` when one lacks or is not what the metadata says.
+    """
     changed = {}
     for path, file in new.targets.items():
         if current.targets.get(path) == file:
@@ -381,4 +386,5 @@ def changed_files(current: Targets, new: Targets, files: Mapping[str, bytes]) ->
 
 
 def gone_targets(current: Targets, new: Targets) -> set[str]:
+    """The files that the new metadata names no more."""
     return set(current.targets) - set(new.targets)

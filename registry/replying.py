@@ -65,6 +65,7 @@ def _error(request: web.Request, problem: Problem, trace: str) -> web.Response:
 
 
 def file_answer(path: Path | None, cache: str) -> web.StreamResponse:
+    """A published file, or 404 when it is not there."""
     if path is None or not path.is_file():
         # The next root is asked for at every poll: "not there" must never be cached.
         return web.Response(status=404, headers={"Cache-Control": "no-store"})
@@ -74,6 +75,7 @@ def file_answer(path: Path | None, cache: str) -> web.StreamResponse:
 
 
 def json_answer(body: object, status: int = 200) -> web.Response:
+    """A document that no cache keeps."""
     return web.Response(
         body=orjson.dumps(body),
         status=status,
@@ -83,10 +85,20 @@ def json_answer(body: object, status: int = 200) -> web.Response:
 
 
 async def read_body(request: web.Request, noun: str) -> Node:
+    """The body of a request as a document, ``{}`` when it is empty.
+
+    Raises:
+        Problem: as :func:`exchange.documents.parse_document`.
+    """
     return parse_document(await request.read() or b"{}", MAX_SUBMISSION_BYTES, noun)
 
 
 def search_of(request: web.Request) -> tuple[str, str, int]:
+    """What a list is asked for: the search, the place to go on after, and how many.
+
+    Raises:
+        Problem: ``InvalidRequest`` for a search or a number beyond its bound.
+    """
     limit = request.query.get("limit", "50")
     count = whole_number(limit, "limit")
     if not 1 <= count <= MAX_PAGE:
@@ -98,10 +110,16 @@ def search_of(request: web.Request) -> tuple[str, str, int]:
 
 
 def number_of(request: web.Request) -> int:
+    """The number in the path of a request."""
     return whole_number(request.match_info["number"], "path")
 
 
 def whole_number(text: str, where: str) -> int:
+    """A whole number, not negative, in its one spelling.
+
+    Raises:
+        Problem: ``InvalidRequest`` at ``where``.
+    """
     # Only what prints back the same: int() takes "4_2", " 42 " and Lao digits.
     if len(text) > 15 or not text.isascii() or not text.isdigit() or str(int(text)) != text:
         raise bad_query(where, "must be a whole number")
@@ -109,4 +127,5 @@ def whole_number(text: str, where: str) -> int:
 
 
 def bad_query(where: str, detail: str) -> Problem:
+    """``InvalidRequest`` at a parameter of the query."""
     return Problem(Code.INVALID_REQUEST, where=f"query.{where}", detail=detail)

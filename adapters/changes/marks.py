@@ -22,6 +22,7 @@ _HEAD = "mark"
 
 
 def is_number(mark: Any) -> bool:
+    """Whether a mark is a number; a truth value is none."""
     return isinstance(mark, int | float | Decimal) and not isinstance(mark, bool)
 
 

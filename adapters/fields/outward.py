@@ -28,6 +28,8 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def listed(convert: Converter, separator: str) -> Converter:
+    """A converter of texts that hold a list: ``convert`` reads its parts, empty ones are none."""
+
     def read(value: Any) -> Any:
         if not isinstance(value, str):
             raise Mismatch("a list must be stored as a text", value)
@@ -38,6 +40,11 @@ def listed(convert: Converter, separator: str) -> Converter:
 
 
 def text_of(value: bytes, kind: Kind) -> Any:
+    """What the bytes of a column stand for.
+
+    Raises:
+        Mismatch: when they are not UTF-8.
+    """
     # MySQL's BIT(1) comes as one byte, text columns with a binary collation as UTF-8.
     if kind is Kind.BOOLEAN and len(value) == 1 and value[0] in (0, 1):
         return bool(value[0])
@@ -48,6 +55,7 @@ def text_of(value: bytes, kind: Kind) -> Any:
 
 
 def old_text(encoding: Encoding | None, form: TextForm | None) -> Converter | None:
+    """A converter of text in an old encoding, in the form that is wanted; None when neither is."""
     if encoding is None and form is None:
         return None
     read = reader(encoding, form)
@@ -62,6 +70,11 @@ def old_text(encoding: Encoding | None, form: TextForm | None) -> Converter | No
 
 
 def string(value: Any) -> str:
+    """A value as text.
+
+    Raises:
+        Mismatch: for a truth value, a float or half a surrogate pair.
+    """
     if isinstance(value, bool | float):
         raise Mismatch("must be a text", value)
     text = value if isinstance(value, str) else _written(value)
@@ -80,6 +93,11 @@ def _written(value: Any) -> str:
 
 
 def integer(value: Any) -> int:
+    """A value as a whole number.
+
+    Raises:
+        Mismatch: when it is none, or has more than 64 bits.
+    """
     number: int | None = None
     match value:
         case int():
@@ -101,6 +119,13 @@ def decimal_writer(
     unit: Unit | None = None,
     rounding: Rounding = Rounding.REFUSE,
 ) -> Converter:
+    """A converter to exact decimals, as numbers or texts.
+
+    Args:
+        scale: digits behind the point of what is answered; None leaves them as they are.
+        unit: what the value is multiplied by and moved by.
+        rounding: what is done with digits behind the scale.
+    """
     # The scale is that of the answer: of another unit, or of what is rounded, it says nothing.
     stored_scale = scale if unit is None and rounding is Rounding.REFUSE else None
 
@@ -167,6 +192,12 @@ def _decimal_of_float(value: float, scale: int | None) -> Decimal:
 
 
 def date_reader(form: Form | None, calendar: Calendar) -> Converter:
+    """A converter to dates, ``YYYY-MM-DD`` of the common era.
+
+    Args:
+        form: how texts are written; None for ISO 8601.
+        calendar: the era of the source.
+    """
     rule = f"must be a date written as {form.pattern if form else '%Y-%m-%d'}"
 
     def read(value: Any) -> str:
@@ -197,6 +228,13 @@ def _common(value: Date, calendar: Calendar) -> Date:
 
 
 def datetime_reader(form: Form | None, zone: tzinfo | None, calendar: Calendar) -> Converter:
+    """A converter to times with their offset (RFC 3339).
+
+    Args:
+        form: how texts are written; None for ISO 8601.
+        zone: that of times which name none, and the one that is answered.
+        calendar: the era of the source.
+    """
     rule = f"must be a time written as {form.pattern if form else 'ISO 8601'}"
 
     def read(value: Any) -> str:
@@ -251,6 +289,8 @@ def year_reader(calendar: Calendar, pattern: str | None, years_from: int | None)
 
 
 def boolean_reader(true_words: frozenset[str], false_words: frozenset[str]) -> Converter:
+    """A converter to truth values; without words, 0 and 1 are read."""
+
     def read(value: Any) -> bool:
         word = str(value) if isinstance(value, str | int | Decimal) else None
         if isinstance(value, bool):
@@ -267,6 +307,8 @@ def boolean_reader(true_words: frozenset[str], false_words: frozenset[str]) -> C
 
 
 def translator(table: Mapping[str, str], otherwise: Otherwise) -> Converter:
+    """A converter of words by a table; ``otherwise`` says what becomes of the others."""
+
     def read(value: Any) -> str | None:
         word = string(value)
         known = table.get(word)

@@ -126,6 +126,7 @@ def operation_id(verb: str, path: str) -> str:
 
 
 def path_keys(path: str, node: Node, query: Query) -> dict[str, Filter]:
+    """The fields by which variables of a path find a record, without parameters of the query."""
     keys = {}
     for name in re.findall(r"\{([a-z0-9_]+)\}", path):
         if name in query.parameters:
@@ -190,12 +191,14 @@ def _values(node: Node, field: Field) -> tuple[str, ...]:
 
 
 def check_filter(field: Field, comparison: Comparison, place: Node) -> None:
+    """Refuse a filter that the values of the field cannot have."""
     reason = why_not(field, comparison)
     if reason is not None:
         place.refuse(reason)
 
 
 def read_order(node: Node | None) -> tuple[Key, ...]:
+    """The keys of an order, first the weightiest; none when nothing is said."""
     return () if node is None else tuple(_keys(node, _ORDER))
 
 

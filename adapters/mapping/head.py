@@ -64,6 +64,7 @@ def read_head(
 
 
 def read_texts(node: Node) -> Texts:
+    """A text in English and Lao."""
     languages = node.members(("en", "lo"))
     return {name: languages[name].text(longest=500) for name in ("en", "lo")}
 

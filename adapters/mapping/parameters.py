@@ -19,6 +19,7 @@ _PARAMETER_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}", re.ASCII)
 
 
 def read_parameter(name: str, node: Node, tables: Map[str, Map[str, str]]) -> Parameter:
+    """A parameter that a query declares, under a name that it may have."""
     check_parameter_name(name, node)
     return declared_parameter(name, node, tables)
 
@@ -75,6 +76,7 @@ def declared_parameter(
 
 
 def check_parameter_name(name: str, node: Node) -> None:
+    """Refuse a name that is malformed or that every list has."""
     if not _PARAMETER_NAME.fullmatch(name) or name.startswith("saphan_"):
         node.refuse(f"{name!r} is not a name of a parameter: small letters, digits and '_'")
     if name in RESERVED_PARAMETERS:

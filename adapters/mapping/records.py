@@ -29,6 +29,7 @@ SCHEMA_ID = re.compile(r"https?://[^\s#]+", re.ASCII)
 
 
 def named(node: Node) -> dict[str, Node]:
+    """The members of an object whose keys are names."""
     found = node.entries()
     for name, child in found.items():
         if not NAME.fullmatch(name.replace("-", "_")):
@@ -37,6 +38,7 @@ def named(node: Node) -> dict[str, Node]:
 
 
 def read_enumerations(node: Node | None) -> dict[str, dict[str, str]]:
+    """The tables of words by their names; none when nothing is said."""
     return {} if node is None else {name: _table(child) for name, child in named(node).items()}
 
 
@@ -48,6 +50,7 @@ def _table(node: Node) -> dict[str, str]:
 
 
 def words_of(node: Node | None) -> frozenset[str]:
+    """The words of a list; none when nothing is said."""
     if node is None:
         return frozenset()
     return frozenset(item.text(longest=200) for item in node.items())

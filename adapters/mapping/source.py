@@ -34,6 +34,7 @@ LIMITS = (*_WHOLE_LIMITS, *_SECONDS)
 
 
 def read_source(node: Node) -> SourceSettings:
+    """Where the records are, and what may be asked of it."""
     found = node.members(
         ("kind",),
         (

@@ -44,6 +44,7 @@ _FORMAT_KEYS: dict[FileFormat, tuple[str, ...]] = {
 
 
 def read_file_table(name: str, node: Node) -> FileTable:
+    """A table that a file holds, with the keys that its format has."""
     every = sorted({key for keys in _FORMAT_KEYS.values() for key in keys})
     found = node.members(("file", "columns"), ("format", *every))
     if not NAME.fullmatch(name):

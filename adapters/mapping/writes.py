@@ -109,6 +109,7 @@ def _columns(node: Node) -> tuple[str, ...]:
 def read_statements(
     node: Node | None, writing: Writing | None, tables: Map[str, Map[str, str]]
 ) -> dict[str, Statement]:
+    """The statements that write, by name; refused where the source may only be read."""
     if node is None:
         return {}
     if writing is None:

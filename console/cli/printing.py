@@ -56,6 +56,7 @@ class Count:
 
 
 def print_json(document: object) -> None:
+    """Print one document as JSON, indented."""
     click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
 
 

@@ -117,6 +117,7 @@ def addresses_of(certificate: x509.Certificate) -> tuple[str, ...]:
 
 
 def member_name(certificate: x509.Certificate, findings: list[Finding]) -> MemberId | None:
+    """The member that a seal certificate names; faults of its names are added to ``findings``."""
     codes = _urn_codes(certificate, "member", findings)
     member = _parsed(MemberId, codes, findings)
     given = [
@@ -141,6 +142,7 @@ def member_name(certificate: x509.Certificate, findings: list[Finding]) -> Membe
 
 
 def server_name(certificate: x509.Certificate, findings: list[Finding]) -> ServerId | None:
+    """The server that an auth certificate names; faults of its names are added to ``findings``."""
     codes = _urn_codes(certificate, "server", findings)
     server = _parsed(ServerId, codes, findings)
     if not addresses_of(certificate):

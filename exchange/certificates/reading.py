@@ -124,6 +124,7 @@ def refuse_development(certificates: Sequence[x509.Certificate], environment: st
 
 
 def extension(extensions: x509.Extensions, kind: type[_ExtensionT]) -> _ExtensionT | None:
+    """The extension of a kind; None when there is none."""
     try:
         return extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
@@ -131,6 +132,7 @@ def extension(extensions: x509.Extensions, kind: type[_ExtensionT]) -> _Extensio
 
 
 def is_critical(extensions: x509.Extensions, kind: type[x509.ExtensionType]) -> bool:
+    """Whether there is an extension of this kind that must be understood."""
     try:
         return extensions.get_extension_for_class(kind).critical
     except x509.ExtensionNotFound:
@@ -138,6 +140,7 @@ def is_critical(extensions: x509.Extensions, kind: type[x509.ExtensionType]) -> 
 
 
 def subject_of(certificate: x509.Certificate) -> str:
+    """The subject for people, at most 200 characters."""
     try:
         return short(certificate.subject.rfc4514_string())
     except ValueError:
@@ -145,5 +148,6 @@ def subject_of(certificate: x509.Certificate) -> str:
 
 
 def short(value: object) -> str:
+    """A value from outside for people, at most 200 characters."""
     text = str(value)
     return text if len(text) <= 200 else text[:199] + "…"

@@ -105,11 +105,14 @@ TSA: Final = Rule(
 
 
 def refuse_unreadable(certificate: x509.Certificate, rule: Rule) -> None:
+    """Raises: Problem as :func:`refusal` when parts of the certificate cannot be read."""
     if fault := unreadable(certificate):
         raise refusal(certificate, [Finding(Mismatch.MALFORMED, fault)], rule)
 
 
 def refusal(certificate: x509.Certificate, findings: Sequence[Finding], rule: Rule) -> Problem:
+    """Why a certificate is refused: ``expired`` of the rule when only its validity fails, else
+    ``untrusted``."""
     only_time = all(finding.mismatch in _OF_TIME for finding in findings)
     reasons = list(dict.fromkeys(finding.mismatch.value for finding in findings))
     return Problem(

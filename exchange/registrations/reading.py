@@ -23,6 +23,7 @@ def pem(certificate: x509.Certificate) -> str:
 
 
 def read_certificates(node: Node, *, least: int, most: int) -> tuple[x509.Certificate, ...]:
+    """Certificates in PEM, ``least`` to ``most`` and none twice."""
     certificates = tuple(read_certificate(item) for item in node.items(most, least))
     if len(set(certificates)) != len(certificates):
         raise node.refuse("holds a certificate twice")
@@ -30,6 +31,7 @@ def read_certificates(node: Node, *, least: int, most: int) -> tuple[x509.Certif
 
 
 def read_certificate(node: Node) -> x509.Certificate:
+    """One certificate in the customary PEM form and nothing else."""
     text = node.text(MAX_CERTIFICATE_CHARS)
     try:
         certificates = parse_certificates(text.encode())
@@ -41,6 +43,7 @@ def read_certificate(node: Node) -> x509.Certificate:
 
 
 def read_code(node: Node) -> str:
+    """One of X-Road's codes."""
     text = node.text(255)
     try:
         return check_code(text, node.pointer)
@@ -52,6 +55,7 @@ Choice = TypeVar("Choice", Environment, ServiceType)
 
 
 def read_choice(kind: type[Choice], node: Node) -> Choice:
+    """One of the words of ``kind``."""
     text = node.text(40)
     try:
         return kind(text)
@@ -61,10 +65,12 @@ def read_choice(kind: type[Choice], node: Node) -> Choice:
 
 
 def check_distinct(node: Node, names: list[str]) -> None:
+    """Refuse ``node`` when a name comes twice in it."""
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise node.refuse(f"names {twice} twice")
 
 
 def pems(certificates: tuple[x509.Certificate, ...]) -> list[str]:
+    """Certificates as documents hold them."""
     return [pem(certificate) for certificate in certificates]

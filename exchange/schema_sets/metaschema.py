@@ -49,6 +49,7 @@ def _is_any(_: str) -> bool:
 
 
 def check_metaschema(schema: dict[str, Any], origin: Callable[[str], Place]) -> None:
+    """Refuse what is no schema of JSON Schema 2020-12; ``origin`` gives the place of a path."""
     try:
         _metaschema().validate(schema)
     except jsonschema_rs.ValidationError as error:

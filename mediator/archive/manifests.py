@@ -95,6 +95,7 @@ def _stored(node: Node) -> Stored:
 
 
 def name_of(number: int) -> str:
+    """The name of a manifest in its archive."""
     return f"manifests/{number:010d}.json"
 
 

@@ -223,6 +223,7 @@ def chunks_of(path: Path) -> Iterator[bytes]:
 
 
 def not_found(url: str, name: str) -> Problem:
+    """``NotFound`` for an object of an archive."""
     return Problem(Code.NOT_FOUND, where=f"{url}/{name}", detail="the archive has no such object")
 
 

@@ -9,10 +9,10 @@ from contextlib import AsyncExitStack, suppress
 from exchange.problems import Problem
 from exchange.trust.state import RegistryState
 from mediator.background import background_tasks
-from mediator.own_keys import read_file
 from mediator.settings import ServerSettings
 from mediator.view import RegistryView
 from serving.clock import Clock
+from serving.small_files import read_file
 
 States = Callable[[], Iterator[RegistryState]]
 """The states in force, this server's own first, which must be."""
@@ -39,7 +39,7 @@ async def follow(
     if settings.listen.govstack_harness is None:
         return states
     for registry in settings.harness_registries:
-        root = read_file(registry.root, "harness_registries.root")
+        root = read_file(registry.root, where="harness_registries.root")
         view = await RegistryView.open(
             registry.url,
             root,

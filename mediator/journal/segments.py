@@ -93,6 +93,7 @@ class Broken:
 
 
 def path_of(directory: Path, first: int) -> Path:
+    """The file of the segment that begins with entry ``first``."""
     return directory / f"{first:020d}{SUFFIX}"
 
 

@@ -12,11 +12,11 @@ from mediator.once.engine import Engine
 from mediator.once.recovery import outcomes
 from mediator.once.sqlite import FILE, SqliteEngine
 from mediator.once.vault import Vault
-from mediator.own_keys import read_file
 from mediator.settings import ServerSettings
 from serving.clock import Clock
 from serving.randomness import random_token
 from serving.secret_files import secret
+from serving.small_files import read_file
 
 
 async def open_book(
@@ -25,7 +25,7 @@ async def open_book(
     """The exactly-once book, which may be shared; it connects by itself when it can."""
     once, run = settings.once, random_token()
     if once.key is not None:
-        master = await asyncio.to_thread(read_file, once.key, "once.key")
+        master = await asyncio.to_thread(read_file, once.key, where="once.key")
     else:
         master = await asyncio.to_thread(secret, settings.directory / "once.key")
     engine: Engine

@@ -14,7 +14,8 @@ from exchange.problems import Code, Problem
 from exchange.registrations import ServerRecord
 from exchange.trust.state import RegistryState
 from exchange.witness import Logs
-from mediator.own_keys import origin_of, read_file, witness_of
+from mediator.own_keys import origin_of, witness_of
+from serving.small_files import read_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ def read_policy(path: Path, where: str) -> Policy:
     Raises:
         Problem: ``InvalidSettings`` or ``InvalidDocument``.
     """
-    return parse_policy(read_file(path, where), str(path))
+    return parse_policy(read_file(path, where=where), str(path))
 
 
 class WitnessedLogs:

@@ -32,6 +32,7 @@ def references(document: Any) -> tuple[set[str], set[str]]:
 
 
 def text_of(node: Mapping[str, Any], key: str) -> Text:
+    """A text of a schema or an OpenAPI document in both languages; empty where there is none."""
     return Text(str(node.get(key) or ""), str(node.get(f"x-{key}-lo") or ""))
 
 
@@ -69,6 +70,7 @@ def type_of(node: Mapping[str, Any]) -> str:
 
 
 def operations(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The operations of an OpenAPI document as the pages show them."""
     paths = document.get("paths")
     for template, item in paths.items() if isinstance(paths, dict) else ():
         for method in METHODS if isinstance(item, dict) else ():
@@ -87,6 +89,7 @@ def operations(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def deprecation(schema: Mapping[str, Any]) -> Deprecation | None:
+    """What a schema says of its end; None also when that is malformed."""
     try:
         return deprecation_of(schema, MARK, "")
     except Problem:
@@ -94,6 +97,7 @@ def deprecation(schema: Mapping[str, Any]) -> Deprecation | None:
 
 
 def deprecations(document: bytes | None) -> dict[tuple[str, str], Deprecation]:
+    """What an OpenAPI document says of the ends of its operations; empty when it is malformed."""
     try:
         return {} if document is None else read_deprecations(document)
     except Problem:

@@ -29,6 +29,11 @@ def open_journals(
 
 
 def one_journal(directory: Path, passphrase_file: Path | None = None) -> JournalReader:
+    """The journal in a folder or below it.
+
+    Raises:
+        Problem: ``Conflict`` when there are several; as :func:`find_journals`.
+    """
     folders = find_journals([directory])
     if len(folders) > 1:
         raise Problem(

@@ -225,6 +225,7 @@ def print_asked(told: Iterable[Told], *, all_of_it: bool = False) -> None:
 
 
 def all_proven(told: Iterable[Told]) -> bool:
+    """Whether every organisation answered, and proved what it said."""
     return all(one.outcome is Outcome.PROVEN for one in told)
 
 

@@ -18,6 +18,7 @@ from mediator.journal.verify.times import Stamped
 def journal_verdict(
     verdict: Verdict, anchored: Anchored, stamped: Stamped, statements: int
 ) -> dict[str, Any]:
+    """What was found in a journal, for ``--json``."""
     findings = (*verdict.findings, *anchored.findings, *stamped.findings)
     return {
         "kind": "journal",
@@ -57,6 +58,7 @@ def unreadable_verdict(folder: Path, problem: Problem) -> dict[str, Any]:
 
 
 def export_verdict(path: Path, verdict: ExportVerdict) -> dict[str, Any]:
+    """What was found in an export, for ``--json``."""
     return {
         "kind": "export",
         "good": verdict.good,
@@ -86,6 +88,7 @@ def described(finding: Finding) -> dict[str, Any]:
 
 
 def print_verdict(verdict: dict[str, Any]) -> None:
+    """Print for people what was found, and what to do next."""
     word = "GOOD" if verdict["good"] else "NOT GOOD"
     if verdict["kind"] == "journal":
         click.echo(

@@ -19,6 +19,7 @@ def registry() -> None:
 
 
 def CLIENT(command: Command) -> Command:
+    """The options of every command that speaks to a registry: where it is and with which key."""
     for option in (
         click.option(
             "--api-key",
@@ -53,6 +54,7 @@ DRAFT = click.option(
 
 
 def ASK(command: Command) -> Command:
+    """The option that asks users of what breaks for their consents."""
     return click.option(
         "--ask-consents",
         "asks",
@@ -63,6 +65,7 @@ def ASK(command: Command) -> Command:
 
 
 def TARGETS_KEYS(command: Command) -> Command:
+    """The options of every command that signs as the registry: keys, or a draft for others."""
     return click.option(
         "--keys",
         type=PATH,

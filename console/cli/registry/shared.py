@@ -31,6 +31,11 @@ MAX_LINES = 5
 
 
 def client_of(url: str, api_key: str) -> RegistryClient:
+    """A client of the registry at ``url``; ``@FILE`` as the key stands for the content of a file.
+
+    Raises:
+        Problem: ``InvalidSettings`` when the file cannot be read or holds no key.
+    """
     if api_key.startswith("@"):
         try:
             api_key = read_file(Path(api_key[1:]), _MAX_KEY_BYTES).decode().strip()
@@ -79,6 +84,7 @@ def tell_published(result: dict[str, Any], as_json: bool, *lines: str) -> None:
 
 
 def signers(paths: tuple[Path, ...], role: str) -> list[Any]:
+    """The signers of the key files that are named, or that lie in the folders that are."""
     from registry.signers import read_signers
 
     files: list[Path] = []
@@ -88,6 +94,7 @@ def signers(paths: tuple[Path, ...], role: str) -> list[Any]:
 
 
 def authorities_in(paths: Iterable[Path]) -> tuple[Any, ...]:
+    """The certificates of files, each once."""
     found = [
         certificate
         for path in paths
@@ -97,6 +104,7 @@ def authorities_in(paths: Iterable[Path]) -> tuple[Any, ...]:
 
 
 def timestamp_authority(text: str) -> TimestampAuthority:
+    """A time-stamp authority from ``URL=PEM``."""
     url, separator, file = text.partition("=")
     if not separator:
         raise click.UsageError(f"--timestamp-authority {text!r} is not URL=PEM")
@@ -105,6 +113,7 @@ def timestamp_authority(text: str) -> TimestampAuthority:
 
 
 def listen_at(text: str) -> tuple[str, int]:
+    """Host and port from ``HOST:PORT``."""
     from serving.listener import split_address  # a client does not listen
 
     try:
@@ -153,10 +162,12 @@ def own_target(name: str) -> str:
 
 
 def flat(items: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
+    """Items whose text ``key`` is one line in both languages."""
     return [item | {key: f"{item[key]['en']} · {item[key]['lo']}"} for item in items]
 
 
 def tell(value: Any, as_json: bool, *lines: str) -> None:
+    """Print the lines; the value instead, as JSON, when that is wanted or there is no line."""
     if as_json or not lines:
         option = 0 if as_json else orjson.OPT_INDENT_2
         click.echo(orjson.dumps(value, option=option).decode())
@@ -171,6 +182,7 @@ def table(
     columns: tuple[str, ...],
     plain: list[dict[str, Any]] | None = None,
 ) -> None:
+    """Print rows in columns; as JSON ``plain`` instead, or the rows when there is none."""
     if as_json:
         click.echo(orjson.dumps(rows if plain is None else plain).decode())
         return
@@ -184,6 +196,7 @@ def table(
 
 
 def now() -> datetime:
+    """The time now, in UTC."""
     return datetime.now(UTC)
 
 

@@ -68,10 +68,12 @@ def schema(dialect: Dialect) -> tuple[str, ...]:
 
 
 def to_milliseconds(at: datetime) -> int:
+    """A time as the index holds it: milliseconds since 1970 in UTC, rounded down."""
     return (at - _EPOCH) // timedelta(milliseconds=1)
 
 
 def to_time(milliseconds: int) -> datetime:
+    """The time of :func:`to_milliseconds`."""
     return _EPOCH + timedelta(milliseconds=milliseconds)
 
 

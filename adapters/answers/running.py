@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, TypeAlias, TypeVar
+from time import monotonic
+from typing import Any, Final, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, CursorResult, TextClause, text
 from sqlalchemy import exc as sqlalchemy_exc
@@ -16,7 +17,7 @@ from adapters.answers.comparisons import NOT_TOLD, Types, writer
 from adapters.answers.dialects import dialect_of
 from adapters.answers.requests import Plan
 from adapters.answers.statements import LIMIT, Condition, Statement
-from adapters.answers.types import NUMERIC, TOLD, types_of, unordered
+from adapters.answers.types import NUMERIC, TOLD, held_of, types_of, unordered
 from adapters.fields import Kind
 from adapters.mapping.model import Query
 from adapters.sources import driver
@@ -32,6 +33,8 @@ _CASTS = {
     Kind.BOOLEAN: "boolean",
 }
 T = TypeVar("T")
+TYPES_S: Final = 30.0
+"""How long is known what a column holds that is compared and not read: an owner may change it."""
 _PLACEHOLDER = re.compile(r"(?<![:\w\\]):([a-z]\w*)(?![:\w])", re.ASCII)
 
 Look: TypeAlias = Callable[[Connection, str, Mapping[str, Any]], None]
@@ -95,8 +98,25 @@ def _begin(
     def begin(asked: TextClause, values: Mapping[str, Any]) -> Any:
         return driver.begin(connection, asked, values, numbers_as_text=numbers_as_text)
 
-    values = {**plan.values, LIMIT: limit}
-    return _run(connection, plan.endpoint.query, plan.asked, values, look, begin)
+    query, values = plan.endpoint.query, {**plan.values, LIMIT: limit}
+    cursor = _run(connection, query, plan.asked, values, look, begin)
+    if not _changed(connection, query, cursor):
+        return cursor
+    cursor.close()  # the condition was written for a column of another type
+    return _run(connection, query, plan.asked, values, look, begin)
+
+
+def _changed(connection: Connection, query: Query, cursor: Any) -> bool:
+    """Whether a column that is read is of another type than is known of it; that is forgotten."""
+    known: dict[str, tuple[float, Types]] = connection.info.get("types", {})
+    found = known.get(query.select.sql)
+    if found is None:
+        return False
+    told = held_of(connection.dialect.name, cursor.description)
+    if all(found[1].get(name) is held for name, held in told.items()):
+        return False
+    del known[query.select.sql]
+    return True
 
 
 def _all(cursor: Any) -> Sequence[Sequence[Any]]:
@@ -186,14 +206,15 @@ def bind(
 
 
 def _types(connection: Connection, query: Query, values: Mapping[str, Any]) -> Types:
-    """What the columns of ``query`` hold: asked once for each connection to the database."""
-    known: dict[str, Types] = connection.info.setdefault("types", {})
-    found = known.get(query.select.sql)
-    if found is None:
+    """What the columns of ``query`` hold: asked once in a while over each connection."""
+    known: dict[str, tuple[float, Types]] = connection.info.setdefault("types", {})
+    made, found = known.get(query.select.sql, (0.0, NOT_TOLD))
+    if found is NOT_TOLD or monotonic() - made > TYPES_S:
         given = {name: values.get(name) for name in query.parameters} | {LIMIT: 0}
         nothing = Statement(query.select, ["*"], ())
         with connection.execute(*prepare(query, nothing, given, connection.dialect.name)) as result:
-            found = known[query.select.sql] = types_of(result)
+            found = types_of(result)
+            known[query.select.sql] = (monotonic(), found)
     return found
 
 

@@ -73,8 +73,12 @@ TOLD: Final = frozenset(_HELD)
 
 def types_of(result: CursorResult[Any]) -> Mapping[str, Held]:
     """What each column of ``result`` holds, by its name in small letters."""
-    held = _HELD[result.dialect.name]
-    columns: Columns = result.cursor.description
+    return held_of(result.dialect.name, result.cursor.description)
+
+
+def held_of(dialect: str, columns: Columns) -> Mapping[str, Held]:
+    """What ``columns`` hold, as the driver of a database tells of them, one of :data:`TOLD`."""
+    held = _HELD[dialect]
     return {
         str(name).lower(): held.get(code, Held.OWN if code >= _FIRST_OWN else Held.OTHER)
         for name, code, *_ in columns

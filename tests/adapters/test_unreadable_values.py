@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import Connection, NullPool, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 
+from adapters.answers import running
 from adapters.answers.requests import Plan, plan
 from adapters.answers.running import fetch
 from adapters.answers.unreadable import place_of
@@ -447,4 +448,27 @@ async def test_a_day_that_is_none_is_found_as_it_is_answered(typed: Any) -> None
     assert [one["v"] for one in body["items"]] == [value]
     _, body = await ask(adapter, "/plain", f"v={quote('0000-00-00')}")
     assert body["items"] == []
+    await adapter.close()
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=MARKS[kind]) for kind in ("postgresql", "mariadb")]
+)
+@pytest.mark.parametrize("asked", ["v=07", "v=07&fields=id"])
+async def test_a_column_that_its_owner_makes_another(
+    typed: Any, kind: str, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Is compared as what it is now: at once where it is read, and else before long."""
+    table = typed(kind)
+    table.column("integer", "7")
+    adapter = table.adapter()
+    _, body = await ask(adapter, "/plain", asked)
+    assert body["items"] == []
+    change = "ALTER v TYPE text" if kind == "postgresql" else "MODIFY v VARCHAR(9)"
+    execute(table.url, f"ALTER TABLE tbl_typed {change}")
+    execute(table.url, "UPDATE tbl_typed SET v = '07'")
+    if "fields" in asked:
+        monkeypatch.setattr(running, "TYPES_S", 0.0)
+    _, body = await ask(adapter, "/plain", asked)
+    assert [one["id"] for one in body["items"]] == [1]
     await adapter.close()

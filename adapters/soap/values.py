@@ -88,7 +88,7 @@ def _read_object(
 ) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if not len(element) and element.get("href", "").startswith("#"):
-        raise Unfit("stands elsewhere in the message (multiRef), where it is not read")
+        raise Unfit("refers elsewhere (multiRef), in a message that does not say it is encoded")
     for attribute in shape.attributes:
         text = element.get(attribute.tag)
         if text is not None:

@@ -150,6 +150,17 @@ def _convert(hint: Any, value: object, place: str, folder: Path) -> Any:
             raise _bad(place, "must be a mapping of names")
         inner = typing.get_args(hint)[1]
         return {key: _convert(inner, item, f"{place}.{key}", folder) for key, item in value.items()}
+    if hint in (bool, int, float):
+        return _scalar(hint, value, place)
+    if dataclasses.is_dataclass(hint) and _is_settings(cast("type[Any]", hint)):
+        return load(cast("type[Any]", hint), value, where=place, folder=folder)
+    if not isinstance(value, str):
+        raise _bad(place, "must be text")
+    return _from_text(hint, _expand(value, place), place, folder)
+
+
+def _scalar(hint: type[bool | int | float], value: object, place: str) -> bool | int | float:
+    """A truth value or a number; YAML's ``true`` is no number."""
     if hint is bool:
         if not isinstance(value, bool):
             raise _bad(place, "must be true or false")
@@ -158,15 +169,18 @@ def _convert(hint: Any, value: object, place: str, folder: Path) -> Any:
         if not isinstance(value, int) or isinstance(value, bool):
             raise _bad(place, "must be a whole number")
         return value
-    if hint is float:
-        if not isinstance(value, int | float) or isinstance(value, bool) or not isfinite(value):
-            raise _bad(place, "must be a number")
-        return float(value)
-    if dataclasses.is_dataclass(hint) and _is_settings(cast("type[Any]", hint)):
-        return load(cast("type[Any]", hint), value, where=place, folder=folder)
-    if not isinstance(value, str):
-        raise _bad(place, "must be text")
-    text = _expand(value, place)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise _bad(place, "must be a number")
+    try:
+        number = float(value)
+    except OverflowError as error:
+        raise _bad(place, "must be a number that is not as large") from error
+    if not isfinite(number):
+        raise _bad(place, "must be a number")
+    return number
+
+
+def _from_text(hint: Any, text: str, place: str, folder: Path) -> Any:
     if hint is str:
         return text
     if hint is Path:

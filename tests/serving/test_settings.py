@@ -47,6 +47,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         ({"registry": {"url": "x", "root": "y", "poll_s": 0}}, "server.yaml.registry.poll_s"),
         ({"limits": {"read_s": float("nan")}}, "server.yaml.limits.read_s"),
         ({"limits": {"exchange_s": float("inf")}}, "server.yaml.limits.exchange_s"),
+        ({"limits": {"read_s": 10**400}}, "server.yaml.limits.read_s"),
         ({"limits": {"concurrent": True}}, "server.yaml.limits.concurrent"),
         ({"limits": {"concurrent": 0}}, "server.yaml.limits.concurrent"),
         ({"address": "https://${NO_SUCH_VARIABLE_HERE}"}, "server.yaml.address"),

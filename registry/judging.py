@@ -8,12 +8,11 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import chain
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
 from tuf.api.metadata import Targets
 
 from exchange.certificates.reading import refuse_development
 from exchange.code_lists import parse_code_list
+from exchange.compatibility.sets import check_readable
 from exchange.consents import open_consent
 from exchange.continuity import check_continuity, parse_statements
 from exchange.delegations import continuity_target, read_delegations, read_standing_keys, role_name
@@ -33,9 +32,13 @@ from exchange.registrations import (
     is_schema_target,
     parse_instance,
 )
+from exchange.schema_sets.keywords import DRAFT_2020_12
+from exchange.schema_sets.metaschema import check_metaschema
+from exchange.schema_sets.places import Place
+from exchange.schema_sets.places import parse_document as bounded_document
 from exchange.standing import Standing as AllAway
 from exchange.trust.admission import trusted_authorities
-from exchange.trust.shared_schemas import schema_id
+from exchange.trust.shared_schemas import schema_id, shared_schemas
 from registry import lint
 from registry.directory import Directory
 from registry.effects import Effect, OwnChange, effect_of_order, effect_of_proposal
@@ -281,7 +284,10 @@ class Judging(Present):
     def _questions(self, services: Documents, at: datetime) -> Iterator[Question]:
         return questions(services, self.directory.elements, self.directory.schemas, at)
 
-    def _judge_own_file(self, path: str, data: bytes, at: datetime) -> None:
+    def _judge_own_file(
+        self, path: str, data: bytes, at: datetime, beside: Mapping[str, bytes] | None = None
+    ) -> None:
+        """Judge a file of the registry itself; ``beside`` are others that come with it."""
         if path == INSTANCE_TARGET:
             instance, known = parse_instance(data), self._instance()
             if (instance.instance, instance.environment) != (known.instance, known.environment):
@@ -291,10 +297,10 @@ class Judging(Present):
             refuse_development(instance.authorities, instance.environment)
         elif is_schema_target(path):
             check_schema(data, path)
-            if self._store.files(OWN_ROLE).get(path) != data:
-                refuse_errors({path: data})
+            self._judge_new_schema(path, data, beside or {})
         elif is_code_list_target(path):
             parse_code_list(data, path)
+            self._check_id(path, data, beside or {})
         elif is_consent_target(path):
             open_consent(data, trusted_authorities(self._instance()), at, path)
         elif path == ELEMENTS_TARGET:
@@ -312,6 +318,28 @@ class Judging(Present):
                 "only instance.json, elements.json, schemas/, code-lists/ and consents/ are "
                 "published this way",
             )
+
+    def _judge_new_schema(self, path: str, data: bytes, beside: Mapping[str, bytes]) -> None:
+        """Refuse a schema that is new or changed when nobody could read what refers to it."""
+        own = self._store.files(OWN_ROLE)
+        if own.get(path) == data:
+            return
+        refuse_errors({path: data})
+        self._check_id(path, data, beside)
+        shared = shared_schemas({**own, **beside, path: data})
+        check_readable(schema_id(data, path), shared)
+
+    def _check_id(self, path: str, data: bytes, beside: Mapping[str, bytes]) -> None:
+        """Refuse an ``$id`` that another file has: readers would take the one for the other."""
+        identifiers = shared_schemas({path: data}).keys()
+        for other, known in {**self._store.files(OWN_ROLE), **beside}.items():
+            is_shared = is_schema_target(other) or is_code_list_target(other)
+            if is_shared and other != path and identifiers & shared_schemas({other: known}).keys():
+                raise Problem(
+                    Code.CONFLICT,
+                    where=f"{path}#/$id",
+                    detail=f"{other} has this $id already; name another, or change that file",
+                )
 
 
 def _documents(record: MemberRecord, files: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -337,7 +365,9 @@ def may_go(path: str) -> bool:
 
 
 def check_schema(data: bytes, path: str) -> None:
-    """Refuse what is not a JSON Schema (2020-12) with an ``$id``.
+    """Refuse what is not a JSON Schema (2020-12) with an ``$id``, as those who refer to it would.
+
+    Not looked at: where its references lead.
 
     Raises:
         Problem: ``InvalidDocument`` with the place.
@@ -345,11 +375,10 @@ def check_schema(data: bytes, path: str) -> None:
     schema_id(data, path)
     version_of(data, path, major_of(path))
     deprecation_of(parse_document(data, MAX_SCHEMA_BYTES, path).value, path, "")
-    try:
-        Draft202012Validator.check_schema(parse_document(data, MAX_SCHEMA_BYTES, path).value)
-    except SchemaError as error:
-        pointer = "".join(f"/{part}" for part in error.absolute_path)
-        raise invalid(path, pointer, error.message[:200]) from error
+    schema = bounded_document(data, path)
+    if schema.get("$schema", DRAFT_2020_12) != DRAFT_2020_12:
+        raise invalid(path, "/$schema", f"shared schemas are of {DRAFT_2020_12}")
+    check_metaschema(schema, lambda pointer: Place(path, pointer))
 
 
 def delegated(targets: Targets, instance: InstanceRecord) -> dict[MemberId | None, Identity]:

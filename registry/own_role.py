@@ -52,7 +52,7 @@ class OwnActs(Acting, Telling, Publishing):
         changed = changed_files(current, new, files)
         self._check_alone(changed, gone_targets(current, new))
         for path, data in changed.items():
-            self._judge_own_file(path, data, at)
+            self._judge_own_file(path, data, at, changed)
         published = self._store.files(OWN_ROLE)
         own = {path: data for path, data in (published | changed).items() if path in new.targets}
         self._judge_withdrawal(gone_targets(current, new), published)

@@ -51,6 +51,15 @@ def compare_schemas(
     return distinct(breaks)
 
 
+def check_readable(identifier: str, shared: Mapping[str, bytes]) -> None:
+    """Read a shared schema with its ``$defs`` and what they refer to, as whoever refers to it does.
+
+    Raises:
+        Problem: ``INVALID_DOCUMENT`` at the place that cannot be read.
+    """
+    _collected(identifier, shared)
+
+
 def _collected(identifier: str, shared: Mapping[str, bytes]) -> dict[str, At]:
     """The schema itself and its definitions, by their pointers."""
     found = SchemaSet({}, Dialect.JSON_SCHEMA_2020_12, shared)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, Final
 
 import jsonschema_rs
+import orjson
 
 from exchange.schema_sets.keywords import DRAFT_2020_12
 from exchange.schema_sets.places import Place, escape, parse_document, refuse
+
+MAX_EXPLAINED_BYTES: Final = 64 << 10
 
 
 @lru_cache(maxsize=128)  # most services refer to the same few
@@ -62,17 +65,17 @@ def check_metaschema(schema: dict[str, Any], origin: Callable[[str], Place]) -> 
 def _broken_rule(schema: Any, found: jsonschema_rs.ValidationError) -> tuple[str, str]:
     """Where the metaschema is broken, and its keyword.
 
-    ``jsonschema`` tells the innermost place of alternatives; it is slow, and loaded only for this.
+    ``jsonschema`` tells the innermost place of alternatives; it is slow, loaded only for this, and
+    asked only of what is neither large nor deep.
     """
     import jsonschema
 
+    path, keyword = list(found.instance_path), found.kind.name
     try:
-        jsonschema.Draft202012Validator.check_schema(schema)
+        if len(orjson.dumps(schema)) <= MAX_EXPLAINED_BYTES:
+            jsonschema.Draft202012Validator.check_schema(schema)
     except jsonschema.SchemaError as error:
-        path, keyword = list(error.absolute_path), error.validator
-    else:
-        path, keyword = list(found.instance_path), found.kind.name
-    return (
-        "".join(f"/{escape(str(token))}" for token in path),
-        keyword if isinstance(keyword, str) else "schema",
-    )
+        path, keyword = list(error.absolute_path), str(error.validator)
+    except RecursionError:
+        pass
+    return "".join(f"/{escape(str(token))}" for token in path), keyword

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import orjson
 import pytest
 
 from exchange.identifiers import MemberId, ServiceId
@@ -17,7 +18,7 @@ from mediator.registry_copy import RegistryCopy
 from mediator.registry_fetcher import RegistryFetcher
 from registry.client import RegistryClient
 from registry.lifecycle import Kind
-from registry.operator import draft_request, signed
+from registry.operator import draft_files, draft_request, signed
 from registry.orders import Order, Proposal
 from tests.instance.issuer import AUDIENCE, running_issuer
 from tests.registry.simulator import MOF, MPI, member_record
@@ -154,6 +155,59 @@ async def test_a_proposal_is_published_when_the_targets_keys_sign(world: World) 
     broken = Proposal("schemas/district.2.json", b"{}")
     problem = await refused(world, lambda: admin.propose(broken))
     assert (problem.code, problem.where) == (Code.INVALID_DOCUMENT, "schemas/district.2.json#")
+
+
+def nested(depth: int) -> dict[str, Any]:
+    found: dict[str, Any] = {"type": "string"}
+    for _ in range(depth):
+        found = {"type": "object", "properties": {"a": found}}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        (nested(60), "schemas/other.1.json"),
+        ({"$schema": "http://json-schema.org/draft-07/schema#"}, "schemas/other.1.json#/$schema"),
+        ({"properties": {"a": {"type": "text"}}}, "schemas/other.1.json#/properties/a/type"),
+        ({"$ref": "http://127.0.0.1/evil"}, "https://schemas.saphan.la/other/1#/$ref"),
+        ({"$ref": "#/$defs/none"}, "https://schemas.saphan.la/other/1#/$ref"),
+        ({"$dynamicRef": "#x"}, "https://schemas.saphan.la/other/1#/$dynamicRef"),
+        ({"pattern": "(?=a)"}, "https://schemas.saphan.la/other/1#/pattern"),
+        ({"$id": "https://schemas.saphan.la/district/1"}, "schemas/other.1.json#/$id"),
+    ],
+    ids=["deep", "dialect", "no schema", "remote", "no such part", "dynamic", "pattern", "$id"],
+)
+async def test_a_schema_that_nobody_could_refer_to_is_refused(
+    world: World, change: dict[str, Any], where: str
+) -> None:
+    """What servers would not read is not published, and no file takes over another's ``$id``."""
+    row = await world.call(
+        lambda: world.operator.propose(Proposal("schemas/district.1.json", SCHEMA))
+    )
+    await approve(world, world.operator, row["id"])
+    schema = {**orjson.loads(SCHEMA), "$id": "https://schemas.saphan.la/other/1", **change}
+    proposal = Proposal("schemas/other.1.json", orjson.dumps(schema))
+    problem = await refused(world, lambda: world.operator.propose(proposal))
+    code = Code.CONFLICT if where.endswith("$id") else Code.INVALID_DOCUMENT
+    assert (problem.code, problem.where) == (code, where)
+
+
+async def test_schemas_that_refer_to_each_other_are_published_together(world: World) -> None:
+    """Each is read beside the others that come with it."""
+    whole = {"$id": "https://schemas.saphan.la/whole/1", "title": "Whole", "type": "object"}
+    whole |= {"x-saphan-version": "1.0.0"}
+    whole["properties"] = {"part": {"$ref": "https://schemas.saphan.la/district/1"}}
+    files = {"schemas/whole.1.json": orjson.dumps(whole), "schemas/district.1.json": SCHEMA}
+
+    def publish() -> object:
+        own = world.operator.own()
+        draft = draft_files(own, files, world.clock.now())
+        return world.operator.publish_own(signed(own, draft, world.targets_signers))
+
+    await world.call(publish)
+    listed = await world.call(lambda: RegistryClient(world.url).get("schemas"))
+    assert "https://schemas.saphan.la/whole/1" in str(listed)
 
 
 # ------------------------------------------------------------------------------------- orders

@@ -49,6 +49,29 @@ def test_lao_is_found_however_it_was_typed(typed: str) -> None:
     assert found(typed) == [WATER.id]
 
 
+@pytest.mark.parametrize(
+    "word", ["ແຫ\u0ebc\u0ec8ງນ\u0ec9\u0eb3", "ແຫ\u0ebc\u0ec8ງນ\u0ecd\u0ec9\u0eb2"]
+)
+def test_it_is_found_while_it_is_typed(word: str) -> None:
+    """After each sign, with AM in one sign or two: ◌ໍ may be the beginning of AM."""
+    for typed in range(1, len(word) + 1):
+        assert WATER.id in found(word[:typed])
+
+
+def test_a_vowel_o_is_still_a_vowel() -> None:
+    """◌ໍ at the end of a word is looked for as itself, too."""
+    index = SearchIndex()
+    index.put("a", [Entry(Kind.SERVICE, "permit", Text("Requests", "ຄຳຂໍ")), PROJECTS])
+    found, total = index.search("ຂໍ", frozenset(Kind), 0, 10)
+    assert ([one.id for one in found], total) == (["permit"], 1)
+
+
+@pytest.mark.parametrize("typed", ["ຊ່ວຍເຫລືອ", "ເຫ\u0ebcືອ", "ເຫລືອ"])
+def test_a_cluster_of_two_spellings(typed: str) -> None:
+    """ຫລ and ຫຼ: the older and the newer way to write the same."""
+    assert found(typed) == [PROJECTS.id]
+
+
 def test_ligatures_and_digits() -> None:
     """ໜ is ຫນ, ໝ is ຫມ, and ໒໐໒໕ is 2025."""
     assert folded("ໜອງ ໝູ່ ໒໐໒໕") == folded("ຫນອງ ຫມູ່ 2025")

@@ -43,3 +43,18 @@ def locked(path: Path, held: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def in_turn(path: Path) -> Iterator[None]:
+    """Have the lock file ``path`` meanwhile, after whoever has it now. Blocks.
+
+    Raises:
+        OSError: when there is no such file and none can be made.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

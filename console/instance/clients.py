@@ -7,9 +7,7 @@ a slow hash is for what people choose.
 
 from __future__ import annotations
 
-import fcntl
 import hmac
-import os
 import re
 import secrets
 from collections.abc import Iterator, Mapping
@@ -23,6 +21,7 @@ from typing import Any, Final
 from certs.files import PRIVATE_MODE, write_file
 from exchange.documents import format_document, parse_document
 from exchange.problems import Code, Problem
+from serving.locks import in_turn
 
 SCOPES: Final[Mapping[str, str]] = {
     "read:conf": "Read the configuration and the status of the instance",
@@ -114,9 +113,7 @@ class Clients:
     def _changing(self) -> Iterator[dict[str, Client]]:
         """One change at a time, also between processes; written when nothing was raised."""
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = os.open(self._path.with_name("clients.lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with in_turn(self._path.with_name("clients.lock")):
             clients = dict(self.all())
             yield clients
             rows = [
@@ -129,8 +126,6 @@ class Clients:
                 for one in clients.values()
             ]
             write_file(self._path, format_document({"clients": rows}), mode=PRIVATE_MODE)
-        finally:
-            os.close(lock)
 
 
 def _parse(data: bytes, where: str) -> Mapping[str, Client]:

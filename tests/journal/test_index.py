@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from orjson import dumps, loads
 
 from exchange.entries import Entry, Kind, Side, format_entry
 from exchange.identifiers import ApplicationId, ServiceId
@@ -376,6 +377,32 @@ def test_texts_that_a_database_would_misread_come_back(databases: Databases) -> 
     for number, text in enumerate(texts):
         for query in (Query(id=text), Query(problem=text)):
             assert [(hit.index, hit.id) for hit in reader.search(query, 9)] == [(number, text)]
+    reader.close()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"status": [200]}, {"status": 2**40}, {"status": 1.5}, {"status": "200"}, {"kind": None},
+        {"client": {"of": 1}}, {"id": 7}, {"subject": ["x"]}, {"at": "yesterday"}, {"at": 5},
+        [], "no JSON",
+    ],
+    ids=lambda odd: repr(odd),
+)  # fmt: skip
+def test_what_no_server_writes_hides_no_other_entry(databases: Databases, odd: object) -> None:
+    """A copy of another's journal may hold anything: the rest is found, and the index is whole."""
+    good = [format_entry(entry(number)) for number in range(3)]
+    changed = dumps({**loads(good[1]), **odd}) if isinstance(odd, dict) else dumps(odd)
+    entries = [good[0], changed if odd != "no JSON" else b"{", good[2]]
+    writer = IndexWriter(databases.place("o"))
+    writer.add(0, entries)
+    assert writer.size == 3
+    writer.close()
+    reader = databases.open("o")
+    assert {hit.index for hit in reader.search(Query(), 9)} == {0, 1, 2}
+    for number in (0, 2):
+        assert reader.of_message(f"LA-{number}") == [number]
+    assert all(reader.holds(number, data) for number, data in enumerate(entries))
     reader.close()
 
 

@@ -12,6 +12,7 @@ part are one number.
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ KEYS: Final = ("id", "request_id", "trace", "subject")
 """Columns that are found by checksum."""
 ENTRY: Final = ("idx", "at", "shape", *KEYS)
 MOST: Final = 2**63 - 1
+_NO_TIME: Final = "1970-01-01T00:00:00.000Z"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_SHAPES = 65_536  # in memory
 
@@ -129,13 +131,54 @@ class Shapes:
 
 
 def batch_of(first: int, entries: Sequence[bytes], shapes: Shapes) -> Batch:
-    """What the entries from index ``first`` on add."""
+    """What the entries from index ``first`` on add.
+
+    A copy of another's journal may hold what no server writes: of such entries that is found which
+    can be (:func:`readable`), and the others are found as ever.
+    """
+    try:
+        return _batch_of(first, map(orjson.loads, entries), shapes)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return _batch_of(first, map(readable, entries), shapes)
+
+
+def readable(entry: bytes) -> dict[str, Any]:
+    """The members of an entry that the index knows, without those that are of another kind.
+
+    An entry as servers write it comes back as it is. Where no time can be read it is 1970-01-01.
+    """
+    document: Any = None
+    with contextlib.suppress(ValueError):
+        document = orjson.loads(entry)
+    members: dict[str, Any] = document if isinstance(document, dict) else {}
+    found = {name: value for name in (*KEYS, *SHAPE) if _is_of(name, value := members.get(name))}
+    at: Any = members.get("at")
+    try:
+        int(at[20:23])
+        datetime.fromisoformat(f"{at[:19]}Z")
+    except (TypeError, ValueError):
+        at = _NO_TIME
+    return {"kind": "", "side": "", **found, "at": at}
+
+
+def _is_of(name: str, value: Any) -> bool:
+    """Whether a member is there and of its kind."""
+    if name == "status":
+        return type(value) is int and 0 <= value < 2**31
+    return type(value) is str
+
+
+def _may_lack(name: str, value: Any) -> bool:
+    return value is None and name not in {"kind", "side"}
+
+
+def _batch_of(first: int, documents: Iterable[dict[str, Any]], shapes: Shapes) -> Batch:
     rows: list[Any] = []
     keys: list[int] = []
     moments: list[int] = []
-    loads, crc32, known, added = orjson.loads, zlib.crc32, shapes.get, shapes.add
+    crc32, known, added = zlib.crc32, shapes.get, shapes.add
     second, second_ms = "", 0
-    for index, document in enumerate(map(loads, entries), first):
+    for index, document in enumerate(documents, first):
         get, at = document.get, document["at"]
         if not second or not at.startswith(second):
             second = at[:19]
@@ -149,6 +192,9 @@ def batch_of(first: int, entries: Sequence[bytes], shapes: Shapes) -> Batch:
         )  # fmt: skip
         number = known(shape)
         if number is None:
+            members = zip(SHAPE, shape, strict=True)
+            if not all(_is_of(name, value) or _may_lack(name, value) for name, value in members):
+                raise TypeError("a member of another kind")
             number = added(shape)
         message_id, request_id = get("id"), get("request_id")
         trace, subject = get("trace"), get("subject")

@@ -12,14 +12,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias
 
-import orjson
 import structlog
 
 from exchange.problems import Problem
 from mediator.journal.holdings import Holdings
 from mediator.journal.index.sqlite import SqlitePlace
 from mediator.journal.index.store import Damaged, Place, Store, StoreError
-from mediator.journal.index.tables import KEYS, SHAPE, Shapes, batch_of, to_milliseconds
+from mediator.journal.index.tables import KEYS, SHAPE, Shapes, batch_of, readable, to_milliseconds
 from serving.log.tiles import TileFolder
 
 Progress: TypeAlias = Callable[[str, int, int], None]
@@ -191,7 +190,7 @@ def holds(store: Store, index: int, entry: bytes) -> bool:
     Raises:
         StoreError: when the index cannot be read.
     """
-    document = orjson.loads(entry)
+    document = readable(entry)
     at = to_milliseconds(datetime.fromisoformat(document["at"]))
     expected = (at, *(document.get(name) for name in (*KEYS, *SHAPE)))
     return [tuple(row) for row in store.execute(_WHOLE, (index,))] == [expected]

@@ -191,6 +191,8 @@ def verify(
 ) -> None:
     """Verify ARCHIVE part after part, wherever it is: what saphan audit verify does of a folder.
 
+    Signatures of messages are left out: an archive has no keys that open what was signed.
+
     Only one part and the hashes of the tree are here at a time, in a folder that is removed. Exit
     code 1 when something is not as it was recorded.
     """

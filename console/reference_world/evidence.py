@@ -38,6 +38,7 @@ from mediator.journal.export import (
 from mediator.journal.index import Query, search
 from mediator.journal.reader import JournalReader
 from mediator.journal.verify import verify
+from mediator.journal.verify.signers import find_signers
 
 TIMESTAMP_TIMEOUT_S = 10.0
 _SEARCH_LIMIT = 200
@@ -114,6 +115,8 @@ class Verified:
     root: str
     sealed: int
     opened: int
+    signatures: int
+    """Of messages, verified with the certificates in the server's copy of the registry."""
 
 
 def prove(world: World, sealed: Agreements, asked: Asked) -> Proven:
@@ -159,7 +162,7 @@ def verify_all(world: World, known: Mapping[ServerId, bytes]) -> tuple[Verified,
 
 
 def _verify(server: RunningServer, known: bytes | None) -> Verified:
-    verdict = verify(server.journal, known=known)
+    verdict = verify(server.journal, known=known, signers=find_signers(server.journal).signers)
     for finding in verdict.findings:
         raise Problem(finding.code, where=f"{server.plan.id}", detail=str(finding))
     return Verified(
@@ -169,6 +172,7 @@ def _verify(server: RunningServer, known: bytes | None) -> Verified:
         root=verdict.root,
         sealed=verdict.sealed,
         opened=verdict.opened,
+        signatures=verdict.signed.verified if verdict.signed else 0,
     )
 
 

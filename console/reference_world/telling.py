@@ -166,7 +166,8 @@ def tell_verified(verified: Sequence[Verified]) -> Iterator[str]:
     for each in verified:
         yield (
             f"GOOD · ຖືກຕ້ອງ  {each.server}: {each.entries} entries, root {each.root[:16]}…, "
-            f"{each.opened} of {each.sealed} sealed parts opened"
+            f"{each.opened} of {each.sealed} sealed parts opened, "
+            f"{each.signatures} signatures verified"
         )
         yield f"      {each.journal}"
 

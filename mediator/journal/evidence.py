@@ -56,6 +56,11 @@ _STATEMENTS = """
 SELECT fingerprint, kind, status, digest, der, fetched_at, entry
 FROM statements JOIN documents USING (digest)
 """
+_FIRST_REVOKED = """
+status = 'revoked' AND fetched_at = (
+    SELECT MIN(fetched_at) FROM statements AS first
+    WHERE first.fingerprint = statements.fingerprint AND first.status = 'revoked')
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,10 @@ class EvidenceReader(EvidenceFile):
             if rows:
                 return _statement(rows[0])
         return None
+
+    def revocations(self) -> Iterator[Statement]:
+        """Of each certificate that was revoked what said so first."""
+        yield from map(_statement, self._rows(f"{_STATEMENTS} WHERE {_FIRST_REVOKED}"))
 
     def has(self, fingerprint: str, digest: str) -> bool:
         """Whether a document about a certificate is kept."""

@@ -16,6 +16,7 @@ from exchange.certificates.reading import fingerprint_of, parse_certificates
 from exchange.keys import signing_key
 from exchange.problems import Code, Problem
 from mediator.journal.export import Chosen, Signer, Surroundings, surroundings
+from mediator.journal.export.registry import is_authority
 from mediator.stamping import Authority, first_token
 
 _SUFFIXES = {".pem", ".crt", ".cer"}
@@ -37,16 +38,8 @@ def surroundings_of(
         Problem: ``InvalidDocument`` or ``UntrustedMetadata`` for a copy that cannot be used.
     """
     found = certificates_in(certificates)
-    authorities = [each for each in found.values() if _is_authority(each)]
+    authorities = [each for each in found.values() if is_authority(each)]
     return surroundings(chosen, registry, found, authorities)
-
-
-def _is_authority(certificate: x509.Certificate) -> bool:
-    try:
-        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
-        return False
-    return constraints.value.ca
 
 
 def certificates_in(folder: Path | None) -> dict[str, x509.Certificate]:

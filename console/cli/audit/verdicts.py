@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -16,9 +18,17 @@ from mediator.journal.verify.times import Stamped
 
 
 def journal_verdict(
-    verdict: Verdict, anchored: Anchored, stamped: Stamped, statements: int
+    verdict: Verdict,
+    anchored: Anchored,
+    stamped: Stamped,
+    statements: int,
+    sources: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """What was found in a journal, for ``--json``."""
+    """A journal's verdict, as JSON.
+
+    Args:
+        sources: where certificates of those who signed are from.
+    """
     findings = (*verdict.findings, *anchored.findings, *stamped.findings)
     return {
         "kind": "journal",
@@ -36,6 +46,7 @@ def journal_verdict(
         "without_key": verdict.without_key,
         "erased": verdict.erased,
         "lost": verdict.lost,
+        "signatures": _signatures(verdict, sources),
         "anchors": anchored.anchors,
         "anchors_compared": anchored.compared,
         "witnessed": anchored.witnessed,
@@ -46,6 +57,17 @@ def journal_verdict(
         "stamped_at": None if stamped.at is None else stamped.at.isoformat(),
         "statements": statements,
         "findings": [described(finding) for finding in findings],
+    }
+
+
+def _signatures(verdict: Verdict, sources: Sequence[str]) -> dict[str, Any] | None:
+    """What came of the signatures of messages; None: nobody looked at them."""
+    if verdict.signed is None:
+        return None
+    return {
+        **dataclasses.asdict(verdict.signed),
+        "missing_certificates": list(verdict.missing),
+        "certificates_from": list(sources),
     }
 
 
@@ -75,6 +97,37 @@ def export_verdict(path: Path, verdict: ExportVerdict) -> dict[str, Any]:
         "notes": list(verdict.notes),
         "findings": [described(finding) for finding in verdict.findings],
     }
+
+
+_NOT_VERIFIED: Final = {
+    "without_certificate": "whose certificate is not here",
+    "unjudged": "right, by a certificate that no authority here issued",
+    "revoked": "right, by a certificate that had been revoked",
+    "expired": "right, by a certificate of this server's own side that was not valid then",
+    "without_key": "in sealed parts that have no key here",
+    "erased": "in sealed parts that are erased",
+    "not_kept": "of entries that were kept alone",
+}
+
+
+def _print_signatures(told: dict[str, Any] | None) -> None:
+    if told is None:
+        click.echo("  the signatures of its messages were not verified")
+        return
+    left = [f"{told[name]:,} {what}" for name, what in _NOT_VERIFIED.items() if told[name]]
+    if not left and not told["verified"]:
+        return
+    click.echo(
+        f"  {told['verified']:,} signatures of messages were verified"
+        + (f"; NOT verified: {'; '.join(left)}" if left else "")
+    )
+    if told["certificates_from"]:
+        click.echo(plain(f"  certificates are from {', '.join(told['certificates_from'])}"))
+    if told["without_certificate"] or told["unjudged"]:
+        click.echo(
+            "  To verify the others: name certificates by --certificates FOLDER or --registry "
+            "FOLDER, and authorities by --ca FILE."
+        )
 
 
 def described(finding: Finding) -> dict[str, Any]:
@@ -111,6 +164,7 @@ def print_verdict(verdict: dict[str, Any]) -> None:
             click.echo(f"  of {verdict['lost']:,} the key is gone, and no entry accounts for it")
         if verdict["unpublished"]:
             click.echo(f"  {verdict['unpublished']:,} more are recorded and not published yet")
+        _print_signatures(verdict["signatures"])
         if verdict["witnessed"]:
             click.echo(
                 f"  the first {verdict['witnessed']:,} are covered by the policy's quorum: "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import click
 from cryptography import x509
 
-from console.cli.audit.evidence import read_authorities
+from console.cli.audit.evidence import certificates_in, read_authorities
 from console.cli.audit.options import AS_JSON, INDEX_DATABASE, PASSPHRASE_FILE
 from console.cli.audit.verdicts import (
     described,
@@ -34,6 +34,7 @@ from mediator.journal.verify import verify as verify_journal
 from mediator.journal.verify.accounts import KEYS
 from mediator.journal.verify.anchors import Anchored, verify_anchors
 from mediator.journal.verify.derived import Indexed, verify_index
+from mediator.journal.verify.signers import Found, find_signers
 from mediator.journal.verify.state import Kept
 from mediator.journal.verify.times import Stamped, verify_evidence, verify_times
 from mediator.journal.verify.workers import usable_processes
@@ -66,6 +67,23 @@ from mediator.journal.verify.workers import usable_processes
 )
 @click.option("--tree-only", is_flag=True, help="Leave out the sealed parts.")
 @click.option(
+    "--signatures/--no-signatures",
+    default=True,
+    show_default=True,
+    help="Verify the signature of every message in a journal whose sealed part can be opened.",
+)
+@click.option(
+    "--registry",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A server's copy of the registry, for certificates of those who signed; else the one "
+    "beside a journal, if there is one.",
+)
+@click.option(
+    "--certificates",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder with further certificates (PEM) of those who signed.",
+)
+@click.option(
     "--state",
     type=click.Path(dir_okay=False, path_type=Path),
     help="A file of yours that keeps how far each log was verified: only what is new is read, and "
@@ -97,6 +115,9 @@ def verify(
     policy: Path | None,
     ca: Path | None,
     tree_only: bool,
+    signatures: bool,
+    registry: Path | None,
+    certificates: Path | None,
     state: Path | None,
     processes: int | None,
     passphrase_file: Path | None,
@@ -108,6 +129,9 @@ def verify(
 ) -> None:
     """Verify journals, archives, published logs and exports, with nothing but the files.
 
+    Signatures of messages are verified where the sealed part can be opened and the signer's
+    certificate is found; how many were, and how many could not be, is told.
+
     Exit codes: 0 everything is as it was recorded; 1 something is not, or could not be read; 2
     wrong usage.
     """
@@ -118,6 +142,9 @@ def verify(
         known.read_bytes() if known else None,
         parse_policy(policy.read_bytes(), str(policy)) if policy else None,
         tree_only,
+        signatures and not tree_only,
+        registry,
+        certificates_in(certificates),
         processes or usable_processes(),
         authorities,
         passphrase_file,
@@ -150,6 +177,9 @@ class _Asked:
     known: bytes | None
     policy: Policy | None
     tree_only: bool
+    signatures: bool
+    registry: Path | None
+    certificates: Mapping[str, x509.Certificate]
     processes: int
     authorities: tuple[x509.Certificate, ...]
     passphrase_file: Path | None
@@ -186,6 +216,7 @@ def _verify_one(folder: Path, key: VerifierKey | None, asked: _Asked) -> dict[st
         vkey = str(key or log_key(folder))
     except Problem as problem:  # the others that were named are verified all the same
         return unreadable_verdict(folder, problem)
+    sought = _signers(folder, asked)
     kept = asked.kept
     since = kept.since(vkey) if kept else None
     try:
@@ -197,6 +228,7 @@ def _verify_one(folder: Path, key: VerifierKey | None, asked: _Asked) -> dict[st
                 since=since,
                 tree_only=asked.tree_only,
                 encryption=opened(folder / KEYS, asked.passphrase_file),
+                signers=sought.signers if sought else None,
                 some_keys=asked.some_keys,
                 processes=asked.processes,
                 progress=progress,
@@ -210,7 +242,9 @@ def _verify_one(folder: Path, key: VerifierKey | None, asked: _Asked) -> dict[st
             verdict = dataclasses.replace(
                 verdict, findings=(*verdict.findings, *wrong, *indexed.findings)
             )
-            found = journal_verdict(verdict, anchored, stamped, number)
+            found = journal_verdict(
+                verdict, anchored, stamped, number, sought.sources if sought else ()
+            )
         found["indexed"] = indexed.compared
         if kept is not None and verdict.reached is not None and found["good"]:
             kept.note(vkey, verdict.reached)
@@ -218,6 +252,18 @@ def _verify_one(folder: Path, key: VerifierKey | None, asked: _Asked) -> dict[st
         if kept is not None:
             kept.write()
     return found
+
+
+def _signers(folder: Path, asked: _Asked) -> Found | None:
+    """The certificates for a journal's signatures; None when these are left out."""
+    if not asked.signatures or (folder / "checkpoint").exists():
+        return None
+    return find_signers(
+        folder,
+        registry=asked.registry,
+        certificates=asked.certificates,
+        authorities=asked.authorities,
+    )
 
 
 def _times(folder: Path, before: int, asked: _Asked, progress: Progress) -> Stamped:

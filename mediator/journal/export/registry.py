@@ -62,7 +62,7 @@ class Registered:
             return ()
         stampers = (each.certificate for each in self.instance.timestamp_authorities)
         own = self.instance.authorities
-        return (*own, *(each for each in stampers if _is_authority(each) and each not in own))
+        return (*own, *(each for each in stampers if is_authority(each) and each not in own))
 
     @property
     def certificates(self) -> dict[str, x509.Certificate]:
@@ -87,7 +87,8 @@ class Registered:
 UNKNOWN = Registered({}, None, ())
 
 
-def _is_authority(certificate: x509.Certificate) -> bool:
+def is_authority(certificate: x509.Certificate) -> bool:
+    """Whether a certificate says of itself that it issues others."""
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
@@ -117,6 +118,20 @@ def read_registry(copy: Path, members: Iterable[MemberId]) -> Registered:
         return _read(copy, wanted)
     except Problem:
         return _read(copy, wanted)  # the server may have taken up a newer state just now
+
+
+def read_whole_registry(copy: Path) -> Registered:
+    """The state that a server's copy of the registry holds, of all members.
+
+    Raises:
+        Problem: as :func:`read_registry`.
+    """
+    try:
+        accepted = json.loads((copy / _ACCEPTED).read_bytes())
+        members = [MemberId.parse(member, _ACCEPTED) for member in accepted["members"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _refuse(str(copy), f"is no whole copy of a registry: {error!r}") from error
+    return read_registry(copy, members)
 
 
 def _read(copy: Path, members: list[MemberId]) -> Registered:

@@ -23,8 +23,11 @@ Files are read once, in their order, in units that may run in several processes;
 grow with the log, but for a hash of each 256 entries. An earlier run's :class:`Verified` spares
 what it read, and what an interrupted one had read.
 
-Not checked: whether what was recorded is true, the certificates of those who signed (an export
-holds what is needed for that), and whether the verifier key is the one that the registry lists.
+With certificates (:mod:`mediator.journal.verify.signers`) every signature in an opened sealed part
+is verified, and what could not be is counted (:mod:`mediator.journal.verify.signatures`).
+
+Not checked: whether what was recorded is true, and whether the verifier key is the one that the
+registry lists.
 """
 
 from __future__ import annotations
@@ -57,6 +60,7 @@ from mediator.journal.verify.findings import (
 from mediator.journal.verify.head import check_head, check_holdings, check_known
 from mediator.journal.verify.reached import Begun, Edge, Keep, Verified
 from mediator.journal.verify.records import check_records
+from mediator.journal.verify.signatures import Signed, Signers
 from mediator.journal.verify.tree import Log, check_tree
 from mediator.journal.verify.workers import Workers
 
@@ -64,6 +68,7 @@ __all__ = [
     "MAX_FINDINGS",
     "Finding",
     "Progress",
+    "Signers",
     "Verdict",
     "Verified",
     "log_key",
@@ -79,6 +84,7 @@ class _Asked:
     checkpoint: bytes | None
     since: Verified | None
     encryption: KeyEncryption | None
+    signers: Signers | None
     tree_only: bool
     some_keys: bool
     progress: Progress
@@ -93,6 +99,7 @@ def verify(
     since: Verified | None = None,
     tree_only: bool = False,
     encryption: KeyEncryption | None = None,
+    signers: Signers | None = None,
     some_keys: bool = False,
     processes: int = 1,
     progress: Progress = lambda what, done, total: None,
@@ -108,6 +115,8 @@ def verify(
             today contradicts it.
         tree_only: leave out the segments (sealed parts).
         encryption: opens key files under a passphrase.
+        signers: verify the signatures in opened sealed parts by these certificates; None: leave
+            them out.
         some_keys: keys were left out on purpose: one that is not here is no finding.
         processes: how many to use; with one, all is done here.
         progress: is told (what, done, total) now and then.
@@ -119,20 +128,23 @@ def verify(
     findings = Findings()
     log = directory / "log" if (directory / "log").is_dir() else directory
     key = _key(directory, key, findings)
-    asked = _Asked(key, known, since, encryption, tree_only, some_keys, progress, keep)
+    if tree_only or log == directory:
+        signers = None  # what was signed is not read
+    asked = _Asked(key, known, since, encryption, signers, tree_only, some_keys, progress, keep)
     run = _Run(directory, log, asked, findings)
     with contextlib.suppress(TooManyError), Workers(processes) as workers:
         run.check(workers)
     verdict = run.verdict()
     if verdict.good or since is None or since.begun is None:
         return verdict
-    nothing = Begun(since.begun.note, b"", since.records)
+    nothing = Begun(since.begun.note, b"", since.records, since.signed)
     if since.begun == nothing:
         return verdict
     # What the interrupted run read is not what is here: only all of it can say where.
     return verify(
         directory, key=key, known=known, since=replace(since, begun=nothing), tree_only=tree_only,
-        encryption=encryption, some_keys=some_keys, processes=processes, progress=progress,
+        encryption=encryption, signers=signers, some_keys=some_keys, processes=processes,
+        progress=progress,
     )  # fmt: skip
 
 
@@ -172,6 +184,7 @@ class _Run:
         self._note = b""
         self._since = 0
         self._counts = Counts()
+        self._signed: Signed | None = None
         self._holdings = Holdings()
         self._reached: Verified | None = None
 
@@ -197,7 +210,7 @@ class _Run:
         directory, findings, asked = self._directory, self._findings, self._asked
         holdings, size = self._holdings, self._head.size
         published = Log(self._log, directory / "segments", size, holdings.entries_from)
-        begun = before.begun or Begun(b"", b"", before.records)
+        begun = before.begun or Begun(b"", b"", before.records, before.signed)
         known = begun.leaves
         first = before.edge.size // WIDTH * WIDTH + len(known) // HASH_SIZE * WIDTH
         self._since = max(before.edge.size, first)
@@ -208,28 +221,43 @@ class _Run:
             nonlocal known
             commitments.take(found)
             known = leaves
-            self._keep(before, known, begun.records)
+            self._keep(before, replace(begun, leaves=known))
 
         edge = check_tree(
             published, self._head, before.edge, known, findings, workers, asked.progress, read
         )
         commitments.end()
-        records = before.records
+        records, signed = before.records, before.signed
         if not asked.tree_only and self._log != directory:
             accounts = Accounts.of(
                 directory, self._log, size, asked.encryption, commitments.erasures,
                 some_keys=asked.some_keys,
             )  # fmt: skip
-            records = check_records(
-                directory, published, accounts, begun.records, holdings, findings, self._counts,
-                workers, asked.progress, lambda at: self._keep(before, known, at),
-            )  # fmt: skip
-            check_keys(accounts, findings)
-        self._reached = Verified(self._note, edge, records)
+            start, earlier = begun.records, begun.signed
+            if asked.signers is not None and (earlier is None or start.index == 0):
+                # Whoever read these records before did not look at their signatures.
+                start, earlier = Position(0, 0, 0), Signed()
 
-    def _keep(self, before: Verified, leaves: bytes, records: Position) -> None:
+            def so_far(newly: Signed) -> Signed | None:
+                if asked.signers is None or earlier is None:
+                    return None
+                return newly.plus(earlier)
+
+            def reach(at: Position, newly: Signed) -> None:
+                self._keep(before, Begun(b"", known, at, so_far(newly)))
+
+            records, newly = check_records(
+                directory, published, accounts, asked.signers, start, holdings, findings,
+                self._counts, workers, asked.progress, reach,
+            )  # fmt: skip
+            signed = so_far(newly)
+            self._signed = so_far(self._counts.signed)
+            check_keys(accounts, findings)
+        self._reached = Verified(self._note, edge, records, signed=signed)
+
+    def _keep(self, before: Verified, begun: Begun) -> None:
         if self._note and not self._findings.found:
-            self._asked.keep(replace(before, begun=Begun(self._note, leaves, records)))
+            self._asked.keep(replace(before, begun=replace(begun, note=self._note)))
 
     def _before(self) -> Verified:
         """What need not be read again: nothing, when the log contradicts what was verified."""
@@ -249,6 +277,9 @@ class _Run:
 
     def verdict(self) -> Verdict:
         counts = self._counts
+        signed = self._signed
+        if signed is None and self._asked.signers is not None:
+            signed = counts.signed  # it ended before its end
         return Verdict(
             directory=str(self._directory),
             origin=self._asked.key.name,
@@ -262,6 +293,8 @@ class _Run:
             erased=counts.erased,
             lost=counts.lost,
             findings=tuple(self._findings.found),
+            signed=signed,
+            missing=tuple(sorted(counts.missing)),
             since=self._since,
             elsewhere=self._holdings.entries_from,
             reached=None if self._findings.found or not self._note else self._reached,

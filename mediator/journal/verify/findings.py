@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from exchange.problems import Code, Problem
 from mediator.journal.verify.reached import Verified
+from mediator.journal.verify.signatures import MAX_MISSING, Signed
 
 MAX_FINDINGS = 100
 
@@ -53,6 +54,10 @@ class Verdict:
     """So many entries were verified by an earlier run and not read again."""
     elsewhere: int = 0
     """So many entries of old were removed from here; an archive has them."""
+    signed: Signed | None = None
+    """What came of the signatures, those of earlier runs included; None: nobody looked at them."""
+    missing: tuple[str, ...] = ()
+    """Fingerprints of certificates that were looked for and are not here; some of them."""
     reached: Verified | None = None
     """What a later run may build on; None when there are findings, or nothing is published."""
 
@@ -105,6 +110,8 @@ class Counts:
     without_key: int = 0
     erased: int = 0
     lost: int = 0
+    signed: Signed = field(default_factory=Signed)
+    missing: set[str] = field(default_factory=set)
 
     def add(self, other: Counts) -> None:
         self.unpublished += other.unpublished
@@ -113,3 +120,5 @@ class Counts:
         self.without_key += other.without_key
         self.erased += other.erased
         self.lost += other.lost
+        self.signed.add(other.signed)
+        self.missing.update(sorted(other.missing)[: MAX_MISSING - len(self.missing)])

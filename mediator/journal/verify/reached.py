@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from exchange import merkle
 from mediator.journal.segments import Position
+from mediator.journal.verify.signatures import Signed
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class Begun:
     leaves: bytes
     """The roots of the full tiles of leaves behind the edge."""
     records: Position
+    signed: Signed | None = None
+    """As of :class:`Verified`, up to ``records``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,9 @@ class Verified:
     """Behind the last published record whose sealed part was checked."""
     begun: Begun | None = None
     """Of a later run that did not come to its end."""
+    signed: Signed | None = None
+    """What came of the signatures of all records up to ``records``; None: they, or some of them,
+    were not looked at."""
 
 
 Keep: TypeAlias = Callable[[Verified], None]

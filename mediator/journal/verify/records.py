@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
-import orjson
-
-from exchange.entries import Sealed, is_plain, parse_entry
+from exchange.entries import Sealed
 from exchange.merkle import HASH_SIZE
 from exchange.problems import Code, Problem
 from exchange.sealed_parts import parse_part
@@ -24,7 +22,10 @@ from mediator.journal.keyring import MemberKey
 from mediator.journal.segments import Broken, Position
 from mediator.journal.verify.accounts import Accounts
 from mediator.journal.verify.contents import check_part
+from mediator.journal.verify.entries import read_entry
 from mediator.journal.verify.findings import Counts, Finding, Findings, Progress, TooManyError
+from mediator.journal.verify.signatures import Signatures, Signed, Signers, stated_of
+from mediator.journal.verify.signing import Signing, signing_of
 from mediator.journal.verify.tree import Log
 from mediator.journal.verify.workers import Workers
 from serving.log.tiles import TileFolder
@@ -37,6 +38,7 @@ class _Unit:
     directory: Path
     log: Log
     accounts: Accounts
+    signers: Signers | None
     start: Position
     last: bool
     """It is the journal's newest segment: a torn tail is no damage."""
@@ -52,6 +54,8 @@ class _Read:
     """Behind the last whole group."""
     published: Position | None = None
     """Behind the last whole group of published records."""
+    settled: Signed | None = None
+    """What came of the signatures up to there; None: there is nothing behind it."""
     counts: Counts = field(default_factory=Counts)
     findings: list[Finding] = field(default_factory=list)
 
@@ -60,34 +64,37 @@ def check_records(
     directory: Path,
     log: Log,
     accounts: Accounts,
+    signers: Signers | None,
     start: Position,
     holdings: Holdings,
     findings: Findings,
     counts: Counts,
     workers: Workers,
     progress: Progress,
-    read_to: Callable[[Position], None],
-) -> Position:
+    read_to: Callable[[Position, Signed], None],
+) -> tuple[Position, Signed]:
     """Check the records of all segments from ``start`` on.
 
     Args:
-        read_to: is told where each segment's published records end.
+        signers: whose signatures are verified; None: nobody's.
+        read_to: is told where each segment's published records end, and what came of the
+            signatures from ``start`` to there.
 
     Returns:
-        the place behind the last group whose records are all published.
+        the place behind the last group whose records are all published, and the same of it.
     """
     records = directory / "segments"
     if not records.is_dir():
         findings.add(
             Code.JOURNAL_FORKED, "segments", 0, "is missing; --tree-only checks the log alone"
         )
-        return start
+        return start, Signed()
     size = log.size
-    units = _units(directory, log, accounts, start)
+    units = _units(directory, log, accounts, signers, start)
     expected = start.index
     if expected < holdings.segments_from:  # what is older may be gone
         expected = min(holdings.segments_from, units[0].start.index if units else size)
-    reached = start
+    reached, settled = start, Signed()
     for unit, read in zip(units, workers.run(_check_segment, units), strict=True):
         file = _name(unit)
         if read.first is not None and unit.start.index != expected:
@@ -101,7 +108,8 @@ def check_records(
         counts.add(read.counts)
         expected = expected if read.end is None else read.end.index
         reached = read.published or reached
-        read_to(reached)
+        settled.add(read.settled or read.counts.signed)
+        read_to(reached, replace(settled))
         progress("sealed parts", min(expected, size), size)
     until = size if holdings.segments_until is None else min(size, holdings.segments_until)
     if expected < until:
@@ -112,17 +120,20 @@ def check_records(
             f"the segments end with {expected} records; the log has {until}",
         )
     progress("sealed parts", size, size)
-    return reached
+    return reached, settled
 
 
-def _units(directory: Path, log: Log, accounts: Accounts, start: Position) -> list[_Unit]:
+def _units(
+    directory: Path, log: Log, accounts: Accounts, signers: Signers | None, start: Position
+) -> list[_Unit]:
     firsts = [
         first for first in segments.segments_in(directory / "segments") if first >= start.segment
     ]
     units = []
     for number, first in enumerate(firsts):
         position = start if first == start.segment else Position(first, first, 0)
-        units.append(_Unit(directory, log, accounts, position, number == len(firsts) - 1))
+        last = number == len(firsts) - 1
+        units.append(_Unit(directory, log, accounts, signers, position, last))
     return units
 
 
@@ -149,6 +160,7 @@ class _Records:
         self._read = read
         self._folder = TileFolder(unit.log.folder)
         self._keys = _Keys(unit.accounts)
+        self._signatures = None if unit.signers is None else Signatures(unit.signers)
 
     def check(self) -> None:
         read, size, file = self._read, self._unit.log.size, self._file
@@ -166,6 +178,8 @@ class _Records:
             read.end = Position(group.next, self._unit.start.segment, group.end)
             if group.next <= size:
                 read.published = read.end
+            elif read.settled is None:
+                read.settled = replace(read.counts.signed)
             self._check_group(group)
 
     def _check_group(self, group: segments.Group) -> None:
@@ -191,10 +205,74 @@ class _Records:
                 )
                 continue
             try:
-                _check_sealed(index, entry, sealed, self._keys, self._read.counts)
+                self._check_record(index, entry, sealed)
             except Problem as problem:
                 where = problem.where if problem.where.startswith("keys/") else self._file
                 self._findings.of(problem, where, index)
+
+    def _check_record(self, index: int, entry: bytes, ciphertext: bytes) -> None:
+        """Check one record whose entry is the one in the tree.
+
+        Raises:
+            Problem: what is wrong with it.
+        """
+        keys, counts = self._keys, self._read.counts
+        document, sealed = read_entry(entry)
+        signing = signing_of(document)
+        if sealed is None:
+            if ciphertext:
+                detail = "a sealed part that its entry does not name"
+                raise Problem(Code.JOURNAL_CORRUPT, detail=detail)
+            self._count(signing, "not_kept")
+            return
+        if len(ciphertext) != sealed.size or sha256(ciphertext).hexdigest() != sealed.digest:
+            detail = "the sealed part has another digest than its entry says"
+            raise Problem(Code.JOURNAL_CORRUPT, detail=detail)
+        counts.sealed += 1
+        if sealed.key in keys.bad:
+            self._count(signing, "without_key")
+            return
+        try:
+            key = keys.find(sealed.key)
+            if key is None:
+                self._account(sealed, index, signing, forgot=False)
+                return
+            plaintext = key.open(sealed, ciphertext)
+        except Problem as problem:
+            if problem.code is Code.SEALED_PART_ERASED:
+                self._account(sealed, index, signing, forgot=True)
+                return
+            if problem.code is Code.KEY_LOST:
+                raise
+            keys.bad.add(sealed.key)  # said once, not for each of a month's records
+            where = f"keys/ ({sealed.key})"
+            raise Problem(problem.code, where=where, detail=problem.detail) from problem
+        part = parse_part(plaintext)
+        check_part(part, document)
+        counts.opened += 1
+        if signing is not Signing.NONE and self._signatures is not None:
+            self._signatures.check(
+                part, stated_of(part.base), document, signing, counts.signed, counts.missing
+            )
+
+    def _account(self, sealed: Sealed, index: int, signing: Signing, *, forgot: bool) -> None:
+        """Count a sealed part that cannot be opened.
+
+        Raises:
+            Problem: ``KeyLost`` when nothing accounts for it.
+        """
+        counts = self._read.counts
+        before = counts.erased
+        detail = self._keys.account(sealed, index, counts, forgot=forgot)
+        if detail is not None:
+            raise Problem(Code.KEY_LOST, where=f"keys/ ({sealed.key})", detail=detail)
+        self._count(signing, "erased" if counts.erased > before else "without_key")
+
+    def _count(self, signing: Signing, what: str) -> None:
+        """Count a signature that cannot be looked at."""
+        if signing is not Signing.NONE and self._signatures is not None:
+            signed = self._read.counts.signed
+            setattr(signed, what, getattr(signed, what) + 1)
 
     def _leaves(self, first: int, end: int) -> bytes:
         """The leaf hashes of published records; zeros where their tile is missing or damaged."""
@@ -290,56 +368,3 @@ class _Keys:
             what = f"the key of leaf {sealed.leaf} was destroyed" if forgot else "it is missing"
             return f"{what}, and no entry accounts for it: no erasure, no end of its retention"
         return None
-
-
-def _check_sealed(index: int, entry: bytes, ciphertext: bytes, keys: _Keys, counts: Counts) -> None:
-    try:
-        document = orjson.loads(entry)
-        named = document.get("sealed")
-        sealed = None
-        if named is not None:
-            sealed = Sealed(**named)
-            if type(sealed.key) is not str or type(sealed.leaf) is not int:
-                raise TypeError("key")
-    except (orjson.JSONDecodeError, AttributeError, TypeError) as error:
-        raise Problem(Code.JOURNAL_CORRUPT, detail="the entry is no entry") from error
-    if not is_plain(document, entry):
-        try:
-            parse_entry(entry)
-        except Problem as problem:
-            detail = f"the entry is no entry: {problem.where}: {problem.detail}"
-            raise Problem(Code.JOURNAL_CORRUPT, detail=detail) from problem
-    if sealed is None:
-        if ciphertext:
-            raise Problem(Code.JOURNAL_CORRUPT, detail="a sealed part that its entry does not name")
-        return
-    if len(ciphertext) != sealed.size or sha256(ciphertext).hexdigest() != sealed.digest:
-        raise Problem(
-            Code.JOURNAL_CORRUPT, detail="the sealed part has another digest than its entry says"
-        )
-    counts.sealed += 1
-    if sealed.key in keys.bad:
-        return
-    try:
-        key = keys.find(sealed.key)
-        if key is None:
-            _account(keys.account(sealed, index, counts, forgot=False), sealed)
-            return
-        plaintext = key.open(sealed, ciphertext)
-    except Problem as problem:
-        if problem.code is Code.SEALED_PART_ERASED:
-            _account(keys.account(sealed, index, counts, forgot=True), sealed)
-            return
-        if problem.code is Code.KEY_LOST:
-            raise
-        keys.bad.add(sealed.key)  # said once, not for each of a month's records
-        raise Problem(
-            problem.code, where=f"keys/ ({sealed.key})", detail=problem.detail
-        ) from problem
-    check_part(parse_part(plaintext), document)
-    counts.opened += 1
-
-
-def _account(detail: str | None, sealed: Sealed) -> None:
-    if detail is not None:
-        raise Problem(Code.KEY_LOST, where=f"keys/ ({sealed.key})", detail=detail)

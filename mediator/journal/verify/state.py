@@ -5,14 +5,17 @@ place behind the last record that was read. The edge must give the checkpoint's 
 of today must extend that checkpoint: so a fork or a log that was set back is told as if everything
 were read again. Of a run that was interrupted: the checkpoint that it verified, the roots of the
 tiles of leaves that it had read behind the edge, which must lead to the root that is signed in the
-end, and the place behind the last record. Damage that was done meanwhile to files that were
-verified before is *not* seen; who wants to know that verifies without a state. The file belongs to
-whoever verifies: who may write it says what is left out.
+end, and the place behind the last record. What came of the signatures is kept as numbers, and only
+where all records up to there were looked at: a run that wants them and finds none reads those
+records again. Damage that was done meanwhile to files that were verified before is *not* seen; who
+wants to know that verifies without a state. The file belongs to whoever verifies: who may write it
+says what is left out.
 """
 
 from __future__ import annotations
 
 import os
+from dataclasses import asdict, fields
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -25,6 +28,7 @@ from exchange.notes import VerifierKey
 from exchange.tiles import FULL_TILE_SIZE, WIDTH
 from mediator.journal.segments import Position
 from mediator.journal.verify.reached import Begun, Edge, Verified
+from mediator.journal.verify.signatures import Signed
 
 _MAX_SIZE = 64 << 20
 _MAX_LEVELS = 8
@@ -33,6 +37,7 @@ _MAX_LEAVES = 1 << 19
 _MAX_NOTE = 100_000
 _MAX_LOGS = 4096
 _MOST = 2**53 - 1
+_SIGNED = frozenset({"signed"})
 
 
 class Kept:
@@ -122,8 +127,13 @@ def _document(verified: Verified) -> dict[str, Any]:
             "leaves": begun.leaves.hex(),
             "note": begun.note.decode(),
             "records": _place(begun.records),
+            **_signed(begun.signed),
         }
-    return document
+    return document | _signed(verified.signed)
+
+
+def _signed(signed: Signed | None) -> dict[str, Any]:
+    return {} if signed is None else {"signed": asdict(signed)}
 
 
 def _place(records: Position) -> list[int]:
@@ -131,7 +141,7 @@ def _place(records: Position) -> list[int]:
 
 
 def _parse(vkey: str, node: Node) -> Verified:
-    members = node.members(frozenset({"edge", "note", "records"}), frozenset({"begun"}))
+    members = node.members(frozenset({"edge", "note", "records"}), _SIGNED | {"begun"})
     key = VerifierKey.parse(vkey)
     note, checkpoint = _checkpoint(members["note"], key)
     levels = [_hashes(level, FULL_TILE_SIZE) for level in members["edge"].items(_MAX_LEVELS, 0)]
@@ -140,13 +150,26 @@ def _parse(vkey: str, node: Node) -> Verified:
         raise members["edge"].refuse("does not give the root of the checkpoint")
     begun, more = None, members.get("begun")
     if more is not None:
-        parts = more.members(frozenset({"leaves", "note", "records"}))
+        parts = more.members(frozenset({"leaves", "note", "records"}), _SIGNED)
         under, head = _checkpoint(parts["note"], key)
         leaves = _hashes(parts["leaves"], _MAX_LEAVES * HASH_SIZE)
         if (checkpoint.size // WIDTH + len(leaves) // HASH_SIZE) * WIDTH > head.size:
             raise parts["leaves"].refuse("is not within the checkpoint")
-        begun = Begun(under, leaves, _position(parts["records"], head.size))
-    return Verified(note, edge, _position(members["records"], checkpoint.size), begun)
+        records = _position(parts["records"], head.size)
+        begun = Begun(under, leaves, records, _counts(parts.get("signed"), records))
+    records = _position(members["records"], checkpoint.size)
+    return Verified(note, edge, records, begun, _counts(members.get("signed"), records))
+
+
+def _counts(node: Node | None, records: Position) -> Signed | None:
+    if node is None:
+        return None
+    names = [one.name for one in fields(Signed)]
+    numbers = node.members(frozenset(names))
+    signed = Signed(**{name: numbers[name].integer(0, _MOST) for name in names})
+    if signed.left + signed.verified > records.index:
+        raise node.refuse("counts more signatures than there are records")
+    return signed
 
 
 def _checkpoint(node: Node, key: VerifierKey) -> tuple[bytes, Checkpoint]:

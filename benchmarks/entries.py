@@ -204,7 +204,8 @@ def _part(entry: Entry, number: int, target: str, method: str, asker: str) -> Se
         ("x-road-id", entry.id or ""),
         ("x-road-service", str(entry.service)),
     )
-    asked = f'("@method" "@target-uri");created=1733011200;nonce="{entry.nonce or ""}"'
+    created = int(entry.at.timestamp())
+    asked = f'("@method" "@target-uri");created={created};nonce="{entry.nonce or ""}"'
     asked += f';keyid="{asker}";alg="ed25519";tag="saphan-request"'
     lines = "".join(f'\n"{name}": {value}' for name, value in told)
     uri = f"https://ss1.moha.example{target}"
@@ -216,7 +217,7 @@ def _part(entry: Entry, number: int, target: str, method: str, asker: str) -> Se
         base = f'"@status": {entry.status}{lines}\n"@method";req: {method}'
         base += f'\n"@target-uri";req: {uri}\n"content-digest";req: {_NO_BODY}'
         base += f'\n"x-road-id";req: {entry.id}\n"signature-input";req: sig1={asked}'
-        base += '\n"@signature-params": ("@status");created=1733011200'
+        base += f'\n"@signature-params": ("@status");created={created}'
         base += f';keyid="{_PROVIDERS_CERTIFICATE}";alg="ed25519";tag="saphan-response"'
     signature = _mix(number).to_bytes(8, "big") * 8
     return SealedPart(base.encode(), signature, head, b"", signature[:16])

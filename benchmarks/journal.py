@@ -141,8 +141,8 @@ _HEADERS = (
 )
 _PARAMS = (
     '"@signature-params": ("@method" "@target-uri" "content-type" "content-digest"'
-    ' "exchange-purpose" "x-road-client" "x-road-id");created=1733011200;expires=1733011260'
-    f';nonce="bm9uY2Ugb2YgMTggYnl0ZXM";keyid="{"3f" * 32}";alg="ecdsa-p256-sha256"'
+    ' "exchange-purpose" "x-road-client" "x-road-id");created={0};expires={1}'
+    ';nonce="bm9uY2Ugb2YgMTggYnl0ZXM";keyid="' + "3f" * 32 + '";alg="ecdsa-p256-sha256"'
     ';tag="saphan-request"'
 )
 
@@ -151,7 +151,9 @@ def _part(entry: Entry) -> SealedPart:
     """A sealed part as large as a real one, which says what its entry says."""
     headers = (*_HEADERS, ("x-road-id", entry.id or ""))
     lines = "".join(f'\n"{name}": {value}' for name, value in headers)
-    base = f'"@method": GET\n"@target-uri": https://ss1.mpi.example{_TARGET}{lines}\n{_PARAMS}'
+    created = int(entry.at.timestamp())
+    params = _PARAMS.format(created, created + 60)
+    base = f'"@method": GET\n"@target-uri": https://ss1.mpi.example{_TARGET}{lines}\n{params}'
     head = Head(headers, "GET", _TARGET)
     return SealedPart(base.encode(), _SIGNATURE, head, _BODY, random_bytes(16))
 

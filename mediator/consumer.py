@@ -237,7 +237,8 @@ class Consumer:
         if repeats:
             headers = (*headers, (REPEAT, "?1"))
         head = RequestHead(call.method, server.address + call.target, headers)
-        created = int(self.clock.unix())
+        now = self.clock.now()
+        created = int(now.timestamp())
         nonce = random_token()
         signed = seal_request(
             head,
@@ -247,7 +248,7 @@ class Consumer:
             nonce=nonce,
         )
         sent = head.with_headers(signed.headers_to_add)
-        return SealedCall(routed, server, sent, signed, nonce)
+        return SealedCall(routed, server, sent, signed, nonce, now)
 
     def open(self, answered: Answered) -> OpenedAnswer:
         """Check signature, signer, binding to the request, and digest of an answer.
@@ -259,8 +260,9 @@ class Consumer:
         """
         sealed = answered.recorded.sealed
         provider = sealed.routed.call.service.member
-        find_key = signer_of(self.state(), provider, self.clock.now(), self.statuses)
-        now = self.clock.unix()
+        at = self.clock.now()
+        find_key = signer_of(self.state(), provider, at, self.statuses)
+        now = at.timestamp()
         if isinstance(answered.body, Spooled):
             now -= answered.body.took_s  # its head is judged by when it came
         try:
@@ -273,7 +275,7 @@ class Consumer:
             raise
         check_content_digest(field(answered, "content-digest"), sha256_of(answered.body))
         _check_names(answered, sealed.routed.call)
-        return OpenedAnswer(answered, opened)
+        return OpenedAnswer(answered, opened, at)
 
 
 def reply_of(opened: OpenedAnswer, notices: Notices = NO_NOTICES) -> Reply:

@@ -63,7 +63,7 @@ from mediator.trying import Trying
 from mediator.turns import Turns
 from serving import replies
 from serving.backends import NotDelivered
-from serving.bodies import IN_MEMORY_BYTES, Body, sha256_of
+from serving.bodies import IN_MEMORY_BYTES, Body, Spooled, sha256_of
 from serving.clock import Clock
 
 log = structlog.get_logger("mediator.provider")
@@ -227,8 +227,9 @@ class Provider:
                 where="path",
                 detail=f"{service.member} is not hosted by this security server",
             )
-        find_key = signer_of(state, client.member, self.clock.now(), self.statuses)
-        opened = open_request(head, find_key, now=int(self.clock.unix()))
+        now = self.clock.now()
+        find_key = signer_of(state, client.member, now, self.statuses)
+        opened = open_request(head, find_key, now=int(now.timestamp()))
         if received.peer not in state.application(client).servers:
             raise Problem(
                 Code.CERTIFICATE_MISMATCH,
@@ -254,6 +255,7 @@ class Provider:
             repeats=xroad.REPEAT in own,
             subject=xroad.subject_of(own),
             basis=own.get(BASIS, ""),
+            at=now,
         )
 
     async def take_in(
@@ -282,7 +284,9 @@ class Provider:
                 return call._replace(refusal=problem)
             self.replays.forget(opened.keyid, opened.nonce)
             raise
-        return call._replace(received=received._replace(body=body, coming=None))
+        # A long one may take longer than a message is fresh: then the entry says when it was there.
+        at = None if isinstance(body, Spooled) else call.at
+        return call._replace(received=received._replace(body=body, coming=None), at=at)
 
     def _longest(self, call: OpenedCall) -> int:
         self.maintenance.check()

@@ -1,8 +1,9 @@
 """What is recorded at each step: from the stages of a message to entries of the journal.
 
 Every method returns only when its entry is durable; those that let a message go on return the
-stage that proves it. A refusal is an entry too: what came in, why it was stopped, and, as far as
-there was one, the message itself in the sealed part.
+stage that proves it. The entry of a signed message says the time by which that was signed, or
+judged to be fresh: so it can be held against what was signed. A refusal is an entry too: what came
+in, why it was stopped, and, as far as there was one, the message itself in the sealed part.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from exchange.entries import REPEATED, STATISTICS, Entry, Kind, Side, Statistics
 from exchange.envelope import Opened, RequestHead, ResponseHead, Signed
@@ -75,6 +77,7 @@ class Recorder:
                 endpoint=sealed.routed.endpoint,
                 size=len(call.body),
                 nonce=sealed.nonce,
+                at=sealed.at,
             ),
             call.client.member,
             self._request_part(sealed.head, call.target, sealed.signed, call.body),
@@ -97,6 +100,7 @@ class Recorder:
                 status=answered.head.status,
                 certificate=opened.opened.keyid,
                 problem=_reported(answered.head),
+                at=opened.at,
             ),
             call.client.member,
             self._response_part(answered.head, opened.opened, answered.body),
@@ -155,7 +159,7 @@ class Recorder:
         received = call.received
         size = len(received.body) if call.refusal is None else None  # it was not taken
         receipt = await self._write(
-            self._of_message(call, Kind.REQUEST, size=size, nonce=call.opened.nonce),
+            self._of_message(call, Kind.REQUEST, size=size, nonce=call.opened.nonce, at=call.at),
             call.service.member,
             self._request_part(received.head, received.target, call.opened, received.body),
             call.subject,
@@ -192,6 +196,7 @@ class Recorder:
                 endpoint=endpoint,
                 nonce=call.opened.nonce if claimed else None,
                 event=REPEATED if repeated else None,
+                at=sealed.at,
             ),
             sealed.member,
             self._response_part(sealed.head, sealed.signed, sealed.body),
@@ -382,12 +387,13 @@ class Recorder:
         certificate: str | None = None,
         nonce: str | None = None,
         problem: Problem | str | None = None,
+        at: datetime | None = None,
     ) -> Entry:
         code, where, problem_status = _problem(problem)
         return Entry(
             kind=kind,
             side=Side.CONSUMER,
-            at=self.clock.now(),
+            at=at or self.clock.now(),
             id=call.message_id,
             request_id=call.request_id,
             trace=call.trace or None,
@@ -418,12 +424,13 @@ class Recorder:
         agreement: str = "",
         endpoint: str = "",
         event: str | None = None,
+        at: datetime | None = None,
     ) -> Entry:
         code, where, _ = _problem(problem)
         return Entry(
             kind=kind,
             side=Side.PROVIDER,
-            at=self.clock.now(),
+            at=at or self.clock.now(),
             id=call.message_id or None,
             request_id=call.request_id or None,
             trace=call.trace or None,

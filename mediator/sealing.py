@@ -81,15 +81,17 @@ class Sealer:
             ("x-road-request-id", call.request_id),
             ("content-digest", format_content_digest(sha256_of(b"" if bodiless else body))),
         )
+        now = self.clock.now()
         signed = seal_response(
             call.received.head,
             ResponseHead(status, complete),
             self.keys[member],
-            created=int(self.clock.unix()),
+            created=int(now.timestamp()),
         )
         return SealedReply(
             member,
             ResponseHead(status, (*complete, *signed.headers_to_add)),
             b"" if bodiless else body,
             signed,
+            now,
         )

@@ -10,6 +10,7 @@ Released → SealedReply → RecordedReply.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
 from exchange.agreements import Agreement, Grant
@@ -78,6 +79,8 @@ class SealedCall(NamedTuple):
     head: RequestHead
     signed: Signed
     nonce: str
+    at: datetime | None = None
+    """When it was signed, which its entry says; None: the time of recording."""
 
 
 class RecordedCall(NamedTuple):
@@ -100,6 +103,8 @@ class OpenedAnswer(NamedTuple):
 
     answered: Answered
     opened: Opened
+    at: datetime | None = None
+    """When it was judged, which its entry says; None: the time of recording."""
 
 
 # --- the provider's side ---------------------------------------------------------------------
@@ -142,6 +147,8 @@ class OpenedCall(NamedTuple):
     refusal: Problem | None = None
     subject: str = ""
     basis: str = ""
+    at: datetime | None = None
+    """When it was judged, which its entry says; None: the time of recording."""
 
 
 class Found(NamedTuple):
@@ -207,6 +214,8 @@ class SealedReply(NamedTuple):
     head: ResponseHead
     body: Body
     signed: Signed
+    at: datetime | None = None
+    """When it was signed, which its entry says; None: the time of recording."""
 
 
 class RecordedReply(NamedTuple):

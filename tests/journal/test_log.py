@@ -250,7 +250,8 @@ async def test_keys_are_files_of_their_owner(tmp_path: Path) -> None:
     other = MemberId.parse("LA/COM/50%3F1")
     async with journal_in(tmp_path) as journal:
         await journal.record(entry(0), MPI, part(0))
-        await journal.record(entry(1, at=datetime(2026, 12, 1, tzinfo=UTC)), MPI, part(1))
+        december = datetime(2026, 12, 1, tzinfo=UTC)
+        await journal.record(entry(1, at=december), MPI, part(1, at=december))
         await journal.record(entry(2), other, part(2))
     found = sorted((tmp_path / "keys").rglob("*.key"))
     assert [str(path.relative_to(tmp_path / "keys")) for path in found] == [

@@ -26,9 +26,10 @@ from exchange.sealed_parts import SealedPart
 from mediator.journal.evidence import EvidenceStore
 from mediator.journal.recovery import LOCK
 from mediator.journal.verify import Verdict, Verified, verify
-from mediator.journal.verify.signatures import Signed, Signers, stated_of
+from mediator.journal.verify.signatures import Signed, Signers
 from mediator.journal.verify.signers import find_signers
 from mediator.journal.verify.state import read_state, write_state
+from mediator.journal.verify.stated import stated_of
 from tests.journal.exchanges import MOF, MPI, Tell, World
 from tests.journal.test_what_is_signed import SIGNED, Records
 from tests.journal.world import QUICK, entry, journal_in
@@ -265,11 +266,23 @@ def test_the_parameters_of_foreign_servers_are_read(tmp_path: Path) -> None:
     params = f"created={rest}".split(";")
     for order in (params[::-1], params[1:] + params[:1]):
         assert stated_of(f"{begin};{';'.join(order)}".encode()) == ours
-    for name in ("keyid", "alg", "created"):
-        less = [one for one in params if not one.startswith(name)]
-        with pytest.raises(Problem) as raised:
-            stated_of(f"{begin};{';'.join(less)}".encode())
-        assert raised.value.code is Code.MALFORMED_SIGNATURE
+    with pytest.raises(Problem) as raised:
+        stated_of(f"{begin};{';'.join(params[1:])}".encode())
+    assert raised.value.code is Code.MALFORMED_SIGNATURE
+
+
+@pytest.mark.parametrize("parameter", ["keyid", "alg"])
+def test_a_signature_names_its_key(tmp_path: Path, parameter: str) -> None:
+    """Without, nobody could be held to it: no server takes such a message, or signs one."""
+    world = World(tmp_path)
+
+    def lie(entry: Entry, part: SealedPart) -> tuple[Entry, SealedPart]:
+        begin, _, rest = part.base.decode().rpartition(f";{parameter}=")
+        base = f"{begin};{rest.partition(';')[2]}".encode()
+        return entry._replace(certificate=None), part._replace(base=base)
+
+    (found,) = told(world, of(Kind.REQUEST, lie)).findings
+    assert (found.code, found.index) == (Code.MALFORMED_SIGNATURE, 0)
 
 
 Run = Callable[..., Verdict]

@@ -65,14 +65,14 @@ async def test_a_clock_that_jumps_changes_no_order(tmp_path: Path) -> None:
     moments = [start + timedelta(seconds=jump) for jump in jumps]
     for number, at in enumerate(moments):
         async with journal_in(tmp_path, QUICK) as journal:
-            receipt = await journal.record(entry(number, at=at), MPI, part(number))
+            receipt = await journal.record(entry(number, at=at), MPI, part(number, at=at))
             assert receipt.index == number
     assert_good(tmp_path, len(moments))
     reader = JournalReader(tmp_path)
     entries = [parse_entry(reader.entry(number)) for number in range(len(moments))]
     assert [one.at for one in entries] == moments
     for number, one in enumerate(entries):
-        assert reader.open(one, reader.ciphertext(number)).part == part(number)
+        assert reader.open(one, reader.ciphertext(number)).part == part(number, at=one.at)
     with closing(IndexReader.open(tmp_path / INDEX, ORIGIN)) as index:
         november = Query(since=datetime(2026, 11, 1, tzinfo=UTC), until=start)
         found = search([index], november, 10).hits

@@ -162,7 +162,7 @@ def day(month: int, number: int = 1, year: int = 2026) -> datetime:
 async def record(journal: Journal, at: datetime, first: int, count: int = 5) -> None:
     for number in range(first, first + count):
         value = entry(number, at=at + timedelta(seconds=number))
-        await journal.record(value, MPI, part(number), f"la-nid:{number % 3}")
+        await journal.record(value, MPI, part(number, at=value.at), f"la-nid:{number % 3}")
     await until(lambda: journal.published_size == journal.size)
 
 

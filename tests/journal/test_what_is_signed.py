@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ from mediator.stages import (
     SealedReply,
 )
 from mediator.xroad.fields import own_fields
-from serving.clock import SystemClock
+from serving.clock import Clock, SystemClock
 from tests.journal.exchanges import BODY, CLIENT, MOF, MPI, NONCE, SERVERS, SERVICE, World
 from tests.journal.test_evidence import faults, folder_of
 from tests.journal.world import QUICK, journal_in
@@ -57,6 +58,8 @@ class Records:
     def __init__(self, world: World) -> None:
         self.world = world
         self.names: list[str] = []
+        self.clock: Clock = SystemClock()
+        """That of recording; messages are signed and judged at the world's time."""
         self.directory = world.journals[MOF]
 
     async def write(self) -> None:
@@ -68,7 +71,8 @@ class Records:
 
     async def _write(self, journal: Journal) -> None:
         world, now = self.world, int(self.world.now.timestamp())
-        recorder = Recorder(journal, SERVERS[MOF], SystemClock(), Metrics(), 1 << 20)
+        recorder = Recorder(journal, SERVERS[MOF], self.clock, Metrics(), 1 << 20)
+        later = world.now + timedelta(seconds=1)
         head, sent = world.request(1, NONCE)
         received_head = head.with_headers(sent.headers_to_add)
         answer, answered = world.answer(received_head, BODY)
@@ -80,7 +84,8 @@ class Records:
             purpose="national-budget", agreement="", wanted_server=None, accept="",
         )  # fmt: skip
         server = ServerRecord(SERVERS[MPI], "ss1.mpi.example:5500", (), None)
-        sealed = SealedCall(Routed(call, (server,), "/projects/{id}"), server, head, sent, NONCE)
+        sealed = SealedCall(Routed(call, (server,), "/projects/{id}"), server, head, sent, NONCE,
+                            world.now)  # fmt: skip
         recorded = await recorder.call(sealed)
         came = Answered(recorded, answer.with_headers(answered.headers_to_add), BODY)
         keys = {
@@ -88,16 +93,17 @@ class Records:
             for member in (MOF, MPI)
         }
         opened = open_response(received_head, came.head, keys.__getitem__, now=now + 1)
-        await recorder.answer(OpenedAnswer(came, opened))
+        await recorder.answer(OpenedAnswer(came, opened, later))
         received = Received(SERVERS[MOF], received_head, target, b"")
         taken = OpenedCall(
             received=received, opened=open_request(received_head, keys.__getitem__, now=now),
             client=CLIENT, service=SERVICE, path="/projects/1", query="", message_id="LA-1",
             request_id=REQUEST_ID, trace="", purpose="national-budget", agreement="", repeats=False,
+            at=world.now,
         )  # fmt: skip
-        opening = await recorder.opening(taken)
+        self.opening = opening = await recorder.opening(taken)
         await recorder.opening(taken._replace(refusal=REFUSED))
-        reply = SealedReply(MPI, answer, BODY, answered)
+        reply = SealedReply(MPI, answer, BODY, answered, later)
         await recorder.reply(opening, reply, None, "mof-mpi", "/projects/{id}", claimed=True)
         await recorder.reply(opening, reply, REFUSED, "", "")
         await recorder.reply(opening, reply, None, "mof-mpi", "", repeated=True)

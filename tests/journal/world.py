@@ -36,6 +36,7 @@ MPI = MemberId.parse("LA/GOV/MPI")
 CLIENT = ApplicationId.parse("LA/GOV/MOF/budget")
 SERVICE = ServiceId.parse("LA/GOV/MPI/oda-mis/projects")
 PEER = ServerId.parse("LA/GOV/MOF/ss1")
+NOBODY = sha256(b"a certificate that is nowhere").hexdigest()
 START = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
 QUICK = JournalSettings(publish_interval_s=0.02, probe_interval_s=0.02)
 STILL = JournalSettings(publish_interval_s=1000, probe_interval_s=0.02)
@@ -54,6 +55,7 @@ def entry(number: int, **changes: Any) -> Entry:
         "method": "GET",
         "endpoint": "/projects/{id}",
         "size": len(body(number)),
+        "certificate": NOBODY,
     }
     return Entry(**(values | changes))
 
@@ -69,9 +71,12 @@ def part(
     id: str | None = None,
     client: ApplicationId = CLIENT,
     key: SigningKey | None = None,
+    at: datetime | None = None,
 ) -> SealedPart:
-    """What :func:`entry` tells of as a signed message; without a key the signature is none."""
+    """What :func:`entry` tells of (``at`` that time) as a signed message; without a key the
+    signature is none."""
     digest = content_digest(body(number))
+    created = int((at or entry(number).at).timestamp())
     headers = (
         ("x-road-client", str(client)),
         ("x-road-id", id or f"LA-{number}"),
@@ -81,15 +86,16 @@ def part(
     target = f"/r1/{SERVICE}/projects/{number}"
     lines = {'"@method"': "GET", '"@target-uri"': f"https://ss1.mpi.example:5500{target}"}
     lines |= {f'"{name}"': value for name, value in headers}
-    signer = f';keyid="{key.keyid}";alg="{key.algorithm}"' if key else ""
-    params = f'({" ".join(lines)});created=1{signer};tag="saphan-request"'
+    signed_by = (key.keyid, key.algorithm) if key else (NOBODY, "ecdsa-p256-sha256")
+    signer = ';keyid="{}";alg="{}"'.format(*signed_by)
+    params = f'({" ".join(lines)});created={created}{signer};tag="saphan-request"'
     head = Head(headers, "GET", target)
     if kind is not Kind.REQUEST:
         bound = ('"@method"', '"@target-uri"', '"content-digest"', '"x-road-id"')
         asked = {f"{name};req": lines[name] for name in bound}
         asked['"signature-input";req'] = f"sig={params}"
         lines = {'"@status"': "200"} | {f'"{name}"': value for name, value in headers} | asked
-        params = f'({" ".join(lines)});created=2{signer};tag="saphan-response"'
+        params = f'({" ".join(lines)});created={created}{signer};tag="saphan-response"'
         head = Head(headers, status=200)
     base = signature_base(lines, lines, params)
     signature = key.sign(base) if key else sha256(str(number).encode()).digest() * 2

@@ -97,11 +97,11 @@ async def test_a_head_that_was_too_old_when_it_came_is_refused(room: Room, took_
 
 
 async def test_a_short_body_excuses_nothing() -> None:
-    """It came with its head."""
+    """It came with its head; its entry says when that was judged."""
     for old_s, is_good in ((LONGEST_S, True), (LONGEST_S + 1, False)):
         consumer, answer = answered(b"{}", b"{}", old_s)
         if is_good:
-            assert consumer.open(answer).answered is answer
+            assert consumer.open(answer).at == NOW
         else:
             with pytest.raises(Problem) as caught:
                 consumer.open(answer)

@@ -6,8 +6,8 @@ member of the entry that the signed message tells as well must be there and say 
 must the head and the body that are kept beside the signature base. Whether there must be something
 that was signed is told by the kind of the entry (:mod:`mediator.journal.verify.signing`).
 
-Not checked: the signature itself (an export holds the certificates for that), and members that no
-signed component tells, such as the time and the agreement.
+Not checked: the signature itself (:mod:`mediator.journal.verify.signatures`), and members that no
+signed component tells, such as the agreement.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from mediator.journal.verify.signing import (
     check_said,
     signing_of,
 )
+from mediator.journal.verify.stated import Stated, check_moment, stated_of
 
 _PARAMS: Final = '"@signature-params"'
 _OWN: Final = f"\n{_PARAMS}: "
@@ -61,14 +62,17 @@ _WHERE_SIGNED: Final = {
 }
 
 
-def check_part(part: SealedPart, entry: Mapping[str, Any]) -> None:
+def check_part(part: SealedPart, entry: Mapping[str, Any]) -> Stated | None:
     """Check an opened sealed part against its entry, as the JSON object that it is.
+
+    Returns:
+        what the signature states; None where there is none.
 
     Raises:
         Problem: as :func:`check_commitment` and :func:`check_told`.
     """
     check_commitment(part, entry.get("commitment"))
-    check_told(part, entry)
+    return check_told(part, entry)
 
 
 def check_commitment(part: SealedPart, expected: str | None) -> None:
@@ -81,19 +85,23 @@ def check_commitment(part: SealedPart, expected: str | None) -> None:
         raise Problem(Code.JOURNAL_CORRUPT, detail="the commitment is not to this signature base")
 
 
-def check_told(part: SealedPart, entry: Mapping[str, Any]) -> None:
+def check_told(part: SealedPart, entry: Mapping[str, Any]) -> Stated | None:
     """Check that entry, head and body tell what was signed, and that it was where it must be.
+
+    Returns:
+        what the signature states; None where there is none.
 
     Raises:
         Problem: ``MissingSignature`` when the entry is of a message that is always signed, and the
             part holds no such signature; ``JournalCorrupt`` when the entry or the head say other
             than what was signed; ``DigestMismatch`` when a body that was kept has another digest
-            than was signed.
+            than was signed; ``StaleSignature`` when the entry's time is none at which servers
+            take what was signed; ``MalformedSignature``.
     """
     signing = signing_of(entry)
     check_present(part, signing)
     if signing is Signing.NONE:
-        return
+        return None
     base = part.base.decode("ascii", "replace")
     if not _is_plainly_told(part.head, entry, base, signing):
         signed = _components(base)
@@ -102,6 +110,9 @@ def check_told(part: SealedPart, entry: Mapping[str, Any]) -> None:
         for name in _contradictions(part.head, entry, signed, signing):
             raise Problem(Code.JOURNAL_CORRUPT, detail=f"{name} says other than what was signed")
     _check_body(part.body, entry.get("size"), base)
+    stated = stated_of(part.base)
+    check_moment(stated, entry, signing)
+    return stated
 
 
 def _check_body(body: bytes, size: int | None, base: str) -> None:

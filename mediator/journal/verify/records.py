@@ -24,7 +24,7 @@ from mediator.journal.verify.accounts import Accounts
 from mediator.journal.verify.contents import check_part
 from mediator.journal.verify.entries import read_entry
 from mediator.journal.verify.findings import Counts, Finding, Findings, Progress, TooManyError
-from mediator.journal.verify.signatures import Signatures, Signed, Signers, stated_of
+from mediator.journal.verify.signatures import Signatures, Signed, Signers
 from mediator.journal.verify.signing import Signing, signing_of
 from mediator.journal.verify.tree import Log
 from mediator.journal.verify.workers import Workers
@@ -248,12 +248,10 @@ class _Records:
             where = f"keys/ ({sealed.key})"
             raise Problem(problem.code, where=where, detail=problem.detail) from problem
         part = parse_part(plaintext)
-        check_part(part, document)
+        stated = check_part(part, document)
         counts.opened += 1
-        if signing is not Signing.NONE and self._signatures is not None:
-            self._signatures.check(
-                part, stated_of(part.base), document, signing, counts.signed, counts.missing
-            )
+        if stated is not None and self._signatures is not None:
+            self._signatures.check(part, stated, document, signing, counts.signed, counts.missing)
 
     def _account(self, sealed: Sealed, index: int, signing: Signing, *, forgot: bool) -> None:
         """Count a sealed part that cannot be opened.

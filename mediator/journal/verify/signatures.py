@@ -16,12 +16,11 @@ Not checked: revocations that nobody told this server of; those are asked of the
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from cryptography import x509
 
@@ -33,29 +32,14 @@ from exchange.keys import VerifyingKey, verifying_key
 from exchange.problems import Code, Problem
 from exchange.revocation import issuer_of
 from exchange.sealed_parts import SealedPart
-from exchange.signature import parse_signature_base
 from exchange.signed import MAX_AGE_S, MAX_SKEW_S
 from mediator.journal.verify.signing import Signing
+from mediator.journal.verify.stated import Stated
 
 MAX_MISSING: Final = 16
 """Certificates that are not here: so many are named."""
 _SKEW: Final = timedelta(seconds=MAX_SKEW_S + 1)
 _AGE: Final = timedelta(seconds=MAX_AGE_S + MAX_SKEW_S + 1)
-_LINE: Final = b'\n"@signature-params": '
-# As our servers write them; what is written otherwise is read piece by piece.
-_OURS: Final = re.compile(
-    rb'\([^()\n]*\);created=([1-9]\d{0,11})(?:;expires=([1-9]\d{0,11}))?(?:;nonce="[^"()\n]*")?'
-    rb';keyid="([0-9a-f]{64})";alg="([a-z0-9-]+)";tag="[a-z-]+"'
-)
-
-
-class Stated(NamedTuple):
-    """What the parameters of a signature state."""
-
-    created: int
-    expires: int | None
-    keyid: str
-    algorithm: str
 
 
 @dataclass(slots=True)
@@ -127,27 +111,6 @@ class _Signer:
     ends: datetime
 
 
-def stated_of(base: bytes) -> Stated:
-    """What a signature base states of its signature.
-
-    Raises:
-        Problem: ``MalformedSignature`` when it states no key, no algorithm, or no time.
-    """
-    at = base.rfind(_LINE)
-    ours = _OURS.fullmatch(base, at + len(_LINE)) if at >= 0 else None
-    if ours is not None:
-        created, expires, keyid, algorithm = ours.groups()
-        until = None if expires is None else int(expires)
-        return Stated(int(created), until, keyid.decode(), algorithm.decode())
-    parameters = parse_signature_base(base)[1].parameters
-    made, end = parameters.get("created"), parameters.get("expires")
-    signer, name = parameters.get("keyid"), parameters.get("alg")
-    if type(made) is not int or type(signer) is not str or type(name) is not str:
-        detail = "what was signed names no key, no algorithm or no time"
-        raise Problem(Code.MALFORMED_SIGNATURE, where="signature base", detail=detail)
-    return Stated(made, end if type(end) is int else None, signer, name)
-
-
 class Signatures:
     """Checks signatures; each certificate is read and judged once."""
 
@@ -172,10 +135,14 @@ class Signatures:
             missing: is told the fingerprints of certificates that are not here.
 
         Raises:
-            Problem: ``InvalidSignature`` (what was signed is not what the key signed, or by another
+            Problem: ``MalformedSignature`` (it states no key or no algorithm),
+                ``InvalidSignature`` (what was signed is not what the key signed, or by another
                 algorithm), ``IncorrectCertificate`` (of another member), ``CertificateExpired``, or
                 what makes the certificate none for seals.
         """
+        if not stated.keyid or not stated.algorithm:
+            detail = "what was signed names no key, or no algorithm"
+            raise Problem(Code.MALFORMED_SIGNATURE, detail=detail)
         signer = self._signer(stated.keyid)
         if signer is None:
             signed.without_certificate += 1

@@ -14,7 +14,7 @@ import pytest
 from exchange.entries import format_sealed
 from exchange.problems import Code
 from mediator.journal import log
-from mediator.journal.verify import verify
+from mediator.journal.verify import log_key, verify
 from tests.journal.exchanges import MOF, World
 
 
@@ -46,3 +46,21 @@ def test_what_is_no_entry_is_found(
     assert found
     assert {one.code for one in found} == {Code.JOURNAL_CORRUPT}
     assert all("the entry is no entry" in one.detail for one in found)
+    # In what is published alone, too, which has no segments.
+    journal = world.journals[MOF]
+    indexes = {one.index for one in found}
+    for verdict in (
+        verify(journal, tree_only=True),
+        verify(journal / "log", key=log_key(journal)),
+    ):
+        assert {one.index for one in verdict.findings} == indexes
+        assert {one.code for one in verdict.findings} == {Code.JOURNAL_CORRUPT}
+        assert all(one.file.startswith("log/tile/entries/") for one in verdict.findings)
+
+
+def test_an_honest_log_alone_is_good(tmp_path: Path) -> None:
+    """With the key that its registry lists."""
+    world = World(tmp_path)
+    asyncio.run(world.exchange(1))
+    journal = world.journals[MOF]
+    assert verify(journal / "log", key=log_key(journal)).good

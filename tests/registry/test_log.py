@@ -17,6 +17,7 @@ from exchange.problems import Code, Problem
 from exchange.registrations import INSTANCE_TARGET, parse_instance
 from exchange.registry_log import act_digest, check_state, parse_state, proof_path
 from exchange.tiles import bundles_of, parse_bundle
+from mediator.journal.verify import verify
 from registry import service
 from registry.ceremony import PUBLIC, open_log
 from registry.log import RegistryLog
@@ -61,6 +62,15 @@ async def test_acts_and_states_are_entries(world: World) -> None:
         named = (row["at"], row["actor"], row["act"], row["subject"], row["detail"])
         assert act["digest"] == act_digest(*named)
     assert all(str(row["actor"]).encode() not in b"".join(entries) for row in rows[1:])
+
+
+async def test_the_log_verifies_as_any_other(world: World) -> None:
+    """By its key, although its entries are not those of a server's journal."""
+    await world.register(MPI)
+    key = await asyncio.to_thread(key_of, world)
+    verdict = await asyncio.to_thread(verify, world.directory / PUBLIC / "log", key=key)
+    assert verdict.findings == ()
+    assert verdict.size > 1
 
 
 async def test_the_state_is_proven_before_servers_can_see_it(world: World) -> None:

@@ -5,7 +5,8 @@ What is checked, and against what:
 - the checkpoint against the verifier key, the store of the last signed checkpoint, and a
   checkpoint that somebody remembered: a log that was set back, cut or forked is refused. The store
   is read first, so that it may be behind a journal that is being written, and never ahead of it;
-- every tile against the tiles below it and the checkpoint above; every entry against its leaf;
+- every tile against the tiles below it and the checkpoint above; every entry against its leaf, and
+  that it is an entry as servers write them;
   partial tiles and bundles of earlier sizes, which stay until the full one is there, against the
   present ones;
 - every record of the segments against its checksum and its leaf; every sealed part against the
@@ -35,12 +36,14 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from exchange import merkle
 from exchange.checkpoint import Checkpoint
 from exchange.merkle import HASH_SIZE
 from exchange.notes import VerifierKey
 from exchange.problems import Code, Problem
+from exchange.registry_log import origin
 from exchange.tiles import WIDTH
 from mediator.journal.holdings import Holdings
 from mediator.journal.key_files import KeyEncryption
@@ -74,6 +77,9 @@ __all__ = [
     "log_key",
     "verify",
 ]
+
+_REGISTRY: Final = origin("")
+"""How the name of a registry's log ends; no server's log has such a one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +215,10 @@ class _Run:
     def _check_all(self, before: Verified, commitments: Commitments, workers: Workers) -> None:
         directory, findings, asked = self._directory, self._findings, self._asked
         holdings, size = self._holdings, self._head.size
-        published = Log(self._log, directory / "segments", size, holdings.entries_from)
+        published = Log(
+            self._log, directory / "segments", size, holdings.entries_from,
+            self._is_journal(), self._records(),
+        )  # fmt: skip
         begun = before.begun or Begun(b"", b"", before.records, before.signed)
         known = begun.leaves
         first = before.edge.size // WIDTH * WIDTH + len(known) // HASH_SIZE * WIDTH
@@ -254,6 +263,18 @@ class _Run:
             self._signed = so_far(self._counts.signed)
             check_keys(accounts, findings)
         self._reached = Verified(self._note, edge, records, signed=signed)
+
+    def _is_journal(self) -> bool:
+        """Whether the entries are a server's; a registry's log has others, under its own name."""
+        described = (self._directory / DESCRIPTION).exists()
+        return described or not self._asked.key.name.endswith(_REGISTRY)
+
+    def _records(self) -> range:
+        """The entries whose records are read."""
+        if self._asked.tree_only or self._log == self._directory:
+            return range(0)
+        until = self._holdings.segments_until
+        return range(self._holdings.segments_from, self._head.size if until is None else until)
 
     def _keep(self, before: Verified, begun: Begun) -> None:
         if self._note and not self._findings.found:

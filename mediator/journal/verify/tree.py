@@ -21,6 +21,7 @@ from exchange.tiles import ENTRIES, FULL_TILE_SIZE, WIDTH, Tile, parse_bundle, t
 from mediator.journal import segments
 from mediator.journal.publication import CHECKPOINT
 from mediator.journal.verify.commitments import Commitment, commitments_in
+from mediator.journal.verify.entries import read_entry
 from mediator.journal.verify.findings import Finding, Findings, Progress, TooManyError
 from mediator.journal.verify.reached import Edge
 from mediator.journal.verify.workers import Workers
@@ -41,6 +42,10 @@ class Log:
     size: int
     entries_from: int = 0
     """Bundles of entries before this one may have been removed."""
+    forms: bool = False
+    """Its entries are those of a server's journal, and must have their form."""
+    records: range = range(0)
+    """Entries whose records are read, too: their form is judged there."""
 
 
 @dataclass(slots=True)
@@ -130,6 +135,12 @@ def _check_leaves(unit: tuple[Log, int, int]) -> _Row:
     return row
 
 
+def _hashes(entries: list[bytes] | None) -> bytes | None:
+    if entries is None:
+        return None
+    return b"".join([sha256(b"\x00" + entry).digest() for entry in entries])
+
+
 class _Tiles:
     """Checks tiles one after the other; keeps nothing but their roots."""
 
@@ -145,13 +156,16 @@ class _Tiles:
             self._folder.expect(Tile(ENTRIES, index + _AHEAD))
             stored = self._read(tile)
             removed = self._was_removed(bundle)
-            computed = stored if removed else self._leaf_hashes(bundle, row.commitments)
+            entries = None if removed else self._entries(bundle, row.commitments)
+            computed = stored if removed else _hashes(entries)
             good = stored if stored is not None else computed
             if stored is None or computed is None:
                 row.suspects.add(index)
             elif stored != computed:
                 row.suspects.add(index)
                 good = self._judge_leaves(tile, bundle, stored, computed)
+            elif entries is not None:
+                self._check_forms(bundle, entries)
             hashes = good or bytes(tile.width * HASH_SIZE)
             if good is not None:
                 self._check_earlier(tile, hashes)
@@ -182,9 +196,22 @@ class _Tiles:
         except Problem:
             return None
 
-    def _leaf_hashes(
+    def _check_forms(self, bundle: Tile, entries: list[bytes]) -> None:
+        """Check that what the tree holds are entries as servers write them."""
+        records, last = self._log.records, bundle.first + bundle.width - 1
+        if not self._log.forms or (bundle.first in records and last in records):
+            return
+        for index, entry in enumerate(entries, bundle.first):
+            if index in records:
+                continue
+            try:
+                read_entry(entry)
+            except Problem as problem:
+                self._findings.of(problem, f"log/{bundle}", index)
+
+    def _entries(
         self, bundle: Tile, commitments: list[Commitment] | None = None
-    ) -> bytes | None:
+    ) -> list[bytes] | None:
         try:
             data = self._folder.read(bundle)
             entries = parse_bundle(data, bundle.width, f"log/{bundle}")
@@ -195,7 +222,7 @@ class _Tiles:
             return None
         if commitments is not None:
             commitments += commitments_in(data, bundle.first, entries)
-        return b"".join([sha256(b"\x00" + entry).digest() for entry in entries])
+        return entries
 
     def _first_bad(self, bundle: Tile) -> int | None:
         """The first entry of a bundle that does not fit its leaf, when the bundle is broken."""
@@ -295,7 +322,9 @@ class _Tiles:
         for earlier in self._folder.partials(tile):
             if earlier == tile:
                 continue
-            found = self._read(earlier) if tile.level != ENTRIES else self._leaf_hashes(earlier)
+            found = (
+                self._read(earlier) if tile.level != ENTRIES else _hashes(self._entries(earlier))
+            )
             if found is None:
                 continue
             for at in range(0, min(len(found), len(hashes)), HASH_SIZE):

@@ -42,6 +42,7 @@ from tests.journal.world import QUICK, journal_in
 
 REQUEST_ID = "5f0c"
 REFUSED = Problem(Code.ACCESS_DENIED, where="agreement", detail="no agreement")
+UNPROVEN = Problem(Code.INVALID_SIGNATURE, where="signature", detail="it is none")
 SIGNED = (
     "call", "answer", "opening", "opening of what is refused", "reply", "signed refusal",
     "repeated reply",
@@ -112,8 +113,8 @@ class Records:
         await recorder.refused_call(call, REFUSED)
         await recorder.failed_call(recorded, REFUSED, None)
         await recorder.failed_call(recorded, REFUSED, came)
-        await recorder.refused_message(received, REFUSED)
-        await recorder.refused_link(REFUSED, "GET", target, received_head.headers)
+        await recorder.refused_message(received, UNPROVEN)
+        await recorder.refused_link(UNPROVEN, "GET", target, received_head.headers)
         await recorder.event("started")
         await recorder.event("handshake", REFUSED, client=CLIENT, refusals=3)
         await recorder.order("hidden", b"an order")
@@ -256,9 +257,23 @@ def test_the_certificate_is_that_of_the_other_side(records: Records, tmp_path: P
 def test_a_signed_refusal_is_not_made_an_unsigned_one(records: Records, tmp_path: Path) -> None:
     """By leaving out of its entry the certificate that opened the message it refuses."""
     entry, part = records.of("signed refusal")
-    journal = judged(records, tmp_path / "journal", entry._replace(certificate=None), part)
+    assert part is not None
+    entry = entry._replace(certificate=None)
+    journal = judged(records, tmp_path / "journal", entry, part)
     (found,) = verify(journal).findings
-    assert "holds no signature" in found.detail
+    assert (found.code, found.index) == (Code.MISSING_SIGNATURE, 0)
+    # With all that was signed left out, too: what refuses it is judged of proven messages alone.
+    less = part._replace(base=b"", signature=b"")
+    said = entry._replace(problem=Code.INVALID_SIGNATURE)
+    for name, lie, told in (
+        ("code", entry._replace(size=None, purpose=None), "AccessDenied refuses only"),
+        ("said", said, "purpose, size is said only"),
+    ):
+        journal = judged(records, tmp_path / name, lie, less)
+        for verdict in (verify(journal), verify(journal, tree_only=True)):
+            (found,) = verdict.findings
+            assert (found.code, found.index) == (Code.MISSING_SIGNATURE, 0)
+            assert told in found.detail
 
 
 CASES = [

@@ -9,13 +9,15 @@ import orjson
 
 from exchange.entries import Sealed, is_plain, parse_entry
 from exchange.problems import Code, Problem
+from mediator.journal.verify.signing import check_refusal
 
 
 def read_entry(entry: bytes) -> tuple[Mapping[str, Any], Sealed | None]:
     """An entry as the JSON object that it is, and the sealed part that it names.
 
     Raises:
-        Problem: ``JournalCorrupt`` when it is no entry as servers write them.
+        Problem: ``JournalCorrupt`` when it is no entry as servers write them; what
+            :func:`check_refusal` says.
     """
     try:
         document = orjson.loads(entry)
@@ -33,4 +35,5 @@ def read_entry(entry: bytes) -> tuple[Mapping[str, Any], Sealed | None]:
         except Problem as problem:
             detail = f"the entry is no entry: {problem.where}: {problem.detail}"
             raise Problem(Code.JOURNAL_CORRUPT, detail=detail) from problem
+    check_refusal(document)
     return document, sealed

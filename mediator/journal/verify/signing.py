@@ -12,6 +12,12 @@ an entry says what its sealed part must hold (:mod:`mediator.records` writes the
 A record of the first two kinds without a signature is no honest one: it would let a server claim
 any content. One of the third with a signature hides a proven message as an unproven one.
 
+A refusal of a message that was not opened is told from one that was by more than the certificate:
+what is judged only of a proven message (agreements, the fields that are released, the exactly-once
+book, the backend) refuses no other, and the entry of an unproven one says nothing that was signed
+(:func:`check_refusal`). Where its code is another, and all that could contradict it was left out,
+only the other side's journal does.
+
 An entry without a sealed part (retention keeps the entry alone, or it was erased) tells nothing of
 this, here or elsewhere; the other side's journal does.
 """
@@ -47,6 +53,31 @@ _COVERED: Final = {
         *(f'"{name}";req' for name in BOUND_FIELDS),
     ),
 }
+_UNOPENED: Final = (Kind.REFUSAL, Side.PROVIDER)
+# What is judged only of a message that was opened and recorded (mediator/provider.py).
+_OF_PROVEN: Final = frozenset(
+    code.value
+    for code in (
+        Code.ACCESS_DENIED,
+        Code.AGREEMENT_EXPIRED,
+        Code.AGREEMENT_NOT_YET_VALID,
+        Code.AGREEMENT_REVOKED,
+        Code.PURPOSE_NOT_ALLOWED,
+        Code.REQUEST_BASIS_MISSING,
+        Code.SUBJECT_MISSING,
+        Code.FIELD_NOT_RELEASED,
+        Code.ANSWER_NOT_KEPT,
+        Code.MESSAGE_ID_REUSED,
+        Code.MESSAGE_IN_PROGRESS,
+        Code.ONCE_UNAVAILABLE,
+        Code.OUTCOME_UNKNOWN,
+        Code.BACKEND_NONSENSE,
+        Code.BACKEND_TIMEOUT,
+        Code.BACKEND_UNREACHABLE,
+    )
+)
+# What only the records of opened messages say (mediator/records.py).
+_OF_OPENED: Final = frozenset({"agreement", "endpoint", "nonce", "purpose", "size"})
 _NAMES: Final = {Signing.REQUEST: "a request", Signing.ANSWER: "an answer"}
 # Members that each entry of a signed message has, since the signed message tells them.
 _SAID: Final = frozenset({"client", "method", "service"})
@@ -63,6 +94,23 @@ def signing_of(entry: Mapping[str, Any]) -> Signing:
     if kind == Kind.REFUSAL and entry.get("side") == Side.PROVIDER and "certificate" in entry:
         return Signing.ANSWER
     return Signing.NONE
+
+
+def check_refusal(entry: Mapping[str, Any]) -> None:
+    """Check that a provider's refusal of an unopened message is none of one that was opened.
+
+    Raises:
+        Problem: ``MissingSignature``.
+    """
+    if (entry.get("kind"), entry.get("side")) != _UNOPENED or "certificate" in entry:
+        return
+    if entry.get("problem") in _OF_PROVEN:
+        told = f"{entry['problem']} refuses only a message whose signature was verified"
+    elif members := sorted(_OF_OPENED.intersection(entry)):
+        told = f"{', '.join(members)} is said only of a message whose signature was verified"
+    else:
+        return
+    raise _missing(f"{told}, but the entry names no certificate")
 
 
 def check_present(part: SealedPart, signing: Signing) -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import orjson
 import pytest
 
 from exchange.entries import format_sealed
 from exchange.problems import Code
 from mediator.journal import log
-from mediator.journal.verify import log_key, verify
+from mediator.journal.verify import Signers, log_key, verify
 from tests.journal.exchanges import MOF, World
 
 
@@ -64,3 +65,25 @@ def test_an_honest_log_alone_is_good(tmp_path: Path) -> None:
     asyncio.run(world.exchange(1))
     journal = world.journals[MOF]
     assert verify(journal / "log", key=log_key(journal)).good
+
+
+@pytest.mark.parametrize("member", ["client", "problem", "service", "size", "status"])
+@pytest.mark.parametrize("value", ['["a"]', '{"a":1}', "true", '"x"', "1.5"])
+def test_values_of_another_type_end_no_verification(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, member: str, value: str
+) -> None:
+    """What is made to stop whoever verifies is a finding like any other, or none."""
+    world = World(tmp_path)
+
+    def dishonest(*told: object) -> bytes:
+        document = orjson.loads(format_sealed(*told))  # type: ignore[arg-type]
+        document[member] = orjson.loads(value)
+        if document["kind"] == "response":
+            document.pop("certificate", None)
+            document |= {"kind": "refusal", "side": "provider"}
+        return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+
+    monkeypatch.setattr(log, "format_sealed", dishonest)
+    asyncio.run(world.exchange(1))
+    for tree_only in (False, True):
+        verify(world.journals[MOF], tree_only=tree_only, signers=Signers())

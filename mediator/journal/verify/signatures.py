@@ -158,7 +158,7 @@ class Signatures:
             )
         key.verify(part.signature, part.base)
         of_request = signing is Signing.REQUEST
-        named = entry["client" if of_request else "service"]
+        named = str(entry["client" if of_request else "service"])
         expected = _member_of(named, of_application=of_request)
         if signer.member != expected:
             raise Problem(
@@ -200,8 +200,12 @@ class Signatures:
         Raises:
             Problem: ``CertValidation``: it is no certificate of a seal.
         """
-        certificate = x509.load_der_x509_certificate(der)
-        begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        try:
+            certificate = x509.load_der_x509_certificate(der)
+            begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        except ValueError as error:
+            detail = "the signer's certificate cannot be read"
+            raise Problem(Code.CERTIFICATE_UNTRUSTED, detail=detail) from error
         key = verifying_key(certificate)
         judged = False
         if issuer_of(certificate, self._authorities) is not None:

@@ -104,7 +104,7 @@ def check_refusal(entry: Mapping[str, Any]) -> None:
     """
     if (entry.get("kind"), entry.get("side")) != _UNOPENED or "certificate" in entry:
         return
-    if entry.get("problem") in _OF_PROVEN:
+    if str(entry.get("problem")) in _OF_PROVEN:
         told = f"{entry['problem']} refuses only a message whose signature was verified"
     elif members := sorted(_OF_OPENED.intersection(entry)):
         told = f"{', '.join(members)} is said only of a message whose signature was verified"

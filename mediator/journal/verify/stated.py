@@ -80,7 +80,8 @@ def check_moment(stated: Stated, entry: Mapping[str, Any], signing: Signing) -> 
     created, expires = stated.created, stated.expires
     request = signing is Signing.REQUEST
     own = entry["side"] == (Side.CONSUMER if request else Side.PROVIDER)
-    if (entry.get("size") or 0) > IN_MEMORY_BYTES and not own:
+    size = entry.get("size")
+    if type(size) is int and size > IN_MEMORY_BYTES and not own:
         at = min(at, created)  # its head was judged when it came, its body came as it did
     try:
         if request and expires is not None:

@@ -19,6 +19,7 @@ import click
 import orjson
 
 from exchange.problems import Code, Problem
+from serving import logs
 
 # name -> (module, attribute, one line of help)
 COMMANDS = {
@@ -177,6 +178,8 @@ def main() -> None:
 
     Exit codes: 0 done; 1 a problem, explained on standard error; 2 wrong usage; 130 interrupted.
     """
+    # Standard output is the command's answer alone; what serves sets its own level.
+    logs.configure(logs.LogLevel.WARNING)
 
 
 if __name__ == "__main__":

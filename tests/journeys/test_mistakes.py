@@ -100,6 +100,19 @@ def test_wrong_usage_is_told_as_json_when_json_was_asked_for() -> None:
     assert (told["type"], told["where"]) == ("InvalidUsage", "DIR...")
 
 
+def test_what_is_logged_on_the_way_is_no_answer() -> None:
+    """Standard output is what was asked for, whatever a command uses has to say beside it."""
+    logging = (
+        "import click, structlog; from console.cli import main as line;"
+        "said = lambda: (structlog.get_logger().warning('aside'), click.echo('{}'));"
+        "line.LazyGroup.get_command = lambda *_: click.Command('audit', callback=said);"
+        "line.main(['audit'])"
+    )
+    done = subprocess.run([sys.executable, "-c", logging], capture_output=True, check=True)
+    assert done.stdout == b"{}\n"
+    assert orjson.loads(done.stderr)["event"] == "aside"
+
+
 def test_an_interruption_is_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
     """As `saphan --help` says; whoever pressed Ctrl-C is not told of a problem."""
 

@@ -11,7 +11,7 @@ from adapters.answers.masking import examples, may_be_absent
 from adapters.findings import Finding
 from adapters.mapping.model import Endpoint, Query, Record
 from adapters.mapping.model import Mapping as Map
-from exchange.contracts import Contract
+from exchange.contracts.contract import Contract
 from exchange.problems import Problem
 
 _TRIED = "/tried"

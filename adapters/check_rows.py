@@ -32,7 +32,7 @@ from adapters.findings import Finding
 from adapters.mapping.model import Endpoint, Limits, Operation, Service
 from adapters.mapping.model import Mapping as Map
 from adapters.sources.source import Source
-from exchange.contracts import Contract
+from exchange.contracts.contract import Contract
 from exchange.problems import Problem
 
 MAX_FINDINGS = 1_000

@@ -42,7 +42,7 @@ from adapters.mapping.model import (
 from adapters.mapping.parameters import parameter_document, parameter_object
 from adapters.service import SELECTION_TYPE, choose
 from adapters.writes import openapi as writing
-from exchange.patterns import MAX_LENGTH as LONGEST_PATTERN
+from exchange.contracts.patterns import MAX_LENGTH as LONGEST_PATTERN
 from exchange.problems import Code, Problem
 
 PAGE_SCHEMA = "https://schemas.saphan.la/page/1"

@@ -25,10 +25,10 @@ import click
 import uvloop
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from exchange.digest import content_digest
-from exchange.entries import Entry, Kind, Side
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
-from exchange.sealed_parts import Head, SealedPart
+from exchange.journal.entries import Entry, Kind, Side
+from exchange.journal.sealed_parts import Head, SealedPart
+from exchange.messages.digest import content_digest
 from mediator.journal.keyring import DEFAULT_DAYS, KeyRing
 from mediator.journal.log import Journal, JournalSettings
 from mediator.own_keys import origin_of

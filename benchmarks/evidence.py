@@ -32,9 +32,9 @@ import uvloop
 
 from benchmarks import entries
 from console.cli.printing import print_json
-from exchange.entries import Entry, Side
 from exchange.identifiers import MemberId
-from exchange.sealed_parts import SealedPart
+from exchange.journal.entries import Entry, Side
+from exchange.journal.sealed_parts import SealedPart
 from mediator.journal.index import FILE as INDEX_FILE
 from mediator.journal.log import Journal
 from mediator.journal.reader import JournalReader

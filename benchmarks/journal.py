@@ -27,12 +27,12 @@ import uvloop
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from console.cli.printing import print_json
-from exchange import merkle
-from exchange.digest import content_digest
-from exchange.entries import Entry, Kind, Side, format_entry
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
-from exchange.sealed_parts import Head, SealedPart
-from exchange.tiles import Tile, subtree_reader
+from exchange.journal.entries import Entry, Kind, Side, format_entry
+from exchange.journal.sealed_parts import Head, SealedPart
+from exchange.log import merkle
+from exchange.log.tiles import Tile, subtree_reader
+from exchange.messages.digest import content_digest
 from mediator.journal.keyring import KeyRing
 from mediator.journal.log import Journal, JournalSettings
 from mediator.journal.segments import format_record

@@ -20,7 +20,6 @@ from certs.authority import DevelopmentAuthority, create_development_pki
 from certs.issue import Issued
 from exchange.agreements import format_agreement, parse_agreement
 from exchange.agreements.seal import SEAL_TYPE
-from exchange.delegations import role_name
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.jws import format_jws
 from exchange.jws import sign as sign_jws
@@ -38,7 +37,9 @@ from exchange.registrations import (
     member_target,
     openapi_file,
 )
-from registry.ceremony import (
+from exchange.registry.delegations import role_name
+from registry.offline.member import KEY_FILE, ROLE_VALIDITY, Described, MemberFolder
+from registry.publication.ceremony import (
     PUBLIC,
     Opened,
     Quorum,
@@ -46,14 +47,20 @@ from registry.ceremony import (
     open_log,
     open_registry,
 )
-from registry.member import KEY_FILE, ROLE_VALIDITY, Described, MemberFolder
-from registry.publish import OWN_ROLE, TARGETS_VALIDITY, member_role, next_targets, read, sign
+from registry.publication.publish import (
+    OWN_ROLE,
+    TARGETS_VALIDITY,
+    member_role,
+    next_targets,
+    read,
+    sign,
+)
+from registry.publication.signers import key_set, new_signer, read_signer, read_signers
+from registry.publication.tree import Tree
 from registry.registrar import Registrar
+from registry.requests.submissions import Submission
 from registry.settings import read_settings
-from registry.signers import key_set, new_signer, read_signer, read_signers
 from registry.store import Store
-from registry.submissions import Submission
-from registry.tree import Tree
 
 SERVICES = 10
 AGREEMENTS = 30

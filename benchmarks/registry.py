@@ -31,15 +31,15 @@ from benchmarks import registries
 from benchmarks.registries import Generated
 from console.cli.printing import print_json
 from exchange.agreements import Agreement
-from exchange.bundles import LISTING
 from exchange.problems import Problem
-from mediator import registry_fetcher
-from mediator.pinned import PinnedAgreements
+from exchange.registry.bundles import LISTING
+from mediator.agreements.pinned import PinnedAgreements
 from mediator.registry_copy import RegistryCopy, following
-from registry.ceremony import PUBLIC
-from registry.client import RegistryClient
-from registry.operator import sign_delegation
-from registry.signers import read_signers
+from mediator.registry_copy import fetcher as registry_fetcher
+from registry.http.client import RegistryClient
+from registry.offline.operator import sign_delegation
+from registry.publication.ceremony import PUBLIC
+from registry.publication.signers import read_signers
 from serving.clock import SystemClock
 
 SIZES = (10, 100, 1000)

@@ -24,7 +24,7 @@ import uvloop
 
 from benchmarks import entries
 from console.cli.printing import print_json
-from exchange.entries import Side
+from exchange.journal.entries import Side
 from mediator.journal import index
 from mediator.journal.index import Cursor, IndexReader, Query
 from mediator.journal.log import Journal

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from exchange.timestamps import TimeStampResponse
+from exchange.evidence.timestamps import TimeStampResponse
 from serving.clock import Clock
 
 POLICY: Final = "2.25.231473119421356104284160158926327512173"

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
+from exchange.contracts.formats import is_date
 from exchange.documents import Node, parse_document
-from exchange.formats import is_date
 from exchange.problems import Text
 from exchange.registrations import MAX_SCHEMA_BYTES
 

@@ -14,18 +14,22 @@ from exchange.identifiers import MemberId
 from exchange.keys import SigningKey
 from exchange.trust.admission import trusted_authorities
 from exchange.trust.state import RegistryState
-from mediator.anchoring import Anchoring
+from mediator.administration.metrics import Metrics
+from mediator.agreements.pinned import PinnedAgreements
+from mediator.agreements.pinned_files import TOLD_FILE
 from mediator.auditing.hidings import FILE as HIDINGS_FILE
 from mediator.auditing.hidings import Hidings
-from mediator.background import Background, background_tasks
-from mediator.evidence import Evidence, seals_of
-from mediator.gate import Gate
-from mediator.handshakes import Handshakes, record_quietly
+from mediator.background.anchoring import Anchoring
+from mediator.background.revocation import Revocations, Unchecked
+from mediator.background.stamping import Authority, authorities_of, chosen_authority
+from mediator.background.tasks import Background, background_tasks
 from mediator.journal.evidence import EvidenceStore
 from mediator.journal.keyring import KeyRing
 from mediator.journal.log import Journal
-from mediator.maintenance import Maintenance
-from mediator.metrics import Metrics
+from mediator.message.gate import Gate
+from mediator.message.handshakes import Handshakes, record_quietly
+from mediator.message.records import Recorder
+from mediator.message.turns import Turns
 from mediator.own_keys import (
     JOURNAL_KEY,
     log_key,
@@ -33,15 +37,11 @@ from mediator.own_keys import (
     origin_of,
     own_keys,
 )
-from mediator.pinned import PinnedAgreements
-from mediator.pinned_files import TOLD_FILE
-from mediator.records import Recorder
-from mediator.retention import Retentions
-from mediator.revocation import Revocations, Unchecked
+from mediator.pages.evidence import Evidence, seals_of
+from mediator.provider.maintenance import Maintenance
+from mediator.registry_copy.view import RegistryView
+from mediator.retention.classes import Retentions
 from mediator.settings import RevocationMode, ServerSettings, StampingSettings
-from mediator.stamping import Authority, authorities_of, chosen_authority
-from mediator.turns import Turns
-from mediator.view import RegistryView
 from mediator.witness.known import read_policy
 from mediator.witness.opening import Seeking
 from serving.bodies import Spools

@@ -9,10 +9,10 @@ from pathlib import Path
 import orjson
 import structlog
 
-from exchange.entries import Kind, Side, format_time
+from exchange.journal.entries import Kind, Side, format_time
+from mediator.agreements.quota import NOT_COUNTED, QuotaBook, quota_key
 from mediator.journal.log import Journal
-from mediator.quota import NOT_COUNTED, QuotaBook, quota_key
-from mediator.replay import KEEP_S, ReplayMemory
+from mediator.provider.replay import KEEP_S, ReplayMemory
 from serving.clock import Clock
 
 log = structlog.get_logger("mediator.memory")
@@ -30,7 +30,7 @@ def remember(journal: Journal, directory: Path, clock: Clock) -> tuple[ReplayMem
     does not count, and one that ended in the note's own millisecond may count twice. Nor does one
     count that ended in the second before a kill for want of room: its entry does not say whether
     the backend had been asked, which a running server knows
-    (:func:`mediator.quota.did_not_happen`).
+    (:func:`mediator.agreements.quota.did_not_happen`).
     """
     now = clock.now()
     tomorrow = format_time(_midnight(now) + timedelta(days=1))

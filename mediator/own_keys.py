@@ -20,7 +20,7 @@ from exchange.certificates.judging import judge_auth, judge_seal
 from exchange.certificates.reading import parse_certificates, refuse_development
 from exchange.identifiers import MemberId, ServerId
 from exchange.keys import SigningKey, signing_key
-from exchange.notes import COSIGNATURE_ED25519, VerifierKey
+from exchange.log.notes import COSIGNATURE_ED25519, VerifierKey
 from exchange.problems import Code, Problem
 from exchange.trust.admission import trusted_authorities
 from exchange.trust.state import RegistryState

@@ -26,38 +26,38 @@ from functools import partial
 
 import structlog
 
-from mediator.admin import Admin
-from mediator.attempts import Trying
+from mediator.administration.api import Admin
+from mediator.administration.health import Health
 from mediator.auditing.ordering import Ordering
 from mediator.auditing.service import Auditing
-from mediator.awaiting import Awaiting
-from mediator.awaiting import report as report_absent
+from mediator.background.watching import Watched, gossip, watch
 from mediator.base import Base, open_base
-from mediator.checks import Checks
-from mediator.consumer import Consumer
-from mediator.contracts import ContractCache
-from mediator.counting import FILE as COUNTS_FILE
-from mediator.counting import Counting
-from mediator.discovery import Peers
-from mediator.erasing import Eraser
-from mediator.gate import Gate
+from mediator.consumer.attempts import Trying
+from mediator.consumer.contracts import ContractCache
+from mediator.consumer.discovery import Peers
+from mediator.consumer.link import Link
+from mediator.consumer.path import Consumer
 from mediator.govstack.registries import follow
-from mediator.health import Health
 from mediator.journal.log import Journal
-from mediator.link import Link
 from mediator.listening import Doors, Listeners
 from mediator.memory import note_quotas, remember
-from mediator.offers import AdapterFactory, audited, offer
+from mediator.message.counting import FILE as COUNTS_FILE
+from mediator.message.counting import Counting
+from mediator.message.gate import Gate
+from mediator.message.places import Places
 from mediator.once.opening import open_book
 from mediator.once_only.preview_store import FILE as PREVIEWS_FILE
 from mediator.once_only.preview_store import PreviewStore
 from mediator.once_only.previews import Previews
-from mediator.places import Places
-from mediator.provider import Provider
-from mediator.release import Releases
-from mediator.sealing import Sealer
+from mediator.provider.awaiting import Awaiting
+from mediator.provider.awaiting import report as report_absent
+from mediator.provider.checks import Checks
+from mediator.provider.offers import AdapterFactory, audited, offer
+from mediator.provider.path import Provider
+from mediator.provider.release import Releases
+from mediator.provider.sealing import Sealer
+from mediator.retention.erasing import Eraser
 from mediator.settings import ServerSettings
-from mediator.watching import Watched, gossip, watch
 from serving import tls
 from serving.clock import Clock, SystemClock
 from serving.runtime import allow_files, settle

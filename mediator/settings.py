@@ -7,15 +7,15 @@ from enum import StrEnum
 from ipaddress import ip_network
 from pathlib import Path
 
-from exchange.error_types import ErrorTypes
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
+from exchange.messages.error_types import ErrorTypes
 from exchange.problems import Code, Problem
 from exchange.registrations import RESERVED_SERVICE_CODES
 from mediator.archive.settings import ArchiveSettings
 from mediator.journal.log import JournalSettings
-from mediator.long_bodies import CHECKED_MAX_BYTES
+from mediator.message.long_bodies import CHECKED_MAX_BYTES
 from mediator.once.settings import OnceSettings
-from mediator.retention import RetentionSettings
+from mediator.retention.classes import RetentionSettings
 from mediator.witness.settings import WitnessSettings
 from serving.bodies import IN_MEMORY_BYTES
 from serving.listener import MAX_CONNECTIONS

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
-from exchange.endings import End
-from registry.following import Shown
-from registry.present import Present
-from registry.roles import Caller
+from exchange.registry.endings import End
+from registry.actors.roles import Caller
+from registry.publication.following import Shown
+from registry.requests.present import Present
 
 P = ParamSpec("P")
 T = TypeVar("T")

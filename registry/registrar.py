@@ -1,12 +1,14 @@
 """The registrar: the acts of the registry, each judged, recorded and published as one.
 
-It joins the rules (:mod:`registry.lifecycle`, :mod:`registry.submissions`,
-:mod:`registry.publish`), the database, the published tree and the two online keys. It blocks;
-:mod:`registry.service` calls it from a thread, one act at a time. Every method is handed the time.
+It joins the rules (:mod:`registry.requests.lifecycle`, :mod:`registry.requests.submissions`,
+:mod:`registry.publication.publish`), the database, the published tree and the two online keys. It
+blocks; :mod:`registry.service` calls it from a thread, one act at a time. Every method is handed
+the time.
 
 Invariants:
 - an act, what it is judged by and its record in ``acts`` are one transaction, one at a time over
-  all processes on the database; what it published is shown after it (:mod:`registry.following`);
+  all processes on the database; what it published is shown after it
+  (:mod:`registry.publication.following`);
 - what is judged at submission is judged again at approval, against what is published then;
 - the online keys alone can only say *again* what others signed: they hold no say over content.
 """
@@ -19,27 +21,27 @@ from typing import Any
 
 from tuf.api.metadata import Targets
 
-from exchange.consents import open_consent
-from exchange.delegations import STANDING_ROLE
 from exchange.problems import Code, Problem
+from exchange.registry.consents import open_consent
+from exchange.registry.delegations import STANDING_ROLE
 from exchange.trust.admission import trusted_authorities
-from registry import notices
 from registry.acting import act
-from registry.directory import Directory
-from registry.effects import Effect
-from registry.following import Shown
-from registry.lifecycle import Act, Kind, Needed, State, next_state
-from registry.looking import Looking
-from registry.once_only import Meter
-from registry.orders import parse_order, parse_proposal
-from registry.own_role import OwnActs
-from registry.people import People
-from registry.publish import OWN_ROLE, is_due, read
-from registry.publishing import OnlineKeys, Roles, Terms
-from registry.roles import Caller, Operation, Right
+from registry.actors import notices
+from registry.actors.people import People
+from registry.actors.roles import Caller, Operation, Right
+from registry.directory.contents import Directory
+from registry.publication.following import Shown
+from registry.publication.own_role import OwnActs
+from registry.publication.publish import OWN_ROLE, is_due, read
+from registry.publication.publishing import OnlineKeys, Roles, Terms
+from registry.publication.tree import Tree
+from registry.requests.effects import Effect
+from registry.requests.lifecycle import Act, Kind, Needed, State, next_state
+from registry.requests.looking import Looking
+from registry.requests.once_only import Meter
+from registry.requests.orders import parse_order, parse_proposal
+from registry.requests.submissions import parse_submission
 from registry.store import CONSENT, NewRequest, RequestRow, Store
-from registry.submissions import parse_submission
-from registry.tree import Tree
 
 
 class Registrar(Looking, OwnActs, People):
@@ -81,7 +83,7 @@ class Registrar(Looking, OwnActs, People):
 
         Raises:
             Problem: ``NotAuthorised``; ``Conflict`` when a submission of somebody else waits; or
-                as :func:`registry.submissions.judge_submission`.
+                as :func:`registry.requests.submissions.judge_submission`.
         """
         submission = parse_submission(body)
         caller.require(Operation.SUBMIT)
@@ -196,7 +198,8 @@ class Registrar(Looking, OwnActs, People):
         Raises:
             Problem: ``NotAuthorised``; ``NotFound``; ``Conflict`` when the request is not open,
                 changes something else by now, or ``targets`` is missing, not due, stale, or says
-                more than this approval; and as :func:`registry.submissions.judge_submission`.
+                more than this approval; and as
+                :func:`registry.requests.submissions.judge_submission`.
         """
         caller.require(Operation.APPROVE)
         row = self._store.request(number)

@@ -28,15 +28,15 @@ from securesystemslib.signer import Signer
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Timestamp
 
-from exchange.checkpoint import parse_text
-from exchange.delegations import continuity_target, read_delegations, role_name
 from exchange.identifiers import MemberId
-from exchange.key_sets import KeySet
-from exchange.notes import parse_note
+from exchange.log.checkpoint import parse_text
+from exchange.log.notes import parse_note
 from exchange.problems import Code, Problem
 from exchange.registrations import INSTANCE_TARGET, parse_instance
-from exchange.registry_log import CHECKPOINT, FOLDER
-from registry.publish import (
+from exchange.registry.delegations import continuity_target, read_delegations, role_name
+from exchange.registry.key_sets import KeySet
+from exchange.registry.log import CHECKPOINT, FOLDER
+from registry.publication.publish import (
     MAX_METADATA_BYTES,
     OWN_ROLE,
     TARGETS_VALIDITY,
@@ -46,9 +46,9 @@ from registry.publish import (
     read,
     sign,
 )
+from registry.publication.tree import TIMESTAMP
 from registry.registrar import Registrar
 from registry.store import Publication, Store
-from registry.tree import TIMESTAMP
 from serving.log.tiles import Edge, TileFolder
 
 _BATCH = 1000

@@ -19,18 +19,18 @@ from pathlib import Path
 import structlog
 from aiohttp import web
 
-from exchange.endings import Told
 from exchange.problems import Code, Problem
-from registry.api import Api, not_http
-from registry.bundle import bundle_age_s, publish_bundle
-from registry.ceremony import PUBLIC, online_keys, open_log
-from registry.ending import next_step
+from exchange.registry.endings import Told
+from registry.actors.sign_in import SignIn
+from registry.http.api import Api, not_http
 from registry.pages import Site
+from registry.publication.bundle import bundle_age_s, publish_bundle
+from registry.publication.ceremony import PUBLIC, online_keys, open_log
+from registry.publication.ending import next_step
+from registry.publication.tree import Tree
 from registry.registrar import Registrar
 from registry.settings import RegistrySettings, read_settings
-from registry.sign_in import SignIn
 from registry.store import Store
-from registry.tree import Tree
 from serving.clock import Clock, SystemClock
 from serving.locks import locked
 from serving.runner import Runner

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from registry.lifecycle import parse_policy
-from registry.once_only import Policy
-from registry.publishing import Terms
-from registry.sign_in import SignInSettings
+from registry.actors.sign_in import SignInSettings
+from registry.publication.publishing import Terms
+from registry.requests.lifecycle import parse_policy
+from registry.requests.once_only import Policy
 from serving.settings import read, setting
 
 SETTINGS_FILE = "registry.yaml"

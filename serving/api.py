@@ -1,8 +1,8 @@
 """An HTTP API that is its OpenAPI document: what the document does not declare is not answered.
 
 A request is found and judged by the document itself, with the engine that judges the payloads of
-services (:mod:`exchange.contracts`), before its handler sees it. The document is served beside
-the API, so that what people read is what is enforced.
+services (:mod:`exchange.contracts.contract`), before its handler sees it. The document is served
+beside the API, so that what people read is what is enforced.
 
 Invariants:
 - every operation of the document has a handler and every handler an operation, or the API is not
@@ -25,7 +25,7 @@ from urllib.parse import parse_qsl, urlsplit
 import orjson
 import structlog
 
-from exchange.contracts import Contract
+from exchange.contracts.contract import Contract
 from exchange.problems import Code, Problem, Side
 from serving import replies
 from serving.backends import Headers

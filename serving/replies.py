@@ -19,7 +19,14 @@ from xml.sax.saxutils import escape
 
 import orjson
 
-from exchange.error_types import ErrorTypes, camel, is_error_type, known_code, name_of_x_road, spell
+from exchange.messages.error_types import (
+    ErrorTypes,
+    camel,
+    is_error_type,
+    known_code,
+    name_of_x_road,
+    spell,
+)
 from exchange.problems import CATALOGUE, Code, Entry, Problem, Side
 from serving.backends import Headers
 

@@ -77,7 +77,7 @@ def peer_client_context(
     """The calling end of the link: TLS 1.3, own certificate shown, the peer's checked.
 
     Host names are not compared: the certificate must be one that the registry lists for the
-    server that is called, which is stricter (see mediator/link.py).
+    server that is called, which is stricter (see mediator/consumer/link.py).
 
     Raises:
         Problem: ``InvalidSettings`` when certificate and key cannot be loaded.

@@ -15,9 +15,9 @@ from adapters.answers.faults import bad
 from adapters.mapping.callers import Caller
 from adapters.mapping.model import Endpoint
 from exchange.identifiers import ApplicationId
+from exchange.journal.subjects import HEADER as SUBJECT
+from exchange.journal.subjects import normal_subject
 from exchange.problems import Problem
-from exchange.subjects import HEADER as SUBJECT
-from exchange.subjects import normal_subject
 from serving.backends import Headers
 
 CLIENT: Final = "x-road-client"

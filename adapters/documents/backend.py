@@ -25,7 +25,7 @@ from adapters.sources.sheets import Cell
 from adapters.sources.snapshot import MadeTable, Stamp, read_table, stamp_of
 from adapters.sources.source import Source
 from adapters.sources.variables import resolve
-from exchange.paths import PathTable
+from exchange.contracts.paths import PathTable
 from exchange.problems import Problem
 from serving.backends import BackendRequest, BackendResponse
 from serving.bodies import Body

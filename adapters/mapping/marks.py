@@ -17,8 +17,8 @@ from typing import Final
 
 from adapters.fields import Field, Kind, Otherwise, Schema
 from adapters.mapping.reader import Node
-from exchange.elements import MARK as ELEMENT
-from exchange.elements import is_element_id
+from exchange.once_only.elements import MARK as ELEMENT
+from exchange.once_only.elements import is_element_id
 from exchange.schema_sets.keywords import MARK as STATISTICS
 
 SUBJECT: Final = "x-saphan-subject"

@@ -26,7 +26,7 @@ from exchange.compatibility import Break, Way, compare_openapi
 from exchange.compatibility.breaks import RULES
 from exchange.compatibility.conjunctions import At
 from exchange.compatibility.inclusion import Inclusion
-from exchange.openapi import Reader
+from exchange.contracts.openapi import Reader
 from exchange.problems import Problem
 
 _VARIABLE: Final = re.compile(r"\{[^{}/]*\}")

@@ -27,8 +27,8 @@ from adapters.passing.model import (
 )
 from adapters.passing.parameters import NAME as PARAMETER_NAME
 from adapters.passing.parameters import read_parameters, read_visible
+from exchange.contracts.paths import PathTable
 from exchange.identifiers import ServiceId
-from exchange.paths import PathTable
 
 METHODS: Final = ("get", "post", "put", "patch", "delete")
 WITHOUT_BODY: Final = frozenset({"GET", "DELETE"})

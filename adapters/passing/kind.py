@@ -21,7 +21,7 @@ from adapters.passing.file import read_mapping
 from adapters.passing.model import ApiMapping, ApiService, Operation
 from adapters.passing.rights import unkept
 from adapters.sources.variables import resolve
-from exchange.contracts import Contract
+from exchange.contracts.contract import Contract
 from exchange.problems import Problem
 from serving.backends import Backend, BackendRequest
 

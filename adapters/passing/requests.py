@@ -23,7 +23,7 @@ from adapters.mapping.model import Parameter
 from adapters.mapping.parameters import parameter_value
 from adapters.passing.model import ApiService, BodyRule, Listed, Operation, Place, Sent
 from adapters.passing.rights import Rights, asked_with, rights_of
-from exchange.paths import PathTable
+from exchange.contracts.paths import PathTable
 from exchange.problems import Code, Problem
 from serving.backends import BackendRequest, Headers
 from serving.bodies import Body

@@ -18,7 +18,7 @@ from uuid import UUID
 
 import orjson
 
-from exchange.contracts import Contract
+from exchange.contracts.contract import Contract
 from exchange.problems import Problem
 
 JSON_SCHEMA: Final = "https://json-schema.org/draft/2020-12/schema"

@@ -30,7 +30,7 @@ from adapters.writes.guard import Judged, judge
 from adapters.writes.ledger import Kept, Ledger
 from adapters.writes.requests import Who, ask
 from adapters.writes.transaction import Prepared, Transaction, unconfirmed
-from exchange.contracts import Contract
+from exchange.contracts.contract import Contract
 from exchange.problems import Code, Problem
 from serving.backends import BackendRequest, BackendResponse, Headers
 

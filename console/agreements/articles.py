@@ -14,7 +14,7 @@ from typing import Final
 
 from exchange.agreements import Agreement, Grant, Keep, Party
 from exchange.documents import format_moment
-from exchange.evidence_requests import BasisKind
+from exchange.once_only.evidence_requests import BasisKind
 from exchange.problems import Text
 
 TOLD: Final = {

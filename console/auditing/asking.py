@@ -19,10 +19,10 @@ import orjson
 
 from console.auditing.fitting import check_fits
 from exchange.agreements import Agreement
-from exchange.auditing import Hit, Page, auditing_service, open_page, told
-from exchange.checkpoint import Checkpoint
 from exchange.identifiers import MemberId, ServerId
-from exchange.notes import VerifierKey
+from exchange.journal.auditing import Hit, Page, auditing_service, open_page, told
+from exchange.log.checkpoint import Checkpoint
+from exchange.log.notes import VerifierKey
 from exchange.problems import Code, Problem
 from exchange.registrations import ServerRecord
 from exchange.trust.state import RegistryState

@@ -10,9 +10,9 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from console.auditing.asking import Auditor, NotAnswered, Told, log_key
-from exchange.auditing import JOURNAL, open_page, told
-from exchange.completeness import Proven, describe, open_completeness
 from exchange.identifiers import ServerId
+from exchange.journal.auditing import JOURNAL, open_page, told
+from exchange.journal.completeness import Proven, describe, open_completeness
 from exchange.problems import Problem
 from exchange.registrations import ServerRecord
 

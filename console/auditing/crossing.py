@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 from console.auditing.asking import Found
 from exchange.agreements import Agreement
-from exchange.auditing import told
-from exchange.entries import Kind, Side
 from exchange.identifiers import MemberId
+from exchange.journal.auditing import told
+from exchange.journal.entries import Kind, Side
 
 
 class Exchange(NamedTuple):

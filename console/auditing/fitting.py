@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from exchange.auditing import JOURNAL, Hit, told
-from exchange.entries import Kind, Side
 from exchange.identifiers import ApplicationId, ServiceId
+from exchange.journal.auditing import JOURNAL, Hit, told
+from exchange.journal.entries import Kind, Side
 from exchange.problems import Code, Problem
 
 Shown = Mapping[str, Any]

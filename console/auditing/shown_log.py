@@ -18,15 +18,15 @@ import orjson
 
 from console.auditing.asking import MAX_PAGES, PAGE, Auditor, NotAnswered, log_key
 from exchange.agreements import Agreement
-from exchange.auditing import JOURNAL
-from exchange.checkpoint import Checkpoint
-from exchange.entries import format_time
 from exchange.identifiers import MemberId, ServerId
-from exchange.notes import VerifierKey
+from exchange.journal.auditing import JOURNAL
+from exchange.journal.entries import format_time
+from exchange.journal.shown_anchor import ShownAnchor, open_anchor
+from exchange.log.checkpoint import Checkpoint
+from exchange.log.notes import VerifierKey
+from exchange.log.proof import LogProof
 from exchange.problems import Code, Problem
-from exchange.proof import LogProof
 from exchange.registrations import ServerRecord
-from exchange.shown_anchor import ShownAnchor, open_anchor
 from mediator.journal.reconcile import Asked, Covered
 
 MAX_ENTRIES: Final = MAX_PAGES * PAGE
@@ -91,7 +91,7 @@ async def shown_logs(
         Problem: ``OutsideMandate`` or ``FieldNotReleased`` when the mandate does not suffice;
             ``SourceFailed`` when a server refuses or does not answer, for nothing can be said then;
             ``QueryTooWide``; ``NotFound`` when the registry has no server or log key;
-            what :func:`exchange.auditing.open_page` says of entries that are not proven.
+            what :func:`exchange.journal.auditing.open_page` says of entries that are not proven.
     """
     covered = _covered(mandate, other)
     query = _query(mandate, other, asked)

@@ -16,7 +16,7 @@ import click
 import orjson
 
 from console.cli.call import plain
-from exchange.error_types import known_code
+from exchange.messages.error_types import known_code
 from exchange.problems import Code, Problem
 
 TIMEOUT_S: Final = 30.0

@@ -22,10 +22,10 @@ from console.cli.registry.group import ASK, CLIENT, FILE
 from console.cli.registry.handing_in import PROOF, hand_in
 from console.cli.registry.shared import client_of, tell, warning_lines
 from exchange.documents import Node
-from registry.applying import Plan, plan
-from registry.client import RegistryClient
-from registry.lifecycle import State
-from registry.member import KEY_FILE, MemberFolder, describe, read_description
+from registry.http.client import RegistryClient
+from registry.offline.member import KEY_FILE, MemberFolder, describe, read_description
+from registry.requests.applying import Plan, plan
+from registry.requests.lifecycle import State
 
 API_KEY_FILE = "api-key"
 """Where the API key is looked for, beside FILE, when none is given."""

@@ -18,7 +18,7 @@ from console.cli.audit.options import Period
 from console.cli.audit.verdicts import described
 from console.cli.options import JSON
 from console.cli.printing import Progress, plain
-from exchange.notes import VerifierKey
+from exchange.log.notes import VerifierKey
 from mediator.archive.archiver import Archiver, Outcome, archiving
 from mediator.archive.excerpt import parts, restore_period, restore_range
 from mediator.archive.manifests import Manifest

@@ -17,7 +17,7 @@ from adapters.mapping.model import Mapping
 from exchange.agreements import Agreement, open_revocation, read_agreement, revoked_by
 from exchange.identifiers import ApplicationId
 from exchange.problems import Code, Problem
-from mediator.pinned_files import REVOCATION
+from mediator.agreements.pinned_files import REVOCATION
 from serving.small_files import read_file
 
 

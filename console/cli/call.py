@@ -12,8 +12,8 @@ import click
 import orjson
 
 from exchange.identifiers import ApplicationId, ServiceId
+from exchange.journal.subjects import HEADER, normal_subject
 from exchange.problems import Code, Problem
-from exchange.subjects import HEADER, normal_subject
 from serving.answers import Answer
 from serving.client import Pool
 from serving.failures import ExchangeFailed

@@ -63,8 +63,8 @@ def erase(
 
 
 def _offline(settings: Path | None, order: dict[str, Any]) -> dict[str, Any]:
-    from mediator.erasing import Order
-    from mediator.erasing_offline import erase_offline
+    from mediator.retention.erasing import Order
+    from mediator.retention.offline import erase_offline
 
     if settings is None:
         raise Problem(

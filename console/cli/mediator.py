@@ -15,13 +15,13 @@ from console.cli.erasing import erase
 from console.cli.hidings import hiding
 from console.cli.options import JSON
 from exchange.problems import Code, Problem
+from mediator.agreements.terms import doubtful_waits
 from mediator.journal.passphrase import FILE as STORE
 from mediator.journal.passphrase import change_passphrase, read_passphrase
-from mediator.offers import AdapterFactory
 from mediator.own_keys import log_keys
+from mediator.provider.offers import AdapterFactory
 from mediator.server import open_server, serve
 from mediator.settings import ServerSettings
-from mediator.terms import doubtful_waits
 from serving import logs, runtime
 from serving.clock import SystemClock
 from serving.settings import read, table
@@ -62,7 +62,7 @@ def seed_command(settings: Path, bundle: Path, as_json: bool) -> None:
 
     Everything is verified as if it had been downloaded. The server must not run.
     """
-    from mediator.seeding import seed
+    from mediator.registry_copy.seeding import seed
 
     loaded = read(ServerSettings, settings)
     state = seed(loaded, bundle, SystemClock().now())

@@ -31,7 +31,7 @@ from exchange.agreements import (
     read_agreement,
     seal_agreement,
 )
-from exchange.contracts import Contract
+from exchange.contracts.contract import Contract
 from exchange.documents import format_moment
 from exchange.identifiers import ApplicationId, MemberId, ServiceId
 from exchange.keys import SigningKey

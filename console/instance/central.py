@@ -29,11 +29,11 @@ from exchange.registrations import (
     InstanceRecord,
     TimestampAuthority,
 )
-from registry.ceremony import ANCHOR, OPERATOR_KEY, Quorum, open_registry
-from registry.client import RegistryClient
-from registry.member import Described, MemberFolder
-from registry.operator import sign_delegation
-from registry.signers import read_signers
+from registry.http.client import RegistryClient
+from registry.offline.member import Described, MemberFolder
+from registry.offline.operator import sign_delegation
+from registry.publication.ceremony import ANCHOR, OPERATOR_KEY, Quorum, open_registry
+from registry.publication.signers import read_signers
 from schemas import targets
 from serving.clock import SystemClock
 

@@ -39,12 +39,12 @@ from console.instance.hosted import Hosted, Surroundings
 from console.instance.rights import ServiceKey
 from console.instance.watching import await_server, published_version
 from console.reference_world.processes import stop_all
-from exchange.contracts import Contract
+from exchange.contracts.contract import Contract
 from exchange.identifiers import ApplicationId, MemberId, ServiceId
 from exchange.problems import Code, Problem
 from registry import service as registry_service
-from registry.client import RegistryClient
-from registry.member import describe_value
+from registry.http.client import RegistryClient
+from registry.offline.member import describe_value
 from schemas import load_all
 
 T = TypeVar("T")

@@ -43,7 +43,7 @@ from exchange.certificates.reading import parse_certificates
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.keys import signing_key
 from exchange.problems import Problem
-from registry.member import KEY_FILE, Described, MemberFolder, describe_value
+from registry.offline.member import KEY_FILE, Described, MemberFolder, describe_value
 
 VALIDITY_DAYS: Final = 365
 RENEW: Final = timedelta(days=60)

@@ -29,7 +29,7 @@ from aiohttp import AddrInfoType
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from console.instance.agreements import check_grantable
-from exchange.contracts import Contract
+from exchange.contracts.contract import Contract
 from exchange.documents import format_document, parse_document
 from exchange.problems import Code, Problem
 from exchange.registrations import MAX_OPENAPI_BYTES

@@ -14,7 +14,7 @@ from console.instance.rights import Pair, ServiceKey
 from console.instance.watching import is_well
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
-from mediator.pinned import PinnedAgreements
+from mediator.agreements.pinned import PinnedAgreements
 from serving.clock import SystemClock
 
 FIT_FOR: Final = (

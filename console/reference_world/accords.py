@@ -30,8 +30,8 @@ from console.reference_world.laos import (
     PURPOSE,
     REVENUE,
 )
-from exchange.auditing import JOURNAL, USAGE, auditing_service
 from exchange.identifiers import MemberId, ServiceId
+from exchange.journal.auditing import JOURNAL, USAGE, auditing_service
 from exchange.problems import Text
 
 _SUMMARY_FIELDS = (

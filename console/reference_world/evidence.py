@@ -23,11 +23,11 @@ from console.reference_world.inspection import Answered, inspect
 from console.reference_world.standing import RunningServer
 from console.reference_world.story import Agreements, Asked, Exchanged
 from console.reference_world.world import World
-from exchange import timestamps
 from exchange.certificates.reading import fingerprint_of
+from exchange.evidence import timestamps
 from exchange.identifiers import ServerId
+from exchange.log.tiles import ENTRIES, WIDTH, tile_at
 from exchange.problems import Code, Problem
-from exchange.tiles import ENTRIES, WIDTH, tile_at
 from mediator.journal.export import (
     Chosen,
     Surroundings,

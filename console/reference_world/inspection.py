@@ -11,7 +11,7 @@ from console.cli.audit.mandates import Way, open_auditor, read_mandates
 from console.reference_world import laos
 from console.reference_world.calls import require
 from console.reference_world.world import World
-from exchange.auditing import JOURNAL
+from exchange.journal.auditing import JOURNAL
 
 _LIMIT = 100
 

@@ -14,10 +14,10 @@ from console.reference_world.calls import Left, call, entries_of, require
 from console.reference_world.standing import RunningServer
 from console.reference_world.story import Asked, Exchanged
 from console.reference_world.world import World
-from exchange.entries import Kind, parse_entry
 from exchange.identifiers import ApplicationId, ServerId, ServiceId
+from exchange.journal.entries import Kind, parse_entry
+from exchange.journal.sealed_parts import SealedPart
 from exchange.problems import CATALOGUE, Code, Text
-from exchange.sealed_parts import SealedPart
 from mediator.journal.reader import JournalReader
 from serving import tls
 from serving.answers import Answer as PeerAnswer

@@ -42,11 +42,11 @@ from exchange.identifiers import ApplicationId, MemberId, ServerId
 from exchange.keys import signing_key
 from exchange.problems import Code, Problem, Text
 from exchange.registrations import Environment, InstanceRecord, TimestampAuthority
-from registry.ceremony import Opened, Quorum, open_registry
-from registry.client import RegistryClient
-from registry.member import MemberFolder, describe
-from registry.operator import sign_delegation, sign_files
-from registry.signers import read_signers
+from registry.http.client import RegistryClient
+from registry.offline.member import MemberFolder, describe
+from registry.offline.operator import sign_delegation, sign_files
+from registry.publication.ceremony import Opened, Quorum, open_registry
+from registry.publication.signers import read_signers
 
 T = TypeVar("T")
 LISTENERS = ("peer", "http", "https", "admin")

@@ -15,9 +15,9 @@ from functools import lru_cache
 from math import ceil, floor
 from typing import Any, Final
 
-from exchange import patterns
 from exchange.compatibility import conjunctions as of
 from exchange.compatibility.conjunctions import At, Conjunction
+from exchange.contracts import patterns
 from exchange.problems import Code, Problem
 from exchange.schema_sets.collecting import SchemaSet
 from exchange.schema_sets.keywords import Dialect, Direction

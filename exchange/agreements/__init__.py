@@ -58,7 +58,7 @@ from exchange.agreements.values import (
     Quota,
     Retention,
 )
-from exchange.projection import Projection
+from exchange.contracts.projection import Projection
 
 __all__ = [
     "LIMIT_NAMES",

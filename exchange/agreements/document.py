@@ -30,10 +30,10 @@ from exchange.agreements.values import (
     Quota,
     Retention,
 )
+from exchange.contracts.projection import MAX_FIELDS, Projection
 from exchange.documents import Members, Node, format_document, format_moment, parse_document
-from exchange.evidence_requests import BasisKind
 from exchange.identifiers import ApplicationId, MemberId, ServiceId
-from exchange.projection import MAX_FIELDS, Projection
+from exchange.once_only.evidence_requests import BasisKind
 
 MAX_AGREEMENT_BYTES: Final = 256 * 1024
 MAX_GRANTS: Final = 64

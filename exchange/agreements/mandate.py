@@ -22,8 +22,8 @@ from exchange.agreements.reading import (
     optional,
 )
 from exchange.documents import Node, format_moment
-from exchange.entries import Entry
 from exchange.identifiers import MemberId, ServiceId
+from exchange.journal.entries import Entry
 from exchange.problems import Code, Problem, Text
 
 EVERYTHING: Final = "*"

@@ -14,11 +14,11 @@ from typing import Final
 from exchange.agreements.mandate import Mandate
 from exchange.agreements.reading import invalid
 from exchange.agreements.rows import RowCondition
+from exchange.contracts.projection import Projection
 from exchange.documents import format_moment
-from exchange.evidence_requests import HEADER, BasisKind, parse_basis
 from exchange.identifiers import ApplicationId, MemberId, ServiceId
+from exchange.once_only.evidence_requests import HEADER, BasisKind, parse_basis
 from exchange.problems import Code, Problem, Text
-from exchange.projection import Projection
 from exchange.registrations import AUDITING
 
 MAX_CONCURRENT: Final = 100_000

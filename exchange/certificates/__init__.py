@@ -24,6 +24,6 @@ client    digitalSignature; clientAuth                    URI ``urn:LA:applicati
 The organizationIdentifier has the form of ETSI EN 319 412-1 clause 5.1.4 for a national scheme:
 two letters and a colon (``XR:``, X-Road), the country, a hyphen, the identifier.
 
-What is *not* checked anywhere here: revocation (:mod:`exchange.revocation`), certificate
+What is *not* checked anywhere here: revocation (:mod:`exchange.evidence.revocation`), certificate
 transparency, and whether a server's DNS name is the one that was dialled (TLS does that).
 """

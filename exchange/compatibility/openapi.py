@@ -24,7 +24,7 @@ from typing import Final
 from exchange.compatibility.breaks import Break, Way, distinct
 from exchange.compatibility.conjunctions import At
 from exchange.compatibility.inclusion import Inclusion
-from exchange.openapi import Declared, Draft, DraftContent, Reader
+from exchange.contracts.openapi import Declared, Draft, DraftContent, Reader
 
 _VARIABLE: Final = re.compile(r"\{([^{}]+)\}")
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from exchange.documents import Node, format_document, parse_document
-from exchange.notes import ED25519, MAX_NAME_LENGTH, VerifierKey
-from exchange.policy import Policy, parse_policy
+from exchange.log.notes import ED25519, MAX_NAME_LENGTH, VerifierKey
+from exchange.log.policy import Policy, parse_policy
 from exchange.problems import Problem
 from exchange.registrations.reading import (
     check_distinct,
@@ -23,7 +23,7 @@ from exchange.registrations.values import (
     InstanceRecord,
     TimestampAuthority,
 )
-from exchange.registry_log import origin
+from exchange.registry.log import origin
 
 MAX_INSTANCE_BYTES = 512 << 10
 MAX_LOG_KEYS = 4

@@ -9,8 +9,8 @@ from typing import TypeAlias
 from cryptography import x509
 
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
-from exchange.notes import VerifierKey
-from exchange.policy import Policy
+from exchange.log.notes import VerifierKey
+from exchange.log.policy import Policy
 from exchange.problems import Text
 
 LIST_METHODS = "listMethods"
@@ -58,7 +58,7 @@ class TimestampAuthority:
 class InstanceRecord:
     """An instance: its name, its environment and whom it trusts to certify.
 
-    ``log`` are the verifier keys of the registry's own log (:mod:`exchange.registry_log`; several
+    ``log`` are the verifier keys of the registry's own log (:mod:`exchange.registry.log`; several
     while they change), ``witnesses`` whose cosignatures its checkpoints must carry.
     """
 
@@ -126,7 +126,7 @@ class MemberRecord:
 
     ``moved`` are applications and services that went to another member, with their identifiers
     there; ``taken`` those that came from another, with their identifiers there
-    (:mod:`exchange.moves`).
+    (:mod:`exchange.registry.moves`).
     """
 
     member: MemberId

@@ -4,8 +4,8 @@ Invariants:
 - nothing is ever fetched: a ``$ref`` leads to a place in the document or to a shared schema by its
   absolute ``$id``, or the document is refused;
 - every schema reaches the engine in one dialect, JSON Schema 2020-12: OpenAPI 3.0's own dialect is
-  translated, annotations are left out, formats are asserted as :mod:`exchange.formats` says and
-  patterns kept to what :mod:`exchange.patterns` accepts;
+  translated, annotations are left out, formats are asserted as :mod:`exchange.contracts.formats`
+  says and patterns kept to what :mod:`exchange.contracts.patterns` accepts;
 - keywords that an author would expect to bind but that the dialect ignores are refused, so that
   "checked" means what its author meant;
 - every schema has passed its metaschema before it is compiled;
@@ -24,7 +24,7 @@ from urllib.parse import quote, unquote, urldefrag, urljoin
 import jsonschema_rs
 import orjson
 
-from exchange import formats, patterns
+from exchange.contracts import formats, patterns
 from exchange.problems import Problem
 from exchange.schema_sets.compiled import CompiledSchema
 from exchange.schema_sets.keywords import (

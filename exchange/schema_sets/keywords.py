@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
-from exchange import formats
+from exchange.contracts import formats
 
 DRAFT_2020_12: Final = "https://json-schema.org/draft/2020-12/schema"
 DIALECTS: Final = frozenset({DRAFT_2020_12, "https://spec.openapis.org/oas/3.1/dialect/base"})
@@ -89,7 +89,7 @@ NOT_IN_3_0: Final = (
 
 
 MARK: Final = "x-saphan-statistics"
-"""What marks a property to be counted; see :mod:`exchange.marks`."""
+"""What marks a property to be counted; see :mod:`exchange.contracts.marks`."""
 
 
 class Dialect(StrEnum):

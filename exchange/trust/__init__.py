@@ -2,7 +2,7 @@
 
 A state is built from verified registrations (:mod:`exchange.registrations`) and never changes; a
 newer one replaces it. Who may say what is decided before: TUF roles, and the continuity of members'
-keys (:mod:`exchange.continuity`).
+keys (:mod:`exchange.registry.continuity`).
 
 - :mod:`exchange.trust.admission`: which of a member's certificates count at a time;
 - :mod:`exchange.trust.shared_schemas`: the schemas of the registry itself, by their ``$id``;

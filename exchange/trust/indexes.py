@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar, cast
 
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.registrations import ApplicationRecord, MemberRecord, ServerRecord, ServiceRecord
-from exchange.standing import Standing
+from exchange.registry.standing import Standing
 from exchange.trust.admission import AdmittedMember, SealKey
 
 K = TypeVar("K")

@@ -19,9 +19,8 @@ from typing import TypeVar
 from cryptography import x509
 
 from exchange.certificates.reading import fingerprint_of
-from exchange.elements import NO_ELEMENTS, Dictionary
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
-from exchange.moves import Thing, agreed_moves, moved_problem, successor
+from exchange.once_only.elements import NO_ELEMENTS, Dictionary
 from exchange.problems import Code, Problem
 from exchange.registrations import (
     ApplicationRecord,
@@ -30,7 +29,8 @@ from exchange.registrations import (
     ServerRecord,
     ServiceRecord,
 )
-from exchange.standing import NOTHING_AWAY, Standing
+from exchange.registry.moves import Thing, agreed_moves, moved_problem, successor
+from exchange.registry.standing import NOTHING_AWAY, Standing
 from exchange.trust.admission import AdmittedMember, SealKey
 from exchange.trust.indexes import NOTHING, Document, Indexes
 

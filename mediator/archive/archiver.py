@@ -30,8 +30,8 @@ from typing import Final, NamedTuple
 
 import orjson
 
+from exchange.log.tiles import WIDTH
 from exchange.problems import Code, Problem
-from exchange.tiles import WIDTH
 from mediator.archive.manifests import (
     NO_DIGEST,
     Manifest,

@@ -17,11 +17,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from exchange.checkpoint import parse_text
-from exchange.entries import parse_entry
-from exchange.merkle import HASH_SIZE
+from exchange.journal.entries import parse_entry
+from exchange.log.checkpoint import parse_text
+from exchange.log.merkle import HASH_SIZE
+from exchange.log.tiles import ENTRIES, WIDTH, Tile, parse_bundle, tile_at
 from exchange.problems import Code, Problem
-from exchange.tiles import ENTRIES, WIDTH, Tile, parse_bundle, tile_at
 from mediator.archive.archiver import Progress
 from mediator.archive.manifests import Manifest, name_of, read_manifest
 from mediator.archive.restore import bring, bring_evidence, each, show

@@ -23,8 +23,8 @@ from pathlib import Path
 
 import orjson
 
-from exchange.entries import format_time
-from exchange.tiles import ENTRIES, WIDTH, Tile
+from exchange.journal.entries import format_time
+from exchange.log.tiles import ENTRIES, WIDTH, Tile
 from mediator.archive.manifests import Manifest, name_of, read_manifest
 from mediator.archive.settings import ArchiveSettings
 from mediator.archive.source import damaged

@@ -9,8 +9,8 @@ import dataclasses
 import os
 from pathlib import Path
 
+from exchange.log.tiles import WIDTH, Tile
 from exchange.problems import Problem
-from exchange.tiles import WIDTH, Tile
 from mediator.journal import segments
 from mediator.journal.holdings import FILE as HOLDINGS_FILE
 from mediator.journal.holdings import Holdings

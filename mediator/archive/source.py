@@ -14,10 +14,10 @@ from typing import Any, Final
 
 import orjson
 
-from exchange import merkle
-from exchange.merkle import HASH_SIZE
+from exchange.log import merkle
+from exchange.log.merkle import HASH_SIZE
+from exchange.log.tiles import ENTRIES, WIDTH, Tile, parse_bundle, tile_at
 from exchange.problems import Code, Problem
-from exchange.tiles import ENTRIES, WIDTH, Tile, parse_bundle, tile_at
 from mediator.archive.stores import Content, Stored, describe
 from mediator.journal import segments
 from mediator.journal.reader import JournalReader

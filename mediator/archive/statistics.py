@@ -8,7 +8,7 @@ Invariants:
 - text of the person who asks reaches DuckDB as parameters only; names come from tables here;
 - a count below :data:`FEW` is not told; when it alone is hidden within a group, the smallest other
   count of the group is hidden too, so that it cannot be had by subtraction. What a server writes
-  is protected already (:mod:`mediator.counting`): this protects what is left by any filter;
+  is protected already (:mod:`mediator.message.counting`): this protects what is left by any filter;
 - latency is of exchanges that were answered, from the request's entry to the answer's.
 """
 

@@ -3,7 +3,7 @@
 They are derived: made anew from the bundles when the folder is deleted. A row is one exchange as
 one side recorded it: its request and what came of it, paired by message id, client and service. It
 has no message id, no trace and no subject: whom it was about cannot be asked of the tables.
-What servers counted by statistics fields (:mod:`mediator.counting`) is a table of its own.
+What servers counted by statistics fields (:mod:`mediator.message.counting`) is a table of its own.
 
 Invariants:
 - ``tables.json`` names the files that count and how many entries are in them; it is replaced last,

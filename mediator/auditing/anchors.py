@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 
-from exchange.checkpoint import open_checkpoint
+from exchange.journal.shown_anchor import ShownAnchor
+from exchange.log.checkpoint import open_checkpoint
 from exchange.problems import Code, Problem
-from exchange.shown_anchor import ShownAnchor
 from mediator.journal.anchors import Anchor, AnchorReader
 from mediator.journal.reader import JournalReader
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
-from exchange.auditing import Page
-from exchange.completeness import format_completeness
+from exchange.journal.auditing import Page
+from exchange.journal.completeness import format_completeness
 from exchange.problems import Code, Problem
 from mediator.auditing.hits import hit_of
 from mediator.auditing.scope import Scope

@@ -7,12 +7,12 @@ from typing import Any, Final
 
 import orjson
 
-from exchange import asic
+from exchange.evidence import asic
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
-from mediator.evidence import Evidence
 from mediator.journal.export import Chosen
 from mediator.journal.reader import JournalReader
+from mediator.pages.evidence import Evidence
 from serving.backends import Headers
 
 MAX_ENTRIES: Final = 64

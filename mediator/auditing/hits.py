@@ -6,10 +6,10 @@ from typing import Any
 
 import orjson
 
-from exchange import merkle
 from exchange.agreements import Mandate
 from exchange.agreements.mandate import ALWAYS
-from exchange.auditing import Hit
+from exchange.journal.auditing import Hit
+from exchange.log import merkle
 from mediator.journal.reader import JournalReader
 
 

@@ -16,7 +16,7 @@ import structlog
 
 from exchange.problems import Problem
 from mediator.auditing.hidings import ENDED, LIFTED, ORDERED, Hidings, Order, parse_order
-from mediator.records import Recorder
+from mediator.message.records import Recorder
 from serving.clock import Clock
 
 LOOK_S: Final = 60.0

@@ -13,8 +13,8 @@ from datetime import datetime
 from typing import Any, NamedTuple, Self
 
 from exchange.agreements import Mandate
-from exchange.entries import Kind, Side
 from exchange.identifiers import MemberId
+from exchange.journal.entries import Kind, Side
 from mediator.auditing.hidings import HIDING, Hidings
 from mediator.journal.index import Hit
 

@@ -24,25 +24,25 @@ from urllib.parse import parse_qsl
 import orjson
 
 from exchange.agreements.mandate import CONTENT
-from exchange.auditing import SERVICES, Page, auditing_service, format_page
-from exchange.contracts import Contract
+from exchange.contracts.contract import Contract
 from exchange.identifiers import MemberId, ServiceId
+from exchange.journal.auditing import SERVICES, Page, auditing_service, format_page
+from exchange.journal.shown_anchor import format_anchor
+from exchange.log.proof import format_proof
 from exchange.problems import ACTED, Code, Problem
-from exchange.proof import format_proof
-from exchange.shown_anchor import format_anchor
-from mediator.audit_api import query_of
 from mediator.auditing.anchors import at_anchor, newest_anchor
+from mediator.auditing.api import query_of
 from mediator.auditing.completeness import check_may_be_shown, completeness_of
 from mediator.auditing.evidence import evidence_of
 from mediator.auditing.hidings import Hidings
 from mediator.auditing.hits import hit_for, hit_of
 from mediator.auditing.scope import Facts, Scope
 from mediator.auditing.usage import DelayOf, Uses
-from mediator.evidence import Evidence
 from mediator.journal import index
 from mediator.journal.index import Cursor, IndexReader, Query
 from mediator.journal.reader import JournalReader
-from mediator.stages import Allowed
+from mediator.message.stages import Allowed
+from mediator.pages.evidence import Evidence
 from serving.backends import BackendResponse, Headers
 from serving.bodies import Body
 from serving.clock import Clock

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from exchange.auditing import USAGE
 from exchange.documents import format_moment
-from exchange.entries import Kind, Side
+from exchange.journal.auditing import USAGE
+from exchange.journal.entries import Kind, Side
 from exchange.registrations import AUDITING
 from mediator.auditing.scope import Facts, Scope
 

@@ -10,10 +10,10 @@ from exchange.identifiers import ApplicationId, ServiceId
 from exchange.problems import Code, Problem
 from exchange.registrations import ALLOWED_METHODS
 from mediator import xroad
-from mediator.consumer import Consumer
-from mediator.gate import Gate
+from mediator.consumer.path import Consumer
 from mediator.govstack import forms
-from mediator.metaservices import Listed
+from mediator.message.gate import Gate
+from mediator.pages.metaservices import Listed
 
 
 @dataclass(frozen=True, slots=True)

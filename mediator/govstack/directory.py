@@ -31,8 +31,8 @@ from exchange.identifiers import check_code
 from exchange.problems import Code, Problem, Side
 from exchange.trust.state import RegistryState
 from mediator import xroad
+from mediator.consumer.inlet import Inlet
 from mediator.govstack import forms
-from mediator.inlet import Inlet
 from mediator.xroad.clients import clients_of, language_of
 from serving import replies
 from serving.bodies import Spooled

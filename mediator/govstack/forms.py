@@ -13,7 +13,7 @@ from typing import Any
 from exchange.identifiers import ApplicationId, MemberId, ServiceId
 from exchange.problems import Code, Problem
 from exchange.registrations import ServiceType
-from mediator.metaservices import Listed
+from mediator.pages.metaservices import Listed
 from mediator.xroad.clients import ListedClient
 
 

@@ -35,7 +35,7 @@ from exchange.trust.indexes import Document
 from exchange.trust.state import RegistryState
 from mediator import xroad
 from mediator.govstack import forms
-from mediator.metaservices import METHODS_OF_PATHS, Listed, Shown
+from mediator.pages.metaservices import METHODS_OF_PATHS, Listed, Shown
 from mediator.xroad.clients import clients_of
 from serving import replies
 from serving.requests import Reply, Request

@@ -8,9 +8,9 @@ from contextlib import AsyncExitStack, suppress
 
 from exchange.problems import Problem
 from exchange.trust.state import RegistryState
-from mediator.background import background_tasks
+from mediator.background.tasks import background_tasks
+from mediator.registry_copy.view import RegistryView
 from mediator.settings import ServerSettings
-from mediator.view import RegistryView
 from serving.clock import Clock
 from serving.small_files import read_file
 

@@ -57,7 +57,7 @@ _COSIGNED = "EXISTS (SELECT 1 FROM cosignatures WHERE cosignatures.size = anchor
 
 
 class Quorum(Protocol):
-    """What decides whether enough witnesses cosigned a checkpoint (:mod:`exchange.policy`)."""
+    """What decides whether enough witnesses cosigned a checkpoint (:mod:`exchange.log.policy`)."""
 
     @property
     def demands(self) -> bool:

@@ -14,10 +14,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from exchange.entries import SubjectIndex, parse_entry
+from exchange.journal.entries import SubjectIndex, parse_entry
+from exchange.journal.subject_index import EVENT, Answer, check_answer, check_chain
+from exchange.log.proof import check_proof, format_proof
 from exchange.problems import Code, Problem
-from exchange.proof import check_proof, format_proof
-from exchange.subject_index import EVENT, Answer, check_answer, check_chain
 from mediator.journal import subject_tree
 from mediator.journal.index import IndexReader, MonthTag, Query
 from mediator.journal.reader import JournalReader

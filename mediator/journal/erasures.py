@@ -23,8 +23,8 @@ from typing import Final
 
 import orjson
 
-from exchange.entries import ERASURE, Erased, Sealed, parse_entry
 from exchange.identifiers import MemberId
+from exchange.journal.entries import ERASURE, Erased, Sealed, parse_entry
 from exchange.problems import Code, Problem
 from mediator.journal.holdings import Holdings
 from mediator.journal.keyring import IndexName, KeyName, KeyRing

@@ -6,7 +6,8 @@ Invariants:
 - a document is kept once, however many certificates it speaks of;
 - of what is old, at least one document of each day about a certificate stays.
 
-What is read here is to be judged again (:mod:`exchange.revocation`), at the time of ``fetched_at``.
+What is read here is to be judged again (:mod:`exchange.evidence.revocation`), at the time of
+``fetched_at``.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from exchange.certificates.reading import fingerprint_of
-from exchange.revocation import Finding, Kind, Status
+from exchange.evidence.revocation import Finding, Kind, Status
 from mediator.journal.evidence_files import EvidenceFile
 
 FILE: Final = "evidence.sqlite"

@@ -1,8 +1,8 @@
 """The key ring: of each member, month and retention class a key that can forget single records.
 
-A key is a root of a puncturable tree (:mod:`exchange.puncturable`): each record has a leaf of its
-own. The file of a key holds what the key still derives, and the next *block* of 2²⁴ leaves that
-nobody has used.
+A key is a root of a puncturable tree (:mod:`exchange.journal.puncturable`): each record has a leaf
+of its own. The file of a key holds what the key still derives, and the next *block* of 2²⁴ leaves
+that nobody has used.
 
 Invariants:
 - whoever seals takes a block first, durably: no leaf is used twice, whatever crashes; blocks also
@@ -25,11 +25,11 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from exchange import sealed_parts, subjects
-from exchange.entries import Sealed
 from exchange.identifiers import MemberId
+from exchange.journal import sealed_parts, subjects
+from exchange.journal.entries import Sealed
+from exchange.journal.puncturable import LEAVES, SEED_SIZE, Cover
 from exchange.problems import Code, Problem
-from exchange.puncturable import LEAVES, SEED_SIZE, Cover
 from mediator.journal.key_files import SUFFIX, KeyEncryption, KeyFiles, unreadable
 from serving.log.files import Files
 from serving.randomness import random_bytes

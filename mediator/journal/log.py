@@ -22,11 +22,11 @@ from typing import Any, NamedTuple, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from exchange import subjects
-from exchange.entries import Entry, Sealed, format_sealed, format_time
 from exchange.identifiers import MemberId
+from exchange.journal import subjects
+from exchange.journal.entries import Entry, Sealed, format_sealed, format_time
+from exchange.journal.sealed_parts import SealedPart, commitment, format_part, parse_part
 from exchange.problems import Code, Problem
-from exchange.sealed_parts import SealedPart, commitment, format_part, parse_part
 from mediator.journal import recovery, segments
 from mediator.journal.anchors import AnchorStore
 from mediator.journal.index import FILE as INDEX_FILE

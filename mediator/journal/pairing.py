@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from exchange.entries import Kind
+from exchange.journal.entries import Kind
 from exchange.problems import Code
 
 REQUEST, ANSWER = "request", "answer"

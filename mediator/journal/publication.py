@@ -32,9 +32,9 @@ from time import monotonic, time
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from exchange.checkpoint import Checkpoint, sign_checkpoint
+from exchange.log.checkpoint import Checkpoint, sign_checkpoint
+from exchange.log.tiles import WIDTH, Tile
 from exchange.problems import Code, Problem
-from exchange.tiles import WIDTH, Tile
 from mediator.journal import segments
 from mediator.journal.anchors import AnchorStore
 from mediator.journal.index.feed import IndexFeed

@@ -14,15 +14,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from exchange import merkle, subjects
-from exchange.checkpoint import Checkpoint, open_checkpoint
-from exchange.entries import Entry, parse_entry
-from exchange.merkle import HASH_SIZE
-from exchange.notes import VerifierKey
+from exchange.journal import subjects
+from exchange.journal.entries import Entry, parse_entry
+from exchange.journal.sealed_parts import SealedPart, parse_part
+from exchange.log import merkle
+from exchange.log.checkpoint import Checkpoint, open_checkpoint
+from exchange.log.merkle import HASH_SIZE
+from exchange.log.notes import VerifierKey
+from exchange.log.proof import LogProof
+from exchange.log.tiles import ENTRIES, WIDTH, parse_bundle, tile_at
 from exchange.problems import Code, Problem
-from exchange.proof import LogProof
-from exchange.sealed_parts import SealedPart, parse_part
-from exchange.tiles import ENTRIES, WIDTH, parse_bundle, tile_at
 from mediator.journal import segments
 from mediator.journal.erasures import Erasure, Erasures
 from mediator.journal.holdings import Holdings
@@ -328,7 +329,7 @@ class JournalReader:
         each the keys are here of, and for each member that the server speaks for.
 
         Args:
-            subject: in normal form (:func:`exchange.subjects.normal_subject`).
+            subject: in normal form (:func:`exchange.journal.subjects.normal_subject`).
 
         Raises:
             Problem: ``SealedPartUnreadable`` when a key cannot be read.

@@ -24,11 +24,11 @@ from zlib import crc32
 
 import orjson
 
-from exchange.checkpoint import Checkpoint
-from exchange.entries import Side
 from exchange.identifiers import ServerId
-from exchange.notes import VerifierKey
-from exchange.proof import LogProof
+from exchange.journal.entries import Side
+from exchange.log.checkpoint import Checkpoint
+from exchange.log.notes import VerifierKey
+from exchange.log.proof import LogProof
 from mediator.journal.pairing import Compared, Fault, Mismatch, Told, compare
 
 MAX_LISTED = 1000

@@ -27,10 +27,10 @@ from typing import Any
 import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from exchange import merkle
-from exchange.checkpoint import Checkpoint, open_checkpoint, parse_text
-from exchange.entries import Kind
-from exchange.notes import VerifierKey
+from exchange.journal.entries import Kind
+from exchange.log import merkle
+from exchange.log.checkpoint import Checkpoint, open_checkpoint, parse_text
+from exchange.log.notes import VerifierKey
 from exchange.problems import Code, Problem
 from mediator.journal import segments
 from mediator.journal.anchors import FILE as ANCHORS_FILE

@@ -1,8 +1,8 @@
 """The index of subjects of a part of the log, as a file: made from entries, answers with proofs.
 
 The file is derived: whoever has the entries can make it, and what it answers is proven against the
-commitment in the log (:mod:`exchange.subject_index`). It is made in a database, not in memory: a
-month may have ten million entries.
+commitment in the log (:mod:`exchange.journal.subject_index`). It is made in a database, not in
+memory: a month may have ten million entries.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import TypeAlias
 
 import orjson
 
-from exchange import merkle
-from exchange.entries import SubjectIndex
+from exchange.journal.entries import SubjectIndex
+from exchange.journal.subject_index import Answer, Leaf, format_line
+from exchange.log import merkle
 from exchange.problems import Code, Problem
-from exchange.subject_index import Answer, Leaf, format_line
 from serving.log.tiles import TileFolder
 from serving.sqlite_files import open_read_only
 

@@ -11,13 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 
-from exchange.checkpoint import Checkpoint
-from exchange.entries import parse_entry
 from exchange.identifiers import ServerId
-from exchange.notes import VerifierKey
+from exchange.journal.entries import parse_entry
+from exchange.log.checkpoint import Checkpoint
+from exchange.log.notes import VerifierKey
+from exchange.log.proof import LogProof
+from exchange.log.tiles import WIDTH
 from exchange.problems import Code, Problem
-from exchange.proof import LogProof
-from exchange.tiles import WIDTH
 from mediator.journal import segments
 from mediator.journal.reader import JournalReader
 from mediator.journal.reconcile import Asked, Covered

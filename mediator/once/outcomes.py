@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from exchange.heads import Headers
+from exchange.journal.sealed_parts import SealedPart
+from exchange.messages.heads import Headers
 from exchange.problems import Code, Problem
-from exchange.sealed_parts import SealedPart
+from mediator.message.stages import SealedReply
 from mediator.once.vault import Answer
-from mediator.stages import SealedReply
 from serving.bodies import Spooled
 
 _OF_ONE_REQUEST = frozenset(

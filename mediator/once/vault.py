@@ -16,10 +16,10 @@ import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from exchange.heads import Headers
 from exchange.identifiers import ApplicationId, MemberId
+from exchange.journal.sealed_parts import hmac_sha256
+from exchange.messages.heads import Headers
 from exchange.problems import Code, Problem
-from exchange.sealed_parts import hmac_sha256
 
 KEY_SIZE = 32
 ASKER_SIZE = 8

@@ -12,13 +12,13 @@ from datetime import datetime
 from typing import Any, Final
 
 from exchange.agreements import Agreement, Grant
-from exchange.contracts import Contract
+from exchange.contracts.contract import Contract
 from exchange.documents import format_moment
-from exchange.elements import Element
 from exchange.identifiers import ApplicationId
+from exchange.once_only.elements import Element
 from exchange.problems import Code, Problem, Text
-from mediator.agreed import Agreed
-from mediator.pinned import PinnedAgreements
+from mediator.agreements.agreed import Agreed
+from mediator.agreements.pinned import PinnedAgreements
 
 UNKNOWN: Final = Text(
     "No copy of an agreement with this provider lies at this server; only the provider's knows.",

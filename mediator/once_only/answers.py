@@ -12,14 +12,14 @@ from typing import Any, Final
 
 import orjson
 
-from exchange.elements import Element, records_at
-from exchange.error_types import code_named
-from exchange.evidence_requests import Reason, reason_of
+from exchange.messages.error_types import code_named
+from exchange.once_only.elements import Element, records_at
+from exchange.once_only.evidence_requests import Reason, reason_of
 from exchange.problems import Code, Problem
 from exchange.schema_sets.compiled import CompiledSchema
+from mediator.message.stages import Call, OpenedAnswer
 from mediator.once_only.asks import Ask
 from mediator.once_only.values import Exchanged, Given, Missing, Outcome
-from mediator.stages import Call, OpenedAnswer
 
 MAX_ANSWER_BYTES: Final = 1 << 20
 MAX_VALUE_BYTES: Final = 64 << 10

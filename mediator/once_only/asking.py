@@ -17,15 +17,15 @@ import structlog
 
 from exchange.problems import Code, Problem
 from exchange.trust.state import RegistryState
-from mediator.consumer import Consumer
-from mediator.gate import Gate
-from mediator.metrics import Metrics
+from mediator.administration.metrics import Metrics
+from mediator.agreements.terms import CallBounds
+from mediator.consumer.path import Consumer
+from mediator.message.gate import Gate
+from mediator.message.places import Bound, Places
+from mediator.message.stages import Call, OpenedAnswer
 from mediator.once_only.answers import Schemas, none_of, outcomes_of, refused
 from mediator.once_only.asks import Ask, asks_of, call_of, target_of
 from mediator.once_only.values import Answered, Given, Outcome, Wanted
-from mediator.places import Bound, Places
-from mediator.stages import Call, OpenedAnswer
-from mediator.terms import CallBounds
 from serving import replies
 from serving.bodies import Room
 from serving.clock import Clock

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
-from exchange.contracts import Contract
-from exchange.elements import EACH, Element
-from exchange.evidence_requests import HEADER as BASIS
+from exchange.contracts.contract import Contract
 from exchange.identifiers import ServiceId
+from exchange.journal.subjects import HEADER as SUBJECT
+from exchange.once_only.elements import EACH, Element
+from exchange.once_only.evidence_requests import HEADER as BASIS
 from exchange.problems import Problem
-from exchange.subjects import HEADER as SUBJECT
 from mediator import xroad
+from mediator.message.stages import Call
 from mediator.once_only.values import Wanted
-from mediator.stages import Call
 from serving.bodies import Room
 
 MAX_ELEMENTS: Final = 32

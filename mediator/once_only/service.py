@@ -17,20 +17,22 @@ from typing import Any, Final
 import structlog
 
 from exchange.documents import format_document
-from exchange.elements import (
+from exchange.identifiers import ApplicationId, ServiceId
+from exchange.once_only.elements import (
     MAX_ELEMENTS,
     Dictionary,
     Element,
     compile_schemas,
     identifier_of,
 )
-from exchange.evidence_requests import Basis, Explicit, Statutory, format_basis
-from exchange.identifiers import ApplicationId, ServiceId
+from exchange.once_only.evidence_requests import Basis, Explicit, Statutory, format_basis
 from exchange.problems import Code, Problem, Side, Text
 from exchange.schema_sets.compiled import CompiledSchema
 from exchange.trust.state import RegistryState
 from mediator import xroad
-from mediator.counting import Counting
+from mediator.agreements.pinned import PinnedAgreements
+from mediator.message.counting import Counting
+from mediator.message.records import Recorder
 from mediator.once_only import telling
 from mediator.once_only.allowance import allowance
 from mediator.once_only.answers import Schemas
@@ -38,8 +40,6 @@ from mediator.once_only.asking import Asking
 from mediator.once_only.asks import MAX_ASKS, asks_of
 from mediator.once_only.previews import KEPT_S, Preview, Previews
 from mediator.once_only.values import Wanted
-from mediator.pinned import PinnedAgreements
-from mediator.records import Recorder
 from serving import replies
 from serving.api import Api, ApiRequest, json_reply
 from serving.clock import Clock

@@ -7,9 +7,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from exchange.documents import format_moment
-from exchange.elements import Element, describe
-from exchange.evidence_requests import REASONS, Reason
 from exchange.identifiers import ApplicationId
+from exchange.once_only.elements import Element, describe
+from exchange.once_only.evidence_requests import REASONS, Reason
 from exchange.problems import Text
 from mediator.once_only.allowance import Allowance
 from mediator.once_only.values import Answered, Exchanged, Given, Missing

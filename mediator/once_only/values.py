@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from exchange.elements import Element
-from exchange.evidence_requests import Reason
 from exchange.identifiers import ApplicationId
+from exchange.once_only.elements import Element
+from exchange.once_only.evidence_requests import Reason
 
 
 @dataclass(frozen=True, slots=True)

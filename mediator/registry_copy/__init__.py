@@ -2,8 +2,8 @@
 
 :class:`RegistryCopy` joins three things: the TUF client workflow (:mod:`.tuf_client`), what the
 registry says now (:mod:`.following`, with the continuity of members' keys of
-:mod:`exchange.continuity`), and the last good copy (:mod:`.accepted`). It blocks, so
-:mod:`mediator.view` runs it in a thread; one thread at a time.
+:mod:`exchange.registry.continuity`), and the last good copy (:mod:`.accepted`). It blocks, so
+:mod:`mediator.registry_copy.view` runs it in a thread; one thread at a time.
 
 What lies in the folder:
 

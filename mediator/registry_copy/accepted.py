@@ -14,16 +14,16 @@ from typing import Any, TypeVar
 
 from orjson import Fragment
 
-from exchange.checkpoint import MAX_CHECKPOINT_SIZE, parse_text
-from exchange.compact_range import CompactRange
-from exchange.continuity import Pin
 from exchange.documents import Node, format_document, parse_document
 from exchange.identifiers import MemberId, ServiceId
-from exchange.key_sets import format_keys, parse_keys
-from exchange.notes import parse_note
+from exchange.log.checkpoint import MAX_CHECKPOINT_SIZE, parse_text
+from exchange.log.compact_range import CompactRange
+from exchange.log.notes import parse_note
 from exchange.problems import Code, Problem
 from exchange.registrations import InstanceRecord, MemberRecord, member_target, parse_member
-from exchange.registry_log import MAX_STATE_BYTES, parse_state
+from exchange.registry.continuity import Pin
+from exchange.registry.key_sets import format_keys, parse_keys
+from exchange.registry.log import MAX_STATE_BYTES, parse_state
 from exchange.trust.admission import AdmittedMember, admit_member
 from mediator.registry_copy.borders import tuf_problems, untrusted
 from mediator.registry_copy.log_growth import SeenLog

@@ -1,5 +1,5 @@
-"""A registry's bundle (:mod:`exchange.bundles`): what is in it is put where the client looks
-before it asks, and is verified there like everything that the client finds or fetches.
+"""A registry's bundle (:mod:`exchange.registry.bundles`): what is in it is put where the client
+looks before it asks, and is verified there like everything that the client finds or fetches.
 
 A target file goes to ``files/{sha256}``, if it has the digest of its name. The role of a member
 goes into the TUF client's cache, if it has the version that the present snapshot names: the client
@@ -28,7 +28,8 @@ import orjson
 import structlog
 from tuf.api.exceptions import DownloadError, DownloadHTTPError
 
-from exchange.bundles import (
+from exchange.problems import Code, Problem
+from exchange.registry.bundles import (
     LISTING,
     MAX_LISTING_BYTES,
     MAX_UNPACKED_BYTES,
@@ -37,8 +38,7 @@ from exchange.bundles import (
     parse_listing,
     unpack,
 )
-from exchange.problems import Code, Problem
-from mediator.registry_fetcher import RegistryFetcher
+from mediator.registry_copy.fetcher import RegistryFetcher
 
 _CHUNK: Final = 1 << 20
 _BLOCK: Final = 4096  # what a small file takes on a disk

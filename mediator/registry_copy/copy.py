@@ -11,10 +11,10 @@ from pathlib import Path
 import orjson
 from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
 
-from exchange.delegations import STANDING_ROLE
-from exchange.endings import End
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
+from exchange.registry.delegations import STANDING_ROLE
+from exchange.registry.endings import End
 from exchange.trust.state import RegistryState
 from mediator.registry_copy.accepted import (
     MAX_VERSION,
@@ -23,11 +23,11 @@ from mediator.registry_copy.accepted import (
     AcceptedMember,
 )
 from mediator.registry_copy.borders import disk, tuf_problems, untrusted
+from mediator.registry_copy.fetcher import RegistryFetcher
 from mediator.registry_copy.following import Delegated, Following
 from mediator.registry_copy.log import FollowedLog
 from mediator.registry_copy.log_growth import SeenLog
 from mediator.registry_copy.tuf_client import Known, TufClient
-from mediator.registry_fetcher import RegistryFetcher
 from mediator.witness.misbehaviour import Misbehaviour
 
 # What is told when no address gives a good answer: the gravest.

@@ -1,4 +1,5 @@
-"""Long roles out of the client's own copy and what changed since (:mod:`exchange.deltas`)."""
+"""Long roles out of the client's own copy and what changed since
+(:mod:`exchange.registry.deltas`)."""
 
 from __future__ import annotations
 
@@ -8,9 +9,9 @@ import orjson
 from tuf.api.exceptions import DownloadError, LengthOrHashMismatchError
 from tuf.api.metadata import MetaFile
 
-from exchange.deltas import MAX_DELTA_BYTES, apply_delta, delta_path
 from exchange.problems import Problem
-from mediator.registry_fetcher import RegistryFetcher
+from exchange.registry.deltas import MAX_DELTA_BYTES, apply_delta, delta_path
+from mediator.registry_copy.fetcher import RegistryFetcher
 
 MAX_STEPS: Final = 16
 

@@ -11,18 +11,7 @@ from typing import TypeVar
 
 from tuf.api.metadata import Root, Snapshot, TargetFile, Targets
 
-from exchange.bundles import is_read_by_servers
-from exchange.continuity import Statement, check_continuity, parse_statements
-from exchange.delegations import (
-    STANDING_ROLE,
-    continuity_target,
-    read_delegations,
-    read_standing_keys,
-    role_name,
-)
-from exchange.endings import End
 from exchange.identifiers import MemberId
-from exchange.key_sets import KeySet, root_keys
 from exchange.problems import Code, Problem
 from exchange.registrations import (
     INSTANCE_TARGET,
@@ -31,6 +20,17 @@ from exchange.registrations import (
     member_target,
     parse_member,
 )
+from exchange.registry.bundles import is_read_by_servers
+from exchange.registry.continuity import Statement, check_continuity, parse_statements
+from exchange.registry.delegations import (
+    STANDING_ROLE,
+    continuity_target,
+    read_delegations,
+    read_standing_keys,
+    role_name,
+)
+from exchange.registry.endings import End
+from exchange.registry.key_sets import KeySet, root_keys
 from exchange.trust.admission import admit_member
 from mediator.registry_copy.accepted import MAX_VERSION, Accepted, AcceptedMember
 from mediator.registry_copy.borders import untrusted

@@ -6,7 +6,7 @@ since the last head that was accepted (:mod:`.log_growth`).
 Invariants:
 - nothing of a new state is taken over before :meth:`FollowedLog.check` has returned;
 - the first head ever is taken as it is (trust on first use), and compared with those of peers later
-  (:mod:`mediator.gossip`);
+  (:mod:`mediator.background.gossip`);
 - a log once seen is never given up: its keys change only by what one of the known keys signed, or
   what the offline root vouches for (``x-saphan-log`` in the root role);
 - a contradiction is kept as evidence in :attr:`FollowedLog.found`, and refused.
@@ -23,12 +23,12 @@ from typing import Any, Final
 from tuf.api.exceptions import DownloadHTTPError
 from tuf.api.metadata import Root
 
-from exchange.checkpoint import Checkpoint
-from exchange.notes import VerifierKey, parse_note
-from exchange.policy import Policy
+from exchange.log.checkpoint import Checkpoint
+from exchange.log.notes import VerifierKey, parse_note
+from exchange.log.policy import Policy
 from exchange.problems import Code, Problem
 from exchange.registrations import InstanceRecord
-from exchange.registry_log import (
+from exchange.registry.log import (
     MAX_PROOF_BYTES,
     ProvenState,
     check_state,
@@ -37,9 +37,9 @@ from exchange.registry_log import (
     proof_path,
 )
 from mediator.registry_copy.borders import untrusted
+from mediator.registry_copy.fetcher import RegistryFetcher
 from mediator.registry_copy.log_growth import Growth, SeenLog
 from mediator.registry_copy.log_tiles import LogTiles
-from mediator.registry_fetcher import RegistryFetcher
 from mediator.witness.misbehaviour import Misbehaviour
 
 ROOT_FIELD: Final = "x-saphan-log"

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from exchange import merkle
-from exchange.checkpoint import Checkpoint, parse_text
-from exchange.compact_range import CompactRange
-from exchange.notes import VerifierKey, parse_note
+from exchange.log import merkle
+from exchange.log.checkpoint import Checkpoint, parse_text
+from exchange.log.compact_range import CompactRange
+from exchange.log.notes import VerifierKey, parse_note
+from exchange.log.proof import LogProof, format_proof
+from exchange.log.witness import proves_fork
 from exchange.problems import Problem
-from exchange.proof import LogProof, format_proof
-from exchange.registry_log import ProvenState, State, contradict, parse_state
-from exchange.witness import proves_fork
+from exchange.registry.log import ProvenState, State, contradict, parse_state
 from mediator.registry_copy.borders import untrusted
 from mediator.registry_copy.log_tiles import LogTiles
 from mediator.witness.misbehaviour import Misbehaviour, Misdeed, moment

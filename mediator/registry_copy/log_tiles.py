@@ -7,10 +7,8 @@ from typing import Final
 
 from tuf.api.exceptions import DownloadHTTPError
 
-from exchange.merkle import HASH_SIZE, SubtreeReader
-from exchange.problems import Problem
-from exchange.registry_log import FOLDER
-from exchange.tiles import (
+from exchange.log.merkle import HASH_SIZE, SubtreeReader
+from exchange.log.tiles import (
     ENTRIES,
     FULL_TILE_SIZE,
     MAX_ENTRY_SIZE,
@@ -20,8 +18,10 @@ from exchange.tiles import (
     subtree_reader,
     tile_at,
 )
+from exchange.problems import Problem
+from exchange.registry.log import FOLDER
 from mediator.registry_copy.borders import untrusted
-from mediator.registry_fetcher import RegistryFetcher
+from mediator.registry_copy.fetcher import RegistryFetcher
 
 MAX_ENTRY_BYTES: Final = 4096
 """Longer entries are none of the registry's (the format allows them)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from exchange.elements import NO_ELEMENTS, Dictionary, parse_elements
+from exchange.once_only.elements import NO_ELEMENTS, Dictionary, parse_elements
 from exchange.registrations import (
     ELEMENTS_TARGET,
     INSTANCE_TARGET,
@@ -20,7 +20,7 @@ from exchange.registrations import (
     is_own_target,
     parse_instance,
 )
-from exchange.standing import NOTHING_AWAY, Standing, parse_mergers, parse_standing
+from exchange.registry.standing import NOTHING_AWAY, Standing, parse_mergers, parse_standing
 from exchange.trust.shared_schemas import shared_schemas
 from mediator.registry_copy.borders import untrusted
 

@@ -25,14 +25,14 @@ from tuf.api.metadata import (
 from tuf.ngclient import Updater, UpdaterConfig
 from tuf.ngclient._internal.trusted_metadata_set import TrustedMetadataSet
 
-from exchange.delegations import role_name
 from exchange.identifiers import MemberId
 from exchange.registrations import MAX_OPENAPI_BYTES
+from exchange.registry.delegations import role_name
 from mediator.registry_copy.accepted import MAX_MEMBERS, KeptDocument
 from mediator.registry_copy.borders import untrusted
 from mediator.registry_copy.bundle import NetworkBundle
 from mediator.registry_copy.deltas import Deltas
-from mediator.registry_fetcher import RegistryFetcher
+from mediator.registry_copy.fetcher import RegistryFetcher
 
 BUNDLE = "bundle"
 MAX_ROLE_BYTES = 5_000_000
@@ -231,8 +231,8 @@ class TufClient:
     def role(self, name: str) -> Targets:
         """A role that the registry's own role delegates to, verified.
 
-        The own role holds none of its files and no other role may (:mod:`exchange.delegations`), so
-        nothing else is on the way to them.
+        The own role holds none of its files and no other role may
+        (:mod:`exchange.registry.delegations`), so nothing else is on the way to them.
 
         Raises:
             RepositoryError, DownloadError: of python-tuf.

@@ -15,9 +15,9 @@ from typing import Final
 
 import structlog
 
-from exchange.notes import COSIGNATURE_ED25519, VerifierKey
+from exchange.log.notes import COSIGNATURE_ED25519, VerifierKey
+from exchange.log.witness import MAX_SUBMISSION_BYTES, Logs
 from exchange.problems import Code, Problem, Side
-from exchange.witness import MAX_SUBMISSION_BYTES, Logs
 from mediator.own_keys import WITNESS_KEY, log_key
 from mediator.witness.known import logs_of, read_policy
 from mediator.witness.misbehaviour import FOLDER, Misbehaviours

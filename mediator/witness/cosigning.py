@@ -22,12 +22,18 @@ from typing import Any, Final
 
 import structlog
 
-from exchange import merkle
-from exchange.checkpoint import Checkpoint, open_checkpoint, parse_text
-from exchange.notes import Note, VerifierKey, parse_note
-from exchange.policy import Policy
+from exchange.log import merkle
+from exchange.log.checkpoint import Checkpoint, open_checkpoint, parse_text
+from exchange.log.notes import Note, VerifierKey, parse_note
+from exchange.log.policy import Policy
+from exchange.log.witness import (
+    SIZE_TYPE,
+    Submission,
+    format_submission,
+    read_cosignatures,
+    read_size,
+)
 from exchange.problems import Code, Problem
-from exchange.witness import SIZE_TYPE, Submission, format_submission, read_cosignatures, read_size
 from mediator.journal.anchors import Anchor
 from mediator.journal.log import Journal
 from mediator.journal.publication import CHECKPOINT

@@ -8,12 +8,12 @@ from hashlib import sha256
 from pathlib import Path
 
 from exchange.identifiers import ServerId
-from exchange.notes import COSIGNATURE_ED25519, ED25519, VerifierKey
-from exchange.policy import Policy, any_of, parse_policy
+from exchange.log.notes import COSIGNATURE_ED25519, ED25519, VerifierKey
+from exchange.log.policy import Policy, any_of, parse_policy
+from exchange.log.witness import Logs
 from exchange.problems import Code, Problem
 from exchange.registrations import ServerRecord
 from exchange.trust.state import RegistryState
-from exchange.witness import Logs
 from mediator.own_keys import origin_of, witness_of
 from serving.small_files import read_file
 

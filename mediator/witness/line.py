@@ -10,9 +10,9 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from exchange.certificates.reading import fingerprint
+from exchange.log.witness import MAX_REPLY_BYTES, MAX_SUBMISSION_BYTES, origin_hash
 from exchange.problems import Code, Problem
 from exchange.trust.state import RegistryState
-from exchange.witness import MAX_REPLY_BYTES, MAX_SUBMISSION_BYTES, origin_hash
 from mediator.witness.known import Asked
 from mediator.witness.service import PREFIX
 from serving.client import Pool

@@ -27,13 +27,13 @@ from typing import Any, Final
 
 import orjson
 
-from exchange.checkpoint import Checkpoint, open_checkpoint, parse_text
-from exchange.entries import format_time
-from exchange.notes import VerifierKey, parse_note
+from exchange.journal.entries import format_time
+from exchange.log.checkpoint import Checkpoint, open_checkpoint, parse_text
+from exchange.log.notes import VerifierKey, parse_note
+from exchange.log.proof import HEADER, parse_proof
+from exchange.log.witness import origin_hash, proves_fork
 from exchange.problems import Code, Problem
-from exchange.proof import HEADER, parse_proof
-from exchange.registry_log import proves_two_states
-from exchange.witness import origin_hash, proves_fork
+from exchange.registry.log import proves_two_states
 from serving.durable_files import replace_file
 
 FOLDER: Final = "misbehaviour"

@@ -11,13 +11,13 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from exchange.identifiers import ServerId
-from exchange.notes import VerifierKey
-from exchange.policy import Policy
+from exchange.log.notes import VerifierKey
+from exchange.log.policy import Policy
 from exchange.problems import Problem
 from exchange.trust.state import RegistryState
 from mediator.journal.log import Journal
+from mediator.message.records import Recorder
 from mediator.own_keys import origin_of, witness_of
-from mediator.records import Recorder
 from mediator.witness import line
 from mediator.witness.cosigning import Cosigning
 from mediator.witness.known import (

@@ -23,12 +23,11 @@ from typing import Final, TypeVar
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from exchange.checkpoint import Checkpoint
-from exchange.cosignature import cosign
 from exchange.identifiers import ServerId
-from exchange.notes import COSIGNATURE_ED25519, Note, VerifierKey
-from exchange.problems import Code, Problem
-from exchange.witness import (
+from exchange.log.checkpoint import Checkpoint
+from exchange.log.cosignature import cosign
+from exchange.log.notes import COSIGNATURE_ED25519, Note, VerifierKey
+from exchange.log.witness import (
     MAX_SUBMISSION_BYTES,
     SIZE_TYPE,
     Logs,
@@ -39,6 +38,7 @@ from exchange.witness import (
     parse_submission,
     proves_fork,
 )
+from exchange.problems import Code, Problem
 from mediator.own_keys import origin_of
 from mediator.witness.misbehaviour import Misbehaviour, Misbehaviours, Misdeed, moment
 from mediator.witness.state import Known, WitnessState

@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from exchange.checkpoint import Checkpoint, parse_text
-from exchange.notes import Note, parse_note
+from exchange.log.checkpoint import Checkpoint, parse_text
+from exchange.log.notes import Note, parse_note
+from exchange.log.witness import Submission, check_growth
 from exchange.problems import Code, Problem
-from exchange.witness import Submission, check_growth
 from serving.sqlite_files import open_evidence
 from serving.transactions import transaction
 
@@ -82,7 +82,7 @@ class WitnessState:
         write that lasts is dear. It may be cosigned with the new time, since it is still the last.
 
         Args:
-            checkpoint: what :func:`exchange.witness.open_submission` gave.
+            checkpoint: what :func:`exchange.log.witness.open_submission` gave.
             at: the time that will be cosigned, POSIX seconds.
 
         Raises:

@@ -12,7 +12,7 @@ from ipaddress import IPv6Address, ip_address
 from typing import Final
 
 from exchange.problems import Code, Problem
-from mediator.quota import Bucket
+from mediator.agreements.quota import Bucket
 
 PER_ADDRESS: Final = 50
 """Requests of one address a second, and at once; a log asks every few seconds."""

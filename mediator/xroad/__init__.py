@@ -2,7 +2,8 @@
 
 ``/r1/{instance}/{class}/{member}/{application}/{service}/{path}?{query}`` with ``X-Road-Client``;
 GovStack names the header ``X-GovStack-Client``. Pure: from method, target and header fields to a
-:class:`mediator.stages.Call`; and whether a connection is good enough for its application's mode.
+:class:`mediator.message.stages.Call`; and whether a connection is good enough for its application's
+mode.
 
 :mod:`~mediator.xroad.addresses` reads identifiers, :mod:`~mediator.xroad.fields` judges header
 fields, :mod:`~mediator.xroad.connections` judges connections, :mod:`~mediator.xroad.calls` puts a

@@ -3,7 +3,7 @@
 X-Road's parameters, file names and errors (its AsicContainerClientRequestProcessor; errors are
 plain text). A container holds one exchange, both directions of it, where X-Road makes one for each
 message; with ``requestOnly`` or ``responseOnly`` it holds that direction. It is what ``saphan audit
-export`` makes (:mod:`mediator.evidence`), signed by the member of the application.
+export`` makes (:mod:`mediator.pages.evidence`), signed by the member of the application.
 
 A record is evidence when it is in a signed checkpoint, which is some tenths of a second after it
 was made. The page waits for that, so ``force`` (X-Road: time-stamp now) changes nothing: each
@@ -23,14 +23,14 @@ from urllib.parse import parse_qsl
 
 import structlog
 
-from exchange import asic
-from exchange.entries import Entry, Kind, Side
+from exchange.evidence import asic
 from exchange.identifiers import ApplicationId, ServiceId
+from exchange.journal.entries import Entry, Kind, Side
 from exchange.problems import Code, Problem
-from mediator.evidence import Evidence
 from mediator.journal.export import Chosen
 from mediator.journal.log import Journal
-from mediator.records import Recorder
+from mediator.message.records import Recorder
+from mediator.pages.evidence import Evidence
 from mediator.xroad.connections import Connection, Entrance
 from serving.replies import Profile
 from serving.requests import Reply, Request

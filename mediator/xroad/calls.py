@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from exchange.identifiers import ApplicationId, ServerId, ServiceId
 from exchange.problems import Code, Problem
-from mediator.stages import Call
+from mediator.message.stages import Call
 from mediator.xroad.addresses import canonical
 from mediator.xroad.fields import MAX_FIELDS, first, forwarded, own_fields, subject_of
 from serving.backends import Headers

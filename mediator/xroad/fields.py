@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 
-from exchange import evidence_requests, subjects
-from exchange.envelope import HOP_BY_HOP
+from exchange.journal import subjects
+from exchange.messages.envelope import HOP_BY_HOP
+from exchange.once_only import evidence_requests
 from exchange.problems import Code, Problem
 from mediator.xroad.addresses import CLIENT_HEADERS
 from serving.backends import Headers

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from exchange.deprecation import MARK, Deprecation, deprecation_of, read_deprecations
-from exchange.elements import MARK as ELEMENT
+from exchange.contracts.deprecation import MARK, Deprecation, deprecation_of, read_deprecations
+from exchange.once_only.elements import MARK as ELEMENT
 from exchange.problems import Problem, Text
 
 METHODS: Final = ("get", "put", "post", "delete", "options", "head", "patch", "trace")

@@ -26,8 +26,8 @@ import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from exchange.code_lists import parse_code_list
-from exchange.elements import Dictionary, format_duration
 from exchange.identifiers import MemberId, ServiceId
+from exchange.once_only.elements import Dictionary, format_duration
 from exchange.problems import Text
 from exchange.registrations import (
     InstanceRecord,
@@ -36,9 +36,9 @@ from exchange.registrations import (
     is_code_list_target,
     is_schema_target,
 )
+from registry.directory.search import Kind
 from registry.pages import shown
 from registry.pages.words import WORDS, words
-from registry.search import Kind
 
 FOLDER: Final = "pages"
 _MADE: Final = ".made.json"

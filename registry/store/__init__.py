@@ -1,8 +1,8 @@
 """What the registry remembers: published metadata and files, submissions, acts, API keys, its log.
 
 One database (SQLite, or PostgreSQL by setting), the truth from which the published tree of files is
-only an export (:mod:`registry.tree`). Every change of what is published, the submission that it
-came from and its record in ``acts`` are one transaction.
+only an export (:mod:`registry.publication.tree`). Every change of what is published, the submission
+that it came from and its record in ``acts`` are one transaction.
 
 :class:`Store` is made of parts, each a module with its tables and its methods; they speak in
 values and bytes, and no SQL leaves them. To add a part: a module with its tables on

@@ -1,7 +1,7 @@
 """Acts: who did what, in the order in which it was done.
 
 Each act is an entry of the registry's log, in the transaction that records it. The entry commits to
-the whole row, which has a random salt in its detail for that (:mod:`exchange.registry_log`).
+the whole row, which has a random salt in its detail for that (:mod:`exchange.registry.log`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Column, Table, Text, insert, select
 
 from exchange.documents import format_document, parse_document
-from exchange.registry_log import act_digest, act_entry
+from exchange.registry.log import act_digest, act_entry
 from registry.store.database import METADATA, WHOLE
 from registry.store.log import Log
 

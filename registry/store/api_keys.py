@@ -14,7 +14,7 @@ from sqlalchemy import Column, LargeBinary, Table, Text, delete, insert, select,
 from exchange.documents import format_document, parse_document
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
-from registry.roles import Caller, Right
+from registry.actors.roles import Caller, Right
 from registry.store.database import METADATA, Database
 
 FACTS = Table(

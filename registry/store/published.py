@@ -28,7 +28,7 @@ from sqlalchemy import (
     update,
 )
 
-from exchange.registry_log import State
+from exchange.registry.log import State
 from registry.store.database import METADATA, WHOLE
 from registry.store.log import Log
 

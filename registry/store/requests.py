@@ -23,8 +23,8 @@ from sqlalchemy import (
 from exchange.documents import format_document, parse_document
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
-from registry.changes import Change, ChangeKind
-from registry.lifecycle import Act, Approval, Deliberation, Kind, Needed, State
+from registry.requests.changes import Change, ChangeKind
+from registry.requests.lifecycle import Act, Approval, Deliberation, Kind, Needed, State
 from registry.store.database import METADATA, WHOLE, Database
 
 MAX_CHANGES_BYTES = 4 << 20

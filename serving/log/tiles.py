@@ -16,10 +16,9 @@ from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
-from exchange import merkle
-from exchange.merkle import HASH_SIZE
-from exchange.problems import Code, Problem
-from exchange.tiles import (
+from exchange.log import merkle
+from exchange.log.merkle import HASH_SIZE
+from exchange.log.tiles import (
     ENTRIES,
     FULL_TILE_SIZE,
     WIDTH,
@@ -29,6 +28,7 @@ from exchange.tiles import (
     subtree_reader,
     tile_at,
 )
+from exchange.problems import Code, Problem
 from serving.log.files import Files
 
 

@@ -23,7 +23,7 @@ from adapters.documents.kind import read
 from adapters.kinds import Checking
 from adapters.mapping.reader import parse
 from adapters.scan.scanned import Look
-from exchange.contracts import Contract
+from exchange.contracts.contract import Contract
 from exchange.identifiers import ApplicationId
 from exchange.problems import Code, Problem
 from serving.backends import BackendRequest, BackendResponse

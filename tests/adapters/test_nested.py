@@ -19,7 +19,7 @@ from adapters.mapping.file import parse_mapping
 from adapters.mapping.model import Mapping
 from adapters.service import Adapter
 from adapters.sources.source import Source
-from exchange.contracts import Contract
+from exchange.contracts.contract import Contract
 from exchange.problems import Code, Problem
 from tests.adapters.conftest import EACH_KIND
 from tests.adapters.legacy import INJECTION, get, items, walk

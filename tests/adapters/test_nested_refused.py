@@ -12,7 +12,7 @@ import schemas
 from adapters import openapi
 from adapters.service import Adapter
 from exchange.agreements import ROWS_HEADER
-from exchange.contracts import Contract
+from exchange.contracts.contract import Contract
 from exchange.problems import Code, Problem
 from tests.adapters.legacy import get
 from tests.adapters.nested import MAPPING, adapter_of, mapping_of, opened

@@ -10,7 +10,7 @@ from adapters import openapi
 from adapters.mapping.file import parse_mapping
 from adapters.service import Adapter
 from console.reference_world import MAPPINGS
-from exchange.contracts import Contract
+from exchange.contracts.contract import Contract
 from exchange.problems import Code, Problem
 from tests.adapters.legacy import MAPPING, Legacy, get
 

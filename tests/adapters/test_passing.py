@@ -27,7 +27,7 @@ from adapters.kinds import Checking
 from adapters.mapping.reader import parse
 from adapters.passing.backend import OpenApi
 from adapters.passing.kind import Api, read
-from exchange.contracts import Contract
+from exchange.contracts.contract import Contract
 from exchange.problems import Code, Problem
 from serving.backends import BackendRequest, BackendResponse, NotDelivered
 from serving.bodies import Body, Spooled, Spools

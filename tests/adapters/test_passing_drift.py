@@ -20,7 +20,7 @@ from adapters.mapping.reader import parse
 from adapters.passing.drift import compare
 from adapters.passing.kind import Api, read
 from adapters.scan.scanned import Look
-from exchange.contracts import Contract
+from exchange.contracts.contract import Contract
 from exchange.identifiers import ApplicationId
 from exchange.problems import Problem
 from tests.adapters.recording import recording, reply

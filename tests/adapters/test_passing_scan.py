@@ -15,7 +15,7 @@ from adapters.mapping.reader import parse
 from adapters.passing.kind import read
 from adapters.passing.schemas import modern
 from adapters.scan.scanned import Look
-from exchange.contracts import Contract
+from exchange.contracts.contract import Contract
 from exchange.identifiers import ApplicationId
 from exchange.problems import Code, Problem
 

@@ -17,7 +17,7 @@ import schemas
 from adapters.mapping.reader import parse
 from adapters.passing.backend import OpenApi
 from adapters.passing.kind import Api, read
-from exchange.contracts import Contract
+from exchange.contracts.contract import Contract
 from exchange.problems import Code, Problem
 from serving.backends import BackendRequest, BackendResponse
 from serving.bodies import IN_MEMORY_BYTES, Body, Room, Spooled, Spools

@@ -18,10 +18,10 @@ from adapters.check_rows import rows
 from adapters.mapping.file import parse_mapping
 from adapters.service import Adapter
 from adapters.sources.source import Source
-from exchange.contracts import Contract
-from exchange.elements import NO_ELEMENTS
+from exchange.contracts.contract import Contract
+from exchange.once_only.elements import NO_ELEMENTS
 from exchange.problems import Problem
-from registry.once_only import judge_elements
+from registry.requests.once_only import judge_elements
 from tests.adapters.legacy import Legacy
 from tests.adapters.persons import (
     AUDITOR,

@@ -21,7 +21,7 @@ from adapters.service import Adapter, load, load_all, open_source
 from console.reference_world import MAPPINGS, data, registers
 from console.reference_world.ingo import PROJECTS as INGO_PROJECTS
 from console.reference_world.ingo import write_ingo
-from exchange.contracts import Contract
+from exchange.contracts.contract import Contract
 from exchange.problems import Code, Problem
 from tests.adapters.conftest import EACH_KIND
 from tests.adapters.legacy import get, items, walk

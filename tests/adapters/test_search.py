@@ -21,7 +21,7 @@ from adapters.mapping.file import parse_mapping
 from adapters.service import Adapter
 from adapters.sources.source import Source
 from adapters.text.names import KEYS_VERSION, keys, match
-from exchange.contracts import Contract
+from exchange.contracts.contract import Contract
 from exchange.problems import Code, Problem
 from tests.adapters.legacy import Legacy, execute, get
 from tests.adapters.persons import ask

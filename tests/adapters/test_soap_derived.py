@@ -22,7 +22,7 @@ from adapters.soap.schemas import components
 from adapters.soap.values import read
 from adapters.soap.wrapping import Wrapped
 from adapters.soap.wsdl import Contract, read_contract
-from exchange.contracts import Contract as Published
+from exchange.contracts.contract import Contract as Published
 from exchange.problems import Problem
 from tests.adapters.every_type import NAMESPACE, write_wsdl, wsdl
 

@@ -23,7 +23,7 @@ from adapters.soap.wsdl import read_contract
 from console.cli.adapter import adapter
 from console.reference_world.trade_portal import FOLDER
 from console.reference_world.trade_portal.service import TradePortal
-from exchange.contracts import Contract
+from exchange.contracts.contract import Contract
 from exchange.problems import Code, Problem
 from tests.adapters.every_type import NAMESPACE, write_wsdl, wsdl
 from tests.adapters.trade import MAPPING, wrapped

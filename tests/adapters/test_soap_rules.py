@@ -16,7 +16,7 @@ from adapters.soap.rules import hide, hidings
 from adapters.soap.wrapping import Wrapped
 from console.reference_world.trade_portal.service import TradePortal
 from exchange.agreements import ROWS_HEADER
-from exchange.contracts import Contract
+from exchange.contracts.contract import Contract
 from exchange.problems import Code, Problem
 from serving.backends import Headers
 from tests.adapters.every_type import NAMESPACE, write_wsdl, wsdl

@@ -24,7 +24,7 @@ from adapters.check import against_source, checking_source
 from adapters.mapping.file import parse_mapping
 from adapters.service import Adapter
 from adapters.sources.source import Source
-from exchange.contracts import Contract
+from exchange.contracts.contract import Contract
 from exchange.problems import Code, Problem
 from tests.adapters.legacy import (
     INJECTION,

@@ -19,7 +19,7 @@ from adapters.mapping.file import parse_mapping
 from adapters.service import Adapter
 from adapters.sources.source import Source
 from exchange.agreements import ROWS_HEADER, RowCondition, rows_header
-from exchange.contracts import Contract
+from exchange.contracts.contract import Contract
 from exchange.problems import Code, Problem
 from serving.backends import BackendRequest
 from tests.adapters.legacy import Legacy

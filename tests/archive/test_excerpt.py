@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from console.cli.main import main
-from exchange.entries import parse_entry
+from exchange.journal.entries import parse_entry
 from exchange.problems import Code, Problem
 from mediator.archive.excerpt import restore_period, restore_range
 from mediator.archive.manifests import Manifest

@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from console.cli.audit.index import rebuild
-from exchange.entries import Entry, Kind, Side
+from exchange.journal.entries import Entry, Kind, Side
+from exchange.log.proof import check_proof
 from exchange.problems import Code, Problem
-from exchange.proof import check_proof
 from mediator.archive.archiver import STATE
 from mediator.archive.job import Keeping
 from mediator.archive.pruning import propose

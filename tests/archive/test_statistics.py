@@ -17,8 +17,8 @@ import pytest
 from click.testing import CliRunner
 
 from console.cli.main import main
-from exchange.entries import Entry, Kind, Side, Statistics
 from exchange.identifiers import ApplicationId, ServiceId
+from exchange.journal.entries import Entry, Kind, Side, Statistics
 from exchange.problems import Code, Problem
 from mediator.archive import tables
 from mediator.archive.statistics import FEW, Question, ask, protect

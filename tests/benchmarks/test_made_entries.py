@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from benchmarks.entries import BEGIN, SPAN_MS, write
-from exchange.entries import Entry, Kind, Side, parse_entry
+from exchange.journal.entries import Entry, Kind, Side, parse_entry
 from mediator.journal.reader import JournalReader
 from mediator.journal.verify import verify
 

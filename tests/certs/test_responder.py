@@ -20,8 +20,7 @@ from certs.issue import Issued, Issuer
 from certs.responder import respond
 from certs.revocation import FILE, make_crl, revoke, revoked_by
 from certs.services import Services
-from exchange.problems import Code
-from exchange.revocation import (
+from exchange.evidence.revocation import (
     Sources,
     Status,
     check_crl,
@@ -29,6 +28,7 @@ from exchange.revocation import (
     format_ocsp_request,
     sources_of,
 )
+from exchange.problems import Code
 from tests.certs.pki import (
     AT,
     MPI,

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from certs.issue import Issued
 from certs.stamper import POLICY, StamperKey, respond, stamper_handler
+from exchange.evidence.timestamps import check_token, format_request, open_response
 from exchange.problems import Code
-from exchange.timestamps import check_token, format_request, open_response
 from tests.certs.pki import AT, development_authority, openssl, refusal, unix, write_pem
 from tests.world.clock import ShiftedClock
 

@@ -20,17 +20,23 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from console.cli.main import COMMANDS
 from exchange.agreements import parse_agreement
-from exchange.checkpoint import open_checkpoint
-from exchange.digest import check_content_digest
-from exchange.entries import Entry, Kind, Side, parse_entry
-from exchange.envelope import Opened, RequestHead, ResponseHead, open_request, open_response
 from exchange.identifiers import MemberId
+from exchange.journal.entries import Entry, Kind, Side, parse_entry
 from exchange.keys import Algorithm, VerifyingKey
-from exchange.notes import VerifierKey
+from exchange.log.checkpoint import open_checkpoint
+from exchange.log.notes import VerifierKey
+from exchange.messages.digest import check_content_digest
+from exchange.messages.envelope import (
+    Opened,
+    RequestHead,
+    ResponseHead,
+    open_request,
+    open_response,
+)
 from exchange.problems import CATALOGUE, Code
+from mediator.administration.metrics import Metrics
 from mediator.journal.keyring import KeyRing
 from mediator.journal.log import Journal
-from mediator.metrics import Metrics
 from mediator.settings import ServerSettings
 from serving.settings import load, table
 from tests.docs.generate import PAGES, ROOT, load_command, options_of, walk

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import orjson
 
-from exchange.contracts import Contract
+from exchange.contracts.contract import Contract
 from exchange.documents import format_document
-from exchange.elements import parse_elements
-from exchange.evidence_requests import Reason
+from exchange.once_only.elements import parse_elements
+from exchange.once_only.evidence_requests import Reason
 from serving.yaml_files import read_yaml
 
 PAGE = Path(__file__).parents[2].joinpath("docs/once-only.md").read_text("utf-8")

@@ -1,9 +1,9 @@
 """Message components of RFC 9421 section 2, resolved in general.
 
-The message path needs only the few components of :mod:`exchange.envelope` and derives them there
-by itself. This module resolves every component that an HTTP/1.1 message can have, except ``;sf``,
-``;key`` and ``;tr``: it is the plain reference that the envelope and the RFC's vectors are held
-against.
+The message path needs only the few components of :mod:`exchange.messages.envelope` and derives them
+there by itself. This module resolves every component that an HTTP/1.1 message can have, except
+``;sf``, ``;key`` and ``;tr``: it is the plain reference that the envelope and the RFC's vectors are
+held against.
 
 Not checked here: that the components suffice for any purpose.
 """
@@ -15,8 +15,8 @@ from binascii import b2a_base64
 from typing import TypeAlias
 from urllib.parse import SplitResult, parse_qsl, quote, unquote_plus, urlsplit
 
-from exchange.heads import Headers, RequestHead, ResponseHead
-from exchange.signature import SignatureInput, malformed, signature_base
+from exchange.messages.heads import Headers, RequestHead, ResponseHead
+from exchange.messages.signature import SignatureInput, malformed, signature_base
 
 Head: TypeAlias = RequestHead | ResponseHead
 

@@ -3,9 +3,9 @@
 It takes the documents unchanged, with all annotations and references, so a comparison with
 :mod:`exchange.schema_sets` also judges what that module leaves out and rewrites. Where the two
 engines differ by themselves, the decision stands here in plain Python:
-- patterns match as ECMA-262 does (:func:`exchange.patterns.for_python`);
+- patterns match as ECMA-262 does (:func:`exchange.contracts.patterns.for_python`);
 - ``multipleOf`` is exact on the decimals as they are written;
-- formats are those of :data:`exchange.formats.ASSERTED`.
+- formats are those of :data:`exchange.contracts.formats.ASSERTED`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from jsonschema.validators import extend
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from exchange import formats, patterns
+from exchange.contracts import formats, patterns
 
 
 def is_number(value: Any) -> bool:

@@ -8,11 +8,11 @@ from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from exchange.digest import content_digest
-from exchange.envelope import RequestHead, ResponseHead, seal_request, seal_response
 from exchange.keys import Algorithm, PrivateKey, SigningKey, VerifyingKey
+from exchange.messages.digest import content_digest
+from exchange.messages.envelope import RequestHead, ResponseHead, seal_request, seal_response
+from exchange.messages.signature import format_signature, format_signature_input, signature_base
 from exchange.problems import Code, Problem
-from exchange.signature import format_signature, format_signature_input, signature_base
 
 NOW = 1_790_000_000
 NONCE = "q83vEjRWeJCrze8SNFZ4kA"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from exchange import asic
+from exchange.evidence import asic
 from exchange.problems import Code, Problem
 
 FILES = {"a/b.txt": b"one", "c.json": b"{}", "logs/0/tokens/0.tst": b"\x30"}

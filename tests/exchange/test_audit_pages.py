@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchange import merkle
-from exchange.auditing import Hit, Page, format_page, open_page, told
-from exchange.checkpoint import Checkpoint, sign_checkpoint
-from exchange.notes import VerifierKey
+from exchange.journal.auditing import Hit, Page, format_page, open_page, told
+from exchange.log import merkle
+from exchange.log.checkpoint import Checkpoint, sign_checkpoint
+from exchange.log.notes import VerifierKey
 from exchange.problems import Code, Problem
 
 ORIGIN = "LA/GOV/MPI/ss1/journal"

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchange.bundles import (
+from exchange.problems import Code, Problem
+from exchange.registry.bundles import (
     MAX_FILE_BYTES,
     MAX_PIECES,
     Listing,
@@ -19,7 +20,6 @@ from exchange.bundles import (
     parse_listing,
     unpack,
 )
-from exchange.problems import Code, Problem
 
 NAMES = st.from_regex(r"[a-z]{1,60}(/[A-Za-z0-9.~%'(),=+-]{1,90}){0,2}", fullmatch=True)
 

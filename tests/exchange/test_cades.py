@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs.issue import Issued
 from certs.stamper import respond
-from exchange import cades
+from exchange.evidence import cades
+from exchange.evidence.timestamps import format_request, open_response
 from exchange.keys import signing_key
 from exchange.problems import Code, Problem
-from exchange.timestamps import format_request, open_response
 from tests.certs.pki import AT, MPI, development_authority, seal
 
 ALGORITHMS = ("ecdsa-p256-sha256", "rsa-pss-sha512", "ed25519")

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchange import checkpoint, cosignature, merkle, notes, proof
+from exchange.log import checkpoint, cosignature, merkle, notes, proof
 from exchange.problems import Code, Problem
 from tests.exchange.test_merkle import LEAVES, ROOTS, reader
 from tests.exchange.test_notes import SUMDB, SUMDB_VKEY

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchange import merkle
-from exchange.compact_range import CompactRange
+from exchange.log import merkle
+from exchange.log.compact_range import CompactRange
 from exchange.problems import Code, Problem
 
 LEAVES = [merkle.leaf_hash(str(number).encode()) for number in range(600)]

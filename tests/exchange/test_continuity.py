@@ -11,19 +11,24 @@ from hypothesis import strategies as st
 from securesystemslib.signer import CryptoSigner, SSlibKey
 from tuf.api.metadata import Delegations, SuccinctRoles, Targets
 
-from exchange.continuity import (
+from exchange.documents import Node
+from exchange.identifiers import MemberId
+from exchange.problems import Code, Problem
+from exchange.registry.continuity import (
     Pin,
     Statement,
     check_continuity,
     format_statements,
     parse_statements,
 )
-from exchange.delegations import continuity_target, delegated_role, read_delegations, role_name
-from exchange.documents import Node
-from exchange.identifiers import MemberId
-from exchange.key_sets import KeySet, format_keys, parse_keys, role_keys
-from exchange.problems import Code, Problem
-from registry.signers import key_set, new_signer
+from exchange.registry.delegations import (
+    continuity_target,
+    delegated_role,
+    read_delegations,
+    role_name,
+)
+from exchange.registry.key_sets import KeySet, format_keys, parse_keys, role_keys
+from registry.publication.signers import key_set, new_signer
 from tests.registry.simulator import MOF, MPI
 
 A, B, C, D = (new_signer() for _ in range(4))

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 import schemas
-from exchange.contracts import Contract, Match
+from exchange.contracts.contract import Contract, Match
 from exchange.problems import Code, Problem
 
 SHARED = schemas.load_all()

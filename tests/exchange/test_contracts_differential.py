@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reference_engine import reference
 
 import schemas
-from exchange import formats
+from exchange.contracts import formats
 from exchange.schema_sets.collecting import SchemaSet
 from exchange.schema_sets.compiled import CompiledSchema
 from exchange.schema_sets.keywords import Dialect, Direction

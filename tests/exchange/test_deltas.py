@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchange import deltas
-from exchange.deltas import apply_delta, encode, make_delta
 from exchange.problems import Code, Problem
+from exchange.registry import deltas
+from exchange.registry.deltas import apply_delta, encode, make_delta
 
 # 0 and 1 are left out: Python takes them for false and true, which are in no metadata
 LEAVES = st.none() | st.booleans() | st.integers(2, 9) | st.text("a/~1é", max_size=3)

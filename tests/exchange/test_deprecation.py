@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from exchange.deprecation import parse_deprecation, read_deprecations
+from exchange.contracts.deprecation import parse_deprecation, read_deprecations
 from exchange.problems import Problem
 
 REASON = {"en": "Replaced", "lo": "ຖືກແທນແລ້ວ"}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sealed_messages import outcome
 
-from exchange.digest import (
+from exchange.messages.digest import (
     check_content_digest,
     content_digest,
     format_content_digest,

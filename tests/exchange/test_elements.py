@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchange.asked import asked_elements, asks_again
-from exchange.elements import (
+from exchange.identifiers import ServiceId
+from exchange.once_only.asked import asked_elements, asks_again
+from exchange.once_only.elements import (
     check_succession,
     compile_schemas,
     format_duration,
@@ -21,7 +22,6 @@ from exchange.elements import (
     parse_elements,
     records_at,
 )
-from exchange.identifiers import ServiceId
 from exchange.problems import Code, Problem
 
 PERSONS = "LA/GOV/MOHA/civil-register/persons"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from exchange.endings import LIFE_FIELD, MEETING_DAYS, End, Told, soon
+from exchange.registry.endings import LIFE_FIELD, MEETING_DAYS, End, Told, soon
 
 ENDS = datetime(2027, 1, 1, tzinfo=UTC)
 

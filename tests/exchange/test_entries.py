@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchange import sealed_parts
-from exchange.entries import (
+from exchange.identifiers import ApplicationId, ServerId, ServiceId
+from exchange.journal import sealed_parts
+from exchange.journal.entries import (
     MAX_ERASED,
     MAX_SIZE,
     Entry,
@@ -26,9 +27,8 @@ from exchange.entries import (
     format_entry,
     parse_entry,
 )
-from exchange.identifiers import ApplicationId, ServerId, ServiceId
+from exchange.journal.sealed_parts import Head, SealedPart
 from exchange.problems import Code, Problem
-from exchange.sealed_parts import Head, SealedPart
 
 AT = datetime(2026, 11, 21, 8, 30, 0, 125_000, tzinfo=UTC)
 FULL = Entry(

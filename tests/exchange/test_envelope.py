@@ -23,10 +23,11 @@ from sealed_messages import (
     signing_key_of,
 )
 
-from exchange import envelope, forms, line_by_line
-from exchange.covering import MAX_HEADERS
-from exchange.digest import content_digest
-from exchange.envelope import (
+from exchange.keys import Algorithm
+from exchange.messages import envelope, forms, line_by_line
+from exchange.messages.covering import MAX_HEADERS
+from exchange.messages.digest import content_digest
+from exchange.messages.envelope import (
     NOT_COVERED,
     Headers,
     RequestHead,
@@ -36,11 +37,14 @@ from exchange.envelope import (
     seal_request,
     seal_response,
 )
-from exchange.forms import MAX_VALUE_LENGTH
-from exchange.keys import Algorithm
+from exchange.messages.forms import MAX_VALUE_LENGTH
+from exchange.messages.signature import (
+    MAX_FIELD_LENGTH,
+    parse_signature_base,
+    parse_signature_input,
+)
+from exchange.messages.signed import MAX_AGE_S, MAX_SKEW_S
 from exchange.problems import Code, Problem
-from exchange.signature import MAX_FIELD_LENGTH, parse_signature_base, parse_signature_input
-from exchange.signed import MAX_AGE_S, MAX_SKEW_S
 from tests.exchange.components import base_of, component_value
 
 KEY = signing_key_of(Algorithm.ED25519)

@@ -29,7 +29,8 @@ from sealed_messages import (
     signing_key_of,
 )
 
-from exchange.envelope import (
+from exchange.keys import Algorithm, SigningKey
+from exchange.messages.envelope import (
     Headers,
     RequestHead,
     ResponseHead,
@@ -38,8 +39,7 @@ from exchange.envelope import (
     seal_request,
     seal_response,
 )
-from exchange.keys import Algorithm, SigningKey
-from exchange.signature import parse_signature_input
+from exchange.messages.signature import parse_signature_input
 
 FOREIGN = {
     Algorithm.ECDSA_P256_SHA256: algorithms.ECDSA_P256_SHA256,

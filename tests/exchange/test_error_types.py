@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchange.error_types import ErrorTypes, camel, code_named, known_code, snake, spell
+from exchange.messages.error_types import ErrorTypes, camel, code_named, known_code, snake, spell
 from exchange.problems import Code, Side
 
 # From X-Road: the types of PR-REST 1.0.4 and of version 7.8 (its ErrorCode).

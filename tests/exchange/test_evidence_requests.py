@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchange.evidence_requests import (
+from exchange.once_only.evidence_requests import (
     MAX_BASIS,
     REASONS,
     Explicit,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import pytest
 
-from exchange.checkpoint import open_checkpoint
-from exchange.cosignature import open_cosignature
-from exchange.notes import VerifierKey, parse_note
-from exchange.policy import parse_policy
+from exchange.log.checkpoint import open_checkpoint
+from exchange.log.cosignature import open_cosignature
+from exchange.log.notes import VerifierKey, parse_note
+from exchange.log.policy import parse_policy
 from exchange.problems import Code, Problem
 
 LOG = (

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exchange.formats import ASSERTED, OWN
+from exchange.contracts.formats import ASSERTED, OWN
 
 TABLE = {
     "date": (

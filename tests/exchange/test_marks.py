@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from exchange.contracts import Contract
-from exchange.marks import MAX_MARKS, Mark
+from exchange.contracts.contract import Contract
+from exchange.contracts.marks import MAX_MARKS, Mark
 from exchange.problems import Code, Problem
 
 SHARED = {

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchange import merkle
+from exchange.log import merkle
 from exchange.problems import Code, Problem
 
 LEAVES = [

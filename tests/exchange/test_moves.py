@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from exchange.identifiers import ApplicationId, MemberId, ServiceId
-from exchange.moves import Thing, agreed_moves, moved_problem, successor
 from exchange.problems import Code, Problem
 from exchange.registrations import MemberRecord, format_member, parse_member
+from exchange.registry.moves import Thing, agreed_moves, moved_problem, successor
 from tests.registry.simulator import MOF, MPI, member_record
 
 OLD, NEW = (ApplicationId.parse(f"{member}/oda-mis") for member in (MPI, MOF))

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from exchange.contracts import Contract
+from exchange.contracts.contract import Contract
 from exchange.problems import Code, Problem
 from exchange.schema_sets.places import MAX_DOCUMENT_BYTES, MAX_DOCUMENT_DEPTH
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exchange.paths import PathTable, variables
+from exchange.contracts.paths import PathTable, variables
 from exchange.problems import Code, Problem
 
 

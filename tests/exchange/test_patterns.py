@@ -9,8 +9,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from exchange.patterns import MAX_LENGTH, for_python
-from exchange.patterns import size as written_out
+from exchange.contracts.patterns import MAX_LENGTH, for_python
+from exchange.contracts.patterns import size as written_out
 
 REFUSED = [
     "(?=a)b", "(?!a)b", "(?<=a)b", r"(a)\1", r"\bກ", r"\B", r"\p{L}", r"\pL", "(?i)a", "(?P<n>a)",

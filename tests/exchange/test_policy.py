@@ -9,10 +9,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchange.checkpoint import Checkpoint, sign_checkpoint
-from exchange.cosignature import cosign
-from exchange.notes import COSIGNATURE_ED25519, Note, VerifierKey, parse_note, sign_note
-from exchange.policy import Group, Party, Policy, any_of, parse_policy
+from exchange.log.checkpoint import Checkpoint, sign_checkpoint
+from exchange.log.cosignature import cosign
+from exchange.log.notes import COSIGNATURE_ED25519, Note, VerifierKey, parse_note, sign_note
+from exchange.log.policy import Group, Party, Policy, any_of, parse_policy
 from exchange.problems import Code, Problem
 
 ORIGIN = "log.example/journal"

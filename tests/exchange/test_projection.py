@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from exchange.contracts.projection import Projection
 from exchange.problems import Code, Problem
-from exchange.projection import Projection
 
 PAGE = {
     "items": [

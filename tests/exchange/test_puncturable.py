@@ -1,4 +1,5 @@
-"""exchange/puncturable.py: keys that can be forgotten, against a naive model of the tree."""
+"""exchange/journal/puncturable.py: keys that can be forgotten, against a naive model of the
+tree."""
 
 from __future__ import annotations
 
@@ -8,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exchange.journal.puncturable import DEPTH, LEAVES, Cover, Node
 from exchange.problems import Code, Problem
-from exchange.puncturable import DEPTH, LEAVES, Cover, Node
 
 SEED = bytes(range(32))
 LEAF = st.one_of(

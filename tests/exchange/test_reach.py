@@ -8,8 +8,8 @@ import orjson
 import pytest
 
 from exchange.agreements import Endpoint, Grant, Projection
+from exchange.contracts.reach import idle_parts
 from exchange.identifiers import ServiceId
-from exchange.reach import idle_parts
 
 SERVICE = ServiceId.parse("LA/GOV/MPI/oda-mis/projects")
 SHARED_ID = "https://schemas.example.la/project/1"

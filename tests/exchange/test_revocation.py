@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from certs.issue import Issued, Issuer, private_key_pem
 from certs.responder import respond
 from certs.revocation import Revoked, make_crl
-from exchange.problems import Code, Problem
-from exchange.revocation import (
+from exchange.evidence.revocation import (
     MAX_CRL_BYTES,
     MAX_OCSP_BYTES,
     Kind,
@@ -29,6 +28,7 @@ from exchange.revocation import (
     issuer_of,
     sources_of,
 )
+from exchange.problems import Code, Problem
 from tests.certs.pki import (
     AT,
     MOF,

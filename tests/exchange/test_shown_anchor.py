@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from exchange import merkle
-from exchange.checkpoint import Checkpoint, sign_checkpoint
+from exchange.journal.shown_anchor import ShownAnchor, format_anchor, open_anchor, parse_anchor
+from exchange.log import merkle
+from exchange.log.checkpoint import Checkpoint, sign_checkpoint
 from exchange.problems import Code, Problem
-from exchange.shown_anchor import ShownAnchor, format_anchor, open_anchor, parse_anchor
 from tests.exchange.test_audit_pages import KEY, LEAVES, NOTE, ORIGIN, ROOT, VERIFIER
 
 KNOWN = Checkpoint(ORIGIN, 1, LEAVES[0])

@@ -15,10 +15,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sealed_messages import KEYID, NONCE, NOW, REQUEST, RESPONSE, outcome
 
-from exchange.heads import RequestHead, ResponseHead
 from exchange.keys import Algorithm, VerifyingKey
-from exchange.problems import Code, Problem
-from exchange.signature import (
+from exchange.messages.heads import RequestHead, ResponseHead
+from exchange.messages.signature import (
     MAX_FIELD_LENGTH,
     MAX_MEMBERS,
     format_signature,
@@ -28,6 +27,7 @@ from exchange.signature import (
     parse_signature_input,
     signature_base,
 )
+from exchange.problems import Code, Problem
 from tests.exchange.components import base_of, component_value
 
 VECTORS = json.loads(

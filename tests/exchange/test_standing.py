@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from exchange.certificates.reading import fingerprint_of
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
 from exchange.problems import Code, Problem, Text
-from exchange.standing import (
+from exchange.registry.standing import (
     Disabled,
     Identifier,
     Merger,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchange import subjects
+from exchange.journal import subjects
 from exchange.problems import Code, Problem
 
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchange import merkle, tiles
+from exchange.log import merkle, tiles
+from exchange.log.tiles import ENTRIES, Tile
 from exchange.problems import Code, Problem
-from exchange.tiles import ENTRIES, Tile
 
 
 @pytest.mark.parametrize(

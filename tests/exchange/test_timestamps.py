@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 
 from certs.issue import Issued, private_key_pem
 from certs.stamper import POLICY, StamperKey, respond
+from exchange.evidence.timestamps import check_token, format_request, open_response
 from exchange.problems import Code, Problem
-from exchange.timestamps import check_token, format_request, open_response
 from tests.certs.pki import (
     AT,
     MPI,

@@ -11,12 +11,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from exchange.checkpoint import Checkpoint, parse_text, sign_checkpoint
-from exchange.cosignature import cosign
-from exchange.merkle import EMPTY_ROOT
-from exchange.notes import COSIGNATURE_ED25519, Note, VerifierKey, parse_note, sign_note
-from exchange.problems import Code, Problem
-from exchange.witness import (
+from exchange.log.checkpoint import Checkpoint, parse_text, sign_checkpoint
+from exchange.log.cosignature import cosign
+from exchange.log.merkle import EMPTY_ROOT
+from exchange.log.notes import COSIGNATURE_ED25519, Note, VerifierKey, parse_note, sign_note
+from exchange.log.witness import (
     MAX_PROOF_LINES,
     Submission,
     check_growth,
@@ -29,6 +28,7 @@ from exchange.witness import (
     read_cosignatures,
     read_size,
 )
+from exchange.problems import Code, Problem
 
 ORIGIN = "log.example/journal"
 KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)

@@ -13,8 +13,8 @@ from typing import Any
 
 import orjson
 
-from exchange import merkle
-from exchange.checkpoint import Checkpoint, open_checkpoint
+from exchange.log import merkle
+from exchange.log.checkpoint import Checkpoint, open_checkpoint
 from mediator.journal import segments
 from mediator.journal.recovery import DESCRIPTION, Description
 from mediator.journal.verify import verify

@@ -8,10 +8,10 @@ import ssl
 import time
 from dataclasses import dataclass
 
-from exchange.digest import content_digest
-from exchange.envelope import RequestHead, seal_request
 from exchange.identifiers import MemberId
 from exchange.keys import signing_key
+from exchange.messages.digest import content_digest
+from exchange.messages.envelope import RequestHead, seal_request
 from tests.world import small
 from tests.world.small import Answer, SmallWorld
 

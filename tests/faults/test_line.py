@@ -22,8 +22,8 @@ import pytest
 
 from console.reference_world.processes import free_ports
 from console.reference_world.world import World
-from exchange.entries import Kind
 from exchange.identifiers import ServiceId
+from exchange.journal.entries import Kind
 from exchange.problems import Code, Text
 from mediator.journal.reader import JournalReader
 from mediator.journal.reconcile import Asked, reconcile

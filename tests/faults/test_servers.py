@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from exchange.entries import Entry, Kind
 from exchange.identifiers import ServerId
+from exchange.journal.entries import Entry, Kind
 from exchange.problems import Code
 from mediator.journal.reader import JournalReader
 from tests.faults.line import Act, Fault, Way

@@ -18,8 +18,8 @@ from click.testing import CliRunner
 
 from console.cli.main import main
 from console.reference_world.standing import RunningServer
+from exchange.log.tiles import ENTRIES, WIDTH, Tile, bundles_of, tiles_of
 from exchange.problems import Code, Problem
-from exchange.tiles import ENTRIES, WIDTH, Tile, bundles_of, tiles_of
 from mediator.journal import segments
 from mediator.journal.verify import Finding, verify
 from tests.faults.load import load

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from console.cli.main import main
 from console.reference_world.standing import RunningServer
-from exchange.entries import parse_entry
+from exchange.journal.entries import parse_entry
 from mediator.journal.anchors import Anchor, AnchorReader
 from mediator.journal.reader import JournalReader
 from mediator.own_keys import log_keys, origin_of

@@ -9,10 +9,10 @@ from urllib.parse import unquote
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import strategies as st
 
-from exchange.envelope import HOP_BY_HOP, Headers, RequestHead, open_request, seal_request
 from exchange.keys import Algorithm, SigningKey
+from exchange.messages.envelope import HOP_BY_HOP, Headers, RequestHead, open_request, seal_request
+from exchange.messages.signature import parse_signature, parse_signature_input
 from exchange.problems import Problem
-from exchange.signature import parse_signature, parse_signature_input
 from mediator import xroad
 from tests.exchange.sealed_messages import KEYID, NONCE, NOW, REQUEST, finder
 

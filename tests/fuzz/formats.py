@@ -20,12 +20,12 @@ from console.instance.drafts import read
 from console.instance.merging import settle
 from console.instance.reading import Mistaken
 from console.instance.writing import write
-from exchange.contracts import Contract
+from exchange.contracts.contract import Contract
 from exchange.problems import Code, Problem
-from mediator.audit_api import query_of
+from mediator.auditing.api import query_of
 from mediator.journal.index import Cursor, IndexReader, IndexWriter
-from mediator.maintenance import Maintenance, parse_order
 from mediator.once.vault import Answer, Vault
+from mediator.provider.maintenance import Maintenance, parse_order
 from serving.clock import SystemClock
 from serving.yaml_files import read_yaml
 from tests.instance.test_configuration_document import JSON, LIKELY, drafts

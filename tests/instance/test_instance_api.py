@@ -12,7 +12,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from exchange.contracts import Contract
+from exchange.contracts.contract import Contract
 from tests.instance.running import SCOPES, Answer, RunningInstance, ask
 
 CONFIG, STATUS = "/api/v1/config", "/api/v1/status"

@@ -14,11 +14,16 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from certs.authority import DevelopmentAuthority, create_development_pki
 from certs.issue import Issued, private_key_pem
 from certs.stamper import respond
-from exchange.checkpoint import parse_text
-from exchange.cosignature import cosign
-from exchange.digest import content_digest
-from exchange.entries import Entry, Kind, Side
-from exchange.envelope import (
+from exchange.evidence.timestamps import format_request, open_response
+from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
+from exchange.journal.entries import Entry, Kind, Side
+from exchange.journal.sealed_parts import Head, SealedPart
+from exchange.keys import SigningKey, signing_key
+from exchange.log.checkpoint import parse_text
+from exchange.log.cosignature import cosign
+from exchange.log.notes import COSIGNATURE_ED25519, VerifierKey, parse_note
+from exchange.messages.digest import content_digest
+from exchange.messages.envelope import (
     Headers,
     RequestHead,
     ResponseHead,
@@ -26,11 +31,6 @@ from exchange.envelope import (
     seal_request,
     seal_response,
 )
-from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
-from exchange.keys import SigningKey, signing_key
-from exchange.notes import COSIGNATURE_ED25519, VerifierKey, parse_note
-from exchange.sealed_parts import Head, SealedPart
-from exchange.timestamps import format_request, open_response
 from mediator.journal.anchors import AnchorStore
 from mediator.journal.export import Chosen, Revocations, Signer, Surroundings
 from mediator.journal.reader import JournalReader

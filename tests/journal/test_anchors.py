@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from exchange.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from exchange.log.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from exchange.problems import Code, Problem
 from mediator.journal import publication
 from mediator.journal.anchor_batches import Statement, contents, state, staying

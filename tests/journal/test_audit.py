@@ -25,8 +25,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from console.cli.main import main
-from exchange.entries import Kind, Side
 from exchange.identifiers import ApplicationId, MemberId
+from exchange.journal.entries import Kind, Side
 from exchange.keys import signing_key
 from exchange.problems import Problem
 from mediator.journal.export import README, verify_export

@@ -10,10 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from console.cli.main import main
-from exchange.digest import content_digest
-from exchange.entries import Entry, Kind
 from exchange.identifiers import ApplicationId, ServiceId
-from exchange.sealed_parts import SealedPart
+from exchange.journal.entries import Entry, Kind
+from exchange.journal.sealed_parts import SealedPart
+from exchange.messages.digest import content_digest
 from mediator.journal.export import Chosen, make_export, unsigned, verify_export
 from mediator.journal.reader import JournalReader
 from mediator.journal.verify import verify

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import pytest
 
-from exchange.entries import parse_entry
+from exchange.journal.entries import parse_entry
 from exchange.problems import Code, Problem
 from mediator.journal import segments
 from mediator.journal.log import Journal, JournalSettings

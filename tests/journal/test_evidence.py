@@ -23,11 +23,11 @@ from certs.issue import Issuer
 from certs.responder import respond
 from certs.revocation import Revoked, make_crl
 from console.cli.main import main
-from exchange import asic
-from exchange.entries import Entry, Erased, Kind, Side, parse_entry
+from exchange.evidence import asic
+from exchange.evidence.revocation import format_ocsp_request
+from exchange.journal.entries import Entry, Erased, Kind, Side, parse_entry
 from exchange.keys import signing_key
 from exchange.problems import Code, Problem
-from exchange.revocation import format_ocsp_request
 from mediator.journal.erasures import Erasure, carry_out
 from mediator.journal.export import (
     SCRIPT,

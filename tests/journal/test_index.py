@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from orjson import dumps, loads
 
-from exchange.entries import Entry, Kind, Side, format_entry
 from exchange.identifiers import ApplicationId, ServiceId
+from exchange.journal.entries import Entry, Kind, Side, format_entry
 from exchange.problems import Code, Problem
 from mediator.journal import index
 from mediator.journal.index import Cursor, IndexReader, IndexWriter, MonthTag, Page, Query

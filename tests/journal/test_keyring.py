@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from console.cli.main import main
-from exchange.entries import Sealed, parse_entry
+from exchange.journal.entries import Sealed, parse_entry
 from exchange.problems import Code, Problem
 from mediator.journal.key_files import KeyFiles
 from mediator.journal.keyring import BLOCK, IndexName, KeyName, KeyRing

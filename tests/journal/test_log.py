@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from exchange.entries import Kind, parse_entry
 from exchange.identifiers import MemberId
+from exchange.journal.entries import Kind, parse_entry
 from exchange.problems import Code, Problem
 from mediator.journal import segments
 from mediator.journal.index import FILE as INDEX_FILE

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from exchange.entries import Entry, Kind, parse_entry
+from exchange.journal.entries import Entry, Kind, parse_entry
+from exchange.journal.sealed_parts import SealedPart
+from exchange.messages.signed import MAX_AGE_S, MAX_SKEW_S
 from exchange.problems import Code
-from exchange.sealed_parts import SealedPart
-from exchange.signed import MAX_AGE_S, MAX_SKEW_S
 from mediator.journal.reader import JournalReader
 from mediator.journal.verify import verify
-from mediator.sealing import Sealer
+from mediator.provider.sealing import Sealer
 from serving.bodies import IN_MEMORY_BYTES
 from tests.journal.exchanges import BODY, MOF, MPI, Tell, World
 from tests.journal.test_what_is_signed import Records

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from exchange.entries import format_entry
-from exchange.merkle import root_of_hashes
+from exchange.journal.entries import format_entry
+from exchange.log.merkle import root_of_hashes
+from exchange.log.tiles import Tile, bundles_of, tiles_of
 from exchange.problems import Code, Problem
-from exchange.tiles import Tile, bundles_of, tiles_of
 from mediator.journal import recovery, segments
 from mediator.journal.intake import Committed
 from mediator.journal.publication import Publisher

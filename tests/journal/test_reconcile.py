@@ -16,11 +16,11 @@ from click.testing import CliRunner
 from benchmarks.entries import BEGIN, CONSUMER_SERVER, ORIGINS, PROVIDER_SERVER
 from benchmarks.entries import entry as entry_of
 from console.cli.main import main
-from exchange.entries import Entry, Side, parse_entry
 from exchange.identifiers import ServerId
-from exchange.notes import VerifierKey
+from exchange.journal.entries import Entry, Side, parse_entry
+from exchange.log.notes import VerifierKey
+from exchange.log.proof import check_proof, parse_proof
 from exchange.problems import Code, Problem
-from exchange.proof import check_proof, parse_proof
 from mediator.journal import reconcile as module
 from mediator.journal.keyring import KeyRing
 from mediator.journal.log import Journal

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from exchange.entries import parse_entry
+from exchange.journal.entries import parse_entry
 from exchange.problems import Code, Problem
 from mediator.journal import segments
 from mediator.journal.log import JournalSettings

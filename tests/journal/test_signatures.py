@@ -18,11 +18,11 @@ from cryptography.x509 import ReasonFlags
 from certs.authority import create_development_pki
 from certs.revocation import Revoked, make_crl
 from console.cli.main import main
-from exchange.entries import Entry, Kind
+from exchange.evidence.revocation import check_crl
+from exchange.journal.entries import Entry, Kind
+from exchange.journal.sealed_parts import SealedPart
 from exchange.keys import SigningKey
 from exchange.problems import Code, Problem
-from exchange.revocation import check_crl
-from exchange.sealed_parts import SealedPart
 from mediator.journal.evidence import EvidenceStore
 from mediator.journal.recovery import LOCK
 from mediator.journal.verify import Verdict, Verified, verify

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from exchange.entries import parse_entry
+from exchange.journal.entries import parse_entry
 from exchange.problems import Code, Problem
 from mediator.journal.index import FILE as INDEX
 from mediator.journal.index import IndexReader, Query, search

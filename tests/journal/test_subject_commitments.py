@@ -15,15 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchange import merkle
-from exchange.entries import SubjectIndex, parse_entry
+from exchange.journal.entries import SubjectIndex, parse_entry
+from exchange.journal.subject_index import Answer, Leaf, check_answer, check_chain, format_line
+from exchange.log import merkle
 from exchange.problems import Code, Problem
-from exchange.subject_index import Answer, Leaf, check_answer, check_chain, format_line
+from mediator.background.subject_indexing import SubjectIndexing, is_due
 from mediator.journal import subject_tree
 from mediator.journal.completeness import commitments, complete
 from mediator.journal.log import Journal
 from mediator.journal.reader import JournalReader
-from mediator.subject_indexing import SubjectIndexing, is_due
 from serving.clock import SystemClock
 from serving.log.tiles import TileFolder
 from tests.journal.test_subject_search import run

@@ -17,10 +17,10 @@ from click.testing import CliRunner
 from certs.responder import respond as answer_ocsp
 from certs.stamper import StamperKey, respond
 from console.cli.main import main
-from exchange.entries import Entry, Kind, Side
+from exchange.evidence.revocation import check_ocsp, format_ocsp_request
+from exchange.evidence.timestamps import format_request, open_response
+from exchange.journal.entries import Entry, Kind, Side
 from exchange.problems import Code
-from exchange.revocation import check_ocsp, format_ocsp_request
-from exchange.timestamps import format_request, open_response
 from mediator.journal.anchors import AnchorStore
 from mediator.journal.evidence import EVENT, FILE, EvidenceStore
 from mediator.journal.verify.times import Proven, proven_time, verify_evidence, verify_times

@@ -11,10 +11,10 @@ import orjson
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from exchange.checkpoint import Checkpoint, sign_checkpoint
-from exchange.notes import VerifierKey
+from exchange.log.checkpoint import Checkpoint, sign_checkpoint
+from exchange.log.notes import VerifierKey
+from exchange.log.tiles import ENTRIES, Tile
 from exchange.problems import Code, Problem
-from exchange.tiles import ENTRIES, Tile
 from mediator.journal import segments
 from mediator.journal.log import JournalSettings
 from mediator.journal.recovery import LOCK

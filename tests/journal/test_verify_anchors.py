@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from exchange.checkpoint import Checkpoint, sign_checkpoint
-from exchange.cosignature import cosign
-from exchange.notes import COSIGNATURE_ED25519, VerifierKey, parse_note
-from exchange.policy import any_of
+from exchange.log.checkpoint import Checkpoint, sign_checkpoint
+from exchange.log.cosignature import cosign
+from exchange.log.notes import COSIGNATURE_ED25519, VerifierKey, parse_note
+from exchange.log.policy import any_of
 from exchange.problems import Code, Problem
 from mediator.journal.anchors import FILE, AnchorStore
 from mediator.journal.log import JournalSettings

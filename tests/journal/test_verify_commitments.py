@@ -20,12 +20,12 @@ from cryptography import x509
 from certs.responder import respond as answer_ocsp
 from certs.revocation import Revoked
 from console.cli.main import main
-from exchange.entries import Entry, Kind, Side
+from exchange.evidence.revocation import Finding as Answer
+from exchange.evidence.revocation import Status, check_ocsp, format_ocsp_request
+from exchange.journal.entries import Entry, Kind, Side
+from exchange.journal.subject_index import EVENT as SUBJECTS
 from exchange.problems import Code
-from exchange.revocation import Finding as Answer
-from exchange.revocation import Status, check_ocsp, format_ocsp_request
-from exchange.subject_index import EVENT as SUBJECTS
-from mediator.anchoring import Anchoring
+from mediator.background.anchoring import Anchoring
 from mediator.journal import anchors, evidence, index, subject_tree
 from mediator.journal.anchors import AnchorStore
 from mediator.journal.evidence import EvidenceStore

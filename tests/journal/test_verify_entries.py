@@ -12,7 +12,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from exchange.entries import format_sealed
+from exchange.journal.entries import format_sealed
 from exchange.problems import Code
 from mediator.journal import log
 from mediator.journal.verify import Signers, log_key, verify

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from console.cli.main import main
-from exchange.entries import ERASURE, Erased, Kind, Side, parse_entry
+from exchange.journal.entries import ERASURE, Erased, Kind, Side, parse_entry
 from exchange.problems import Code, Problem
 from mediator.journal.erasures import FILE as ERASURES
 from mediator.journal.erasures import Erasures

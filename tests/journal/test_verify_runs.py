@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from console.cli.main import main
-from exchange.entries import Kind, Side
+from exchange.journal.entries import Kind, Side
 from exchange.problems import Code, Problem
 from mediator.journal import segments
 from mediator.journal.holdings import FILE, PRUNED, Holdings

@@ -12,19 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from exchange.entries import Entry, parse_entry
-from exchange.envelope import open_request, open_response
+from exchange.journal.entries import Entry, parse_entry
+from exchange.journal.sealed_parts import SealedPart
 from exchange.keys import verifying_key
+from exchange.messages.envelope import open_request, open_response
 from exchange.problems import Code, Problem
 from exchange.registrations import ServerRecord
-from exchange.sealed_parts import SealedPart
+from mediator.administration.metrics import Metrics
 from mediator.journal.export import Chosen, make_export, unsigned, verify_export
 from mediator.journal.log import Journal
 from mediator.journal.reader import JournalReader
 from mediator.journal.verify import verify
-from mediator.metrics import Metrics
-from mediator.records import Recorder
-from mediator.stages import (
+from mediator.message.records import Recorder
+from mediator.message.stages import (
     Answered,
     Call,
     OpenedAnswer,

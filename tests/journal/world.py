@@ -14,15 +14,15 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from exchange import merkle
-from exchange.checkpoint import Checkpoint, open_checkpoint
-from exchange.digest import content_digest
-from exchange.entries import Entry, Kind, Side
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
+from exchange.journal.entries import Entry, Kind, Side
+from exchange.journal.sealed_parts import Head, SealedPart
 from exchange.keys import SigningKey
-from exchange.notes import VerifierKey
-from exchange.sealed_parts import Head, SealedPart
-from exchange.signature import signature_base
+from exchange.log import merkle
+from exchange.log.checkpoint import Checkpoint, open_checkpoint
+from exchange.log.notes import VerifierKey
+from exchange.messages.digest import content_digest
+from exchange.messages.signature import signature_base
 from mediator.journal.keyring import KeyRing
 from mediator.journal.log import Journal, JournalSettings
 from mediator.journal.verify import Verdict, verify

@@ -16,8 +16,8 @@ from click.testing import CliRunner, Result
 from console.cli.main import main
 from console.reference_world.processes import health
 from exchange.agreements import open_revocation
-from exchange.entries import parse_entry
 from exchange.identifiers import MemberId
+from exchange.journal.entries import parse_entry
 from exchange.problems import Code
 from mediator.journal.reader import JournalReader
 from tests.world import small

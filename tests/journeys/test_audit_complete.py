@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from exchange.auditing import Page, format_page
-from exchange.completeness import open_completeness
+from exchange.journal.auditing import Page, format_page
+from exchange.journal.completeness import open_completeness
+from exchange.journal.subjects import normal_subject
 from exchange.problems import Code, Problem
-from exchange.subjects import normal_subject
 from mediator.auditing.completeness import completeness_of
 from mediator.auditing.hits import hit_of
 from mediator.journal.reader import JournalReader

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from exchange import merkle
-from exchange.auditing import Hit, Page, format_page
+from exchange.journal.auditing import Hit, Page, format_page
+from exchange.log import merkle
 from exchange.problems import Code
 from mediator.journal.reader import JournalReader
 from tests.world import small

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from console.cli.main import main
-from exchange.entries import parse_entry
+from exchange.journal.entries import parse_entry
 from exchange.problems import Code
 from mediator.journal.reader import JournalReader
 from tests.world import small

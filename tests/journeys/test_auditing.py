@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from exchange.auditing import open_page, told
-from exchange.checkpoint import open_checkpoint
-from exchange.notes import VerifierKey
+from exchange.journal.auditing import open_page, told
+from exchange.log.checkpoint import open_checkpoint
+from exchange.log.notes import VerifierKey
+from exchange.log.proof import check_proof, parse_proof
 from exchange.problems import Code
-from exchange.proof import check_proof, parse_proof
 from mediator.journal.reader import JournalReader
 from tests.world import small
 from tests.world.audits import AUDITOR

@@ -11,8 +11,8 @@ import pytest
 from console.auditing.asking import Found
 from console.auditing.crossing import must_show, owed
 from exchange.agreements import parse_agreement
-from exchange.auditing import Hit
 from exchange.identifiers import MemberId, ServerId
+from exchange.journal.auditing import Hit
 from tests.world import small
 from tests.world.audits import mandate
 

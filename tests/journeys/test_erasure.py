@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 from console.cli.main import main
 from console.reference_world.standing import RunningServer
-from exchange.entries import parse_entry
+from exchange.journal.entries import parse_entry
 from exchange.problems import Code, Problem
 from mediator.archive.tables import FOLDER, Tables
 from mediator.journal.keyring import KeyRing

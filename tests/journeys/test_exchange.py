@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from exchange import subjects
-from exchange.entries import parse_entry
+from exchange.journal import subjects
+from exchange.journal.entries import parse_entry
 from exchange.problems import Code
 from mediator.journal.keyring import KeyRing
 from mediator.journal.reader import JournalReader

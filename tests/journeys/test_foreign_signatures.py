@@ -26,8 +26,8 @@ from http_message_signatures import HTTPMessageVerifier, InvalidSignature, algor
 
 from console.reference_world.processes import free_ports
 from exchange.certificates.reading import fingerprint_of
-from exchange.entries import Entry
-from exchange.sealed_parts import SealedPart
+from exchange.journal.entries import Entry
+from exchange.journal.sealed_parts import SealedPart
 from mediator.journal.reader import JournalReader
 from tests.world import small
 from tests.world.fixtures import small_world

@@ -21,8 +21,8 @@ import pytest
 from benchmarks import transfer
 from benchmarks.processes import Children, forget_peak_rss, peak_rss_bytes
 from benchmarks.sides import start_saphan
-from exchange.digest import content_digest
 from exchange.identifiers import ApplicationId
+from exchange.messages.digest import content_digest
 from tests.starting import plainly
 from tests.world import peer, small
 from tests.world.fixtures import small_world, world_of

@@ -9,8 +9,8 @@ import pytest
 
 from exchange.identifiers import ServiceId
 from exchange.problems import Text
-from registry.lifecycle import Kind
-from registry.orders import Order
+from registry.requests.lifecycle import Kind
+from registry.requests.orders import Order
 from tests.journeys.test_taken_away import DEADLINE_S, call_until, carry_out, facts_of
 from tests.world import small
 from tests.world.fixtures import world_of

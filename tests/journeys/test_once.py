@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from console.cli.main import main
 from console.reference_world.processes import health
 from console.reference_world.standing import RunningServer
-from exchange.entries import Entry
+from exchange.journal.entries import Entry
 from exchange.problems import Code
 from mediator.journal.reader import JournalReader
 from tests.world import small

@@ -12,12 +12,12 @@ from urllib.parse import urlencode
 
 import pytest
 
-from exchange.elements import parse_duration
-from exchange.entries import parse_entry
-from exchange.evidence_requests import HEADER, Explicit, Statutory, parse_basis
+from exchange.journal.entries import parse_entry
+from exchange.journal.subjects import tag
 from exchange.keys import verifying_key
+from exchange.once_only.elements import parse_duration
+from exchange.once_only.evidence_requests import HEADER, Explicit, Statutory, parse_basis
 from exchange.problems import Code
-from exchange.subjects import tag
 from mediator.journal.index import Hit, IndexReader, Query, search
 from mediator.journal.keyring import KeyRing
 from mediator.journal.reader import JournalReader

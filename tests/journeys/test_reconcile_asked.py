@@ -14,13 +14,13 @@ import pytest
 from click.testing import CliRunner
 
 from console.cli.main import main
-from exchange import merkle
-from exchange.auditing import Hit, Page, format_page
-from exchange.checkpoint import Checkpoint, sign_checkpoint
-from exchange.notes import VerifierKey
+from exchange.journal.auditing import Hit, Page, format_page
+from exchange.journal.shown_anchor import ShownAnchor, format_anchor
+from exchange.log import merkle
+from exchange.log.checkpoint import Checkpoint, sign_checkpoint
+from exchange.log.notes import VerifierKey
+from exchange.log.proof import check_proof, parse_proof
 from exchange.problems import Code
-from exchange.proof import check_proof, parse_proof
-from exchange.shown_anchor import ShownAnchor, format_anchor
 from mediator.journal.anchors import AnchorReader
 from mediator.journal.reader import JournalReader
 from mediator.own_keys import log_key

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from mediator.archive.statistics import Question, ask
-from mediator.counting import FILE
 from mediator.journal.reader import JournalReader
+from mediator.message.counting import FILE
 from tests.world.fixtures import small_world
 from tests.world.small import MPI_SERVER, PROJECTS, SmallWorld
 

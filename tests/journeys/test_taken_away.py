@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from exchange.problems import Text
-from exchange.standing import Identifier
-from registry.client import RegistryClient
-from registry.lifecycle import Kind
-from registry.operator import draft_request, signed
-from registry.orders import Order
-from registry.signers import read_signers
+from exchange.registry.standing import Identifier
+from registry.http.client import RegistryClient
+from registry.offline.operator import draft_request, signed
+from registry.publication.signers import read_signers
+from registry.requests.lifecycle import Kind
+from registry.requests.orders import Order
 from tests.world import small
 from tests.world.fixtures import world_of
 from tests.world.small import Answer, SmallWorld

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from console.cli.main import main
 from console.reference_world.processes import health
 from console.reference_world.standing import RunningServer
-from exchange.cosignature import open_cosignature
-from exchange.notes import VerifierKey, open_note, parse_note
+from exchange.log.cosignature import open_cosignature
+from exchange.log.notes import VerifierKey, open_note, parse_note
 from mediator.journal.anchors import AnchorReader
 from mediator.own_keys import log_keys, origin_of
 from mediator.witness.state import WitnessState

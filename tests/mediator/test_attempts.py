@@ -10,11 +10,11 @@ import pytest
 from exchange.identifiers import ApplicationId, ServerId
 from exchange.problems import Code, Problem
 from exchange.registrations import ServerRecord
-from mediator.attempts import Attempts, Fate, Missed, Trying
-from mediator.discovery import Peers, State, Visit
-from mediator.metrics import Metrics
+from mediator.administration.metrics import Metrics
+from mediator.consumer.attempts import Attempts, Fate, Missed, Trying
+from mediator.consumer.discovery import Peers, State, Visit
+from mediator.message.stages import Routed
 from mediator.settings import PeerSettings
-from mediator.stages import Routed
 from mediator.xroad import call_of, service_of
 from serving.clock import SystemClock
 

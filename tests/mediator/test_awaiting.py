@@ -10,9 +10,9 @@ import pytest
 
 from exchange.identifiers import MemberId, ServerId, ServiceId
 from exchange.problems import Code, Problem
-from mediator import awaiting
-from mediator.awaiting import Awaiting, report
-from mediator.offers import OfferedService, offer
+from mediator.provider import awaiting
+from mediator.provider.awaiting import Awaiting, report
+from mediator.provider.offers import OfferedService, offer
 from mediator.settings import (
     KeyPair,
     ListenSettings,

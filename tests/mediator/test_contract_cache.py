@@ -12,8 +12,8 @@ import pytest
 
 from exchange.identifiers import ServiceId
 from exchange.problems import Code, Problem
-from mediator import contracts
-from mediator.contracts import ContractCache
+from mediator.consumer import contracts
+from mediator.consumer.contracts import ContractCache
 from tests.registry.documents import HeldDocument
 
 

@@ -9,12 +9,12 @@ from typing import Any, cast
 
 import pytest
 
-from exchange.entries import Statistics
+from exchange.contracts.marks import Mark
 from exchange.identifiers import ServiceId
-from exchange.marks import Mark
+from exchange.journal.entries import Statistics
 from exchange.problems import Code, Problem
-from mediator.counting import FILE, Counting
-from mediator.stages import Judged
+from mediator.message.counting import FILE, Counting
+from mediator.message.stages import Judged
 from serving.clock import SystemClock
 
 SERVICE = ServiceId.parse("LA/GOV/MOHA/civil-registry/persons")

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from exchange.contracts import Contract
-from exchange.operations import Operation
+from exchange.contracts.contract import Contract
+from exchange.contracts.operations import Operation
 from exchange.problems import Code, Problem
-from mediator.delivery import check_part, check_tags, withheld
+from mediator.provider.delivery import check_part, check_tags, withheld
 
 JSON = {"application/json": {"schema": {"type": "object"}}}
 PDF = {"application/pdf": {}}

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from exchange.identifiers import ServerId
 from exchange.problems import Code, Problem
 from exchange.registrations import ServerRecord
-from mediator.discovery import NEXT, Event, Peer, Peers, State, Visit
+from mediator.consumer.discovery import NEXT, Event, Peer, Peers, State, Visit
 from mediator.settings import PeerSettings
 
 SETTINGS = PeerSettings(

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from structlog.testing import capture_logs
 
 from exchange.agreements import Agreement, Party, parse_agreement
-from mediator.endings import Endings, within_days
+from mediator.agreements.endings import Endings, within_days
 from tests.world.small import MPI, agreement
 
 ENDS = datetime(2027, 1, 1, tzinfo=UTC)

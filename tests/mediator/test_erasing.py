@@ -1,4 +1,5 @@
-"""mediator/erasing.py: erasing on order and by the end of retention, and what a crash leaves."""
+"""mediator/retention/erasing.py: erasing on order and by the end of retention, and what a crash
+leaves."""
 
 from __future__ import annotations
 
@@ -15,12 +16,9 @@ from typing import Any
 import orjson
 import pytest
 
-from exchange.entries import Entry, parse_entry
 from exchange.identifiers import MemberId
+from exchange.journal.entries import Entry, parse_entry
 from exchange.problems import Code, Problem
-from mediator.erasing import Eraser, Order
-from mediator.erasing_answers import FILE as ANSWERS
-from mediator.erasing_answers import WaitingAnswers
 from mediator.journal.erasures import FILE
 from mediator.journal.keyring import DEFAULT_DAYS, KeyRing
 from mediator.journal.log import Journal
@@ -32,6 +30,9 @@ from mediator.once.sqlite import FILE as BOOK
 from mediator.once.sqlite import SqliteEngine
 from mediator.once.vault import Answer, Vault
 from mediator.once.writer import Claim
+from mediator.retention.answers import FILE as ANSWERS
+from mediator.retention.answers import WaitingAnswers
+from mediator.retention.erasing import Eraser, Order
 from serving.clock import SystemClock
 from tests.journal.world import CLIENT, MPI, START, FailingFiles, entry, journal_in, part, until
 

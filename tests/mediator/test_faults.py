@@ -14,35 +14,35 @@ from typing import Any, cast
 
 import pytest
 
-from exchange.digest import content_digest
-from exchange.envelope import RequestHead
 from exchange.identifiers import MemberId, ServerId
+from exchange.messages.digest import content_digest
+from exchange.messages.envelope import RequestHead
 from exchange.problems import Code, Problem
 from exchange.registrations import ServerRecord
-from mediator.attempts import Trying
-from mediator.checks import Checks
-from mediator.consumer import Consumer
-from mediator.contracts import ContractCache
-from mediator.discovery import Peers
-from mediator.gate import Gate
-from mediator.inlet import Inlet
+from mediator.administration.metrics import Metrics
+from mediator.agreements.quota import QuotaBook
+from mediator.agreements.terms import call_bounds
+from mediator.background.revocation import Unchecked
+from mediator.consumer.attempts import Trying
+from mediator.consumer.contracts import ContractCache
+from mediator.consumer.discovery import Peers
+from mediator.consumer.inlet import Inlet
+from mediator.consumer.path import Consumer
 from mediator.journal.log import Journal
-from mediator.maintenance import Maintenance
-from mediator.metrics import Metrics
-from mediator.pages import Pages
-from mediator.peer_inlet import PeerInlet
-from mediator.places import Places
-from mediator.provider import Provider
-from mediator.quota import QuotaBook
-from mediator.records import Recorder
-from mediator.release import Releases
-from mediator.replay import ReplayMemory
-from mediator.revocation import Unchecked
-from mediator.sealing import Sealer
+from mediator.message.gate import Gate
+from mediator.message.places import Places
+from mediator.message.records import Recorder
+from mediator.message.stages import Received, Routed
+from mediator.message.turns import Turns
+from mediator.pages.pages import Pages
+from mediator.provider.checks import Checks
+from mediator.provider.inlet import PeerInlet
+from mediator.provider.maintenance import Maintenance
+from mediator.provider.path import Provider
+from mediator.provider.release import Releases
+from mediator.provider.replay import ReplayMemory
+from mediator.provider.sealing import Sealer
 from mediator.settings import ConnectionMode, LimitSettings, PeerSettings
-from mediator.stages import Received, Routed
-from mediator.terms import call_bounds
-from mediator.turns import Turns
 from mediator.witness.service import Witness
 from mediator.xroad import Entrance, LocalApplication, call_of, service_of
 from serving.clock import SystemClock

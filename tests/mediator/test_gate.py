@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from exchange.problems import Code, Problem
-from mediator.gate import Gate
+from mediator.message.gate import Gate
 
 
 async def test_more_than_the_limit_is_an_honest_503() -> None:

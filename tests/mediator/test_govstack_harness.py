@@ -18,11 +18,11 @@ from exchange.problems import Code, Problem
 from exchange.registrations import ServiceType
 from exchange.trust.admission import admit_member
 from exchange.trust.state import RegistryState
-from mediator.gate import Gate
 from mediator.govstack.harness import Harness
-from mediator.handshakes import Handshakes
 from mediator.listening import Doors
-from mediator.metaservices import Listed
+from mediator.message.gate import Gate
+from mediator.message.handshakes import Handshakes
+from mediator.pages.metaservices import Listed
 from mediator.settings import (
     ConnectionMode,
     KeyPair,

@@ -14,11 +14,11 @@ import pytest
 
 from exchange.identifiers import ServerId
 from exchange.problems import Code, Problem
-from mediator.background import Background, background_tasks
-from mediator.handshakes import MANY, REFUSALS_PER_S, Handshakes
+from mediator.administration.metrics import Metrics
+from mediator.background.tasks import Background, background_tasks
 from mediator.journal.log import Journal, JournalSettings
-from mediator.metrics import Metrics
-from mediator.records import Recorder
+from mediator.message.handshakes import MANY, REFUSALS_PER_S, Handshakes
+from mediator.message.records import Recorder
 from serving.clock import SystemClock
 from tests.journal.world import journal_in, until
 

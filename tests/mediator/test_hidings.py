@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from exchange.entries import parse_entry
 from exchange.identifiers import ServerId
+from exchange.journal.entries import parse_entry
 from exchange.problems import Code, Problem
+from mediator.administration.metrics import Metrics
 from mediator.auditing.hidings import MAX_DAYS, Hidings, Order, parse_order
 from mediator.auditing.ordering import Ordering
 from mediator.auditing.scope import Facts
 from mediator.journal.reader import JournalReader
-from mediator.metrics import Metrics
-from mediator.records import Recorder
+from mediator.message.records import Recorder
 from serving.clock import SystemClock
 from tests.journal.world import journal_in
 

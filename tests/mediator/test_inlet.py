@@ -11,14 +11,14 @@ import pytest
 
 from exchange.identifiers import ApplicationId
 from exchange.problems import Code, Problem
-from mediator.gate import Gate
-from mediator.inlet import Inlet
-from mediator.metrics import Metrics
-from mediator.pages import Pages
-from mediator.places import Places
+from mediator.administration.metrics import Metrics
+from mediator.agreements.terms import call_bounds
+from mediator.consumer.inlet import Inlet
+from mediator.message.gate import Gate
+from mediator.message.places import Places
+from mediator.message.stages import Call
+from mediator.pages.pages import Pages
 from mediator.settings import ConnectionMode, LimitSettings
-from mediator.stages import Call
-from mediator.terms import call_bounds
 from mediator.xroad import Entrance, LocalApplication
 from serving.bodies import Room, Spools
 from serving.incoming import Request

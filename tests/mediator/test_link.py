@@ -12,17 +12,17 @@ from typing import Any, cast
 
 import pytest
 
-from exchange.envelope import RequestHead
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
+from exchange.messages.envelope import RequestHead
 from exchange.problems import Code
 from exchange.registrations import ServerRecord
 from exchange.trust.admission import admit_member
 from exchange.trust.state import RegistryState
-from mediator.attempts import Fate, Missed
-from mediator.link import Link
-from mediator.revocation import Unchecked
+from mediator.background.revocation import Unchecked
+from mediator.consumer.attempts import Fate, Missed
+from mediator.consumer.link import Link
+from mediator.message.stages import RecordedCall, Routed, SealedCall
 from mediator.settings import CallSettings, LimitSettings
-from mediator.stages import RecordedCall, Routed, SealedCall
 from mediator.xroad import call_of, service_of
 from tests.registry.simulator import MPI, NOW, instance_record, member_record
 

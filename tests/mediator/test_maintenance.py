@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from exchange.problems import ACTED, Code, Problem
-from mediator.maintenance import MAX_NOTICE, Maintenance, parse_order
+from mediator.provider.maintenance import MAX_NOTICE, Maintenance, parse_order
 from serving.clock import SystemClock
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)

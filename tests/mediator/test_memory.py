@@ -11,12 +11,12 @@ from pathlib import Path
 import orjson
 import pytest
 
-from exchange.entries import Kind, Side, format_time
 from exchange.identifiers import ApplicationId
+from exchange.journal.entries import Kind, Side, format_time
 from exchange.problems import Code, Problem
+from mediator.agreements.quota import NOT_COUNTED, Rate, quota_key
 from mediator.memory import QUOTAS_FILE, note_quotas, remember
-from mediator.quota import NOT_COUNTED, Rate, quota_key
-from mediator.replay import KEEP_S
+from mediator.provider.replay import KEEP_S
 from tests.journal.world import CLIENT, MPI, START, entry, journal_in
 
 OTHER = ApplicationId.parse("LA/GOV/MOIC/trade")

@@ -10,11 +10,11 @@ import orjson
 import pytest
 import yaml
 
-from exchange.contracts import Contract
+from exchange.contracts.contract import Contract
 from exchange.identifiers import ServiceId
 from exchange.problems import ACTED, Code, Problem
 from exchange.registrations import ServiceType
-from mediator import metaservices
+from mediator.pages import metaservices
 
 DOCUMENT = {
     "openapi": "3.1.0",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
 from exchange.problems import Code, Problem
-from mediator.metrics import _BUCKETS, Exchanges, Metrics
+from mediator.administration.metrics import _BUCKETS, Exchanges, Metrics
 
 
 def exposed(registry: CollectorRegistry) -> set[str]:

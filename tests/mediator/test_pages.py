@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from exchange.problems import Code, Problem
-from mediator.pages import Pages
+from mediator.pages.pages import Pages
 from mediator.xroad import Connection
 from mediator.xroad.asic import Wanted
 from serving.requests import Reply, Request

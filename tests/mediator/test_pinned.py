@@ -24,10 +24,10 @@ from exchange.agreements import (
 from exchange.identifiers import MemberId, ServiceId
 from exchange.keys import SigningKey, signing_key
 from exchange.problems import Code, Problem, Text
-from mediator import pinned, pinned_files
-from mediator.agreed import Agreed
-from mediator.background import background_tasks
-from mediator.pinned import PinnedAgreements
+from mediator.agreements import pinned, pinned_files
+from mediator.agreements.agreed import Agreed
+from mediator.agreements.pinned import PinnedAgreements
+from mediator.background.tasks import background_tasks
 from serving.clock import SystemClock
 from tests.world.small import BUDGET, MOF, MPI, PROJECTS, agreement
 

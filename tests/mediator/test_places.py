@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchange.problems import Code, Problem
-from mediator.places import Bound, Held, Places
+from mediator.message.places import Bound, Held, Places
 
 MINE, OURS = Bound("agreement a", 2, "limits.concurrent"), Bound("service s", 1, "n", ours=True)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from exchange.agreements import Agreement, Quota, parse_agreement
 from exchange.identifiers import ServiceId
 from exchange.problems import ACTED, Code, Problem
-from mediator.quota import (
+from mediator.agreements.quota import (
     DAY_S,
     NOT_COUNTED,
     QuotaBook,

@@ -7,12 +7,12 @@ from typing import Any, cast
 
 import pytest
 
-from exchange.envelope import RequestHead, ResponseHead
 from exchange.identifiers import ServerId
+from exchange.messages.envelope import RequestHead, ResponseHead
 from exchange.problems import Code
 from exchange.registrations import ServerRecord
-from mediator.refusals import not_done, unsigned
-from mediator.stages import Answered, RecordedCall, SealedCall
+from mediator.consumer.refusals import not_done, unsigned
+from mediator.message.stages import Answered, RecordedCall, SealedCall
 
 SS1 = ServerRecord(ServerId.parse("LA/GOV/MPI/ss1"), "https://h", (), None)
 NONE: Any = None

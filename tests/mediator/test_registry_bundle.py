@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from tuf.api.exceptions import DownloadError
 
-from exchange.bundles import Listing, Packing, Piece
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
+from exchange.registry.bundles import Listing, Packing, Piece
 from mediator.registry_copy import RegistryCopy, bundle
 from tests.registry.simulator import MPI, NOW, SimulatedRegistry
 

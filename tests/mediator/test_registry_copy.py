@@ -12,14 +12,14 @@ import pytest
 from tuf.api.metadata import DelegatedRole, TargetFile, Targets
 
 from exchange.certificates.reading import fingerprint_of
-from exchange.continuity import Statement, format_statements
-from exchange.delegations import continuity_target, role_name
 from exchange.identifiers import MemberId, ServerId, ServiceId
 from exchange.problems import Code, Problem
 from exchange.registrations import Environment, format_member, member_target
+from exchange.registry.continuity import Statement, format_statements
+from exchange.registry.delegations import continuity_target, role_name
 from mediator.registry_copy import ACCEPTED, RegistryCopy
-from registry.publish import next_timestamp, sign
-from registry.signers import key_set, new_signer
+from registry.publication.publish import next_timestamp, sign
+from registry.publication.signers import key_set, new_signer
 from tests.registry.simulator import (
     MOF,
     MPI,

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from exchange.deltas import MAX_DELTA_BYTES, encode, make_delta
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
+from exchange.registry.deltas import MAX_DELTA_BYTES, encode, make_delta
 from mediator.registry_copy import RegistryCopy
 from mediator.registry_copy.deltas import MAX_STEPS
-from registry.publish import sign
+from registry.publication.publish import sign
 from tests.registry.simulator import MOF, MPI, NOW, SimulatedRegistry
 
 URL = "https://registry.example/"

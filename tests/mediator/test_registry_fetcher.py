@@ -18,7 +18,7 @@ from tuf.api.exceptions import (
     SlowRetrievalError,
 )
 
-from mediator.registry_fetcher import RegistryFetcher
+from mediator.registry_copy.fetcher import RegistryFetcher
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 

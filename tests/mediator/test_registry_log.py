@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from exchange.notes import COSIGNATURE_ED25519, VerifierKey
-from exchange.policy import Policy, parse_policy
+from exchange.log.notes import COSIGNATURE_ED25519, VerifierKey
+from exchange.log.policy import Policy, parse_policy
 from exchange.problems import Code, Problem
-from exchange.registry_log import State, proof_path
+from exchange.registry.log import State, proof_path
 from mediator.registry_copy import RegistryCopy
 from mediator.registry_copy.log import ROOT_FIELD, FollowedLog
 from mediator.witness.misbehaviour import Misbehaviours, Misdeed, judge, read
-from registry.publish import sign
+from registry.publication.publish import sign
 from tests.registry.simulated_log import SimulatedLog, bundle_path
 from tests.registry.simulator import MOF, MPI, NOW, URL, SimulatedRegistry
 

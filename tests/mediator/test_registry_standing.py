@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from tuf.api.metadata import DelegatedRole
 
-from exchange.delegations import standing_role
 from exchange.identifiers import ServiceId
 from exchange.problems import Code, Problem, Text
 from exchange.registrations import MERGERS_TARGET, STANDING_TARGET, member_target
-from exchange.standing import Disabled, Merger, format_mergers, format_standing
+from exchange.registry.delegations import standing_role
+from exchange.registry.standing import Disabled, Merger, format_mergers, format_standing
 from mediator.registry_copy import RegistryCopy
-from registry.signers import key_set, new_signer
+from registry.publication.signers import key_set, new_signer
 from tests.registry.simulator import MOF, MPI, NOW, URL, SimulatedRegistry
 
 SERVICE = ServiceId.parse("LA/GOV/MPI/oda-mis/projects")

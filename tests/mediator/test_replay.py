@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchange.envelope import open_request, seal_request
 from exchange.keys import Algorithm
+from exchange.messages.envelope import open_request, seal_request
 from exchange.problems import Code, Problem
-from mediator.replay import KEEP_S, ReplayMemory
+from mediator.provider.replay import KEEP_S, ReplayMemory
 from tests.exchange.sealed_messages import NONCE, NOW, REQUEST, finder, signing_key_of
 
 

@@ -1,4 +1,4 @@
-"""mediator/retention.py: what is kept of an exchange is the least that anybody says."""
+"""mediator/retention/classes.py: what is kept of an exchange is the least that anybody says."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from exchange.agreements import Keep, Retention
-from exchange.entries import Side
 from exchange.identifiers import ServiceId
+from exchange.journal.entries import Side
 from mediator.journal.keyring import DEFAULT_DAYS
-from mediator.retention import Kept, Retentions, RetentionSettings
+from mediator.retention.classes import Kept, Retentions, RetentionSettings
 from tests.journal.world import CLIENT, SERVICE, entry, part
 
 OTHER = ServiceId.parse("LA/GOV/MPI/oda-mis/disbursements")

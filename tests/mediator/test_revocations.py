@@ -26,11 +26,11 @@ from exchange.problems import Code, Problem, Text
 from exchange.registrations import Environment, InstanceRecord
 from exchange.trust.admission import admit_member
 from exchange.trust.state import RegistryState
+from mediator.administration.metrics import Metrics
+from mediator.background.revocation import Revocations
 from mediator.journal.evidence import FILE, EvidenceReader, EvidenceStore
 from mediator.journal.log import Journal
-from mediator.metrics import Metrics
-from mediator.records import Recorder
-from mediator.revocation import Revocations
+from mediator.message.records import Recorder
 from mediator.settings import RevocationMode, RevocationSettings
 from tests.certs.pki import MPI, days, development_authority, issuer_of, openssl, write_pem
 from tests.journal.world import STILL, journal_in

@@ -9,15 +9,15 @@ from typing import Any, cast
 import pytest
 
 from exchange.certificates.reading import fingerprint_of
-from exchange.digest import content_digest
-from exchange.envelope import RequestHead, ResponseHead, seal_request, seal_response
 from exchange.identifiers import ApplicationId
 from exchange.keys import Algorithm, SigningKey
+from exchange.messages.digest import content_digest
+from exchange.messages.envelope import RequestHead, ResponseHead, seal_request, seal_response
+from exchange.messages.signed import MAX_AGE_S, MAX_SKEW_S
 from exchange.problems import Code, Problem
-from exchange.signed import MAX_AGE_S, MAX_SKEW_S
-from mediator.consumer import Consumer
-from mediator.revocation import Unchecked
-from mediator.stages import Answered, RecordedCall, Routed, SealedCall
+from mediator.background.revocation import Unchecked
+from mediator.consumer.path import Consumer
+from mediator.message.stages import Answered, RecordedCall, Routed, SealedCall
 from mediator.xroad import call_of, service_of
 from serving.bodies import Body, Room, Spooled, Spools
 from tests.mediator.test_link import state_of

@@ -19,12 +19,12 @@ from aiohttp.test_utils import TestServer
 from certs.issue import Issued, private_key_pem
 from certs.stamper import StamperKey, respond
 from console.reference_world.processes import free_ports
+from exchange.evidence.timestamps import MAX_TOKEN_BYTES, check_token, format_request
 from exchange.problems import Text
 from exchange.registrations import Environment, InstanceRecord, TimestampAuthority
-from exchange.timestamps import MAX_TOKEN_BYTES, check_token, format_request
+from mediator.background.stamping import DRIFT_S, Authority, Stamping, authorities_of
 from mediator.journal.anchors import AnchorStore
 from mediator.settings import StampingSettings
-from mediator.stamping import DRIFT_S, Authority, Stamping, authorities_of
 from tests.certs.pki import days, development_authority, openssl, write_pem
 from tests.exchange.test_timestamps import CONFIGURATION
 from tests.world.clock import ShiftedClock

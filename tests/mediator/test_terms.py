@@ -11,8 +11,14 @@ import pytest
 from exchange.agreements import Limits, parse_agreement
 from exchange.identifiers import ServiceId
 from exchange.problems import Code, Problem
+from mediator.agreements.terms import (
+    KnownTerms,
+    call_bounds,
+    doubtful_waits,
+    service_terms,
+    terms_of,
+)
 from mediator.settings import CallSettings, LimitSettings, ServerSettings, ServiceSettings
-from mediator.terms import KnownTerms, call_bounds, doubtful_waits, service_terms, terms_of
 from serving.settings import load
 from tests.world import small
 

@@ -1,4 +1,5 @@
-"""mediator/thinning.py: old evidence is thinned out; and stores whose disk is full or held."""
+"""mediator/retention/thinning.py: old evidence is thinned out; and stores whose disk is full or
+held."""
 
 from __future__ import annotations
 
@@ -11,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from mediator.anchoring import Anchoring
+from mediator.background.anchoring import Anchoring
 from mediator.journal import anchors, evidence
 from mediator.journal.anchors import AnchorStore
 from mediator.journal.evidence import EvidenceStore
-from mediator.thinning import Thinning
+from mediator.retention.thinning import Thinning
 from serving.clock import SystemClock
 from tests.certs.pki import AT
 from tests.journal.test_verify_commitments import CERTIFICATE, DAY, ISSUER, said

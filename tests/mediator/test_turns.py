@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from mediator.turns import Turns
+from mediator.message.turns import Turns
 
 
 async def turn_of_each(turns: Turns, count: int) -> list[int]:

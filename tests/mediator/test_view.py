@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
 from mediator.registry_copy import RegistryCopy
-from mediator.view import RegistryView
+from mediator.registry_copy.view import RegistryView
 from tests.registry.simulator import MOF, MPI, NOW, URL, SimulatedRegistry
 from tests.registry.world import World, real_world
 from tests.world.clock import ShiftedClock

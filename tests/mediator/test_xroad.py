@@ -10,8 +10,8 @@ from exchange.certificates.reading import fingerprint
 from exchange.identifiers import ApplicationId, ServiceId
 from exchange.problems import Code, Problem
 from mediator import xroad
+from mediator.message.stages import Call
 from mediator.settings import ConnectionMode
-from mediator.stages import Call
 
 SERVICE = ServiceId.parse("LA/GOV/MPI/oda-mis/projects")
 BUDGET = ApplicationId.parse("LA/GOV/MOF/budget")

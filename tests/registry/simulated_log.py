@@ -6,13 +6,13 @@ from copy import copy
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from exchange import merkle
-from exchange.checkpoint import Checkpoint
-from exchange.cosignature import cosign
-from exchange.notes import Note, VerifierKey, sign_note
-from exchange.proof import LogProof, format_proof
-from exchange.registry_log import State, origin, proof_path
-from exchange.tiles import ENTRIES, WIDTH, Tile, bundles_of, format_bundle, tiles_of
+from exchange.log import merkle
+from exchange.log.checkpoint import Checkpoint
+from exchange.log.cosignature import cosign
+from exchange.log.notes import Note, VerifierKey, sign_note
+from exchange.log.proof import LogProof, format_proof
+from exchange.log.tiles import ENTRIES, WIDTH, Tile, bundles_of, format_bundle, tiles_of
+from exchange.registry.log import State, origin, proof_path
 
 
 class SimulatedLog:

@@ -23,10 +23,7 @@ from tuf.api.metadata import DelegatedRole, Delegations, TargetFile, Targets
 
 from certs.authority import DevelopmentAuthority, create_development_pki
 from certs.issue import Issued
-from exchange.delegations import delegated_role, role_name
-from exchange.deltas import delta_path, make_delta
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
-from exchange.key_sets import KeySet
 from exchange.problems import Text
 from exchange.registrations import (
     INSTANCE_TARGET,
@@ -42,9 +39,11 @@ from exchange.registrations import (
     member_target,
     openapi_file,
 )
-from mediator.registry_fetcher import RegistryFetcher
-from registry.possession import PrivateKey
-from registry.publish import (
+from exchange.registry.delegations import delegated_role, role_name
+from exchange.registry.deltas import delta_path, make_delta
+from exchange.registry.key_sets import KeySet
+from mediator.registry_copy.fetcher import RegistryFetcher
+from registry.publication.publish import (
     RootKeys,
     member_role,
     new_root,
@@ -52,7 +51,8 @@ from registry.publish import (
     next_timestamp,
     sign,
 )
-from registry.signers import key_set, new_signer
+from registry.publication.signers import key_set, new_signer
+from registry.requests.possession import PrivateKey
 from tests.registry.simulated_log import SimulatedLog
 
 NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)

@@ -15,8 +15,8 @@ import pytest
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
 from registry import service
-from registry.client import RegistryClient
-from registry.submissions import format_submission
+from registry.http.client import RegistryClient
+from registry.requests.submissions import format_submission
 from tests.registry.simulator import MOF, MPI
 from tests.registry.world import World
 

@@ -19,8 +19,8 @@ from console.cli.registry import registry
 from exchange.identifiers import ServerId
 from exchange.problems import Code, Problem
 from exchange.registrations import INSTANCE_TARGET, format_instance, parse_instance
-from registry.member import KEY_FILE
-from registry.operator import sign_files
+from registry.offline.member import KEY_FILE
+from registry.offline.operator import sign_files
 from tests.registry.simulator import MPI, openapi_document
 from tests.registry.world import World, real_world
 

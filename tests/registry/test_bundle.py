@@ -11,16 +11,23 @@ from pathlib import Path
 
 import pytest
 
-from exchange.bundles import LISTING, MAX_PIECE_BYTES, Packing, Piece, parse_listing, unpack
 from exchange.problems import Code, Problem
+from exchange.registry.bundles import (
+    LISTING,
+    MAX_PIECE_BYTES,
+    Packing,
+    Piece,
+    parse_listing,
+    unpack,
+)
 from mediator.registry_copy import RegistryCopy, following
 from mediator.registry_copy.bundle import BundleFetcher
+from mediator.registry_copy.fetcher import RegistryFetcher
 from mediator.registry_copy.log import FollowedLog
-from mediator.registry_fetcher import RegistryFetcher
-from registry.bundle import PIECE_BYTES, bundle_age_s, publish_bundle, write_bundle
-from registry.ceremony import PUBLIC
+from registry.publication.bundle import PIECE_BYTES, bundle_age_s, publish_bundle, write_bundle
+from registry.publication.ceremony import PUBLIC
+from registry.publication.tree import Tree
 from registry.store import Store
-from registry.tree import Tree
 from tests.registry.simulator import MOF, MPI
 from tests.registry.world import World, real_world
 

@@ -15,12 +15,12 @@ from certs.authority import create_development_pki
 from console.cli.main import main
 from exchange.problems import Code, Problem
 from exchange.registrations import INSTANCE_TARGET, format_instance, parse_instance
-from mediator.view import RegistryView
+from mediator.registry_copy.view import RegistryView
 from registry import service
-from registry.ceremony import LOG_KEY, PUBLIC
-from registry.drafts import format_draft
-from registry.operator import draft_files, sign_files
-from registry.publish import TARGETS_VALIDITY, read
+from registry.offline.operator import draft_files, sign_files
+from registry.publication.ceremony import LOG_KEY, PUBLIC
+from registry.publication.drafts import format_draft
+from registry.publication.publish import TARGETS_VALIDITY, read
 from tests.registry.simulator import MPI, NOW
 from tests.registry.world import World
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from exchange.identifiers import ApplicationId, ServerId, ServiceId
 from exchange.problems import Code, Problem, Text
 from exchange.registrations import MemberRecord, ServiceRecord, ServiceType, format_member
-from registry.changes import ChangeKind, Published, compare, digest_of
-from registry.roles import MAY, Caller, Operation, Right
+from registry.actors.roles import MAY, Caller, Operation, Right
+from registry.requests.changes import ChangeKind, Published, compare, digest_of
 from tests.registry.simulator import (
     MPI,
     auth_certificate,

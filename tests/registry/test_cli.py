@@ -20,7 +20,7 @@ from certs.authority import create_development_pki
 from console.cli.registry import registry
 from exchange.identifiers import ServerId
 from exchange.problems import Code, Problem
-from registry.member import MemberFolder
+from registry.offline.member import MemberFolder
 from tests.registry.simulator import MPI, openapi_document
 
 DESCRIPTION = """

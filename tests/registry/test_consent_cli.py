@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from console.cli.registry import registry
 from exchange.problems import Code, Problem
 from exchange.registrations import pem
-from registry.client import RegistryClient
+from registry.http.client import RegistryClient
 from tests.registry.simulator import KEYS, MOF, MPI, member_record, seal_certificate
 from tests.registry.test_evolution import BREAKING, FILE, OLD, SERVICE, agreement
 from tests.registry.world import World, described

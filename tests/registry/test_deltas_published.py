@@ -6,9 +6,9 @@ import os
 import time
 from pathlib import Path
 
-from exchange.deltas import apply_delta
-from registry.ceremony import PUBLIC
-from registry.tree import KEEP
+from exchange.registry.deltas import apply_delta
+from registry.publication.ceremony import PUBLIC
+from registry.publication.tree import KEEP
 from tests.registry.simulator import MOF, MPI
 from tests.registry.world import World
 

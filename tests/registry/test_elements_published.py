@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from console.cli.main import main
 from exchange.problems import Code, Problem
 from exchange.registrations import ELEMENTS_TARGET, openapi_file
-from registry.once_only import Policy
-from registry.operator import sign_files
+from registry.offline.operator import sign_files
+from registry.requests.once_only import Policy
 from tests.registry.simulator import MPI, NOW, member_record, openapi_document
 from tests.registry.test_registrar import OPERATOR, TERMS, Office
 from tests.registry.world import World

@@ -15,13 +15,13 @@ import pytest
 
 from console.cli.registry.shared import warning_lines
 from exchange.agreements import seal_agreement
-from exchange.consents import open_consent, seal_consent
 from exchange.identifiers import MemberId, ServiceId
 from exchange.keys import signing_key
 from exchange.problems import Code, Problem
 from exchange.registrations import ServiceType, openapi_file
-from registry.operator import sign_files
-from registry.submissions import format_submission
+from exchange.registry.consents import open_consent, seal_consent
+from registry.offline.operator import sign_files
+from registry.requests.submissions import format_submission
 from tests.registry.simulator import (
     KEYS,
     MOF,
@@ -298,7 +298,7 @@ def test_a_schema_that_is_used_stays(office: Office) -> None:
     publish(office, schemas__a_1_json=orjson.dumps(other))
     from tuf.api.metadata import Targets
 
-    from registry.publish import next_targets, read, sign
+    from registry.publication.publish import next_targets, read, sign
 
     current = read(Targets, office.registrar.targets_bytes(), "targets")
     without = next_targets(current, "LA", expires=NOW + timedelta(days=30))

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from exchange.problems import Code, Problem
-from registry.changes import ALWAYS_APPROVED, Change, ChangeKind, digest_of
-from registry.lifecycle import (
+from registry.requests.changes import ALWAYS_APPROVED, Change, ChangeKind, digest_of
+from registry.requests.lifecycle import (
     TRANSITIONS,
     Act,
     Deliberation,

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 from console.cli.registry import registry
 from exchange.problems import Code, Problem
-from registry.lint import MAX_TOLD
-from registry.orders import Proposal, format_proposal
+from registry.requests.lint import MAX_TOLD
+from registry.requests.orders import Proposal, format_proposal
 from tests.registry.simulator import MPI, NOW
 from tests.registry.test_evolution import FILE, OLD, document, province, publish
 from tests.registry.test_registrar import OPERATOR, Office, code_of

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from exchange.checkpoint import open_checkpoint
 from exchange.documents import parse_document
-from exchange.notes import VerifierKey
+from exchange.log.checkpoint import open_checkpoint
+from exchange.log.notes import VerifierKey
+from exchange.log.tiles import bundles_of, parse_bundle
 from exchange.problems import Code, Problem
 from exchange.registrations import INSTANCE_TARGET, parse_instance
-from exchange.registry_log import act_digest, check_state, parse_state, proof_path
-from exchange.tiles import bundles_of, parse_bundle
+from exchange.registry.log import act_digest, check_state, parse_state, proof_path
 from mediator.journal.verify import verify
 from registry import service
-from registry.ceremony import PUBLIC, open_log
-from registry.log import RegistryLog
+from registry.publication.ceremony import PUBLIC, open_log
+from registry.publication.log import RegistryLog
 from registry.settings import RegistrySettings
 from registry.store import Store
 from tests.registry.simulator import MOF, MPI

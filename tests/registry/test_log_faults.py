@@ -22,18 +22,18 @@ import pytest
 from sqlalchemy import CursorResult
 from tuf.api.metadata import Metadata, Snapshot, Targets, Timestamp
 
-from exchange.checkpoint import Checkpoint, open_checkpoint
 from exchange.documents import parse_document
-from exchange.notes import Note
+from exchange.log.checkpoint import Checkpoint, open_checkpoint
+from exchange.log.notes import Note
+from exchange.log.tiles import bundles_of, parse_bundle
 from exchange.registrations import INSTANCE_TARGET, parse_instance
-from exchange.registry_log import check_state, origin, proof_path
-from exchange.tiles import bundles_of, parse_bundle
-from registry.ceremony import PUBLIC, Quorum, log_keys, online_keys, open_registry
-from registry.log import RegistryLog
+from exchange.registry.log import check_state, origin, proof_path
+from registry.publication.ceremony import PUBLIC, Quorum, log_keys, online_keys, open_registry
+from registry.publication.log import RegistryLog
+from registry.publication.tree import Tree
 from registry.registrar import Registrar
 from registry.settings import RegistrySettings
 from registry.store import Store
-from registry.tree import Tree
 from serving.log.files import RealFiles
 from tests.faults.journals import slow_root
 from tests.journal.world import FailingFiles

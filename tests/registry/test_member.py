@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from exchange.identifiers import MemberId, ServerId
 from exchange.problems import Code, Problem
 from exchange.registrations import parse_member
-from registry.member import MemberFolder, describe
-from registry.submissions import format_submission, parse_submission
+from registry.offline.member import MemberFolder, describe
+from registry.requests.submissions import format_submission, parse_submission
 from tests.registry.simulator import (
     MPI,
     NOW,

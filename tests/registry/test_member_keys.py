@@ -13,14 +13,14 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Targets
 
 from exchange.certificates.reading import fingerprint_of
-from exchange.continuity import Statement, format_statements
-from exchange.delegations import continuity_target, role_name
 from exchange.problems import Code, Problem
 from exchange.registrations import MemberRecord
-from mediator.view import RegistryView
-from registry.member import KEY_FILE, ROLE_VALIDITY
-from registry.publish import OWN_ROLE, member_role, next_targets, read, sign
-from registry.signers import key_set, new_signer, read_signer
+from exchange.registry.continuity import Statement, format_statements
+from exchange.registry.delegations import continuity_target, role_name
+from mediator.registry_copy.view import RegistryView
+from registry.offline.member import KEY_FILE, ROLE_VALIDITY
+from registry.publication.publish import OWN_ROLE, member_role, next_targets, read, sign
+from registry.publication.signers import key_set, new_signer, read_signer
 from tests.registry.simulator import (
     KEYS,
     MPI,

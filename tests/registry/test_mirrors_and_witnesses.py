@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from exchange.policy import Policy, parse_policy
+from exchange.log.policy import Policy, parse_policy
 from exchange.problems import Code, Problem
-from mediator.view import RegistryView
+from mediator.registry_copy.view import RegistryView
 from registry import service
-from registry.ceremony import PUBLIC, log_keys, verifiers
+from registry.publication.ceremony import PUBLIC, log_keys, verifiers
 from registry.settings import RegistrySettings
 from tests.registry.simulator import MOF, MPI
 from tests.registry.world import World

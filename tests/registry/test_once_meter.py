@@ -14,11 +14,11 @@ from exchange.documents import format_document
 from exchange.identifiers import ServerId, ServiceId
 from exchange.problems import Code
 from exchange.registrations import ELEMENTS_TARGET, openapi_file
-from mediator.counting import Counting
-from mediator.metrics import Metrics
+from mediator.administration.metrics import Metrics
+from mediator.message.counting import Counting
+from mediator.message.records import Recorder
 from mediator.once_only.service import COUNTED
-from mediator.records import Recorder
-from registry.operator import sign_files
+from registry.offline.operator import sign_files
 from registry.settings import SETTINGS_FILE
 from serving.clock import SystemClock
 from tests.journal.world import journal_in

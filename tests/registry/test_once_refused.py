@@ -13,8 +13,8 @@ import pytest
 from exchange.documents import format_document
 from exchange.problems import Code, Problem
 from exchange.registrations import ELEMENTS_TARGET, openapi_file
-from registry.once_only import Policy
-from registry.operator import sign_files
+from registry.offline.operator import sign_files
+from registry.requests.once_only import Policy
 from tests.registry.simulator import MOF, MPI, member_record
 from tests.registry.test_elements_published import OTHER, SERVICE, asking, element
 from tests.registry.world import World, described, real_world

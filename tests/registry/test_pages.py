@@ -12,14 +12,14 @@ import orjson
 import pytest
 
 import schemas
-from exchange.elements import NO_ELEMENTS, format_elements, parse_elements
 from exchange.identifiers import MemberId
+from exchange.once_only.elements import NO_ELEMENTS, format_elements, parse_elements
 from exchange.registrations import MemberRecord, format_instance
-from registry.directory import Directory
+from registry.directory.contents import Directory
+from registry.directory.search import Kind
 from registry.pages import FOLDER, Listed, Listing, Site, page_of, page_path
 from registry.pages.site import page_name
 from registry.pages.words import WORDS
-from registry.search import Kind
 from tests.registry.simulator import MOF, MPI, instance_record, member_files, member_record
 from tests.registry.test_elements_published import element
 from tests.registry.world import World

@@ -11,10 +11,10 @@ import orjson
 import pytest
 
 from exchange.problems import Code
-from registry.client import RegistryClient
-from registry.lifecycle import Kind
-from registry.operator import draft_files, signed
-from registry.orders import Order, format_order
+from registry.http.client import RegistryClient
+from registry.offline.operator import draft_files, signed
+from registry.requests.lifecycle import Kind
+from registry.requests.orders import Order, format_order
 from tests.registry.simulator import MPI
 from tests.registry.test_requests import SCHEMA, SERVICE, WHY, approve, refused
 from tests.registry.world import World, real_world

@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 from exchange.certificates.reading import fingerprint_of
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
-from registry.possession import (
+from registry.requests.possession import (
     PrivateKey,
     check_possession,
     key_beside,

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from tuf.api.metadata import Delegations, TargetFile, Targets
 
-from exchange.delegations import delegated_role
 from exchange.identifiers import MemberId, ServerId
 from exchange.problems import Code, Problem
 from exchange.registrations import (
@@ -22,19 +21,20 @@ from exchange.registrations import (
     format_instance,
     format_member,
 )
-from registry.ceremony import PUBLIC, Quorum, online_keys, open_log, open_registry
-from registry.lifecycle import Kind, Needed, Policy, State
-from registry.member import KEY_FILE, MemberFolder
-from registry.operator import OwnRole, SignedOwn, sign_delegation, sign_files
-from registry.publish import OWN_ROLE, next_targets, read, sign
-from registry.publishing import Terms
+from exchange.registry.delegations import delegated_role
+from registry.actors.roles import Caller, Right
+from registry.offline.member import KEY_FILE, MemberFolder
+from registry.offline.operator import OwnRole, SignedOwn, sign_delegation, sign_files
+from registry.publication.ceremony import PUBLIC, Quorum, online_keys, open_log, open_registry
+from registry.publication.publish import OWN_ROLE, next_targets, read, sign
+from registry.publication.publishing import Terms
+from registry.publication.signers import key_set, new_signer, read_signers
+from registry.publication.tree import Tree
 from registry.registrar import Registrar
-from registry.roles import Caller, Right
+from registry.requests.lifecycle import Kind, Needed, Policy, State
+from registry.requests.submissions import format_submission, parse_submission
 from registry.settings import DATABASE, RegistrySettings, read_settings
-from registry.signers import key_set, new_signer, read_signers
 from registry.store import NewRequest, Store
-from registry.submissions import format_submission, parse_submission
-from registry.tree import Tree
 from tests.registry.simulator import (
     MOF,
     MPI,

@@ -15,11 +15,11 @@ import pytest
 from exchange.identifiers import MemberId, ServiceId
 from exchange.problems import Code, Problem, Text
 from mediator.registry_copy import RegistryCopy
-from mediator.registry_fetcher import RegistryFetcher
-from registry.client import RegistryClient
-from registry.lifecycle import Kind
-from registry.operator import draft_files, draft_request, signed
-from registry.orders import Order, Proposal
+from mediator.registry_copy.fetcher import RegistryFetcher
+from registry.http.client import RegistryClient
+from registry.offline.operator import draft_files, draft_request, signed
+from registry.requests.lifecycle import Kind
+from registry.requests.orders import Order, Proposal
 from tests.instance.issuer import AUDIENCE, running_issuer
 from tests.registry.simulator import MOF, MPI, member_record
 from tests.registry.world import World, described, real_world
@@ -343,7 +343,7 @@ async def test_a_wrong_order_is_told_its_place(world: World, body: bytes, place:
 async def test_people_sign_in_with_an_issuer(tmp_path: Path) -> None:
     """A token acts with the right that it claims, and its subject stands in the record."""
     with running_issuer() as issuer:
-        from registry.sign_in import SignInSettings
+        from registry.actors.sign_in import SignInSettings
 
         settings = SignInSettings(issuer.url, AUDIENCE)
         async with real_world(tmp_path, sign_in=settings) as world:

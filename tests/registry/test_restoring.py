@@ -19,16 +19,16 @@ from tuf.api.exceptions import DownloadHTTPError
 from console.cli.registry import registry
 from exchange.problems import Code, Problem
 from mediator.registry_copy import RegistryCopy
-from mediator.registry_fetcher import RegistryFetcher
-from registry.ceremony import ANCHOR, PUBLIC
-from registry.operator import sign_files
-from registry.publish import OWN_ROLE
+from mediator.registry_copy.fetcher import RegistryFetcher
+from registry.offline.operator import sign_files
+from registry.publication.ceremony import ANCHOR, PUBLIC
+from registry.publication.publish import OWN_ROLE
+from registry.publication.tree import Tree
 from registry.restoring import back_up, catch_up, restore, set_back
 from registry.service import opened_alone
 from registry.store import Store
 from registry.store.database import METADATA
 from registry.store.migrations import head
-from registry.tree import Tree
 from tests.registry.simulator import MPI, NOW, SCHEMA, URL, member_record
 from tests.registry.test_registrar import OPERATOR, Office
 

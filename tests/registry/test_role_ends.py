@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from structlog.testing import capture_logs
 
 from console.cli.main import main
-from exchange.endings import soon
-from mediator.view import RegistryView
+from exchange.registry.endings import soon
+from mediator.registry_copy.view import RegistryView
 from tests.registry.simulator import MOF, MPI, member_record
 from tests.registry.world import World, described, real_world
 

@@ -14,25 +14,25 @@ import pytest
 from securesystemslib.signer import CryptoSigner, Key
 from tuf.api.metadata import Root
 
-from exchange.delegations import STANDING_ROLE
 from exchange.problems import Code, Problem, Text
 from exchange.registrations import INSTANCE_TARGET, STANDING_TARGET, format_instance, parse_instance
-from exchange.standing import Disabled, format_standing
-from mediator.view import RegistryView
+from exchange.registry.delegations import STANDING_ROLE
+from exchange.registry.standing import Disabled, format_standing
+from mediator.registry_copy.view import RegistryView
 from registry import service
-from registry.ceremony import log_keys, online_keys, verifiers
-from registry.lifecycle import Kind
-from registry.operator import draft_files, sign_files, signed
-from registry.orders import Order
-from registry.publish import judge_root, member_role, read, sign
-from registry.rotation import (
+from registry.offline.operator import draft_files, sign_files, signed
+from registry.publication.ceremony import log_keys, online_keys, verifiers
+from registry.publication.publish import judge_root, member_role, read, sign
+from registry.publication.rotation import (
     Changes,
     draft_root,
     is_complete,
     protocol,
     sign_root,
 )
-from registry.signers import key_set, new_signer, write_signer
+from registry.publication.signers import key_set, new_signer, write_signer
+from registry.requests.lifecycle import Kind
+from registry.requests.orders import Order
 from tests.registry.simulator import MOF, MPI
 from tests.registry.world import World
 

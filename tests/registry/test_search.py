@@ -6,7 +6,7 @@ import pytest
 
 from exchange.lao import folded
 from exchange.problems import Text
-from registry.search import Entry, Kind, SearchIndex
+from registry.directory.search import Entry, Kind, SearchIndex
 
 PROJECTS = Entry(
     Kind.SERVICE, "LA/GOV/MPI/oda-mis/projects", Text("Aid projects", "ໂຄງການຊ່ວຍເຫຼືອ"), "ກະຊວງແຜນການ"

@@ -19,18 +19,18 @@ from urllib.request import urlopen
 import pytest
 
 from certs.authority import DevelopmentAuthority, create_development_pki
-from exchange.delegations import role_name
 from exchange.identifiers import MemberId, ServerId
 from exchange.problems import Code, Problem, Text
 from exchange.registrations import MemberRecord
-from registry.ceremony import Opened, open_registry
-from registry.client import RegistryClient
-from registry.lifecycle import Kind
-from registry.member import MemberFolder
-from registry.operator import draft_request, signed
-from registry.orders import Order
+from exchange.registry.delegations import role_name
+from registry.http.client import RegistryClient
+from registry.offline.member import MemberFolder
+from registry.offline.operator import draft_request, signed
+from registry.publication.ceremony import Opened, open_registry
+from registry.publication.signers import read_signers
+from registry.requests.lifecycle import Kind
+from registry.requests.orders import Order
 from registry.settings import RegistrySettings
-from registry.signers import read_signers
 from registry.store import Store
 from tests.registry.simulator import KEYS, MOF, MPI, instance_record, member_record
 from tests.registry.world import described

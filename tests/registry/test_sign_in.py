@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from exchange.problems import Code, Problem
-from registry.roles import Right
-from registry.sign_in import SignIn, SignInSettings, read_caller
+from registry.actors.roles import Right
+from registry.actors.sign_in import SignIn, SignInSettings, read_caller
 from tests.instance.issuer import AUDIENCE, Issuer, running_issuer
 from tests.registry.simulator import MPI
 

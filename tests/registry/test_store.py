@@ -18,7 +18,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, inspect, text
 
 from exchange.problems import Code, Problem
-from registry.lifecycle import Kind, State
+from registry.requests.lifecycle import Kind, State
 from registry.store import LogCheckpoint, NewRequest, Publication, Store
 from registry.store.database import METADATA
 from registry.store.migrations import FOLDER, create, head, known, migrate

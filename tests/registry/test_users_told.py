@@ -16,13 +16,13 @@ from exchange.agreements import open_agreement, revocation_of, seal_revocation
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem, Text
 from exchange.registrations import MemberRecord, ServiceType
-from registry.lifecycle import Kind, Policy, State
-from registry.member import MemberFolder
-from registry.operator import draft_request
-from registry.operator import signed as sign_draft
-from registry.orders import Order, Proposal, format_order, format_proposal
-from registry.roles import Caller, Right
-from registry.submissions import format_submission
+from registry.actors.roles import Caller, Right
+from registry.offline.member import MemberFolder
+from registry.offline.operator import draft_request
+from registry.offline.operator import signed as sign_draft
+from registry.requests.lifecycle import Kind, Policy, State
+from registry.requests.orders import Order, Proposal, format_order, format_proposal
+from registry.requests.submissions import format_submission
 from tests.registry.simulator import MOF, MPI, NOW, authority, member_record
 from tests.registry.test_evolution import (
     BREAKING,

@@ -15,14 +15,14 @@ from securesystemslib.signer import CryptoSigner
 from exchange.identifiers import MemberId
 from exchange.registrations import MemberRecord
 from registry import service
-from registry.ceremony import Opened, open_registry
-from registry.client import RegistryClient
-from registry.member import Described, MemberFolder
-from registry.operator import sign_delegation
+from registry.http.client import RegistryClient
+from registry.offline.member import Described, MemberFolder
+from registry.offline.operator import sign_delegation
+from registry.publication.ceremony import Opened, open_registry
+from registry.publication.signers import read_signers
+from registry.requests.submissions import Submission
 from registry.service import RunningRegistry
 from registry.settings import RegistrySettings
-from registry.signers import read_signers
-from registry.submissions import Submission
 from tests.registry.simulator import (
     NOW,
     SCHEMA,

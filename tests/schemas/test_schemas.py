@@ -13,7 +13,7 @@ import pytest
 
 import schemas
 from exchange.code_lists import parse_code_list
-from exchange.contracts import Contract
+from exchange.contracts.contract import Contract
 from exchange.problems import Problem
 from tests.exchange.reference_engine import reference
 

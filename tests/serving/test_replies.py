@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import orjson
 import pytest
 
-from exchange.error_types import ErrorTypes
+from exchange.messages.error_types import ErrorTypes
 from exchange.problems import CATALOGUE, Code, Problem, Side
 from serving import replies
 from serving.replies import Form, Profile

@@ -48,7 +48,7 @@ def test_whatever_is_wrong_is_one_kind_of_error(text: str) -> None:
 @pytest.mark.parametrize(
     "document",
     [
-        files("registry").joinpath("openapi.yaml"),
+        files("registry").joinpath("http/openapi.yaml"),
         *(one for one in files("mediator").joinpath("apis").iterdir() if one.name.endswith("yaml")),
     ],
     ids=lambda document: document.name,

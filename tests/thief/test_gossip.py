@@ -9,16 +9,16 @@ from pathlib import Path
 from structlog.testing import capture_logs
 
 from exchange.identifiers import ServerId
-from exchange.notes import COSIGNATURE_ED25519, VerifierKey, parse_note
-from exchange.policy import Party, Policy
-from mediator.gossip import ROUNDS_BEHIND, Gossip
+from exchange.log.notes import COSIGNATURE_ED25519, VerifierKey, parse_note
+from exchange.log.policy import Party, Policy
+from mediator.background.gossip import ROUNDS_BEHIND, Gossip
 from mediator.own_keys import witness_of
-from mediator.view import RegistryView
+from mediator.registry_copy.view import RegistryView
 from mediator.witness.known import Asked
 from mediator.witness.line import WitnessLine, to_url, trusting
 from mediator.witness.misbehaviour import Misbehaviour, Misdeed, judge
-from registry.ceremony import PUBLIC, log_keys, verifiers
-from registry.witnesses import Witnesses
+from registry.publication.ceremony import PUBLIC, log_keys, verifiers
+from registry.publication.witnesses import Witnesses
 from tests.registry.simulator import MOF, MPI, member_record
 from tests.registry.world import World, described
 from tests.thief.test_thief import Thief, member, served

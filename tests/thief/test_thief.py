@@ -26,15 +26,15 @@ from sqlalchemy import delete
 from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 from tuf.ngclient import Updater, UpdaterConfig
 
-from exchange.delegations import role_name
 from exchange.problems import Code, Problem
 from exchange.registrations import INSTANCE_TARGET, format_instance, member_target, parse_instance
-from mediator.view import RegistryView
+from exchange.registry.delegations import role_name
+from mediator.registry_copy.view import RegistryView
 from mediator.witness.misbehaviour import Misbehaviour, Misdeed, judge
-from registry.ceremony import PUBLIC, log_keys, online_keys, open_log, verifiers
-from registry.directory import Directory
-from registry.following import Shown
-from registry.publish import (
+from registry.directory.contents import Directory
+from registry.publication.ceremony import PUBLIC, log_keys, online_keys, open_log, verifiers
+from registry.publication.following import Shown
+from registry.publication.publish import (
     OWN_ROLE,
     member_role,
     next_snapshot,
@@ -42,12 +42,12 @@ from registry.publish import (
     next_timestamp,
     sign,
 )
+from registry.publication.signers import key_set, new_signer
+from registry.publication.tree import Tree
 from registry.registrar import Registrar
 from registry.settings import RegistrySettings
-from registry.signers import key_set, new_signer
 from registry.store import Publication, Store
 from registry.store.log import CHECKPOINTS
-from registry.tree import Tree
 from serving.clock import Clock
 from tests.registry.simulator import MOF, MPI, member_files, member_record
 from tests.registry.world import World

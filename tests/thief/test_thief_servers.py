@@ -17,16 +17,16 @@ from tuf.api.metadata import Targets
 
 from console.reference_world.processes import health
 from console.reference_world.standing import RunningServer
-from exchange.delegations import role_name
 from exchange.problems import Code, Problem
 from exchange.registrations import format_member, member_target, parse_member
-from registry.ceremony import OPERATOR_KEY, PUBLIC, online_keys
-from registry.client import RegistryClient
-from registry.member import ROLE_VALIDITY
-from registry.publish import OWN_ROLE, member_role, next_targets, sign
+from exchange.registry.delegations import role_name
+from registry.http.client import RegistryClient
+from registry.offline.member import ROLE_VALIDITY
+from registry.publication.ceremony import OPERATOR_KEY, PUBLIC, online_keys
+from registry.publication.publish import OWN_ROLE, member_role, next_targets, sign
+from registry.publication.signers import key_set
+from registry.requests.submissions import Submission
 from registry.settings import RegistrySettings, read_settings
-from registry.signers import key_set
-from registry.submissions import Submission
 from serving.clock import SystemClock
 from tests.faults import peer
 from tests.thief.test_thief import OWN_KEY, Thief, served

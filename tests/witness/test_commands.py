@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from console.cli.main import main
-from exchange.notes import COSIGNATURE_ED25519, VerifierKey
+from exchange.log.notes import COSIGNATURE_ED25519, VerifierKey
 from mediator.witness.misbehaviour import Misbehaviour, Misbehaviours, Misdeed
 from tests.journal.world import ORIGIN, VERIFIER, write
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from exchange.checkpoint import open_checkpoint
-from exchange.cosignature import open_cosignature
-from exchange.notes import parse_note
-from exchange.policy import Policy, any_of
+from exchange.log.checkpoint import open_checkpoint
+from exchange.log.cosignature import open_cosignature
+from exchange.log.notes import parse_note
+from exchange.log.policy import Policy, any_of
 from exchange.problems import Code, Problem
 from mediator.journal.anchors import AnchorReader
 from mediator.journal.verify import verify
@@ -250,7 +250,7 @@ async def test_a_witness_keeps_the_proof_of_a_fork_whoever_shows_it(tmp_path: Pa
         assert (await submit(asked, 0, (), (ours / "log" / "checkpoint").read_bytes()))[0] == 200
         assert (await submit(asked, 6, (b"x" * 32,) * 4, shown))[0] == 422
         assert witness.witness.kept.all() == []
-        from exchange import merkle
+        from exchange.log import merkle
         from serving.log.tiles import TileFolder
 
         proof = merkle.prove_consistency(6, 11, TileFolder(other / "log").subtrees(11))

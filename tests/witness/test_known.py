@@ -10,8 +10,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from exchange.identifiers import MemberId, ServerId
-from exchange.notes import COSIGNATURE_ED25519, VerifierKey
-from exchange.policy import parse_policy
+from exchange.log.notes import COSIGNATURE_ED25519, VerifierKey
+from exchange.log.policy import parse_policy
 from exchange.problems import Code, Problem, Text
 from exchange.registrations import Environment, InstanceRecord, MemberRecord, ServerRecord
 from exchange.trust.admission import AdmittedMember

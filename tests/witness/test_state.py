@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 
 from console.reference_world.processes import Process, free_ports
-from exchange import merkle
-from exchange.checkpoint import Checkpoint, sign_checkpoint
-from exchange.cosignature import open_cosignature
-from exchange.notes import Note, parse_note
+from exchange.log import merkle
+from exchange.log.checkpoint import Checkpoint, sign_checkpoint
+from exchange.log.cosignature import open_cosignature
+from exchange.log.notes import Note, parse_note
+from exchange.log.witness import Submission, format_submission, open_submission
 from exchange.problems import Code, Problem
-from exchange.witness import Submission, format_submission, open_submission
 from mediator.witness.alone import verifier_key
 from mediator.witness.settings import LoneWitnessSettings
 from mediator.witness.state import FILE, WitnessState

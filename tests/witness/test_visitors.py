@@ -12,11 +12,11 @@ from time import monotonic
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from exchange import notes
-from exchange.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
-from exchange.notes import Note, VerifierKey, parse_note
+from exchange.log import notes
+from exchange.log.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from exchange.log.notes import Note, VerifierKey, parse_note
+from exchange.log.witness import Submission, format_submission, open_submission, origin_hash
 from exchange.problems import Code, Problem
-from exchange.witness import Submission, format_submission, open_submission, origin_hash
 from mediator.witness.state import FILE, WitnessState
 from mediator.witness.visitors import MAX_ADDRESSES, PER_ADDRESS, TOGETHER, Visitors
 from tests.journal.world import KEY, ORIGIN, VERIFIER

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from exchange.checkpoint import Checkpoint, open_checkpoint
-from exchange.notes import VerifierKey, parse_note
-from exchange.policy import Policy, any_of
+from exchange.log.checkpoint import Checkpoint, open_checkpoint
+from exchange.log.notes import VerifierKey, parse_note
+from exchange.log.policy import Policy, any_of
+from exchange.log.witness import Submission, format_submission
 from exchange.problems import Problem
-from exchange.witness import Submission, format_submission
 from mediator.journal.log import Journal, JournalSettings
 from mediator.witness.alone import LoneWitness, open_lone
 from mediator.witness.cosigning import Cosigning

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 
 from console.cli.main import main
 from exchange.identifiers import ApplicationId, MemberId
+from mediator.background.subject_indexing import SubjectIndexing
 from mediator.own_keys import log_key, origin_of
-from mediator.subject_indexing import SubjectIndexing
 from tests.journal.world import QUICK, journal_in, until
 from tests.world import small
 from tests.world.clock import ShiftedClock

@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from exchange.digest import content_digest
-from exchange.envelope import Headers, RequestHead, ResponseHead, seal_response
 from exchange.keys import SigningKey, signing_key
+from exchange.messages.digest import content_digest
+from exchange.messages.envelope import Headers, RequestHead, ResponseHead, seal_response
 from tests.world import small
 from tests.world.small import SmallWorld
 from tests.world.smuggling import ENDS, SHAPES, whole

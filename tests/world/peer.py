@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from certs.issue import Issued
-from exchange.digest import content_digest
-from exchange.envelope import Headers, RequestHead, seal_request
 from exchange.identifiers import ServiceId
 from exchange.keys import signing_key
+from exchange.messages.digest import content_digest
+from exchange.messages.envelope import Headers, RequestHead, seal_request
 from tests.world import small
 from tests.world.small import Answer, SmallWorld, exchange
 

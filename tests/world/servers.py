@@ -25,8 +25,8 @@ from console.reference_world.standing import RunningServer
 from console.reference_world.world import LISTENERS, World
 from exchange.identifiers import ServerId, ServiceId
 from exchange.problems import Text
-from registry.client import RegistryClient
-from registry.member import MemberFolder, describe
+from registry.http.client import RegistryClient
+from registry.offline.member import MemberFolder, describe
 from tests.faults.line import Line
 from tests.world import small
 from tests.world.backend import Backend

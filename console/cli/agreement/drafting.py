@@ -15,8 +15,8 @@ from console.cli.options import JSON
 from console.cli.printing import print_json
 from exchange.agreements import LIMIT_NAMES, MAX_QUOTA, Asked, parse_agreement
 from exchange.documents import format_moment
-from exchange.evidence_requests import BasisKind
 from exchange.identifiers import ApplicationId, ServiceId
+from exchange.once_only.evidence_requests import BasisKind
 
 _NO_PURPOSE = " Calls need not name a purpose."
 

@@ -14,7 +14,7 @@ import orjson
 
 from exchange.agreements import Agreement, format_agreement, parse_agreement, read_agreement
 from exchange.problems import Code, Problem
-from mediator.pinned_files import MAX_FILES, REVOCATION
+from mediator.agreements.pinned_files import MAX_FILES, REVOCATION
 from serving.small_files import read_file
 
 AGREEMENT: Final = click.argument(

@@ -17,9 +17,9 @@ from console.cli.options import JSON
 from console.cli.printing import print_json
 from exchange.agreements import Agreement, Kind, parse_agreement
 from exchange.agreements.mandate import CONTENT, FIELDS
-from exchange.auditing import JOURNAL, USAGE, auditing_service
 from exchange.documents import format_moment
 from exchange.identifiers import ApplicationId, MemberId, ServiceId
+from exchange.journal.auditing import JOURNAL, USAGE, auditing_service
 
 _JOURNAL: Final = (
     "/checkpoint", "/anchor", "/entries", "/entries/{index}", "/entries/{index}/proof",

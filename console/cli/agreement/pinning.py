@@ -17,7 +17,7 @@ from console.cli.printing import print_json
 from exchange.agreements import Agreement, open_agreement, open_revocation, read_agreement
 from exchange.documents import format_moment
 from exchange.problems import Code, Problem
-from mediator.pinned_files import REVOCATION
+from mediator.agreements.pinned_files import REVOCATION
 from serving.durable_files import replace_file
 from serving.small_files import read_file
 

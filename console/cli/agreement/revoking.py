@@ -18,7 +18,7 @@ from exchange.certificates.names import member_of
 from exchange.documents import format_moment
 from exchange.keys import signing_key
 from exchange.problems import Code, Problem, Text
-from mediator.pinned_files import REVOCATION, place_revocation
+from mediator.agreements.pinned_files import REVOCATION, place_revocation
 from serving.small_files import read_file
 
 _PATH = click.Path(exists=True, path_type=Path)

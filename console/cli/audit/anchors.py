@@ -14,12 +14,12 @@ from console.cli.audit.mandates import MANDATES, Way, open_auditor, reached, rea
 from console.cli.audit.options import AS_JSON
 from console.cli.printing import plain, print_json
 from exchange.agreements import Agreement
-from exchange.auditing import JOURNAL
-from exchange.checkpoint import open_checkpoint
-from exchange.policy import Policy, parse_policy
+from exchange.journal.auditing import JOURNAL
+from exchange.journal.shown_anchor import open_anchor
+from exchange.log.checkpoint import open_checkpoint
+from exchange.log.policy import Policy, parse_policy
 from exchange.problems import Problem
 from exchange.registrations import ServerRecord
-from exchange.shown_anchor import open_anchor
 from serving.durable_files import replace_file
 
 
@@ -89,7 +89,7 @@ async def _keep(
 
     Raises:
         NotAnswered: it does not answer.
-        Problem: as :func:`exchange.shown_anchor.open_anchor`; ``NotWitnessed``.
+        Problem: as :func:`exchange.journal.shown_anchor.open_anchor`; ``NotWitnessed``.
         OSError: the folder cannot be written.
     """
     key = log_key(server)

@@ -26,9 +26,9 @@ from console.cli.audit.mandates import (
 )
 from console.cli.printing import plain, print_json
 from exchange.agreements import Agreement
-from exchange.auditing import JOURNAL, told
-from exchange.entries import Kind
 from exchange.identifiers import ApplicationId, MemberId, ServerId, ServiceId
+from exchange.journal.auditing import JOURNAL, told
+from exchange.journal.entries import Kind
 
 MAX_CROSSED = 200
 OUTCOMES = ("ok", "refused", "failed")

@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from console.cli.printing import Progress
-from exchange import merkle
-from exchange.entries import parse_entry
+from exchange.journal.entries import parse_entry
+from exchange.log import merkle
 from mediator.journal.completeness import Completeness, complete
 from mediator.journal.index import IndexReader, MonthTag, Query
 from mediator.journal.reader import JournalReader

@@ -15,9 +15,9 @@ from console.cli.main import ProblemShown
 from exchange.certificates.reading import fingerprint_of, parse_certificates
 from exchange.keys import signing_key
 from exchange.problems import Code, Problem
+from mediator.background.stamping import Authority, first_token
 from mediator.journal.export import Chosen, Signer, Surroundings, surroundings
 from mediator.journal.export.registry import is_authority
-from mediator.stamping import Authority, first_token
 
 _SUFFIXES = {".pem", ".crt", ".cer"}
 _MAX_FILE_BYTES = 1 << 20

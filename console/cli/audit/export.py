@@ -15,8 +15,8 @@ from console.cli.audit.journals import one_journal, open_journals
 from console.cli.audit.options import AS_JSON, DIRECTORY, PASSPHRASE_FILE
 from console.cli.audit.verdicts import export_verdict, print_verdict
 from console.cli.printing import Progress, print_json
-from exchange.entries import parse_entry
 from exchange.identifiers import ApplicationId, ServiceId
+from exchange.journal.entries import parse_entry
 from exchange.problems import Code, Problem
 from mediator.journal.export import Chosen, make_export, verify_export, write_export
 from mediator.journal.reader import JournalReader

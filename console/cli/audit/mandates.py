@@ -17,10 +17,10 @@ from console.cli.audit.options import AS_JSON, Moment
 from console.cli.call import pool_to
 from console.cli.printing import plain
 from exchange.agreements import Agreement, Kind, read_agreement
-from exchange.entries import format_time
+from exchange.journal.entries import format_time
+from exchange.journal.subjects import normal_subject
 from exchange.problems import Code, Problem
-from exchange.subjects import normal_subject
-from mediator.view import RegistryView
+from mediator.registry_copy.view import RegistryView
 from serving.small_files import read_file
 
 MAX_RUNS: Final = 20

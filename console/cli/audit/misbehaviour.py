@@ -11,7 +11,7 @@ import click
 
 from console.cli.audit.options import AS_JSON
 from console.cli.printing import plain, print_json
-from exchange.notes import VerifierKey
+from exchange.log.notes import VerifierKey
 from exchange.problems import Code, Problem
 from mediator.witness.misbehaviour import FOLDER, described, judge, read
 

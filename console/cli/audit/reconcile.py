@@ -19,7 +19,7 @@ from console.cli.audit.mandates import Way, open_auditor, reached, read_mandates
 from console.cli.audit.options import AS_JSON, Period
 from console.cli.printing import Progress, plain, print_json
 from exchange.agreements import Agreement
-from exchange.proof import check_proof, format_proof
+from exchange.log.proof import check_proof, format_proof
 from mediator.journal.reconcile import Asked, Found, Log, Report
 from mediator.journal.reconcile import reconcile as hold_together
 from mediator.journal.whole_log import WholeLog, whole_log

@@ -18,9 +18,9 @@ from console.cli.audit.journals import open_journals
 from console.cli.audit.mandates import subject_given
 from console.cli.audit.options import AS_JSON, DIRECTORIES, INDEX_DATABASE, PASSPHRASE_FILE, Moment
 from console.cli.printing import Progress, plain, print_json
-from exchange import subjects
-from exchange.entries import Kind
 from exchange.identifiers import ApplicationId, MemberId, ServiceId
+from exchange.journal import subjects
+from exchange.journal.entries import Kind
 from exchange.problems import Code, Problem
 from mediator.journal import index
 from mediator.journal.index import Cursor, Hit, IndexReader, MonthTag, Query

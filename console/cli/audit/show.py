@@ -12,9 +12,9 @@ from console.cli.audit.evidence import read_authorities
 from console.cli.audit.journals import one_journal
 from console.cli.audit.options import AS_JSON, DIRECTORY, PASSPHRASE_FILE
 from console.cli.printing import plain, print_json
-from exchange.entries import format_time, parse_entry
+from exchange.journal.entries import format_time, parse_entry
+from exchange.log.proof import check_proof
 from exchange.problems import Problem
-from exchange.proof import check_proof
 from mediator.journal.erasures import Erasure
 from mediator.journal.reader import Opened
 from mediator.journal.verify.contents import check_told

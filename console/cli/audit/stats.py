@@ -13,8 +13,8 @@ import click
 from console.cli.audit.journals import open_journals
 from console.cli.audit.options import DIRECTORIES, Moment
 from console.cli.printing import Progress, plain, print_json
-from exchange.entries import Side
 from exchange.identifiers import ApplicationId, MemberId, ServiceId
+from exchange.journal.entries import Side
 from mediator.archive.statistics import DIMENSIONS, FEW, MAX_ROWS, Answer, Question, ask
 
 

@@ -19,8 +19,8 @@ from console.cli.audit.mandates import (
     subject_given,
 )
 from console.cli.printing import plain, print_json
-from exchange.auditing import USAGE, told
 from exchange.identifiers import ApplicationId
+from exchange.journal.auditing import USAGE, told
 from exchange.problems import Problem, Text
 from exchange.trust.state import RegistryState
 

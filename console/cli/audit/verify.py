@@ -23,8 +23,8 @@ from console.cli.audit.verdicts import (
     unreadable_verdict,
 )
 from console.cli.printing import Progress, print_json
-from exchange.notes import VerifierKey
-from exchange.policy import Policy, parse_policy
+from exchange.log.notes import VerifierKey
+from exchange.log.policy import Policy, parse_policy
 from exchange.problems import Code, Problem
 from mediator.journal.export import is_export, verify_export
 from mediator.journal.passphrase import opened

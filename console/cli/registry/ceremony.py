@@ -22,11 +22,11 @@ from console.cli.registry.shared import (
     tell_published,
     write_draft,
 )
-from exchange.notes import VerifierKey
+from exchange.log.notes import VerifierKey
 from exchange.problems import Code, Problem
 
 if TYPE_CHECKING:
-    from registry.drafts import TargetsDraft
+    from registry.publication.drafts import TargetsDraft
 
 T = TypeVar("T")
 CURRENT = click.option(
@@ -45,7 +45,7 @@ def ceremony() -> None:
 @JSON
 def new_key(path: Path, dry_run: bool, as_json: bool) -> None:
     """Make a new key in PATH, and its public half in PATH.pub, which is what goes into a draft."""
-    from registry.signers import new_signer, public_pem, write_signer
+    from registry.publication.signers import new_signer, public_pem, write_signer
 
     signer = new_signer()
     public = path.with_name(f"{path.name}.pub")
@@ -93,8 +93,8 @@ def draft(
     as_json: bool,
 ) -> None:
     """Draft the next root into OUT. Without changes the present keys are signed again."""
-    from registry.rotation import Changes, draft_root
-    from registry.signers import read_public
+    from registry.publication.rotation import Changes, draft_root
+    from registry.publication.signers import read_public
 
     changes = Changes(
         add=_by_role(added, lambda text: read_public(Path(text))),
@@ -130,8 +130,8 @@ def renew_targets(
     as_json: bool,
 ) -> None:
     """Renew the targets role before it ends; but for --standing it says what it said."""
-    from registry.operator import draft_files, signed
-    from registry.signers import key_set_of, read_public
+    from registry.offline.operator import draft_files, signed
+    from registry.publication.signers import key_set_of, read_public
 
     client = client_of(url, api_key)
     own = client.own()
@@ -174,8 +174,8 @@ def sign_draft(
 ) -> None:
     """Look at the draft in PATH, of a root or of targets, and sign it; then it goes on to the next
     person."""
-    from registry.drafts import format_draft
-    from registry.rotation import sign_root
+    from registry.publication.drafts import format_draft
+    from registry.publication.rotation import sign_root
 
     data = path.read_bytes()
     root = None if current is None else current.read_bytes()
@@ -220,7 +220,7 @@ def publish_draft(
     as_json: bool,
 ) -> None:
     """Hand the signed draft in PATH to the registry."""
-    from registry.operator import SignedOwn, draft_files
+    from registry.offline.operator import SignedOwn, draft_files
 
     client = client_of(url, api_key)
     own, data = client.own(), path.read_bytes()
@@ -254,13 +254,13 @@ def publish_draft(
 
 def _targets_draft(data: bytes) -> TargetsDraft | None:
     """The draft of targets, when it is not one of a root."""
-    from registry.drafts import is_draft, parse_draft
+    from registry.publication.drafts import is_draft, parse_draft
 
     return parse_draft(data) if is_draft(data) else None
 
 
 def _read_root(data: bytes | None) -> Root:
-    from registry.publish import read
+    from registry.publication.publish import read
 
     if data is None:
         raise click.UsageError("name the root with --root")
@@ -269,7 +269,7 @@ def _read_root(data: bytes | None) -> Root:
 
 def _look(data: bytes, root: bytes | None) -> tuple[list[str], bool]:
     """What a draft says, and whether enough have signed it."""
-    from registry import drafts, rotation
+    from registry.publication import drafts, rotation
 
     draft = _targets_draft(data)
     if draft is None:

@@ -12,15 +12,15 @@ from console.cli.options import JSON
 from console.cli.registry.group import CLIENT, FILE, registry
 from console.cli.registry.shared import client_of, tell
 from exchange.certificates.names import member_of
-from exchange.consents import digest_of, seal_consent
 from exchange.identifiers import ServiceId
 from exchange.keys import signing_key
 from exchange.problems import Code, Problem
 from exchange.registrations import member_target, parse_member
-from registry.client import RegistryClient
-from registry.lifecycle import Kind
-from registry.orders import parse_proposal
-from registry.submissions import parse_submission
+from exchange.registry.consents import digest_of, seal_consent
+from registry.http.client import RegistryClient
+from registry.requests.lifecycle import Kind
+from registry.requests.orders import parse_proposal
+from registry.requests.submissions import parse_submission
 
 
 @registry.command()

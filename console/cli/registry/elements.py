@@ -12,7 +12,7 @@ from console.cli.options import JSON
 from console.cli.registry.group import CLIENT, FILE, TARGETS_KEYS, registry
 from console.cli.registry.shared import client_of, publish, tell_published
 from exchange.documents import format_document
-from exchange.elements import format_elements, parse_elements
+from exchange.once_only.elements import format_elements, parse_elements
 from exchange.problems import Code, Problem
 from exchange.registrations import ELEMENTS_TARGET
 from serving.small_files import read_file

@@ -15,11 +15,11 @@ from console.cli.registry.shared import now, tell
 from exchange.certificates.reading import fingerprint_of, parse_certificates
 from exchange.identifiers import MemberId
 from exchange.problems import Code, Problem
-from registry import prepared
-from registry.client import RegistryClient
-from registry.member import Described, MemberFolder
-from registry.possession import PrivateKey, prove_digest
-from registry.submissions import Submission
+from registry.http.client import RegistryClient
+from registry.offline import prepared
+from registry.offline.member import Described, MemberFolder
+from registry.requests.possession import PrivateKey, prove_digest
+from registry.requests.submissions import Submission
 
 PROOF = click.option(
     "--proof",
@@ -82,7 +82,7 @@ def prove(
     as_json: bool,
 ) -> None:
     """Prove, on the machine where the key of CERTIFICATE lies, that a member holds it."""
-    from registry.possession import key_beside
+    from registry.requests.possession import key_beside
 
     leaf = certificates(certificate, "CERTIFICATE")[0]
     member = MemberId.parse(member_text, "--member")

@@ -8,7 +8,7 @@ from console.cli.options import JSON
 from console.cli.registry.group import CLIENT, registry
 from console.cli.registry.shared import client_of, table, tell
 from exchange.identifiers import MemberId
-from registry.roles import Right
+from registry.actors.roles import Right
 
 
 @registry.command("key-add")

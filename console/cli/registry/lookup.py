@@ -14,8 +14,8 @@ from console.cli.options import JSON
 from console.cli.registry.group import CLIENT, FILE, PATH, registry
 from console.cli.registry.shared import client_of, flat, table, tell
 from exchange.certificates.reading import fingerprint_of, parse_certificates
-from exchange.elements import is_element_id
 from exchange.identifiers import MemberId, ServiceId
+from exchange.once_only.elements import is_element_id
 
 _KINDS = ("member", "service", "element", "schema", "code-list")
 _LISTS = ("members", "services", "schemas", "elements")
@@ -97,7 +97,7 @@ def verify(anchor: Path, cache: Path | None, url: str, api_key: str, as_json: bo
     """Follow the registry as a server does, and tell what is trusted and what is not."""
     import tempfile
 
-    from mediator.view import RegistryView
+    from mediator.registry_copy.view import RegistryView
 
     root = anchor.read_bytes()
 

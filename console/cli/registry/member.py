@@ -11,7 +11,7 @@ from console.cli.registry.group import ASK, CLIENT, FILE, PATH, registry
 from console.cli.registry.handing_in import PROOF, hand_in
 from console.cli.registry.shared import client_of, tell, warning_lines
 from exchange.identifiers import MemberId
-from registry.lifecycle import Kind
+from registry.requests.lifecycle import Kind
 
 
 @registry.command("member-init")
@@ -20,7 +20,7 @@ from registry.lifecycle import Kind
 @JSON
 def member_init(directory: Path, member_text: str, as_json: bool) -> None:
     """Make a member's registry key in DIRECTORY, on the member's own machine."""
-    from registry.member import KEY_FILE, MemberFolder
+    from registry.offline.member import KEY_FILE, MemberFolder
 
     folder = MemberFolder.create(directory, MemberId.parse(member_text, "--member"))
     keyid = str(folder.keys.keys[0].keyid)
@@ -39,7 +39,7 @@ def member_init(directory: Path, member_text: str, as_json: bool) -> None:
 @JSON
 def member_rotate(directory: Path, url: str, api_key: str, as_json: bool) -> None:
     """Change a member's registry key; the old key vouches for the new one."""
-    from registry.member import MemberFolder
+    from registry.offline.member import MemberFolder
 
     folder = MemberFolder.open(directory)
     known = client_of(url, api_key).get(f"members/{folder.member}")
@@ -76,7 +76,7 @@ def submit(
     as_json: bool,
 ) -> None:
     """Describe the member of DIRECTORY by DESCRIPTION (YAML), sign it and hand it in."""
-    from registry.member import MemberFolder, describe
+    from registry.offline.member import MemberFolder, describe
 
     folder = MemberFolder.open(directory)
     client = client_of(url, api_key)

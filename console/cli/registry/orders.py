@@ -12,8 +12,8 @@ from console.cli.registry.group import ASK, CLIENT, FILE, registry
 from console.cli.registry.shared import client_of, own_target, tell
 from exchange.identifiers import MemberId, ServiceId
 from exchange.problems import Text
-from exchange.standing import KINDS
-from registry.lifecycle import Kind, State
+from exchange.registry.standing import KINDS
+from registry.requests.lifecycle import Kind, State
 from serving.small_files import read_file
 
 KIND = click.option(
@@ -109,7 +109,7 @@ def member_merge(
 
     Agreements do not pass over: the successor is another legal person and seals its own.
     """
-    from registry.orders import Order
+    from registry.requests.orders import Order
 
     pairs = {}
     for pair in services:
@@ -153,7 +153,7 @@ def propose(
 
     What a service or another schema refers to is not withdrawn.
     """
-    from registry.orders import MAX_PROPOSAL_BYTES, Proposal
+    from registry.requests.orders import MAX_PROPOSAL_BYTES, Proposal
 
     if not files and not gone:
         raise click.UsageError("name files, or give --withdraw")
@@ -192,7 +192,7 @@ def _order(
     api_key: str,
     as_json: bool,
 ) -> None:
-    from registry.orders import Order
+    from registry.requests.orders import Order
 
     if what is None:
         what = {2: "member", 4: "service"}.get(identifier.count("/"))

@@ -17,15 +17,15 @@ from console.cli.registry.shared import (
     tell_published,
     timestamp_authority,
 )
-from exchange.notes import VerifierKey
-from exchange.policy import parse_policy
+from exchange.log.notes import VerifierKey
+from exchange.log.policy import parse_policy
 from exchange.registrations import (
     INSTANCE_TARGET,
     format_instance,
     parse_instance,
 )
-from exchange.registry_log import origin
-from registry.orders import MAX_PROPOSAL_BYTES
+from exchange.registry.log import origin
+from registry.requests.orders import MAX_PROPOSAL_BYTES
 from schemas import targets
 from serving.small_files import read_file
 
@@ -100,7 +100,7 @@ def instance_update(
     as_json: bool,
 ) -> None:
     """Publish other authorities of the instance, keys of its log, or witnesses."""
-    from registry.signers import read_log_key
+    from registry.publication.signers import read_log_key
 
     client = client_of(url, api_key)
     known = parse_instance(client.own().files[INSTANCE_TARGET])

@@ -22,7 +22,7 @@ from console.cli.registry.shared import (
     write_draft,
 )
 from exchange.problems import Code, Problem
-from registry.lifecycle import Kind, State
+from registry.requests.lifecycle import Kind, State
 
 
 @registry.command()
@@ -73,8 +73,8 @@ def approve(
 
     With --draft you approve when the draft, signed by enough keyholders, is published.
     """
-    from registry.operator import draft_request
-    from registry.operator import signed as signed_by
+    from registry.offline.operator import draft_request
+    from registry.offline.operator import signed as signed_by
 
     client = client_of(url, api_key)
     row = client.get(f"submissions/{number}")

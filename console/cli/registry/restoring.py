@@ -158,9 +158,9 @@ def _opened(directory: Path) -> Iterator[tuple[Store, str]]:
 @JSON
 def bundle(directory: Path, file: Path, as_json: bool) -> None:
     """Put what the registry in DIRECTORY publishes into one FILE, for servers' first start."""
-    from registry.bundle import write_bundle
-    from registry.ceremony import PUBLIC
-    from registry.tree import Tree
+    from registry.publication.bundle import write_bundle
+    from registry.publication.ceremony import PUBLIC
+    from registry.publication.tree import Tree
 
     public = directory / PUBLIC
     with _opened(directory) as (store, _):

@@ -174,8 +174,8 @@ def _draft(
     settings: RegistrySettings,
     dry_run: bool,
 ) -> list[str]:
-    from registry.ceremony import check_empty, draft_registry, write_drafted
-    from registry.signers import key_set_of, read_public
+    from registry.publication.ceremony import check_empty, draft_registry, write_drafted
+    from registry.publication.signers import key_set_of, read_public
 
     check_empty(directory)
     root, own = (key_set_of(map(read_public, paths), needed) for paths, needed in public)
@@ -195,7 +195,7 @@ def _all_here(
     protocol: Path | None,
     as_json: bool,
 ) -> None:
-    from registry.ceremony import Quorum, check_empty, open_registry
+    from registry.publication.ceremony import Quorum, check_empty, open_registry
 
     root, own = (Quorum(keys, threshold) for keys, threshold in quorums)
     lines = [
@@ -244,7 +244,7 @@ def _opened(directory: Path, instance: str) -> tuple[str, ...]:
 @JSON
 def open_signed(directory: Path, as_json: bool) -> None:
     """Open the registry in DIRECTORY, whose first root and targets the keepers have signed."""
-    from registry.ceremony import open_drafted
+    from registry.publication.ceremony import open_drafted
 
     opened = open_drafted(directory, now())
     result = {"anchor": str(opened.anchor), "operator_api_key": opened.operator_api_key}
@@ -303,7 +303,7 @@ def show_settings(as_json: bool) -> None:
 
 
 def _approvals(texts: tuple[str, ...]) -> dict[str, str]:
-    from registry.lifecycle import parse_policy
+    from registry.requests.lifecycle import parse_policy
 
     pairs = dict(text.partition("=")[::2] for text in texts)
     parse_policy(pairs, "--approval")

@@ -21,9 +21,9 @@ from exchange.registrations import (
     is_consent_file,
     is_schema_target,
 )
-from registry.client import RegistryClient
-from registry.drafts import TargetsDraft
-from registry.operator import OwnRole
+from registry.http.client import RegistryClient
+from registry.offline.operator import OwnRole
+from registry.publication.drafts import TargetsDraft
 from serving.small_files import read_file
 
 _MAX_KEY_BYTES = 4096
@@ -50,7 +50,7 @@ def publish(
     client: RegistryClient, files: dict[str, bytes], keys: tuple[Path, ...], out: Path | None
 ) -> dict[str, Any]:
     """Publish files with keys that are all here, or write a draft that others sign, too."""
-    from registry.operator import draft_files, signed
+    from registry.offline.operator import draft_files, signed
 
     own = client.own()
     draft = draft_files(own, files, now())
@@ -63,8 +63,8 @@ def write_draft(
     own: OwnRole, draft: TargetsDraft, keys: tuple[Path, ...], out: Path | None
 ) -> dict[str, Any]:
     """The draft with the signatures of the keys that are here, in a file for the next person."""
-    from registry.drafts import format_draft, protocol
-    from registry.publish import read
+    from registry.publication.drafts import format_draft, protocol
+    from registry.publication.publish import read
 
     root = read(Root, own.root, "root")
     if keys:
@@ -85,7 +85,7 @@ def tell_published(result: dict[str, Any], as_json: bool, *lines: str) -> None:
 
 def signers(paths: tuple[Path, ...], role: str) -> list[Any]:
     """The signers of the key files that are named, or that lie in the folders that are."""
-    from registry.signers import read_signers
+    from registry.publication.signers import read_signers
 
     files: list[Path] = []
     for path in paths:

@@ -11,9 +11,9 @@ from console.cli.options import JSON
 from console.cli.printing import print_json
 from console.cli.schema.group import FILE, is_openapi, read, schema
 from exchange.certificates.names import member_of
-from exchange.consents import seal_consent
 from exchange.identifiers import ServiceId
 from exchange.keys import signing_key
+from exchange.registry.consents import seal_consent
 
 
 @schema.command()

@@ -14,7 +14,7 @@ from console.cli.printing import print_json
 from console.cli.schema.group import FILE, WITH, read, schema, shared_schemas, under
 from console.schemas.examples import ExampleMaker
 from exchange.problems import Code, Problem
-from registry.lint import lint as findings_of
+from registry.requests.lint import lint as findings_of
 
 MAX_COUNT = 100_000
 _UNNAMED = "urn:saphan:schema"

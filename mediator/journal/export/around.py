@@ -10,11 +10,11 @@ from typing import Final
 
 from cryptography import x509
 
-from exchange.entries import parse_entry
+from exchange.evidence.revocation import Kind
 from exchange.identifiers import MemberId, ServerId
-from exchange.notes import COSIGNATURE_ED25519, VerifierKey, parse_note
+from exchange.journal.entries import parse_entry
+from exchange.log.notes import COSIGNATURE_ED25519, VerifierKey, parse_note
 from exchange.problems import Problem
-from exchange.revocation import Kind
 from mediator.journal.evidence import EvidenceReader
 from mediator.journal.export.contents import Chosen, Revocations, Surroundings, anchor_for
 from mediator.journal.export.registry import UNKNOWN, Registered, is_copy, read_registry

@@ -22,7 +22,8 @@
     registry/…                        the signed state of the registry
 
 Invariants: the record's key opens this record and nothing else; an erased or closed part does not
-keep its entry from being proven; names are those that a container can hold (:mod:`exchange.asic`).
+keep its entry from being proven; names are those that a container can hold
+(:mod:`exchange.evidence.asic`).
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from exchange.certificates.reading import fingerprint_of
-from exchange.entries import Entry, parse_entry
+from exchange.journal.entries import Entry, parse_entry
+from exchange.journal.sealed_parts import SealedPart, format_part
 from exchange.keys import der_of_raw
-from exchange.notes import VerifierKey
+from exchange.log.notes import VerifierKey
+from exchange.log.proof import EXTENSION, format_proof
+from exchange.messages.signature import SignatureInput, parse_signature_base
 from exchange.problems import Code, Problem
-from exchange.proof import EXTENSION, format_proof
-from exchange.sealed_parts import SealedPart, format_part
-from exchange.signature import SignatureInput, parse_signature_base
 from mediator.journal.anchors import Anchor, AnchorReader
 from mediator.journal.erasures import Erasure
 from mediator.journal.reader import JournalReader

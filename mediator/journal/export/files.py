@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
-from exchange import asic
+from exchange.evidence import asic
 from exchange.problems import Code, Problem
 from mediator.journal.export.contents import DESCRIPTION
 from mediator.journal.export.signing import Signer, signed, unsigned
@@ -72,7 +72,7 @@ def is_export(path: Path) -> bool:
 
 
 def read_export(path: Path) -> dict[str, bytes]:
-    """Read an export back, within the bounds of :mod:`exchange.asic`.
+    """Read an export back, within the bounds of :mod:`exchange.evidence.asic`.
 
     Raises:
         Problem: ``InvalidDocument`` when it is no export, too large, or holds what a container

@@ -14,16 +14,16 @@ import orjson
 from cryptography import x509
 from cryptography.x509 import ocsp
 
-from exchange import sealed_parts
 from exchange.certificates.judging import judge_seal
-from exchange.entries import Entry, format_entry
+from exchange.evidence.revocation import check_crl, check_ocsp, issuer_of
 from exchange.identifiers import MemberId
+from exchange.journal import sealed_parts
+from exchange.journal.entries import Entry, format_entry
+from exchange.journal.sealed_parts import SealedPart
 from exchange.keys import verifying_key
+from exchange.messages.signature import parse_signature_base
+from exchange.messages.signed import REQUEST_TAG
 from exchange.problems import Code, Problem
-from exchange.revocation import check_crl, check_ocsp, issuer_of
-from exchange.sealed_parts import SealedPart
-from exchange.signature import parse_signature_base
-from exchange.signed import REQUEST_TAG
 from mediator.journal.export.contents import contents_of
 from mediator.journal.verify.contents import check_part
 

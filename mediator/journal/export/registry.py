@@ -27,9 +27,8 @@ from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Targets, Timest
 from tuf.api.serialization import DeserializationError
 
 from exchange.certificates.reading import fingerprint_of
-from exchange.delegations import role_name
 from exchange.identifiers import MemberId
-from exchange.notes import VerifierKey
+from exchange.log.notes import VerifierKey
 from exchange.problems import Code, Problem
 from exchange.registrations import (
     INSTANCE_TARGET,
@@ -39,6 +38,7 @@ from exchange.registrations import (
     parse_instance,
     parse_member,
 )
+from exchange.registry.delegations import role_name
 
 FOLDER = "registry"
 INSTANCE = f"{FOLDER}/instance.json"

@@ -15,7 +15,7 @@ from typing import TypeAlias
 import structlog
 from cryptography import x509
 
-from exchange import asic, cades
+from exchange.evidence import asic, cades
 from exchange.keys import SigningKey
 from exchange.problems import Problem
 

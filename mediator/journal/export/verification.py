@@ -12,15 +12,15 @@ from pathlib import Path
 import orjson
 from cryptography import x509
 
-from exchange import asic, cades
 from exchange.certificates.reading import parse_certificates
-from exchange.checkpoint import open_checkpoint
-from exchange.cosignature import open_cosignature
-from exchange.entries import Entry, parse_entry
-from exchange.notes import VerifierKey, parse_note
+from exchange.evidence import asic, cades
+from exchange.evidence.timestamps import check_token
+from exchange.journal.entries import Entry, parse_entry
+from exchange.log.checkpoint import open_checkpoint
+from exchange.log.cosignature import open_cosignature
+from exchange.log.notes import VerifierKey, parse_note
+from exchange.log.proof import check_proof, parse_proof
 from exchange.problems import Code, Problem
-from exchange.proof import check_proof, parse_proof
-from exchange.timestamps import check_token
 from mediator.journal.erasures import Erasure
 from mediator.journal.export import records
 from mediator.journal.export.contents import (

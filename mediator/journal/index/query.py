@@ -112,8 +112,8 @@ class MonthTag:
 class Query:
     """What to look for; every member that is given must hold.
 
-    ``subject`` holds the tags of one subject (:func:`exchange.subjects.tag`), one for each month
-    and member that are looked through; without any nothing is found.
+    ``subject`` holds the tags of one subject (:func:`exchange.journal.subjects.tag`), one for each
+    month and member that are looked through; without any nothing is found.
     """
 
     since: datetime | None = None

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from exchange import merkle
+from exchange.log import merkle
 from exchange.problems import Code, Problem
 from mediator.journal.index.query import (
     Cursor,

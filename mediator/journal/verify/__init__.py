@@ -38,13 +38,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from exchange import merkle
-from exchange.checkpoint import Checkpoint
-from exchange.merkle import HASH_SIZE
-from exchange.notes import VerifierKey
+from exchange.log import merkle
+from exchange.log.checkpoint import Checkpoint
+from exchange.log.merkle import HASH_SIZE
+from exchange.log.notes import VerifierKey
+from exchange.log.tiles import WIDTH
 from exchange.problems import Code, Problem
-from exchange.registry_log import origin
-from exchange.tiles import WIDTH
+from exchange.registry.log import origin
 from mediator.journal.holdings import Holdings
 from mediator.journal.key_files import KeyEncryption
 from mediator.journal.recovery import DESCRIPTION, Description

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from exchange import merkle
-from exchange.entries import ERASURE, Sealed
+from exchange.journal.entries import ERASURE, Sealed
+from exchange.log import merkle
 from exchange.problems import Problem
 from mediator.journal import segments
 from mediator.journal.erasures import Erasures

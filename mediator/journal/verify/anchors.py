@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from exchange import merkle
-from exchange.checkpoint import Checkpoint, open_checkpoint
-from exchange.notes import VerifierKey, parse_note
-from exchange.policy import Policy
+from exchange.log import merkle
+from exchange.log.checkpoint import Checkpoint, open_checkpoint
+from exchange.log.notes import VerifierKey, parse_note
+from exchange.log.policy import Policy
 from exchange.problems import Code, Problem
 from mediator.journal.anchors import FILE, Anchor, AnchorReader
 from mediator.journal.publication import CHECKPOINT

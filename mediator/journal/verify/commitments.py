@@ -27,11 +27,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from exchange import merkle
-from exchange.entries import ERASURE, Entry, SubjectIndex, parse_entry
+from exchange.journal.entries import ERASURE, Entry, SubjectIndex, parse_entry
+from exchange.journal.subject_index import EVENT as SUBJECTS
+from exchange.log import merkle
+from exchange.log.tiles import WIDTH, tile_at
 from exchange.problems import Code, Problem
-from exchange.subject_index import EVENT as SUBJECTS
-from exchange.tiles import WIDTH, tile_at
 from mediator.journal import subject_tree
 from mediator.journal.anchor_batches import EVENT as BATCH
 from mediator.journal.anchor_batches import Statement, contents

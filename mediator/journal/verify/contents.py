@@ -16,12 +16,12 @@ from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from typing import Any, Final
 
-from exchange.covering import covered_lines
-from exchange.digest import format_content_digest
-from exchange.entries import Side
-from exchange.forms import NOT_COVERED
+from exchange.journal.entries import Side
+from exchange.journal.sealed_parts import Head, SealedPart, commitment
+from exchange.messages.covering import covered_lines
+from exchange.messages.digest import format_content_digest
+from exchange.messages.forms import NOT_COVERED
 from exchange.problems import Code, Problem
-from exchange.sealed_parts import Head, SealedPart, commitment
 from mediator.journal.verify.signing import (
     Signing,
     check_covered,

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from exchange.log.tiles import WIDTH
 from exchange.problems import Code, Problem
-from exchange.tiles import WIDTH
 from mediator.journal.holdings import Holdings
 from mediator.journal.index import FILE, IndexReader
 from mediator.journal.verify.findings import MAX_FINDINGS, Finding, Progress

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from exchange.entries import Sealed, is_plain, parse_entry
+from exchange.journal.entries import Sealed, is_plain, parse_entry
 from exchange.problems import Code, Problem
 from mediator.journal.verify.signing import check_refusal
 

@@ -6,10 +6,10 @@ import contextlib
 import sqlite3
 from pathlib import Path
 
-from exchange import merkle
-from exchange.checkpoint import Checkpoint, open_checkpoint, parse_text
-from exchange.entries import Kind, parse_entry
-from exchange.notes import VerifierKey, parse_note
+from exchange.journal.entries import Kind, parse_entry
+from exchange.log import merkle
+from exchange.log.checkpoint import Checkpoint, open_checkpoint, parse_text
+from exchange.log.notes import VerifierKey, parse_note
 from exchange.problems import Code, Problem
 from mediator.journal.holdings import FILE as HOLDINGS_FILE
 from mediator.journal.holdings import PRUNED, Holdings

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from exchange import merkle
+from exchange.log import merkle
 from mediator.journal.segments import Position
 from mediator.journal.verify.signatures import Signed
 

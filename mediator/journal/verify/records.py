@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
-from exchange.entries import Sealed
-from exchange.merkle import HASH_SIZE
+from exchange.journal.entries import Sealed
+from exchange.journal.sealed_parts import parse_part
+from exchange.log.merkle import HASH_SIZE
+from exchange.log.tiles import WIDTH, tile_at
 from exchange.problems import Code, Problem
-from exchange.sealed_parts import parse_part
-from exchange.tiles import WIDTH, tile_at
 from mediator.journal import segments
 from mediator.journal.holdings import Holdings
 from mediator.journal.keyring import MemberKey

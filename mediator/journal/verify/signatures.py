@@ -26,13 +26,13 @@ from cryptography import x509
 
 from exchange.certificates.judging import judge_seal
 from exchange.certificates.names import member_name
-from exchange.entries import Side
+from exchange.evidence.revocation import issuer_of
 from exchange.identifiers import ApplicationId, MemberId, ServiceId
+from exchange.journal.entries import Side
+from exchange.journal.sealed_parts import SealedPart
 from exchange.keys import VerifyingKey, verifying_key
+from exchange.messages.signed import MAX_AGE_S, MAX_SKEW_S
 from exchange.problems import Code, Problem
-from exchange.revocation import issuer_of
-from exchange.sealed_parts import SealedPart
-from exchange.signed import MAX_AGE_S, MAX_SKEW_S
 from mediator.journal.verify.signing import Signing
 from mediator.journal.verify.stated import Stated
 

@@ -24,8 +24,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from exchange.certificates.reading import fingerprint_of, issued_by
+from exchange.evidence.revocation import Kind, check_crl, check_ocsp
 from exchange.problems import Problem
-from exchange.revocation import Kind, check_crl, check_ocsp
 from exchange.trust.admission import trusted_authorities
 from mediator.journal.evidence import FILE as EVIDENCE
 from mediator.journal.evidence import EvidenceReader

@@ -1,7 +1,7 @@
 """Which records tell of a signed message, and whether one that does holds what was signed.
 
 A server signs what it sends and opens what it takes before it records either, so that the kind of
-an entry says what its sealed part must hold (:mod:`mediator.records` writes them so):
+an entry says what its sealed part must hold (:mod:`mediator.message.records` writes them so):
 
 - a request, on either side: a signature base of a request. It was sealed, or it was opened;
 - an answer, on either side, and the provider's refusal of a message that it opened (its entry names
@@ -28,11 +28,11 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any, Final
 
-from exchange.entries import Kind, Side
-from exchange.forms import BOUND_FIELDS
+from exchange.journal.entries import Kind, Side
+from exchange.journal.sealed_parts import SealedPart
+from exchange.messages.forms import BOUND_FIELDS
+from exchange.messages.signed import REQUEST_TAG, RESPONSE_TAG
 from exchange.problems import Code, Problem
-from exchange.sealed_parts import SealedPart
-from exchange.signed import REQUEST_TAG, RESPONSE_TAG
 
 
 class Signing(Enum):
@@ -54,7 +54,7 @@ _COVERED: Final = {
     ),
 }
 _UNOPENED: Final = (Kind.REFUSAL, Side.PROVIDER)
-# What is judged only of a message that was opened and recorded (mediator/provider.py).
+# What is judged only of a message that was opened and recorded (mediator/provider/path.py).
 _OF_PROVEN: Final = frozenset(
     code.value
     for code in (
@@ -76,7 +76,7 @@ _OF_PROVEN: Final = frozenset(
         Code.BACKEND_UNREACHABLE,
     )
 )
-# What only the records of opened messages say (mediator/records.py).
+# What only the records of opened messages say (mediator/message/records.py).
 _OF_OPENED: Final = frozenset({"agreement", "endpoint", "nonce", "purpose", "size"})
 _NAMES: Final = {Signing.REQUEST: "a request", Signing.ANSWER: "an answer"}
 # Members that each entry of a signed message has, since the signed message tells them.

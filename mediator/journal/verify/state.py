@@ -20,12 +20,12 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from exchange import merkle
-from exchange.checkpoint import Checkpoint, open_checkpoint
 from exchange.documents import Node, format_document, parse_document
-from exchange.merkle import HASH_SIZE
-from exchange.notes import VerifierKey
-from exchange.tiles import FULL_TILE_SIZE, WIDTH
+from exchange.log import merkle
+from exchange.log.checkpoint import Checkpoint, open_checkpoint
+from exchange.log.merkle import HASH_SIZE
+from exchange.log.notes import VerifierKey
+from exchange.log.tiles import FULL_TILE_SIZE, WIDTH
 from mediator.journal.segments import Position
 from mediator.journal.verify.reached import Begun, Edge, Verified
 from mediator.journal.verify.signatures import Signed

@@ -1,10 +1,10 @@
 """What a signature states of itself, and the entry's time against it.
 
 A server's entry says the time by which it signed a message, or judged one to be fresh
-(:mod:`mediator.records`); of another server's message whose body is long, the time at which that
-was there. Both are readings of one clock. So an entry whose time is outside of what servers take
-(:mod:`exchange.signed`) is one that no honest server wrote: neither a clock that is set nor a
-machine that stands still between judging and recording makes one.
+(:mod:`mediator.message.records`); of another server's message whose body is long, the time at which
+that was there. Both are readings of one clock. So an entry whose time is outside of what servers
+take (:mod:`exchange.messages.signed`) is one that no honest server wrote: neither a clock that is
+set nor a machine that stands still between judging and recording makes one.
 """
 
 from __future__ import annotations
@@ -14,10 +14,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
-from exchange.entries import Side
+from exchange.journal.entries import Side
+from exchange.messages.signature import parse_signature_input
+from exchange.messages.signed import (
+    MAX_AGE_S,
+    MAX_SKEW_S,
+    judge_request_times,
+    judge_response_times,
+)
 from exchange.problems import Code, Problem
-from exchange.signature import parse_signature_input
-from exchange.signed import MAX_AGE_S, MAX_SKEW_S, judge_request_times, judge_response_times
 from mediator.journal.verify.signing import Signing
 from serving.bodies import IN_MEMORY_BYTES
 

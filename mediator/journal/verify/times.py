@@ -19,10 +19,10 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from exchange.entries import parse_entry
+from exchange.evidence.revocation import Kind, check_crl, check_ocsp
+from exchange.evidence.timestamps import Timestamp, check_token, check_whole
+from exchange.journal.entries import parse_entry
 from exchange.problems import Code, Problem
-from exchange.revocation import Kind, check_crl, check_ocsp
-from exchange.timestamps import Timestamp, check_token, check_whole
 from mediator.journal.anchors import FILE, Anchor, AnchorReader
 from mediator.journal.evidence import EVENT, EvidenceReader, Statement
 from mediator.journal.evidence import FILE as EVIDENCE_FILE

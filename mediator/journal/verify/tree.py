@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from exchange import merkle
-from exchange.checkpoint import Checkpoint
-from exchange.merkle import HASH_SIZE
+from exchange.log import merkle
+from exchange.log.checkpoint import Checkpoint
+from exchange.log.merkle import HASH_SIZE
+from exchange.log.tiles import ENTRIES, FULL_TILE_SIZE, WIDTH, Tile, parse_bundle, tile_at
 from exchange.problems import Code, Problem
-from exchange.tiles import ENTRIES, FULL_TILE_SIZE, WIDTH, Tile, parse_bundle, tile_at
 from mediator.journal import segments
 from mediator.journal.publication import CHECKPOINT
 from mediator.journal.verify.commitments import Commitment, commitments_in

@@ -1,0 +1,1 @@
+"""What the registry publishes beside registrations: standing, moves, continuity, bundles."""

@@ -1,0 +1,1 @@
+"""Agreements at a server: pinned, in force until they end or are revoked; what bounds a call."""

@@ -1,0 +1,1 @@
+"""What a server answers its applications by itself, beside their calls."""

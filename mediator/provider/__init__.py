@@ -1,0 +1,1 @@
+"""The provider's side: a signed message is opened, allowed, checked, delivered and answered."""

@@ -1,0 +1,1 @@
+"""What members and operators do on their own machines, with keys that never leave them."""

@@ -8,6 +8,7 @@ import tracemalloc
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,6 +26,7 @@ from exchange.journal.entries import (
     Statistics,
     SubjectIndex,
     format_entry,
+    is_plain,
     parse_entry,
 )
 from exchange.journal.sealed_parts import Head, SealedPart
@@ -244,6 +246,36 @@ ENTRIES = st.builds(
 def test_whatever_is_written_can_be_read(entry: Entry) -> None:
     """An entry that could be written parses to itself: nothing unreadable gets into the tree."""
     assert parse_entry(format_entry(entry)) == entry
+
+
+PLAIN = FULL._replace(event=None, refusals=None, evidence=None, statistics=None, subjects=None)
+OTHERS: list[Any] = [
+    None, True, -1, 2**53, 1.5, "", "x", [], ["x"], {}, {"x": 1}, {"leaf": 7}, 10**18
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("member", list(json.loads(format_entry(PLAIN))))
+def test_the_short_way_takes_no_entry_that_the_long_one_refuses(member: str) -> None:
+    """Identifiers, digests and texts are taken as they stand; the kind of each value is not."""
+    document = json.loads(format_entry(PLAIN))
+    assert is_plain(document, format_entry(PLAIN))
+    texts = {"client", "service", "peer", "commitment", "subject", "endpoint", "where", "trace"}
+    for other in OTHERS:
+        changed = document | {member: other}
+        data = orjson.dumps(changed, option=orjson.OPT_SORT_KEYS)
+        if is_plain(orjson.loads(data), data) and not (member in texts and type(other) is str):
+            parse_entry(data)
+
+
+@pytest.mark.parametrize("member", ["digest", "key", "leaf", "size"])
+def test_the_short_way_takes_no_sealed_part_that_the_long_one_refuses(member: str) -> None:
+    """The same of the sealed part that an entry names."""
+    document = json.loads(format_entry(PLAIN))
+    for other in OTHERS:
+        changed = document | {"sealed": document["sealed"] | {member: other}}
+        data = orjson.dumps(changed, option=orjson.OPT_SORT_KEYS)
+        if is_plain(orjson.loads(data), data) and not (member == "digest" and type(other) is str):
+            parse_entry(data)
 
 
 PART = SealedPart(

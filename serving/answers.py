@@ -35,15 +35,13 @@ class Answer(NamedTuple, Generic[BodyT]):
     """A whole answer.
 
     ``headers`` are in order, with lower-case names, stripped values (ISO 8859-1) and repeats.
-    ``reused`` tells whether the connection had carried an exchange before; ``peer_certificate`` is
-    the DER certificate that the server showed on it, None without TLS.
+    ``reused`` tells whether the connection had carried an exchange before.
     """
 
     status: int
     headers: Headers
     body: BodyT
     reused: bool
-    peer_certificate: bytes | None
 
 
 class AnswerReader:

@@ -364,7 +364,7 @@ class Connection(asyncio.Protocol):
 
     def _answer(self, body: Body) -> Answer[Body]:
         reader = self._reader
-        return Answer(reader.status, reader.headers, body, self._reused, self.certificate)
+        return Answer(reader.status, reader.headers, body, self._reused)
 
     def _tell(self, answer: Answer[Body] | None) -> None:
         future, self._future = self._future, None

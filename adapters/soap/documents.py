@@ -12,14 +12,11 @@ is the WSDL of the mapping: what was published rests on it, and no start waits f
 from __future__ import annotations
 
 import json
-import os
 import ssl
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
-from threading import get_ident
 from time import monotonic
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -36,6 +33,7 @@ from urllib.request import (
 import structlog
 
 from adapters.soap.messages import NotAnAnswer, parse_xml
+from serving.durable_files import replace_file
 
 MAX_DOCUMENTS = 100
 MAX_BYTES = 16 << 20
@@ -215,17 +213,9 @@ def keep(documents: Documents, path: Path) -> None:
             url: data.decode("utf-8", "surrogateescape") for url, data in documents.read.items()
         },
     }
-    text = json.dumps(body, indent=1)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{get_ident()}")  # several may fetch at once
     try:
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        replace_file(path, json.dumps(body, indent=1).encode())
     except OSError as error:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
         _log.warning("wsdl_not_kept", file=str(path), error=error.strerror)
 
 

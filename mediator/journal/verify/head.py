@@ -18,6 +18,7 @@ from mediator.journal.recovery import DESCRIPTION, LOCK
 from mediator.journal.signed import FILE as SIGNED_FILE
 from mediator.journal.verify.findings import Findings
 from serving.log.tiles import TileFolder
+from serving.sqlite_files import open_read_only
 
 
 def check_head(
@@ -58,7 +59,7 @@ def _last_signed(directory: Path, findings: Findings) -> tuple[bytes, ...]:
     if not path.exists():
         return ()
     try:
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        connection = open_read_only(path)
         try:
             row = connection.execute("SELECT current, previous FROM signed").fetchone()
         finally:

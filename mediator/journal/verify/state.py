@@ -14,7 +14,6 @@ says what is left out.
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, fields
 from pathlib import Path
 from time import monotonic
@@ -29,6 +28,7 @@ from exchange.log.tiles import FULL_TILE_SIZE, WIDTH
 from mediator.journal.segments import Position
 from mediator.journal.verify.reached import Begun, Edge, Verified
 from mediator.journal.verify.signatures import Signed
+from serving.durable_files import replace_file
 
 _MAX_SIZE = 64 << 20
 _MAX_LEVELS = 8
@@ -104,15 +104,7 @@ def write_state(path: Path, state: dict[str, Verified]) -> None:
         OSError: the file is as it was.
     """
     logs = {vkey: _document(verified) for vkey, verified in state.items()}
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with draft.open("wb") as file:
-            file.write(format_document({"logs": logs, "v": 1}) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    replace_file(path, format_document({"logs": logs, "v": 1}) + b"\n")
 
 
 def _document(verified: Verified) -> dict[str, Any]:

@@ -108,7 +108,7 @@ class Children:
     ) -> None:
         self.end()
 
-    def start(self, name: str, command: Sequence[str], *, ready_s: float = 15.0) -> Child:
+    def start(self, name: str, command: Sequence[str], *, ready_s: float = 60.0) -> Child:
         """Start a process and wait until it prints a JSON object with ``"event": "ready"``.
 
         Raises:

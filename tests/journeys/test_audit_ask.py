@@ -113,6 +113,6 @@ def test_evidence_is_fetched_where_the_mandate_shows_content(
 @pytest.mark.parametrize("body", [b"[]", b'"no"', b"7", b"{", b'{"message":["no"]}', b"[" * 9000])
 def test_whatever_the_audited_answers_is_a_refusal(body: bytes) -> None:
     """One organisation's odd answer does not end the asking of the others."""
-    refused = _refusal(Answer(500, (), body, False, None))
+    refused = _refusal(Answer(500, (), body, False))
     assert (refused.outcome, refused.code) == (Outcome.SILENT, "500")
     assert 0 < len(refused.detail) <= 500

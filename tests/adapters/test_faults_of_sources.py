@@ -272,7 +272,8 @@ def readers(request: pytest.FixtureRequest) -> Callable[[str], Legacy]:
     def reader(kind: str) -> Legacy:
         if kind not in known:
             server = request.getfixturevalue(f"{kind}_server")
-            name, user = f"faulty_{next(_numbers)}", f"faulty_reader_{os.getpid()}"
+            number = next(_numbers)  # modules that share the fixture share the server, too
+            name, user = f"faulty_{number}", f"faulty_reader_{number}"
             owner = server.new_database(name)
             fill(owner)
             if kind == "postgresql":

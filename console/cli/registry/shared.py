@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+import orjson
 from tuf.api.metadata import Root
 
-from console.cli.printing import print_json
 from exchange.certificates.reading import parse_certificates
 from exchange.problems import Code, Problem
 from exchange.registrations import (
@@ -169,7 +169,8 @@ def flat(items: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
 def tell(value: Any, as_json: bool, *lines: str) -> None:
     """Print the lines; the value instead, as JSON, when that is wanted or there is no line."""
     if as_json or not lines:
-        print_json(value)
+        option = 0 if as_json else orjson.OPT_INDENT_2
+        click.echo(orjson.dumps(value, option=option).decode())
     else:
         for line in lines:
             click.echo(line)
@@ -183,7 +184,7 @@ def table(
 ) -> None:
     """Print rows in columns; as JSON ``plain`` instead, or the rows when there is none."""
     if as_json:
-        print_json(rows if plain is None else plain)
+        click.echo(orjson.dumps(rows if plain is None else plain).decode())
         return
     if not rows:
         click.echo("Nothing here.")
